@@ -1,0 +1,48 @@
+# make study · make test · make test-all · make bench · make docs · make lint · make lock
+PYTHON ?= python3
+BIN := .venv/bin
+WORKDIR ?= runs/quickstart
+
+.PHONY: setup study test test-all bench docs lint lock clean
+
+setup: .venv/.runtime
+
+.venv/.runtime: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	touch $@
+
+.venv/.docs: .venv/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+study: .venv/.runtime
+	$(BIN)/jaxscale study configs/quickstart.py --workdir $(WORKDIR)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: .venv/.dev
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/import_time.py
+
+docs: .venv/.docs
+	$(BIN)/mkdocs build --strict
+
+# The tested versions, for every supported Python and platform; needs uv.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf .venv site

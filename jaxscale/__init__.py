@@ -1,0 +1,25 @@
+"""jaxscale: how will my transformer scale, and why?
+
+    from jaxscale import dimension, theory
+    d = dimension.mle(embeddings, k=20)                 # intrinsic dimension of (n, D) points, on device
+    theory.data_exponent(d.dimension, beta=1.0)         # the exponent a transformer should scale with
+
+Sub-packages load on first use, so that `import jaxscale` costs no more than jax.
+"""
+
+import importlib
+
+import jax  # noqa: F401  the one dependency every part stands on; the rest load on first use
+
+__version__ = "0.1.0"
+__all__ = ["data", "dimension", "errors", "laws", "models", "reports", "sharding", "studies", "theory", "training"]
+
+
+def __getattr__(name):
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
