@@ -1,0 +1,146 @@
+"""Scaling exponents of transformers on data of intrinsic dimension d, for targets of Hölder smoothness β.
+
+    data_exponent(d=5.0), model_exponent(d=5.0), compute_exponent(d=5.0)    # 0.286, 0.4, 0.167
+
+Every function broadcasts, traces under `jit`, `grad` and `vmap`, and returns numbers of the kind it was given: Python
+floats stay float64 without any global switch. Concrete values out of range raise; traced values are not checked.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.errors import InputError
+
+LIMITS = (
+    "The rates are upper bounds on the error; no lower bound for transformers says that training cannot do better.",
+    "They hold for the empirical risk minimiser; nothing is assumed or proved about an optimiser reaching it.",
+    "They are proved for squared loss in regression; cross-entropy shares them only if probabilities stay away from 0.",
+    "The smoothness β of the target is unknown; β = 1 is an assumption, and the exponents grow with it.",
+    "The constants in front of the rates may grow exponentially with d, so a finite range of sizes can look different.",
+    "One global intrinsic dimension d stands for data whose dimension may vary from place to place and with scale.",
+    "The class analysed has ReLU attention, fixed position encodings and bounded weights, unlike trained transformers.",
+)
+
+
+def data_exponent(d, beta=1.0):
+    """Exponent α_D of the squared generalization error n^-α_D after training on n samples.
+
+    α_D = 2β / (2β + d), Havrilla & Liao 2024, Theorem 1 (arXiv 2411.06646), up to logarithms; with label noise.
+
+    Args:
+      d: intrinsic dimension of the data, > 0; scalar or any array.
+      beta: Hölder smoothness of the target, in (0, 1].
+
+    Returns:
+      α_D, broadcast over `d` and `beta`.
+
+    Raises:
+      InputError: if a concrete `d` or `beta` is out of range.
+    """
+    d, beta = _dimension(d), _smoothness(beta)
+    return 2 * beta / (2 * beta + d)
+
+
+def model_exponent(d, beta=1.0, loss="squared"):
+    """Exponent α_N of the approximation error N^-α_N of a transformer with N parameters.
+
+    α_N = 2β / d for squared loss and β / d for a norm of the error (sup or L2): N = ε^(-d/β) parameters, up to
+    logarithms, approximate a β-Hölder target on a d-dimensional manifold within ε (Havrilla & Liao 2024; derived, see
+    docs/mathematics).
+
+    Args:
+      d: intrinsic dimension of the data, > 0; scalar or any array.
+      beta: Hölder smoothness of the target, in (0, 1].
+      loss: "squared", or "norm" for the error itself.
+
+    Returns:
+      α_N, broadcast over `d` and `beta`.
+
+    Raises:
+      InputError: if a concrete `d` or `beta` is out of range, or `loss` is neither name.
+    """
+    if loss not in ("squared", "norm"):
+        raise InputError(f"loss={loss!r} is not a loss with a known model exponent. Pass 'squared' or 'norm'.")
+    d, beta = _dimension(d), _smoothness(beta)
+    return (2 * beta if loss == "squared" else beta) / d
+
+
+def compute_exponent(d, beta=1.0):
+    """Exponent α_C of the squared error C^-α_C when compute C = N·n is split best between model and data.
+
+    α_C = α_N α_D / (α_N + α_D) = β / (β + d), with the exponents of `model_exponent` and `data_exponent`. Derived, see
+    docs/mathematics; Havrilla & Liao 2024 leave it open.
+
+    Args:
+      d: intrinsic dimension of the data, > 0; scalar or any array.
+      beta: Hölder smoothness of the target, in (0, 1].
+
+    Returns:
+      α_C, broadcast over `d` and `beta`.
+
+    Raises:
+      InputError: if a concrete `d` or `beta` is out of range.
+    """
+    d, beta = _dimension(d), _smoothness(beta)
+    return beta / (beta + d)
+
+
+def dimension_from_data_exponent(alpha, beta=1.0):
+    """The intrinsic dimension at which `data_exponent` equals a measured `alpha`: d = 2β (1/α - 1).
+
+    Args:
+      alpha: data exponent, in (0, 1); scalar or any array.
+      beta: Hölder smoothness of the target, in (0, 1].
+
+    Returns:
+      d, broadcast over `alpha` and `beta`.
+
+    Raises:
+      InputError: if a concrete `alpha` or `beta` is out of range.
+    """
+    alpha = _in_range("alpha", alpha, lambda a: (a > 0) & (a < 1), "in (0, 1), where every data exponent lies")
+    return 2 * _smoothness(beta) * (1 / alpha - 1)
+
+
+def consistency(alpha_data, alpha_model):
+    """Δ = 1/α_D - 1/α_N, which the theory fixes without knowing d or β: 1 with label noise, 0 without.
+
+    Both exponents are of squared loss. A measured Δ away from 1 contradicts the theory whatever the geometry of the
+    data. Derived, see docs/mathematics.
+
+    Args:
+      alpha_data: exponent of the loss in the number of samples, > 0; scalar or any array.
+      alpha_model: exponent of the loss in the number of parameters, > 0.
+
+    Returns:
+      Δ, broadcast over both.
+
+    Raises:
+      InputError: if a concrete exponent is not positive.
+    """
+    alpha_data = _in_range("alpha_data", alpha_data, lambda a: a > 0, "positive")
+    alpha_model = _in_range("alpha_model", alpha_model, lambda a: a > 0, "positive")
+    return 1 / alpha_data - 1 / alpha_model
+
+
+def _dimension(d):
+    return _in_range("d", d, lambda d: d > 0, "a positive intrinsic dimension")
+
+
+def _smoothness(beta):
+    return _in_range("beta", beta, lambda b: (b > 0) & (b <= 1), "in (0, 1], where the theorems hold")
+
+
+def _in_range(name: str, value, holds, wanted: str) -> Any:
+    """`value` as a number or an array, after checking every concrete entry: finite, and `holds`."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if not isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
+        value = np.asarray(value, dtype=float)
+    entries = np.asarray(value)
+    valid = np.isfinite(entries) & holds(entries)
+    if not np.all(valid):
+        raise InputError(f"{name}={entries[~valid].flat[0]} is out of range. Pass a finite {name} {wanted}.")
+    return value
