@@ -1,0 +1,6 @@
+"""Meshes and partition rules."""
+
+from jaxscale.sharding.mesh import AXES, batch_sharding, check_fits, make_mesh
+from jaxscale.sharding.rules import RULES, spec, state_shardings
+
+__all__ = ["AXES", "RULES", "batch_sharding", "check_fits", "make_mesh", "spec", "state_shardings"]

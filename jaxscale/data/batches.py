@@ -1,0 +1,87 @@
+"""Batches as a pure function of (seed, step): nothing to save, nothing to restore, the same on any number of hosts.
+
+    batches = Batches.of(store.train, tokens=65536, context=128, batch_size=32, seed=0)
+    batches.rows(step)                                  # (32, 129) int32: inputs and, one to the right, targets
+    batches.on_device(step, sharding)                   # the same as one global array; each host reads only its rows
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from jaxscale.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Epochs over the `size` tokens from place `start` on (around the end), cut into windows of `context` + 1.
+
+    The last token of a window is the first of the next. Every epoch draws its own offset and its own order of windows; the
+    `size` tokens are taken as a circle, so that each epoch has exactly size // context windows whatever the offset.
+    """
+
+    tokens: np.ndarray
+    size: int
+    start: int
+    context: int
+    batch_size: int
+    seed: int
+
+    @classmethod
+    def of(cls, split, tokens, context, batch_size, seed):
+        """Batches over `tokens` tokens (None: all) of a `data.Split`, from a piece that `seed` draws.
+
+        For one seed the tokens of a smaller set are the first of a larger one.
+
+        Raises:
+          InputError: fewer tokens than a sequence needs, or more than there are.
+        """
+        have = len(split.tokens)
+        size = have if tokens is None else tokens
+        if size > have:
+            raise InputError(f"tokens={size} is more than the corpus's {have} training tokens. Train on fewer, or give more text.")
+        if size <= context:
+            raise InputError(f"tokens={size} is no more than the context of {context}. Use more tokens or a shorter context.")
+        piece = np.random.Generator(np.random.Philox(key=seed)).integers(len(split.starts) - 1)
+        return cls(split.tokens, size, int(split.starts[piece]), context, batch_size, seed)
+
+    @property
+    def windows(self):
+        """Windows of an epoch."""
+        return self.size // self.context
+
+    def rows(self, step, start=0, stop=None):
+        """Rows `start` to `stop` of a step's batch, (rows, context + 1) int32."""
+        places = step * self.batch_size + np.arange(self.batch_size)[start:stop]
+        first = np.array([self._first_token(*divmod(int(place), self.windows)) for place in places])
+        index = (first[:, None] + np.arange(self.context + 1)) % self.size
+        return np.asarray(self.tokens[(self.start + index) % len(self.tokens)], np.int32)
+
+    def on_device(self, step, sharding):
+        """A step's batch as a global array; each process builds only the rows of its own devices."""
+        shape = (self.batch_size, self.context + 1)
+        return jax.make_array_from_callback(shape, sharding, lambda index: self.rows(step, index[0].start, index[0].stop))
+
+    def _first_token(self, epoch, window):
+        offset, order = _epoch_order(self.seed, epoch, self.size, self.windows)
+        return offset + int(order[window]) * self.context
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(seed, epoch, size, windows):
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return int(generator.integers(size)), generator.permutation(windows)
+
+
+def evaluation_windows(tokens, context, sequences):
+    """The first `sequences` (or as many as there are) windows of held-out tokens, (sequences, context + 1) int32."""
+    sequences = min(sequences, (len(tokens) - 1) // context)
+    if sequences == 0:
+        raise InputError(
+            f"the held-out documents have {len(tokens)} tokens, fewer than one sequence of context={context}. "
+            "Raise corpus.held_out_fraction, give more text, or shorten the context."
+        )
+    index = np.arange(sequences)[:, None] * context + np.arange(context + 1)
+    return np.asarray(tokens[index], np.int32)

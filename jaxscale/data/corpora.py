@@ -1,0 +1,147 @@
+"""Named text sources: what `config.Corpus` names, as an iterator of documents.
+
+    for document in documents(config.Corpus(kind="files", path="books/")):
+        print(document.name, len(document.text))
+
+All sources are real text: Python's own standard library (no download), local files, TensorFlow Datasets, Hugging Face.
+"""
+
+import dataclasses
+import glob
+import itertools
+import pathlib
+import sysconfig
+
+from jaxscale.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A piece of text that is never split between training and evaluation."""
+
+    name: str
+    text: str
+
+
+def documents(corpus):
+    """Documents of a `config.Corpus`, in an order that is the same every time.
+
+    Raises:
+      InputError: the folder or dataset is missing or empty, bytes are not text, or an optional package is needed.
+    """
+    found = SOURCES[corpus.kind](corpus)
+    return itertools.islice(found, corpus.max_documents)
+
+
+def stdlib(corpus):
+    """Python source of the running interpreter's standard library, without its tests (not every install has them)."""
+    del corpus
+    root = pathlib.Path(sysconfig.get_paths()["stdlib"])
+    left_out = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"}
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        if not left_out.intersection(name.parts):
+            # A handful of files declare another encoding; as UTF-8 they are not text.
+            yield from _decoded(path, name.as_posix(), undecodable="skip")
+
+
+def files(corpus):
+    """Local text files: every file below the folder `corpus.path`, or every file its glob matches."""
+    root = pathlib.Path(corpus.path)
+    if root.is_dir():
+        paths = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
+    elif glob.has_magic(corpus.path):
+        paths = sorted(p for p in map(pathlib.Path, glob.glob(corpus.path, recursive=True)) if p.is_file())
+    else:
+        raise InputError(f"corpus.path={corpus.path!r}: no such folder. Give an existing folder, or a glob such as 'books/**/*.txt'.")
+    if not paths:
+        raise InputError(f"corpus.path={corpus.path!r} holds no files. Give a folder or a glob with text files in it.")
+    for path in paths:
+        yield from _decoded(path, path.as_posix(), corpus.undecodable)
+
+
+def _decoded(path, name, undecodable):
+    data = path.read_bytes()
+    try:
+        yield Document(name, data.decode())
+    except UnicodeDecodeError as error:
+        if undecodable == "error":
+            raise InputError(
+                f"corpus file {str(path)!r} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}. "
+                "Convert it, or set corpus.undecodable to 'replace' or 'skip'."
+            ) from None
+        if undecodable == "replace":
+            yield Document(name, data.decode(errors="replace"))
+
+
+def tfds(corpus):
+    """A TensorFlow Datasets text feature, from a prepared dataset in `corpus.path` (or TFDS's own data_dir).
+
+    ArrayRecord datasets are read without TensorFlow, by random access; others need TensorFlow installed.
+    """
+    datasets = _optional("tensorflow_datasets", "tfds")
+    try:
+        builder = datasets.builder(corpus.name, data_dir=corpus.path or None)
+    except datasets.core.DatasetNotFoundError:
+        builder = _prepared(datasets, corpus)
+    if corpus.split not in builder.info.splits:
+        have = ", ".join(builder.info.splits) or "none: prepare the dataset first"
+        raise InputError(f"corpus.split={corpus.split!r} is not a split of {corpus.name!r}. It has {have}.")
+    if corpus.text_field not in builder.info.features:
+        raise _no_field(corpus, builder.info.features)
+    if builder.info.file_format == datasets.core.FileFormat.ARRAY_RECORD:
+        source = builder.as_data_source(split=corpus.split)
+        examples = (source[i] for i in range(len(source)))
+    else:
+        examples = datasets.as_numpy(builder.as_dataset(split=corpus.split, shuffle_files=False))
+    for index, example in enumerate(examples):
+        text = example[corpus.text_field]
+        yield Document(f"{corpus.name}/{corpus.split}/{index}", text.decode() if isinstance(text, bytes) else str(text))
+
+
+def _prepared(datasets, corpus):
+    """A dataset whose builder class is not known here, read from its files (`corpus.path`/name/version)."""
+    try:
+        return datasets.builder_from_files(*corpus.name.split(":")[:1], data_dir=corpus.path or None)
+    except (datasets.core.DatasetNotFoundError, FileNotFoundError):
+        raise InputError(
+            f"corpus.name={corpus.name!r}: no such TFDS dataset below corpus.path={corpus.path!r}. "
+            "Give the data_dir in which it was prepared, or a name from the TFDS catalog."
+        ) from None
+
+
+def hf(corpus):
+    """A Hugging Face dataset, streamed. `corpus.path` is its data file or folder where the builder wants one."""
+    datasets = _optional("datasets", "hf")
+    data_files = {corpus.split: corpus.path} if corpus.path else None
+    try:
+        stream = datasets.load_dataset(
+            corpus.name, corpus.subset or None, data_files=data_files, split=corpus.split, streaming=True
+        )
+    except (FileNotFoundError, ConnectionError, ValueError) as error:
+        raise InputError(
+            f"corpus.name={corpus.name!r} cannot be read as a Hugging Face dataset: {error}. "
+            "Check the name, subset, split and the network."
+        ) from None
+    for index, example in enumerate(stream):
+        if corpus.text_field not in example:
+            raise _no_field(corpus, example)
+        yield Document(f"{corpus.name}/{corpus.split}/{index}", example[corpus.text_field])
+
+
+def _no_field(corpus, fields):
+    return InputError(
+        f"corpus.text_field={corpus.text_field!r} is not a feature of {corpus.name!r}. It has {', '.join(sorted(fields))}."
+    )
+
+
+def _optional(module, extra):
+    try:
+        return __import__(module)
+    except ImportError:
+        raise InputError(
+            f"corpus.kind={extra!r} needs the package {module!r}. Install it with: pip install 'jaxscale[{extra}]'."
+        ) from None
+
+
+SOURCES = {"stdlib": stdlib, "files": files, "tfds": tfds, "hf": hf}

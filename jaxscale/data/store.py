@@ -1,0 +1,190 @@
+"""A corpus as integers on disk: tokenized once, split by document, shuffled once, read through memory maps.
+
+    store = prepare(config.Corpus(), config.Tokenizer(), "runs/quickstart/corpus")
+    store.train.tokens, store.held_out.tokens           # memory maps of integers
+
+A document's content decides everything about it: whether it is a duplicate, whether it is held out, and the place of its
+passages in the shuffled order. Neither the order of the files nor other documents move it.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+
+from jaxscale import files
+from jaxscale.data import corpora, tokenizers
+from jaxscale.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Tokens of many pieces: `tokens[starts[i]:starts[i + 1]]` is piece i.
+
+    A piece is a document ended by end-of-text or, in training with `corpus.passage`, a passage of one.
+    """
+
+    tokens: np.ndarray
+    starts: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A prepared corpus. `train` and `held_out` are memory-mapped; `facts` counts what was read."""
+
+    train: Split
+    held_out: Split
+    vocab_size: int
+    facts: dict
+
+
+def prepare(corpus, tokenizer, folder, report=lambda text: None):
+    """Reads, deduplicates, splits, tokenizes and shuffles a corpus into `folder`, unless that was done before.
+
+    Args:
+      corpus: a `config.Corpus`.
+      tokenizer: a `config.Tokenizer`; BPE is trained on the training documents only.
+      folder: where the tokens live; written under another name first, so it is whole or absent.
+      report: called with a sentence now and then.
+
+    Returns:
+      A `Store`.
+
+    Raises:
+      InputError: the corpus cannot be read, has no held-out document, or does not support the vocabulary; or `folder`
+        was prepared from another corpus or tokenizer.
+      RunError: the disk is full.
+    """
+    folder = pathlib.Path(folder)
+    asked = {"corpus": dataclasses.asdict(corpus), "tokenizer": dataclasses.asdict(tokenizer)}
+    if (folder / "facts.json").is_file():
+        if files.read_json(folder / "config.json") != asked:
+            raise InputError(f"{str(folder)!r} holds another corpus or tokenizer. Use another --workdir, or delete it.")
+        return open_store(folder)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        with files.full_disk_told(folder):
+            _build(corpus, tokenizer, part, report)
+            files.write_json(part / "config.json", asked)
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return open_store(folder)
+
+
+def open_store(folder):
+    """The `Store` that `prepare` left in `folder`."""
+    folder = pathlib.Path(folder)
+    facts = files.read_json(folder / "facts.json")
+
+    def split(name):
+        tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
+        return Split(tokens, np.load(folder / f"{name}_starts.npy"))
+
+    return Store(split("train"), split("held_out"), facts["vocab_size"], facts)
+
+
+def held_out(digest, fraction):
+    """Whether the document with this digest is held out: the digest's first 8 bytes as a number below `fraction`."""
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+def _build(corpus, tokenizer, folder, report):
+    report(f"reading corpus {corpus.kind!r}")
+    trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer))
+    trained.save(folder)
+    dtype = np.dtype(np.uint16 if trained.vocab_size <= 2**16 else np.uint32)
+    facts = {"kind": corpus.kind, "tokenizer": tokenizer.kind, "vocab_size": trained.vocab_size, "dtype": dtype.name}
+    facts |= {"documents_read": 0, "duplicates_removed": 0, "characters": 0}
+    facts |= {"documents_train": 0, "documents_held_out": 0}
+    arrivals = {"train": _Arrivals(folder, "train", dtype, corpus.passage), "held_out": _Arrivals(folder, "held_out", dtype)}
+    whole = hashlib.sha256()
+    with contextlib.ExitStack() as stack:
+        for arrival in arrivals.values():
+            stack.enter_context(contextlib.closing(arrival.file))
+        for document, digest in _distinct(corpus, facts):
+            name = "held_out" if held_out(digest, corpus.held_out_fraction) else "train"
+            arrivals[name].add(digest, [*trained.encode(document.text), trained.end_of_text])
+            facts[f"documents_{name}"] += 1
+            facts["characters"] += len(document.text)
+            whole.update(digest)
+            if facts["documents_read"] % 10_000 == 0:
+                report(f"tokenized {facts['documents_read']} documents")
+    for name, arrival in arrivals.items():
+        if not arrival.lengths:
+            raise InputError(
+                f"corpus.held_out_fraction={corpus.held_out_fraction} of {facts['documents_read']} documents leaves no "
+                f"{name.replace('_', '-')} document. Give more documents or another fraction."
+            )
+        facts[f"tokens_{name}"] = arrival.shuffled()
+    facts["fingerprint"] = whole.hexdigest()[:16]
+    facts["python"] = sys.version.split()[0] if corpus.kind == "stdlib" else None
+    files.write_json(folder / "facts.json", facts)
+
+
+def _distinct(corpus, facts):
+    """Documents and digests, exact duplicates and empty documents left out; counts into `facts`."""
+    seen = set()
+    for document in corpora.documents(corpus):
+        facts["documents_read"] += 1
+        digest = _digest(document.text, corpus.seed)
+        if not document.text or digest in seen:
+            facts["duplicates_removed"] += bool(document.text)
+            continue
+        seen.add(digest)
+        yield document, digest
+    if not seen:
+        raise InputError(f"corpus.kind={corpus.kind!r} gave no text: every document is empty. Give text to read.")
+
+
+def _training_texts(corpus, tokenizer):
+    """Texts the tokenizer may see: distinct training documents, at most `tokenizer.training_documents`."""
+    seen: set[bytes] = set()
+    for document in corpora.documents(corpus):
+        digest = _digest(document.text, corpus.seed)
+        if digest in seen or held_out(digest, corpus.held_out_fraction):
+            continue
+        seen.add(digest)
+        yield document.text
+        if len(seen) >= tokenizer.training_documents:
+            return
+
+
+def _digest(text, seed):
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=seed.to_bytes(8, "big")).digest()
+
+
+class _Arrivals:
+    """Documents appended to a file as they come; `shuffled` rewrites it in the order of their passages' digests."""
+
+    def __init__(self, folder, name, dtype, passage=None):
+        self.folder, self.name, self.dtype, self.passage = folder, name, dtype, passage
+        self.file = open(folder / f"{name}.arrivals", "wb")
+        self.places, self.lengths = [], []
+
+    def add(self, digest, tokens):
+        np.asarray(tokens, self.dtype).tofile(self.file)
+        for start in range(0, len(tokens), self.passage or len(tokens)):
+            place = hashlib.blake2b(start.to_bytes(8, "big"), digest_size=8, key=digest).digest()
+            self.places.append(int.from_bytes(place, "big"))
+            self.lengths.append(min(self.passage or len(tokens), len(tokens) - start))
+
+    def shuffled(self):
+        """Writes `name.bin` and `name_starts.npy`; returns the number of tokens."""
+        arrivals = np.memmap(self.folder / f"{self.name}.arrivals", dtype=self.dtype, mode="r")
+        lengths = np.asarray(self.lengths, np.int64)
+        ends = np.cumsum(lengths)
+        order = np.argsort(np.asarray(self.places, np.uint64), kind="stable")
+        with open(self.folder / f"{self.name}.bin", "wb") as file:
+            for i in order:
+                arrivals[ends[i] - lengths[i] : ends[i]].tofile(file)
+        np.save(self.folder / f"{self.name}_starts.npy", np.concatenate([[0], np.cumsum(lengths[order])]))
+        (self.folder / f"{self.name}.arrivals").unlink()
+        return int(ends[-1])

@@ -1,0 +1,116 @@
+"""Text to integers and back: bytes, byte-level BPE trained on the training documents, or a published tokenizer.
+
+    tokenizer = build(config.Tokenizer(kind="bpe", vocab_size=512), texts)
+    tokenizer.encode("def f(x):")                       # a list of integers below tokenizer.vocab_size
+
+Every tokenizer keeps one entry, `end_of_text`, that separates documents and occurs in none.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from jaxscale.errors import InputError
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bytes:
+    """UTF-8 bytes; entry 256 ends a document."""
+
+    vocab_size: int = 257
+    end_of_text: int = 256
+
+    def encode(self, text):
+        return list(text.encode())
+
+    def decode(self, tokens):
+        return bytes(t for t in tokens if t < 256).decode(errors="replace")
+
+    def save(self, folder):
+        """Nothing to save: the configuration says it all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A tokenizer of the `tokenizers` library with its end-of-text entry."""
+
+    inner: Any
+
+    @property
+    def vocab_size(self):
+        return self.inner.get_vocab_size()
+
+    @property
+    def end_of_text(self):
+        return self.inner.token_to_id(END_OF_TEXT)
+
+    def encode(self, text):
+        return self.inner.encode(text, add_special_tokens=False).ids
+
+    def decode(self, tokens):
+        return self.inner.decode(list(tokens))
+
+    def save(self, folder):
+        """Writes `tokenizer.json`, which any user of the `tokenizers` library can read."""
+        self.inner.save(str(pathlib.Path(folder) / "tokenizer.json"))
+
+
+def build(tokenizer, texts):
+    """The tokenizer that a `config.Tokenizer` describes; BPE is trained on the iterator `texts`.
+
+    Raises:
+      InputError: the texts do not support the vocabulary asked for, or a pretrained one is not found or too small.
+    """
+    if tokenizer.kind == "bytes":
+        return Bytes()
+    import tokenizers
+
+    if tokenizer.kind == "pretrained":
+        return _pretrained(tokenizers, tokenizer)
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE())
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=tokenizer.vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(texts, trainer)
+    if inner.get_vocab_size() < tokenizer.vocab_size:
+        raise InputError(
+            f"tokenizer.vocab_size={tokenizer.vocab_size} is more than the training text supports: its merges end at "
+            f"{inner.get_vocab_size()} entries. Ask for at most that many, or give more text."
+        )
+    return Trained(inner)
+
+
+def load(tokenizer, folder):
+    """The tokenizer that `build(...).save(folder)` left there."""
+    if tokenizer.kind == "bytes":
+        return Bytes()
+    import tokenizers
+
+    return Trained(tokenizers.Tokenizer.from_file(str(pathlib.Path(folder) / "tokenizer.json")))
+
+
+def vocab_size(tokenizer):
+    """Entries of the tokenizer a `config.Tokenizer` describes, without building it."""
+    return Bytes.vocab_size if tokenizer.kind == "bytes" else tokenizer.vocab_size
+
+
+def _pretrained(tokenizers, tokenizer):
+    try:
+        trained = Trained(tokenizers.Tokenizer.from_pretrained(tokenizer.name))
+    except Exception as error:  # the hub's client raises types of several libraries
+        raise InputError(
+            f"tokenizer.name={tokenizer.name!r} cannot be read from the Hugging Face hub: {error}. Check name and network."
+        ) from None
+    if trained.vocab_size != tokenizer.vocab_size or trained.end_of_text is None:
+        raise InputError(
+            f"tokenizer.vocab_size={tokenizer.vocab_size}, but {tokenizer.name!r} has {trained.vocab_size} entries"
+            f"{'' if trained.end_of_text is not None else f' and no {END_OF_TEXT}'}. Set the true size."
+        )
+    return trained

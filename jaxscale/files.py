@@ -1,0 +1,68 @@
+"""Writing files so that a reader never sees half of one, and a full disk is told plainly."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import re
+
+from jaxscale.errors import RunError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Libraries that write for us (tensorstore under orbax) report the system's error as text in an error of their own.
+FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED.*writ", re.S)
+
+
+def write_text(path, text):
+    """Replaces `path` by `text` in one step: after a crash the file holds the old or the new text, never a part.
+
+    Raises:
+      RunError: the disk is full; what was there is untouched.
+    """
+    path = pathlib.Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with full_disk_told(path):
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """`write_text` of indented JSON. Non-finite numbers are refused: JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_json_lines(path, rows):
+    """`write_text` of one JSON document a line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path):
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
+def read_json_lines(path):
+    """Rows of a file of JSON lines; a last line cut short by a crash is left out."""
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+@contextlib.contextmanager
+def full_disk_told(where):
+    """Turns any library's way of saying "disk full" into a RunError that names the place and the remedy."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        full = isinstance(error, OSError) and error.errno in FULL
+        if not full and not FULL_TEXT.search(str(error)):
+            raise
+        raise RunError(
+            f"the disk is full: cannot write {str(where)!r}. What was saved before is whole. "
+            "Free some space and give the same command again; it continues."
+        ) from error

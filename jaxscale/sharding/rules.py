@@ -1,0 +1,47 @@
+"""Partition rules: which axis of which parameter lies along which axis of the mesh, by parameter path.
+
+The first rule whose pattern occurs in the path wins. FSDP divides the axis that tensor parallelism leaves whole.
+"""
+
+import re
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+RULES = (
+    ("(query|key|value|up|gate)/kernel", P("fsdp", "tensor")),
+    ("(out|down)/kernel", P("tensor", "fsdp")),
+    ("embed", P("tensor", "fsdp")),
+    ("head", P("fsdp", "tensor")),
+    ("positions", P(None, "fsdp")),
+    ("scale", P()),
+)
+
+
+def spec(path, shape, mesh):
+    """The `PartitionSpec` of a parameter; a mesh axis that does not divide its dimension is left out.
+
+    Raises:
+      KeyError: no rule speaks of the path; every parameter must be decided on.
+    """
+    for pattern, axes in RULES:
+        if re.search(pattern, path):
+            fits = (axis if axis is None or size % mesh.shape[axis] == 0 else None for axis, size in zip(axes, shape, strict=False))
+            return P(*fits)
+    raise KeyError(f"no partition rule matches parameter {path!r}; add one to jaxscale.sharding.rules.RULES")
+
+
+def state_shardings(abstract_state, mesh):
+    """Shardings for a training state: parameters by rule, optimizer moments like their parameters, scalars everywhere.
+
+    Args:
+      abstract_state: pytree of `jax.ShapeDtypeStruct`; the path of a moment ends with the path of its parameter.
+      mesh: the mesh of `make_mesh`.
+    """
+
+    def one(path, leaf):
+        if leaf.ndim == 0:
+            return NamedSharding(mesh, P())
+        return NamedSharding(mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(one, abstract_state)

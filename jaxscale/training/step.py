@@ -1,0 +1,115 @@
+"""One training step and one evaluation as sharded, jitted programs, shared by all runs of the same shape."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+from jaxscale import sharding
+from jaxscale.models import Decoder
+from jaxscale.training import optimizer as optimizers
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["params", "moments", "step", "failed"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a step changes. `failed` is the step whose loss or gradient was not finite, or -1; from then on nothing moves."""
+
+    params: Any
+    moments: Any
+    step: jax.Array
+    failed: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The jitted functions of a model shape on a mesh."""
+
+    model: Decoder
+    mesh: jax.sharding.Mesh
+    init: Callable
+    """key -> State"""
+    step: Callable
+    """(State, (B, T+1) tokens, learning rate) -> (State, {"train_loss", "gradient_norm"}); the state is donated"""
+    evaluate: Callable
+    """(params, (N, B, T+1) tokens, (N, B) weights) -> mean loss, nats per token"""
+    abstract: State
+    """shapes, dtypes and shardings of a state"""
+
+
+def mean_loss(model, params, tokens_BxT1):
+    """Next-token cross-entropy of each sequence, (B,) float32 nats per token."""
+    logits_BxTxV = model.apply({"params": params}, tokens_BxT1[:, :-1])
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, tokens_BxT1[:, 1:]), axis=-1)
+
+
+def program(run, vocab_size, mesh):
+    """The `Program` of a `config.Run`; runs that differ only in data, seed, length or learning rate get the same one."""
+    return _program(run.model, vocab_size, _shape_of(run.optimizer), run.training.accumulation, mesh)
+
+
+def _shape_of(optimizer):
+    """The optimizer with everything reset that only the learning rate's schedule depends on."""
+    return dataclasses.replace(
+        optimizer, learning_rate=1.0, schedule="constant", warmup_steps=0, decay_fraction=0.0, final_fraction=0.0
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _program(model_config, vocab_size, optimizer, accumulation, mesh):
+    model = Decoder(model_config, vocab_size)
+    transform = optimizers.direction(optimizer)
+    batches, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
+
+    def init(key):
+        params = model.init(key, jnp.zeros((1, model_config.context), jnp.int32))["params"]
+        return State(params, transform.init(params), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
+
+    def step(state, tokens_BxT1, learning_rate):
+        loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens))
+        value, gradient = _accumulated(jax.value_and_grad(loss), accumulation)(state.params, tokens_BxT1)
+        norm = optax.global_norm(gradient)
+        updates, moments = transform.update(gradient, state.moments, state.params)
+        params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
+        good = (state.failed < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
+        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
+        failed = jnp.where(good | (state.failed >= 0), state.failed, state.step)
+        new = State(keep(params, state.params), keep(moments, state.moments), state.step + good, failed)
+        return new, {"train_loss": value, "gradient_norm": norm}
+
+    def evaluate(params, tokens_NxBxT1, weights_NxB):
+        losses_NxB = jax.lax.map(lambda tokens: mean_loss(model, params, tokens), tokens_NxBxT1)
+        return jnp.sum(losses_NxB * weights_NxB) / jnp.sum(weights_NxB)
+
+    abstract = jax.eval_shape(init, jax.random.key(0))
+    shardings = sharding.state_shardings(abstract, mesh)
+    rows = NamedSharding(mesh, P(None, *batches.spec))
+    return Program(
+        model,
+        mesh,
+        jax.jit(init, out_shardings=shardings),
+        jax.jit(step, donate_argnums=0, in_shardings=(shardings, batches, None), out_shardings=(shardings, everywhere)),
+        jax.jit(evaluate, in_shardings=(shardings.params, rows, rows), out_shardings=everywhere),
+        jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings),
+    )
+
+
+def _accumulated(value_and_grad, parts):
+    """`value_and_grad` averaged over `parts` equal parts of the batch, one after the other."""
+    if parts == 1:
+        return value_and_grad
+
+    def averaged(params, tokens_BxT1):
+        # Every part takes rows from all over the batch, so that each device keeps working on its own.
+        tokens_PxBxT1 = tokens_BxT1.reshape(-1, parts, tokens_BxT1.shape[-1]).swapaxes(0, 1)
+        add = lambda total, tokens: (jax.tree.map(jnp.add, total, value_and_grad(params, tokens)), None)
+        zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(value_and_grad, params, tokens_PxBxT1[0]))
+        total, _ = jax.lax.scan(add, zero, tokens_PxBxT1)
+        return jax.tree.map(lambda a: a / parts, total)
+
+    return averaged
