@@ -321,7 +321,9 @@ def check_types(config):
     import pydantic
 
     try:
-        pydantic.TypeAdapter(type(config)).validate_python(dataclasses.asdict(config), strict=True)
+        # As JSON, because strict validation of a mapping wants instances where JSON has objects.
+        text = json.dumps(dataclasses.asdict(config), default=repr)
+        pydantic.TypeAdapter(type(config)).validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         raise InputError(_explain(error, type(config))) from None
 

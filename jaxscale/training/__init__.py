@@ -1,5 +1,8 @@
 """State, step, loop, checkpoints, metrics."""
 
+from jaxscale.training.checkpoints import restore_params
+from jaxscale.training.dry_run import describe
 from jaxscale.training.loop import NonFiniteLoss, check, train
+from jaxscale.training.step import Program, State, program
 
-__all__ = ["NonFiniteLoss", "check", "train"]
+__all__ = ["NonFiniteLoss", "Program", "State", "check", "describe", "program", "restore_params", "train"]

@@ -1,0 +1,29 @@
+"""From real text to a verdict on a laptop: fourteen small decoders on the Python standard library, in minutes.
+
+    jaxscale study configs/quickstart.py --workdir runs/quickstart
+"""
+
+from jaxscale.config import Corpus, DataScaling, Decoder, Dimension, Optimizer, Run, Tokenizer, Training
+
+config = DataScaling(
+    run=Run(
+        # Whole files are longer than the smallest n; passages make every n a sample of the whole library.
+        corpus=Corpus(kind="stdlib", passage=256),
+        tokenizer=Tokenizer(kind="bpe", vocab_size=512),
+        model=Decoder(layers=2, width=64, heads=2, hidden=256, context=64),
+        # A flat rate and early stopping: at every n the loss is followed to its minimum and a little beyond.
+        optimizer=Optimizer(schedule="constant", learning_rate=3e-3, warmup_steps=20, weight_decay=0.1),
+        training=Training(
+            steps=1500,
+            batch_size=32,
+            evaluate_every=25,
+            evaluation_sequences=512,
+            patience=5,
+            log_every=25,
+        ),
+    ),
+    sizes=(2048, 4096, 8192, 16384, 32768, 65536, 131072),
+    seeds=(0, 1),
+    beta=1.0,
+    dimension=Dimension(k=20, metric="cosine", points=3600, tokens_per_document=64),
+)

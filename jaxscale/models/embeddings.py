@@ -1,0 +1,73 @@
+"""Token embeddings of held-out text by layer, on device: the points whose intrinsic dimension is measured."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.errors import InputError
+from jaxscale.models.decoder import Decoder
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["layers", "document"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """`layers` (L + 1, N, D) float32: token embedding, then every block, the last after the final norm; `document` (N,)."""
+
+    layers: jax.Array
+    document: jax.Array
+
+
+def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=64):
+    """Embeds tokens of many documents, each with the text that precedes it in its document, up to the model's context.
+
+    Args:
+      model: a `Decoder`.
+      params: its parameters.
+      split: documents (`data.Split`).
+      points: tokens at most.
+      tokens_per_document: tokens drawn from one document at most, without replacement; end-of-text is never drawn.
+      seed: seeds the draw.
+      batch_size: sequences a forward pass takes.
+
+    Returns:
+      `Embeddings` of N <= points tokens.
+    """
+    context = model.config.context
+    position, document = _draw(split, points, tokens_per_document, seed)
+    first = np.maximum(split.starts[document], position - context + 1)
+    # Left-aligned windows: what lies to the right of a token cannot reach it through causal attention.
+    index = np.minimum(first[:, None] + np.arange(context), len(split.tokens) - 1)
+    tokens_NxT = np.asarray(split.tokens[index], np.int32)
+    padding = -len(tokens_NxT) % batch_size
+    tokens_NxT = np.pad(tokens_NxT, ((0, padding), (0, 0)))
+    last_N = np.pad(position - first, (0, padding))
+    layers = _forward(model, params, tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size))
+    return Embeddings(layers[:, : len(position)], jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(model: Decoder, params, tokens_MxBxT, last_MxB):
+    def one(batch):
+        tokens_BxT, last_B = batch
+        layers = model.apply({"params": params}, tokens_BxT, method="layers")
+        return jnp.stack([x_BxTxD[jnp.arange(len(last_B)), last_B].astype(jnp.float32) for x_BxTxD in layers])
+
+    layers_MxLxBxD = jax.lax.map(one, (tokens_MxBxT, last_MxB))
+    return jnp.moveaxis(layers_MxLxBxD, 0, 1).reshape(layers_MxLxBxD.shape[1], -1, layers_MxLxBxD.shape[-1])
+
+
+def _draw(split, points, tokens_per_document, seed):
+    """Places of the drawn tokens and the documents they lie in, document after document."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    positions, documents = [], []
+    for document in generator.permutation(len(split.starts) - 1):
+        start, end = split.starts[document], split.starts[document + 1] - 1
+        count = min(end - start, tokens_per_document, points - sum(map(len, positions)))
+        positions.append(start + np.sort(generator.choice(end - start, count, replace=False)))
+        documents.append(np.full(count, document))
+    if not sum(map(len, positions)):
+        raise InputError("the held-out documents are empty: no token to embed. Give more text.")
+    return np.concatenate(positions), np.concatenate(documents)

@@ -1,0 +1,106 @@
+"""The data-scaling study: real text in, a verdict out. Every stage is a file, and a stage that is done is never redone.
+
+    verdict = run(config.DataScaling(), "runs/quickstart")
+
+    corpus/            tokens and tokenizer
+    runs/n=…_seed=…/   one training run each
+    table.jsonl        a row per run: n, seed, minimum of the validation curve
+    dimension.json     intrinsic dimension of the largest runs' embeddings, by layer
+    verdict.json       predicted and observed exponent, agreement, caveats
+    report.html        the same as a page
+"""
+
+import importlib.metadata
+import pathlib
+import platform
+
+import jax
+
+from jaxscale import __version__, files, laws, reports, sharding, training
+from jaxscale import config as configs
+from jaxscale.data import prepare
+from jaxscale.errors import RunError
+from jaxscale.progress import Silent
+from jaxscale.studies import geometry
+from jaxscale.studies.verdict import compare
+
+COLUMNS = ("loss", "step", "steps", "epochs", "stopped", "edge", "parameters")
+
+
+def run(study, workdir, progress=None):
+    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
+
+    Args:
+      study: a `config.DataScaling`.
+      workdir: the study's folder, made if need be.
+      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
+
+    Returns:
+      The verdict, the content of `verdict.json`.
+
+    Raises:
+      InputError: the configuration contradicts itself, the corpus or the devices; or `workdir` holds another study.
+      RunError: a run failed; what was finished stays, and the same call goes on from there.
+    """
+    configs.validate(study)
+    progress, workdir = progress or Silent(), pathlib.Path(workdir)
+    sharding.check_fits(sharding.make_mesh(study.run.mesh), study.run)
+    configs.claim(workdir, study)
+    if (workdir / "verdict.json").is_file() and (workdir / "report.html").is_file():
+        return files.read_json(workdir / "verdict.json")
+    store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
+    summaries = _train(study, store, workdir, progress)
+    rows = [{"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS} for (name, n, seed), summary in summaries.items()]
+    files.write_json_lines(workdir / "table.jsonl", rows)
+    measured = _measure(study, store, workdir, summaries, progress)
+    progress.say("fitting the law and writing the report")
+    fit = laws.fit(rows, law="data", key=jax.random.key(0), level=study.level, resamples=study.resamples)
+    verdict = compare(study, rows, measured, fit) | {"corpus": store.facts, "versions": versions()}
+    verdict["seconds"] = sum(summary["seconds"] for summary in summaries.values())
+    files.write_json(workdir / "verdict.json", verdict)
+    reports.render(workdir)
+    return verdict
+
+
+def cells(study):
+    """(name, n, seed) of every run, the cheapest first."""
+    return [(f"n={n}_seed={seed}", n, seed) for n in sorted(study.sizes) for seed in study.seeds]
+
+
+def versions():
+    """What the numbers were made with."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
+    device = jax.devices()[0]
+    return (
+        {"jaxscale": __version__}
+        | {name: importlib.metadata.version(name) for name in packages}
+        | {"python": platform.python_version(), "platform": platform.platform()}
+        | {"device": f"{jax.device_count()} × {device.device_kind}"}
+    )
+
+
+def _train(study, store, workdir, progress):
+    """Summaries of all runs by (name, n, seed). Every run is checked against corpus and devices before the first begins."""
+    grid = cells(study)
+    mesh = sharding.make_mesh(study.run.mesh)
+    for _, n, seed in reversed(grid):
+        training.check(configs.cell(study, n, seed), store, mesh)
+    summaries = {}
+    for index, (name, n, seed) in enumerate(grid):
+        report = progress.run(name, index, len(grid))
+        try:
+            summaries[name, n, seed] = training.train(configs.cell(study, n, seed), store, workdir / "runs" / name, report)
+        except RunError as error:
+            raise type(error)(f"run {name}: {error}") from error
+    return summaries
+
+
+def _measure(study, store, workdir, summaries, progress):
+    """The dimension of the embeddings of the runs with the most data, one for each seed."""
+    path = workdir / "dimension.json"
+    if not path.is_file():
+        progress.say("measuring the intrinsic dimension of the embeddings")
+        largest = max(study.sizes)
+        folders = {name: (workdir / "runs" / name, summary) for (name, n, _), summary in summaries.items() if n == largest}
+        files.write_json(path, geometry.measure(study, store, folders))
+    return files.read_json(path)

@@ -1,0 +1,86 @@
+"""Intrinsic dimension of the held-out embeddings of trained runs, layer by layer."""
+
+import math
+
+import numpy as np
+
+from jaxscale import config as configs
+from jaxscale import dimension, sharding, training
+from jaxscale.models import embed
+
+
+def measure(study, store, folders):
+    """Dimension by layer of some of a study's runs, at the minimum of their validation curves.
+
+    Args:
+      study: a `config.DataScaling`; its `dimension` says how to measure.
+      store: the prepared corpus.
+      folders: run folder and summary by run name.
+
+    Returns:
+      A dict of plain values: `estimate`, `standard_error` and `interval` at the study's layer, pooled over runs; the same
+      per run; and by layer. Standard errors treat documents, not tokens, as independent; that of the pooled estimate adds
+      the spread between runs.
+    """
+    per_run = {name: _of_run(study, store, folder, summary) for name, (folder, summary) in folders.items()}
+    layers = range(study.run.model.layers + 1)
+    by_layer = [{"layer": layer} | _pooled([run[layer] for run in per_run.values()]) for layer in layers]
+    layer = study.dimension.layer % (study.run.model.layers + 1)
+    pooled, first = by_layer[layer], next(iter(per_run.values()))[layer]
+    half = _normal_quantile(study.level) * pooled["standard_error"]
+    return {
+        "estimate": pooled["dimension"],
+        "standard_error": pooled["standard_error"],
+        "interval": [pooled["dimension"] - half, pooled["dimension"] + half],
+        "layer": layer,
+        "k": study.dimension.k,
+        "metric": study.dimension.metric,
+        "points": first["points"],
+        "documents": first["documents"],
+        "duplicates_collapsed": first["duplicates_collapsed"],
+        "scale": first["scale"],
+        "per_seed": [{"run": name} | run[layer] for name, run in per_run.items()],
+        "by_layer": by_layer,
+    }
+
+
+def embeddings_of_run(run, store, folder, summary, measured):
+    """`models.Embeddings` of a finished run at the minimum of its validation curve; `measured` is a `config.Dimension`."""
+    program = training.program(run, store.vocab_size, sharding.make_mesh(run.mesh))
+    params = training.restore_params(folder / "checkpoints", summary["step"], program.abstract.params)
+    return embed(program.model, params, store.held_out, measured.points, measured.tokens_per_document, run.corpus.seed)
+
+
+def _of_run(study, store, folder, summary):
+    run = configs.from_json((folder / "config.json").read_text(encoding="utf-8"), configs.Run)
+    embeddings = embeddings_of_run(run, store, folder, summary, study.dimension)
+    documents = int(embeddings.document.max()) + 1
+    return [_of_layer(points, embeddings.document, documents, study.dimension) for points in embeddings.layers]
+
+
+def _of_layer(points, document, documents, measured):
+    estimate = dimension.mle(points, k=measured.k, metric=measured.metric)
+    clustered = float(dimension.clustered_standard_error(estimate, document, documents))
+    return {
+        "dimension": float(estimate.dimension),
+        # Two ways in which tokens depend on each other; the larger allows for both.
+        "standard_error": max(float(estimate.standard_error), clustered if math.isfinite(clustered) else 0.0),
+        "points": int(estimate.points_used),
+        "documents": documents,
+        "duplicates_collapsed": int(estimate.duplicates_collapsed),
+        "scale": float(estimate.scale),
+    }
+
+
+def _pooled(estimates):
+    """Mean over runs. They share their held-out documents, so averaging does not shrink that part of the error."""
+    values = np.array([e["dimension"] for e in estimates])
+    between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+    within = np.mean([e["standard_error"] ** 2 for e in estimates])
+    return {"dimension": float(values.mean()), "standard_error": float(np.sqrt(within + between))}
+
+
+def _normal_quantile(level):
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf((1 + level) / 2)
