@@ -1,6 +1,56 @@
-"""Every test sees eight host devices; those that want one ask for one."""
+"""Every test sees eight host devices; those that want one ask for one. Corpora are real text: Python's own modules."""
 
 import os
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import dataclasses
+import pathlib
+import sysconfig
+
+import pytest
+
+from jaxscale import config as configs
+from jaxscale import data
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory):
+    """Sixty modules of the standard library as text files, one of them twice."""
+    folder = tmp_path_factory.mktemp("text")
+    modules = sorted(p for p in pathlib.Path(sysconfig.get_paths()["stdlib"]).glob("[a-p]*.py") if p.stat().st_size > 1000)
+    for module in modules[:60]:
+        (folder / f"{module.stem}.txt").write_text(module.read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "zz_copy.txt").write_text(modules[0].read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(text_folder):
+    """A run that takes a second or two: bytes, one narrow layer, a single device."""
+    return configs.Run(
+        corpus=configs.Corpus(kind="files", path=str(text_folder), passage=128),
+        tokenizer=configs.Tokenizer(kind="bytes"),
+        model=configs.Decoder(layers=1, width=16, heads=2, hidden=32, context=16),
+        optimizer=configs.Optimizer(schedule="constant", learning_rate=1e-2, warmup_steps=2),
+        training=configs.Training(steps=12, batch_size=8, evaluate_every=4, evaluation_sequences=20, log_every=2),
+        tokens=2048,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny_run, tmp_path_factory):
+    return data.prepare(tiny_run.corpus, tiny_run.tokenizer, tmp_path_factory.mktemp("store") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_run):
+    """A study of eight runs of `tiny_run`'s shape."""
+    return configs.DataScaling(
+        run=dataclasses.replace(tiny_run, training=dataclasses.replace(tiny_run.training, patience=2)),
+        sizes=(256, 512, 1024, 2048),
+        seeds=(0, 1),
+        dimension=configs.Dimension(k=5, points=200, tokens_per_document=50),
+        resamples=100,
+    )

@@ -83,7 +83,10 @@ def tfds(corpus):
     try:
         builder = datasets.builder(corpus.name, data_dir=corpus.path or None)
     except datasets.core.DatasetNotFoundError:
-        builder = _prepared(datasets, corpus)
+        raise InputError(
+            f"corpus.name={corpus.name!r}: no such TFDS dataset below corpus.path={corpus.path!r}. "
+            "Give the data_dir in which it was prepared, or a name from the TFDS catalog."
+        ) from None
     if corpus.split not in builder.info.splits:
         have = ", ".join(builder.info.splits) or "none: prepare the dataset first"
         raise InputError(f"corpus.split={corpus.split!r} is not a split of {corpus.name!r}. It has {have}.")
@@ -97,17 +100,6 @@ def tfds(corpus):
     for index, example in enumerate(examples):
         text = example[corpus.text_field]
         yield Document(f"{corpus.name}/{corpus.split}/{index}", text.decode() if isinstance(text, bytes) else str(text))
-
-
-def _prepared(datasets, corpus):
-    """A dataset whose builder class is not known here, read from its files (`corpus.path`/name/version)."""
-    try:
-        return datasets.builder_from_files(*corpus.name.split(":")[:1], data_dir=corpus.path or None)
-    except (datasets.core.DatasetNotFoundError, FileNotFoundError):
-        raise InputError(
-            f"corpus.name={corpus.name!r}: no such TFDS dataset below corpus.path={corpus.path!r}. "
-            "Give the data_dir in which it was prepared, or a name from the TFDS catalog."
-        ) from None
 
 
 def hf(corpus):

@@ -155,11 +155,15 @@ def _continue(work, state, progress, checkpoints, metrics, report):
     """Steps, logs, evaluates and saves until the run ends; `progress` is brought up to date. Returns why it ended."""
     training, begun, spent = work.run.training, time.perf_counter(), progress.seconds
     rows = sharding.batch_sharding(work.program.mesh)
-    logged_step, logged_at = progress.step, time.perf_counter()
+    first = logged_step = progress.step
+    logged_at = begun
     while progress.step < work.steps and not _exhausted(training, progress):
         for step in range(progress.step, min(progress.step + training.evaluate_every, work.steps)):
             state, values = work.program.step(state, work.batches.on_device(step, rows), work.rates[step])
-            if (step + 1) % training.log_every == 0:
+            if step == first:  # it includes the compiler's time
+                jax.block_until_ready(values)
+                logged_step, logged_at = step + 1, time.perf_counter()
+            if (step + 1) % training.log_every == 0 and step > first:
                 values = {name: float(value) for name, value in values.items()}
                 if int(state.failed) >= 0:
                     break

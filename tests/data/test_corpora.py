@@ -1,0 +1,90 @@
+"""Named corpora, read from real places: the interpreter's library, folders, a prepared TFDS dataset, HF data files."""
+
+import ast
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from jaxscale import config as configs
+from jaxscale.data import documents
+from jaxscale.errors import InputError
+
+
+def test_stdlib_is_python_source():
+    found = list(itertools.islice(documents(configs.Corpus(kind="stdlib")), 20))
+    assert len(found) == 20
+    for document in found:
+        ast.parse(document.text)
+    assert not any("test" in document.name.split("/")[:-1] for document in documents(configs.Corpus(kind="stdlib")))
+
+
+def test_files_reads_folders_and_globs_in_the_same_order(text_folder):
+    whole = list(documents(configs.Corpus(kind="files", path=str(text_folder))))
+    some = list(documents(configs.Corpus(kind="files", path=str(text_folder / "a*.txt"))))
+    assert len(whole) == 61
+    assert some == [d for d in whole if d.name.split("/")[-1].startswith("a")]
+
+
+def test_max_documents_ends_the_reading(text_folder):
+    assert len(list(documents(configs.Corpus(kind="files", path=str(text_folder), max_documents=3)))) == 3
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path):
+    for path, message in ((tmp_path / "none", "no such folder"), (tmp_path, "holds no files"), (tmp_path / "*.txt", "holds no files")):
+        with pytest.raises(InputError, match=message):
+            list(documents(configs.Corpus(kind="files", path=str(path))))
+
+
+def test_undecodable_bytes_are_named_replaced_or_skipped(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"fine")
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9!")
+    read = lambda rule: list(documents(configs.Corpus(kind="files", path=str(tmp_path), undecodable=rule)))
+    with pytest.raises(InputError, match=r"b\.txt' is not UTF-8: byte 0xe9 at offset 3"):
+        read("error")
+    assert [d.text for d in read("replace")] == ["fine", "caf\N{REPLACEMENT CHARACTER}!"]
+    assert [d.text for d in read("skip")] == ["fine"]
+
+
+def test_hf_streams_data_files(text_folder, tmp_path):
+    pytest.importorskip("datasets", reason="needs the extra [hf]")
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "one", "id": 1}\n{"text": "two", "id": 2}\n')
+    corpus = configs.Corpus(kind="hf", name="json", path=str(path))
+    assert [d.text for d in documents(corpus)] == ["one", "two"]
+    with pytest.raises(InputError, match="text_field='body' is not a feature of 'json'. It has id, text"):
+        list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="body")))
+
+
+def test_tfds_reads_a_prepared_dataset_without_tensorflow(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra [tfds]")
+    from etils import epath
+
+    class LocalPoems(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        pkg_dir_path = epath.Path(__file__).parent
+
+        def _info(self):
+            return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({"text": tfds.features.Text()}))
+
+        def _split_generators(self, dl_manager):
+            return {"train": ((i, {"text": f"poem {i}: été"}) for i in range(5))}
+
+        def _generate_examples(self):
+            raise AssertionError("examples come with the splits")
+
+    builder = LocalPoems(data_dir=tmp_path, file_format="array_record")
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    # A process that knows the dataset's files but not the class that made them.
+    program = (
+        "import sys; from jaxscale import config, data; "
+        "corpus = config.Corpus(kind='tfds', name='local_poems', path=sys.argv[1]); "
+        "print(sorted(d.text for d in data.documents(corpus)), 'tensorflow' in sys.modules)"
+    )
+    read = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert read.stdout.strip() == f"{[f'poem {i}: été' for i in range(5)]} False"
+    with pytest.raises(InputError, match="split='test' is not a split of 'local_poems'. It has train"):
+        list(documents(configs.Corpus(kind="tfds", name="local_poems", path=str(tmp_path), split="test")))
+    with pytest.raises(InputError, match="no such TFDS dataset"):
+        list(documents(configs.Corpus(kind="tfds", name="no_such_poems", path=str(tmp_path))))

@@ -1,0 +1,42 @@
+"""Text to integers and back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxscale import config as configs
+from jaxscale.data import tokenizers
+
+TEXTS = ["def area(r):\n    return 3.14159 * r ** 2\n", "naïve café, 東京 🙂\n"] * 20
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    return tokenizers.build(configs.Tokenizer(kind="bpe", vocab_size=300), TEXTS)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_bytes_give_back_any_text(text):
+    tokens = tokenizers.Bytes().encode(text)
+    assert tokenizers.Bytes().decode(tokens) == text
+    assert all(0 <= token < 256 for token in tokens)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_bpe_gives_back_any_text_and_never_uses_end_of_text(text):
+    trained = tokenizers.build(configs.Tokenizer(kind="bpe", vocab_size=300), TEXTS)
+    tokens = trained.encode(text)
+    assert trained.decode(tokens) == text
+    assert trained.end_of_text not in tokens
+
+
+def test_bpe_is_shorter_than_bytes_on_its_own_text(bpe):
+    assert len(bpe.encode(TEXTS[0])) < len(TEXTS[0]) / 1.5
+    assert bpe.vocab_size == 300
+
+
+def test_saved_tokenizer_is_the_same(bpe, tmp_path):
+    bpe.save(tmp_path)
+    loaded = tokenizers.load(configs.Tokenizer(kind="bpe"), tmp_path)
+    assert loaded.encode(TEXTS[1]) == bpe.encode(TEXTS[1])
+    assert loaded.end_of_text == bpe.end_of_text

@@ -1,0 +1,121 @@
+"""Configurations: loaded, overridden, refused with the nearest valid name."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from jaxscale import config as configs
+from jaxscale.errors import InputError
+
+CONFIGS = sorted(pathlib.Path(__file__).parents[1].joinpath("configs").glob("*.py"))
+
+
+def write(tmp_path, body):
+    path = tmp_path / "experiment.py"
+    path.write_text(f"from jaxscale.config import *\n{body}\n")
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_committed_config_loads(path):
+    assert isinstance(configs.load(path), configs.DataScaling | configs.Run)
+
+
+def test_flags_override_fields_at_any_depth():
+    study = configs.load(CONFIGS[-1], ["--run.training.steps", "7", "--sizes", "512", "1024", "2048", "4096", "--beta", "0.5"])
+    assert (study.run.training.steps, study.sizes, study.beta) == (7, (512, 1024, 2048, 4096), 0.5)
+
+
+def test_help_shows_every_field_with_its_default(capsys):
+    with pytest.raises(SystemExit) as stop:
+        configs.load(CONFIGS[-1], ["--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    for kind, prefix in ((configs.Decoder, "--run.model."), (configs.Training, "--run.training."), (configs.Dimension, "--dimension.")):
+        for field in dataclasses.fields(kind):
+            assert prefix + field.name.replace("_", "-") in text
+    assert "default: 64" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "nearest"), [(["--run.trainning.steps", "7"], "--run.training.steps"), (["--seds", "1"], "--seeds")]
+)
+def test_unknown_flag_is_refused_with_the_nearest(flags, nearest, capsys):
+    with pytest.raises(SystemExit) as stop:
+        configs.load(CONFIGS[-1], flags)
+    assert stop.value.code == 2
+    assert nearest in capsys.readouterr().err
+
+
+def test_ill_typed_flag_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        configs.load(CONFIGS[-1], ["--run.training.steps", "many"])
+    assert stop.value.code == 2
+    assert "steps" in capsys.readouterr().err
+
+
+def test_unknown_field_in_a_file_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(InputError, match="Training has no field 'stepps'. Did you mean 'steps'"):
+        configs.load(write(tmp_path, "config = Run(training=Training(stepps=3))"))
+
+
+@pytest.mark.parametrize("body", ["Run(training=Training(steps='many'))", "Run(training=Training(steps=1.5))"])
+def test_ill_typed_field_in_a_file_is_named(tmp_path, body):
+    with pytest.raises(InputError, match=r"training\.steps="):
+        configs.load(write(tmp_path, f"config = {body}"))
+
+
+def test_whole_number_serves_for_a_float(tmp_path):
+    assert configs.load(write(tmp_path, "config = Run(optimizer=Optimizer(learning_rate=1))")).optimizer.learning_rate == 1
+
+
+def test_file_without_config_and_missing_file_are_told(tmp_path):
+    with pytest.raises(InputError, match="must bind `config`"):
+        configs.load(write(tmp_path, "configuration = Run()"))
+    with pytest.raises(InputError, match="no such file. Did you mean .*quickstart.py"):
+        configs.load(CONFIGS[-1].with_name("quickstrat.py"))
+    with pytest.raises(InputError, match="ZeroDivisionError"):
+        configs.load(write(tmp_path, "config = 1 / 0"))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("Run(model=Decoder(width=10, heads=3))", "model.heads=3 must divide model.width=10"),
+        ("Run(model=Decoder(width=6, heads=2))", "odd head width 3"),
+        ("Run(training=Training(steps=0))", "training.steps=0 must be positive"),
+        ("Run(training=Training(batch_size=6, accumulation=4))", "training.accumulation=4 must divide"),
+        ("Run(tokens=64)", "tokens=64 must exceed model.context=128"),
+        ("Run(tokenizer=Tokenizer(vocab_size=200))", "tokenizer.vocab_size=200 must exceed 257"),
+        ("Run(corpus=Corpus(kind='files'))", "corpus.path='' is needed"),
+        ("DataScaling(sizes=(1000, 2000))", "sizes=.* needs at least 4"),
+        ("DataScaling(beta=1.5)", r"beta=1.5 must lie in \(0, 1\]"),
+        ("DataScaling(dimension=Dimension(layer=7))", "dimension.layer=7 must lie between -3 and"),
+        ("DataScaling(dimension=Dimension(points=9))", "dimension.points=9 must exceed dimension.k=20"),
+    ],
+)
+def test_values_that_contradict_are_refused_by_name(tmp_path, body, message):
+    with pytest.raises(InputError, match=message):
+        configs.load(write(tmp_path, f"config = {body}"))
+
+
+def test_a_study_serves_as_its_largest_first_seed_run():
+    study = configs.load(CONFIGS[-1])
+    run = configs.load(CONFIGS[-1], kind=configs.Run)
+    assert run == configs.cell(study, max(study.sizes), study.seeds[0])
+    assert run.tokens == max(study.sizes)
+
+
+def test_json_round_trip_is_exact():
+    study = configs.load(CONFIGS[-1])
+    assert configs.from_json(configs.to_json(study), configs.DataScaling) == study
+    assert json.loads(configs.to_json(study))["run"]["tokens"] is None
+
+
+def test_a_folder_belongs_to_one_configuration(tmp_path):
+    configs.claim(tmp_path, configs.Run(seed=1))
+    configs.claim(tmp_path, configs.Run(seed=1))
+    with pytest.raises(InputError, match=r"another configuration: seed=2 \(there: 1\)"):
+        configs.claim(tmp_path, configs.Run(seed=2))
