@@ -1,0 +1,12 @@
+"""Intrinsic dimension of a cloud of points, with error bars, on any device.
+
+from jaxscale import dimension
+est = dimension.mle(x, k=20)                      # x: (n, D), sharded or not
+est.dimension, est.standard_error, est.local
+"""
+
+from jaxscale.dimension.estimators import Estimate, mle
+from jaxscale.dimension.nearest import Neighbors, neighbors
+from jaxscale.dimension.standard_errors import clustered_standard_error
+
+__all__ = ["Estimate", "Neighbors", "clustered_standard_error", "mle", "neighbors"]

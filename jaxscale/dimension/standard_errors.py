@@ -1,0 +1,93 @@
+"""Standard errors of a pooled dimension, whose pointwise estimates are not independent.
+
+Every pooled estimator here is, to first order, the truth plus the mean of one *influence* ψ_i per point. What differs
+is which pairs of points are taken to be correlated: neighbors in the cloud, or tokens of one document.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxscale.dimension.points import is_traced
+from jaxscale.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxscale.dimension.estimators import Estimate
+
+
+def graph_variance(influence: jax.Array, indices: jax.Array, count: jax.Array) -> jax.Array:
+    """Variance of the mean influence when points joined by a nearest-neighbor edge are correlated.
+
+    N⁻² Σ ψ_i ψ_j over i = j and over every ordered pair with an edge from i to j or from j to i: the estimator of
+    Conley 1999 for spatially dependent data, with the neighborhood graph in place of a radius. Can be negative.
+
+    Args:
+      influence: (n,) ψ, zero for points left out.
+      indices: (n, k) neighbors of each point, -1 where there is none.
+      count: N, the points not left out.
+    """
+    rows = jnp.arange(indices.shape[0])
+
+    def pairs_of_column(neighbor):
+        products = jnp.where(neighbor < 0, 0, influence * influence[neighbor])
+        # Both directions of an edge count once. A mutual edge is listed twice, from either end; another only once.
+        mutual = jnp.any(indices[neighbor] == rows[:, None], axis=1)
+        return jnp.sum(jnp.where(mutual, products, 2 * products))
+
+    return (jnp.sum(influence**2) + jnp.sum(lax.map(pairs_of_column, indices.T))) / count**2
+
+
+def clustered_standard_error(
+    estimate: Estimate, groups: jax.typing.ArrayLike, num_groups: int | None = None
+) -> jax.Array:
+    """Standard error of `estimate.dimension` when points of a group may depend on each other in any way.
+
+    Tokens of one document share its topic, author and context, so a cloud of token embeddings holds as many independent
+    draws as it has documents, not tokens, and `estimate.standard_error`, which knows the cloud alone, is too small.
+    The cluster-robust variance (Liang & Zeger 1986) adds influences up within a group before squaring:
+
+        G/(G-1) · N⁻² Σ_g (Σ_{i in g} ψ_i)²
+
+    For harmonic pooling ψ is the delta method on the mean of the inverse local dimensions. With every point its own
+    group this is the usual standard error of independent points. Trust it from about thirty groups on.
+
+    Args:
+      estimate: from `mle`.
+      groups: (n,) integers in [0, num_groups), e.g. the document of each token; ids without points do no harm.
+      num_groups: upper bound of the ids, static; needed under `jit`, otherwise read from `groups`.
+
+    Returns:
+      Scalar; nan if the points used come from fewer than two groups.
+
+    Raises:
+      InputError: if `groups` does not match the estimate, or `num_groups` is missing or too small for its values.
+    """
+    group_of = jnp.asarray(groups)
+    num_groups = _number_of_groups(group_of, num_groups, estimate.influence.shape)
+    used = ~jnp.isnan(estimate.local)
+    sums = jax.ops.segment_sum(estimate.influence, group_of, num_groups)
+    present = jnp.sum(jax.ops.segment_sum(used.astype(jnp.int32), group_of, num_groups) > 0)
+    correction = jnp.where(present > 1, present / jnp.maximum(present - 1, 1), jnp.nan)
+    return jnp.sqrt(correction * jnp.sum(sums**2)) / estimate.points_used
+
+
+def _number_of_groups(group_of, num_groups, shape):
+    if group_of.shape != shape or not jnp.issubdtype(group_of.dtype, jnp.integer):
+        raise InputError(
+            f"groups must hold one integer per point, shape {shape}; "
+            f"it has shape {group_of.shape} and type {group_of.dtype}."
+        )
+    if is_traced(group_of):
+        if num_groups is None:
+            raise InputError("num_groups must be given under jit, where the values of groups are not known.")
+        return num_groups
+    smallest, largest = int(jnp.min(group_of)), int(jnp.max(group_of))
+    if num_groups is None:
+        num_groups = largest + 1
+    if smallest < 0 or largest >= num_groups:
+        raise InputError(f"groups must lie in [0, {num_groups}); they range from {smallest} to {largest}.")
+    return num_groups
