@@ -1,6 +1,8 @@
 """The functional forms that can be fitted, as data: one declaration per law.
 
-LAWS["data"].formula            # "L(n) = E + A n^-α"
+    LAWS["data"].formula            # "L(n) = E + A n^-α"
+
+A name that is not among them is answered with the nearest one.
 """
 
 import dataclasses

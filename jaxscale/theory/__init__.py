@@ -3,6 +3,8 @@
     theory.data_exponent(d=10.0)                # 0.1667: squared error falls as n^-0.1667
     theory.consistency(alpha_data, alpha_model) # 1 for every d and smoothness, if the theory holds
     theory.LIMITS                               # what to print next to every prediction
+
+The derivations are in docs/mathematics.
 """
 
 from jaxscale.theory.exponents import (

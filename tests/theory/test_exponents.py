@@ -28,7 +28,9 @@ def test_exponents_equal_the_table_at_smoothness_one(exponent):
 @given(d=dimensions, beta=smoothnesses)
 @settings(max_examples=25, deadline=None)
 def test_consistency_is_one_for_every_dimension_and_smoothness(d, beta):
-    assert theory.consistency(theory.data_exponent(d, beta), theory.model_exponent(d, beta)) == pytest.approx(1, abs=1e-9)
+    assert theory.consistency(theory.data_exponent(d, beta), theory.model_exponent(d, beta)) == pytest.approx(
+        1, abs=1e-9
+    )
 
 
 @given(d=dimensions, beta=smoothnesses)
