@@ -27,7 +27,7 @@ from jaxscale.training.step import Program, program
 
 
 class NonFiniteLoss(RunError):
-    """The loss or its gradient became NaN or infinite; the run's newest checkpoint is the last good state."""
+    """Loss, gradient or parameters became NaN or infinite; the run's newest checkpoint is the last good state."""
 
 
 def train(run, store, folder, report=lambda **progress: None):
@@ -202,14 +202,14 @@ def _speed(work, steps_per_second):
 
 def _fail(work, state, progress, loss, checkpoints):
     """Keeps the last good state and raises NonFiniteLoss."""
-    failed = int(state.failed) if int(state.failed) >= 0 else int(state.step)
-    good = int(state.step)
-    if good and checkpoints.latest() != good:
+    good, failed = int(state.step), int(state.failed)
+    if good and checkpoints.latest() != good and math.isfinite(loss):
         state = dataclasses.replace(state, failed=jnp.full_like(state.failed, -1))
-        kept = dataclasses.asdict(progress) | {"history": [*progress.history, [good, loss if math.isfinite(loss) else 1e30]]}
-        checkpoints.save(good, state, kept, kept["history"][-1][1])
+        progress.history.append([good, loss])
+        checkpoints.save(good, state, dataclasses.asdict(progress), loss)
+    kept = f"the state after step {checkpoints.latest()} is kept in {checkpoints.folder}" if good else "there is no earlier state"
     raise NonFiniteLoss(
-        f"loss or gradient is not finite at step {failed}; the state after step {good} is kept in {checkpoints.folder}. "
+        f"loss, gradient or parameters are not finite at step {failed if failed >= 0 else good}; {kept}. "
         f"Lower optimizer.learning_rate={work.run.optimizer.learning_rate} or optimizer.clip_norm={work.run.optimizer.clip_norm}."
     )
 

@@ -18,7 +18,7 @@ from jaxscale.training import optimizer as optimizers
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["params", "moments", "step", "failed"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a step changes. `failed` is the step whose loss or gradient was not finite, or -1; from then on nothing moves."""
+    """What a step changes. `failed` is the step whose loss, gradient or result was not finite, or -1; from then on nothing moves."""
 
     params: Any
     moments: Any
@@ -73,10 +73,10 @@ def _program(model_config, vocab_size, optimizer, accumulation, mesh):
     def step(state, tokens_BxT1, learning_rate):
         loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens))
         value, gradient = _accumulated(jax.value_and_grad(loss), accumulation)(state.params, tokens_BxT1)
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         updates, moments = transform.update(gradient, state.moments, state.params)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-        good = (state.failed < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
+        good = (state.failed < 0) & jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         failed = jnp.where(good | (state.failed >= 0), state.failed, state.step)
         new = State(keep(params, state.params), keep(moments, state.moments), state.step + good, failed)

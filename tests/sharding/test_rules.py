@@ -1,0 +1,44 @@
+"""Every parameter of every model option has a rule, and states are laid out by it."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from jaxscale import config as configs
+from jaxscale import sharding, training
+
+MESH = configs.Mesh(replica=1, fsdp=4, tensor=2)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"activation": "swiglu"}, {"positions": "learned"}, {"tied": False}], ids=str
+)
+def test_every_parameter_has_a_rule_and_moments_follow_it(options):
+    run = configs.Run(model=configs.Decoder(layers=1, width=16, heads=2, hidden=32, context=8, **options), mesh=MESH)
+    state = training.program(run, 64, sharding.make_mesh(MESH)).abstract
+    specs = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.sharding.spec for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)}
+    assert specs["block_0/attention/query/kernel"] == P("fsdp", "tensor")
+    assert specs["block_0/mlp/down/kernel"] == P("tensor", "fsdp")
+    assert specs["embed"] == P("tensor", "fsdp")
+    moments = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf.sharding.spec for p, leaf in jax.tree_util.tree_leaves_with_path(state.moments)}
+    for name, spec in specs.items():
+        assert [s for path, s in moments.items() if path.endswith("mu/" + name)] == [spec]
+
+
+def test_an_axis_that_does_not_divide_is_left_whole():
+    mesh = sharding.make_mesh(MESH)
+    assert sharding.spec("embed", (257, 16), mesh) == P(None, "fsdp")
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+    with pytest.raises(KeyError, match="no partition rule matches parameter 'surprise'"):
+        sharding.spec("surprise", (4, 4), sharding.make_mesh(MESH))
+
+
+def test_a_sharded_state_holds_one_eighth_of_the_large_matrices_per_device():
+    run = configs.Run(model=configs.Decoder(layers=1, width=16, heads=2, hidden=32, context=8), mesh=MESH)
+    state = training.program(run, 64, sharding.make_mesh(MESH)).init(jax.random.key(0))
+    kernel = state.params["block_0"]["mlp"]["up"]["kernel"]
+    assert {shard.data.size for shard in kernel.addressable_shards} == {kernel.size // 8}
+    assert np.isfinite(np.asarray(kernel)).all()

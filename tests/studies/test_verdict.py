@@ -1,0 +1,62 @@
+"""The verdict: what the intervals say, and no more."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxscale import config as configs
+from jaxscale import laws, theory
+from jaxscale.studies.verdict import compare
+
+SIZES = tuple(int(n) for n in np.geomspace(1e4, 1e7, 8))
+STUDY = configs.DataScaling(sizes=SIZES)
+
+
+def measured(estimate, standard_error=0.2, points=3600):
+    half = 1.96 * standard_error
+    return {
+        "estimate": estimate, "standard_error": standard_error, "interval": [estimate - half, estimate + half],
+        "layer": 2, "k": 20, "metric": "cosine", "points": points, "per_seed": [], "by_layer": [],
+    }  # fmt: skip
+
+
+def verdict(alpha, dimension, noise=1e-3, edge=False, points=3600):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"run": f"n={n}_seed={s}", "n": n, "seed": s, "loss": (1.5 + 40 * n**-alpha) * (1 + noise * rng.normal()), "edge": edge}
+        for n in SIZES
+        for s in (0, 1)
+    ]
+    fit = laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
+    return compare(STUDY, rows, measured(dimension, points=points), fit)
+
+
+def test_agreement_needs_an_interval_that_could_have_refuted():
+    assert verdict(0.25, 6.0)["agreement"] == "consistent"
+    assert verdict(0.25, 20.0)["agreement"] == "inconsistent"
+    assert verdict(0.25, 6.0, noise=0.05)["agreement"] == "inconclusive"
+
+
+def test_prediction_carries_the_interval_of_the_dimension():
+    predicted = verdict(0.25, 6.0)["predicted"]
+    assert predicted["exponent"] == pytest.approx(theory.data_exponent(6.0))
+    assert predicted["interval"] == pytest.approx([float(theory.data_exponent(d)) for d in (6.392, 5.608)])
+
+
+def test_curves_are_the_fit_and_the_prediction():
+    result = verdict(0.25, 6.0, noise=0.0)
+    n = np.array(result["observed"]["curve"]["n"])
+    np.testing.assert_allclose(result["observed"]["curve"]["loss"], 1.5 + 40 * n**-0.25, rtol=1e-5)
+    # The predicted exponent is the true one here, so its curve is the same.
+    np.testing.assert_allclose(result["prediction_curve"]["loss"], result["observed"]["curve"]["loss"], rtol=1e-4)
+    band = result["prediction_curve"]
+    assert np.all(np.array(band["lower"]) <= np.array(band["loss"])) and np.all(np.array(band["upper"]) >= np.array(band["loss"]))
+
+
+def test_caveats_say_what_applies():
+    codes = lambda **kw: {c["code"] for c in verdict(0.25, 6.0, **kw)["caveats"]}
+    assert "edge_optimum" in codes(edge=True)
+    assert "edge_optimum" not in codes()
+    assert "dimension_biased_down" not in codes()
+    assert "dimension_biased_down" in codes(points=200)
+    assert {"few_seeds", "one_setting", "assumed_smoothness", "cross_entropy"} <= codes()

@@ -1,0 +1,78 @@
+"""One step: the same on any mesh and any accumulation, and still when the loss is not a number."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import config as configs
+from jaxscale import sharding
+from jaxscale.training import program
+
+RUN = configs.Run(
+    model=configs.Decoder(layers=2, width=16, heads=2, hidden=32, context=8),
+    training=configs.Training(batch_size=16),
+)
+TOKENS = np.random.default_rng(0).integers(0, 64, (3, 16, 9)).astype(np.int32)
+
+
+def stepped(run, mesh_config, devices=None, rate=1e-2):
+    mesh = sharding.make_mesh(mesh_config, devices)
+    shared = program(run, 64, mesh)
+    state = shared.init(jax.random.key(0))
+    for tokens in TOKENS:
+        state, values = shared.step(state, jax.device_put(tokens, sharding.batch_sharding(mesh)), np.float32(rate))
+    return state, values
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return stepped(RUN, configs.Mesh(), jax.devices()[:1])
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)])
+def test_every_mesh_makes_the_same_step(alone, sizes):
+    state, values = stepped(RUN, configs.Mesh(*sizes))
+    chex.assert_trees_all_close(values, alone[1], rtol=1e-4)
+    chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_changes_nothing_but_rounding(alone, parts):
+    run = dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, accumulation=parts))
+    state, values = stepped(run, configs.Mesh(), jax.devices()[:1])
+    chex.assert_trees_all_close(values, alone[1], rtol=1e-4)
+    chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
+
+
+def test_runs_that_differ_in_rate_and_seed_share_a_program():
+    mesh = sharding.make_mesh(configs.Mesh())
+    other = dataclasses.replace(RUN, seed=5, tokens=4096, optimizer=dataclasses.replace(RUN.optimizer, learning_rate=1.0))
+    assert program(RUN, 64, mesh) is program(other, 64, mesh)
+
+
+def test_a_step_that_is_not_finite_moves_nothing_then_or_later():
+    mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
+    shared = program(RUN, 64, mesh)
+    place = lambda tokens: jax.device_put(tokens, sharding.batch_sharding(mesh))
+    state, _ = shared.step(shared.init(jax.random.key(0)), place(TOKENS[0]), np.float32(1e-2))
+    broken = dataclasses.replace(state, params=jax.tree.map(lambda p: p * jnp.inf, state.params))
+    expected = jax.device_get(broken)
+    broken, values = shared.step(broken, place(TOKENS[1]), np.float32(1e-2))
+    assert not np.isfinite(float(values["train_loss"]))
+    assert (int(broken.failed), int(broken.step)) == (1, 1)
+    again, _ = shared.step(broken, place(TOKENS[2]), np.float32(1e-2))
+    assert int(again.failed) == 1
+    np.testing.assert_equal(jax.device_get(again.params), expected.params)
+
+
+def test_evaluation_weighs_sequences_and_ignores_padding(alone):
+    mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
+    shared = program(RUN, 64, mesh)
+    whole = shared.evaluate(alone[0].params, TOKENS[:1], np.ones((1, 16), np.float32))
+    weights = np.concatenate([np.ones((1, 16)), np.zeros((1, 16))]).astype(np.float32)
+    padded = shared.evaluate(alone[0].params, TOKENS[:2], weights)
+    np.testing.assert_allclose(whole, padded, rtol=1e-6)
