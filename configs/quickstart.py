@@ -1,6 +1,6 @@
 """From real text to a verdict on a laptop: fourteen small decoders on the Python standard library, in minutes.
 
-    jaxscale study configs/quickstart.py --workdir runs/quickstart
+jaxscale study configs/quickstart.py --workdir runs/quickstart
 """
 
 from jaxscale.config import Corpus, DataScaling, Decoder, Dimension, Optimizer, Run, Tokenizer, Training

@@ -34,30 +34,48 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="jaxscale", description="How will my transformer scale, and why?", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="jaxscale", description="How will my transformer scale, and why?", allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = lambda *names, **kwargs: _command(commands, *names, **kwargs)
 
-    study = add("study", _study, "train a grid of runs, measure d, compare exponents", "study configs/quickstart.py --workdir runs/quickstart", True)
+    study = add(
+        "study",
+        _study,
+        "train a grid of runs, measure d, compare exponents",
+        "study configs/quickstart.py --workdir runs/quickstart",
+        True,
+    )
     study.add_argument("--workdir", required=True, help="the study's folder; the same command goes on where it stopped")
 
-    train = add("train", _train, "one training run", "train configs/quickstart.py --workdir runs/one --tokens 65536", True)
+    train = add(
+        "train", _train, "one training run", "train configs/quickstart.py --workdir runs/one --tokens 65536", True
+    )
     train.add_argument("--workdir", help="the run's folder; the same command goes on where it stopped")
-    train.add_argument("--dry-run", action="store_true", help="print shapes, parameters and memory; compute and download nothing")
+    train.add_argument(
+        "--dry-run", action="store_true", help="print shapes, parameters and memory; compute and download nothing"
+    )
 
     embed = add("embed", _embed, "held-out token embeddings of a finished run", "embed runs/one --out embeddings.npy")
     embed.add_argument("workdir", help="folder of a run made by `jaxscale train`")
     embed.add_argument("--out", required=True, help="a .npy file: (points, width) float32")
-    embed.add_argument("--layer", type=int, default=-1, help="0: token embedding; -1: last, after the final norm (default)")
+    embed.add_argument(
+        "--layer", type=int, default=-1, help="0: token embedding; -1: last, after the final norm (default)"
+    )
     embed.add_argument("--points", type=int, default=3600, help="tokens at most (default %(default)s)")
     embed.add_argument("--tokens-per-document", type=int, default=32, help="at most (default %(default)s)")
 
-    measure = add("dimension", _dimension, "intrinsic dimension of points", "dimension embeddings.npy --k 20 --metric cosine")
+    measure = add(
+        "dimension", _dimension, "intrinsic dimension of points", "dimension embeddings.npy --k 20 --metric cosine"
+    )
     measure.add_argument("file", help="a .npy file with an (n, D) array")
     measure.add_argument("--k", type=int, default=20, help="nearest neighbours (default %(default)s)")
     measure.add_argument("--metric", default="euclidean", choices=("euclidean", "cosine"), help="cosine is the angle")
 
-    fit = add("fit", _fit, "a scaling law with intervals, from a table of runs", "fit runs/quickstart/table.jsonl --law data")
+    fit = add(
+        "fit", _fit, "a scaling law with intervals, from a table of runs", "fit runs/quickstart/table.jsonl --law data"
+    )
     fit.add_argument("file", help=".jsonl or .csv with a column `loss` and the law's: `n` (data) or `N` (model)")
     fit.add_argument("--law", default="data", help="data or model (default %(default)s)")
     fit.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
@@ -79,7 +97,9 @@ def _command(commands, name, work, summary, example, configured=False):
     )
     if configured:
         parser.add_argument("config", help="a Python file that binds `config`; further flags override its fields")
-        parser.add_argument("-h", "--help", action=_Help, help="this text; after a config file: every field and default too")
+        parser.add_argument(
+            "-h", "--help", action=_Help, help="this text; after a config file: every field and default too"
+        )
     parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     parser.set_defaults(work=work, configured=configured)
     return parser
@@ -98,7 +118,9 @@ class _Help(argparse.Action):
 
             kind = {"study": config.DataScaling, "train": config.Run}[parser.prog.split()[-1]]
             try:
-                config.load(namespace.config, ["--help"], kind, f"jaxscale {parser.prog.split()[-1]} {namespace.config}")
+                config.load(
+                    namespace.config, ["--help"], kind, f"jaxscale {parser.prog.split()[-1]} {namespace.config}"
+                )
             except InputError as error:
                 parser.error(str(error))
         parser.exit()
@@ -122,7 +144,7 @@ def _study(options, overrides):
 
 
 def _train(options, overrides):
-    from jaxscale import config, data, files, progress, training
+    from jaxscale import config, data, progress, training
 
     run = config.load(options.config, overrides, config.Run, f"jaxscale train {options.config}")
     if options.dry_run:
@@ -149,7 +171,10 @@ def _embed(options, _):
 
     folder = pathlib.Path(options.workdir)
     if not (folder / "summary.json").is_file():
-        raise InputError(f"workdir={options.workdir!r} holds no finished run. Make one: jaxscale train CONFIG --workdir {options.workdir}")
+        raise InputError(
+            f"workdir={options.workdir!r} holds no finished run. "
+            f"Make one: jaxscale train CONFIG --workdir {options.workdir}"
+        )
     run = config.from_json((folder / "config.json").read_text(encoding="utf-8"), config.Run)
     measured = config.Dimension(points=options.points, tokens_per_document=options.tokens_per_document)
     summary = files.read_json(folder / "summary.json")
@@ -161,7 +186,9 @@ def _embed(options, _):
     with files.full_disk_told(options.out), open(options.out, "wb") as file:
         np.save(file, points)
     facts = {"file": options.out, "points": points.shape[0], "width": points.shape[1], "layer": options.layer % layers}
-    _print_json(facts) if options.json else print(f"{facts['points']} × {facts['width']} embeddings of layer {facts['layer']}: {options.out}")
+    _print_json(facts) if options.json else print(
+        f"{facts['points']} × {facts['width']} embeddings of layer {facts['layer']}: {options.out}"
+    )
 
 
 def _dimension(options, _):
@@ -172,11 +199,26 @@ def _dimension(options, _):
     try:
         points = np.load(options.file, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"file={options.file!r} cannot be read as .npy: {error}. Give an (n, D) array saved by numpy.save.") from None
+        raise InputError(
+            f"file={options.file!r} cannot be read as .npy: {error}. Give an (n, D) array saved by numpy.save."
+        ) from None
     estimate = dimension.mle(points, k=options.k, metric=options.metric)
-    names = ("dimension", "standard_error", "analytic_standard_error", "scale", "points_used", "duplicates_collapsed", "zero_distances")
+    names = (
+        "dimension",
+        "standard_error",
+        "analytic_standard_error",
+        "scale",
+        "points_used",
+        "duplicates_collapsed",
+        "zero_distances",
+    )
     facts = {name: getattr(estimate, name).item() for name in names} | {"k": options.k, "metric": options.metric}
-    _print_json(facts) if options.json else print("\n".join(f"{name:24} {value:.6g}" if isinstance(value, float) else f"{name:24} {value}" for name, value in facts.items()))
+    _print_json(facts) if options.json else print(
+        "\n".join(
+            f"{name:24} {value:.6g}" if isinstance(value, float) else f"{name:24} {value}"
+            for name, value in facts.items()
+        )
+    )
 
 
 def _fit(options, _):
@@ -188,7 +230,9 @@ def _fit(options, _):
     summary = fit.summary()
     if options.json:
         return _print_json(summary)
-    print(f"{summary['formula']}, {summary['runs']} runs, {summary['sizes']} sizes; intervals at {summary['level']:.0%}")
+    print(
+        f"{summary['formula']}, {summary['runs']} runs, {summary['sizes']} sizes; intervals at {summary['level']:.0%}"
+    )
     for name, value in summary["parameters"].items():
         print(f"{name:18} {value['estimate']:.4g}  [{value['lower']:.4g}, {value['upper']:.4g}]")
     for warning in summary["warnings"]:
@@ -206,7 +250,9 @@ def _rows(name):
                 return [{column: _number(value) for column, value in row.items()} for row in csv.DictReader(file)]
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise InputError(f"file={name!r} cannot be read as a table: {error}. Give a .csv with a header, or JSON lines.") from None
+        raise InputError(
+            f"file={name!r} cannot be read as a table: {error}. Give a .csv with a header, or JSON lines."
+        ) from None
 
 
 def _number(text):

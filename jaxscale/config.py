@@ -17,7 +17,7 @@ from typing import Literal
 from jaxscale import files
 from jaxscale.errors import InputError
 
-# --- what a run is made of ---------------------------------------------------------------------------------------------
+# --- what a run is made of ------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Corpus:
     held_out_fraction: float = 0.1
     """Share of the documents held out for evaluation, chosen by a hash of their content."""
     passage: int | None = None
-    """Cut training documents into passages of this many tokens before they are shuffled (None: whole documents), so that
-    a small number of tokens n is a sample of the whole corpus, not of a few long documents."""
+    """Cut training documents into passages of this many tokens before they are shuffled (None: whole documents), so
+    that a small number of tokens n is a sample of the whole corpus, not of a few long documents."""
     max_documents: int | None = None
     """Read at most this many documents (None: all); for corpora larger than the study needs."""
     seed: int = 0
@@ -54,7 +54,7 @@ class Tokenizer:
     """How text becomes integers; saved beside the run that used it."""
 
     kind: Literal["bytes", "bpe", "pretrained"] = "bpe"
-    """bytes: the 256 bytes; bpe: byte-level BPE trained on the training documents; pretrained: from the Hugging Face hub."""
+    """bytes: the 256 bytes; bpe: byte-level, trained on the training documents; pretrained: from the Hugging Face"""
     vocab_size: int = 512
     """bpe: entries to train, end-of-text included. pretrained: entries it must have. bytes: ignored (257)."""
     name: str = ""
@@ -152,7 +152,7 @@ class Run:
     """Seeds the parameters, the place in the shuffled corpus where the n tokens begin, and the order of the batches."""
 
 
-# --- studies -----------------------------------------------------------------------------------------------------------
+# --- studies --------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,7 @@ class DataScaling:
 Config = Run | DataScaling
 
 
-# --- loading -----------------------------------------------------------------------------------------------------------
+# --- loading --------------------------------------------------------------------------------------------------------
 
 
 def load(path, overrides=(), kind=None, prog=None):
@@ -255,7 +255,10 @@ def claim(folder, config):
     """
     path = pathlib.Path(folder) / "config.json"
     if path.is_file():
-        changed = [f"{name}={b!r} (there: {a!r})" for name, a, b in differences(files.read_json(path), json.loads(to_json(config)))]
+        changed = [
+            f"{name}={b!r} (there: {a!r})"
+            for name, a, b in differences(files.read_json(path), json.loads(to_json(config)))
+        ]
         if changed:
             raise InputError(
                 f"workdir={str(folder)!r} holds another configuration: {'; '.join(changed[:5])}. "
@@ -265,7 +268,9 @@ def claim(folder, config):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"workdir={str(folder)!r} cannot be made: {error.strerror}. Choose a folder you can write to.") from None
+        raise InputError(
+            f"workdir={str(folder)!r} cannot be made: {error.strerror}. Choose a folder you can write to."
+        ) from None
     files.write_text(path, to_json(config))
 
 
@@ -297,7 +302,9 @@ def _from_file(path):
         raise InputError(f"config={str(path)!r} fails: {_nearest_field(error)}") from error
     config = getattr(module, "config", None)
     if not isinstance(config, typing.get_args(Config)):
-        raise InputError(f"config={str(path)!r} must bind `config` to a Run or a DataScaling, not {type(config).__name__}.")
+        raise InputError(
+            f"config={str(path)!r} must bind `config` to a Run or a DataScaling, not {type(config).__name__}."
+        )
     return config
 
 
@@ -336,10 +343,12 @@ def _explain(error, kind):
             kind = next(f.type for f in dataclasses.fields(kind) if f.name == name)
         return _unknown_field(kind, names[-1])
     field = ".".join(names)
-    return f"{field}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}. Change the field in the config file."
+    return (
+        f"{field}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}. Change the field in the config file."
+    )
 
 
-# --- values that must fit together -------------------------------------------------------------------------------------
+# --- values that must fit together ----------------------------------------------------------------------------------
 
 
 def validate(config):

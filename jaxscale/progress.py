@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar for the runs and one for the run under way, or plain lines in a log."""
+"""Progress of long work on standard error: bars for the runs and for the run under way, or plain lines in a log."""
 
 import sys
 

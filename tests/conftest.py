@@ -19,7 +19,9 @@ from jaxscale import data
 def text_folder(tmp_path_factory):
     """Sixty modules of the standard library as text files, one of them twice."""
     folder = tmp_path_factory.mktemp("text")
-    modules = sorted(p for p in pathlib.Path(sysconfig.get_paths()["stdlib"]).glob("[a-p]*.py") if p.stat().st_size > 1000)
+    modules = sorted(
+        p for p in pathlib.Path(sysconfig.get_paths()["stdlib"]).glob("[a-p]*.py") if p.stat().st_size > 1000
+    )
     for module in modules[:60]:
         (folder / f"{module.stem}.txt").write_text(module.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "zz_copy.txt").write_text(modules[0].read_text(encoding="utf-8"), encoding="utf-8")

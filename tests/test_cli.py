@@ -57,14 +57,24 @@ def test_embed_then_dimension(trained, tmp_path, capsys):
 def test_fit_reads_tables(name, tmp_path, capsys):
     n = [10**i for i in range(2, 8)]
     rows = [{"n": k, "loss": 1.5 + 20 * k**-0.4} for k in n]
-    text = "n,loss\n" + "".join(f"{r['n']},{r['loss']}\n" for r in rows) if name.endswith("csv") else "\n".join(map(json.dumps, rows))
+    text = (
+        "n,loss\n" + "".join(f"{r['n']},{r['loss']}\n" for r in rows)
+        if name.endswith("csv")
+        else "\n".join(map(json.dumps, rows))
+    )
     (tmp_path / name).write_text(text)
     assert cli.main(["fit", str(tmp_path / name), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parameters"]["exponent"]["estimate"] == pytest.approx(0.4, rel=1e-4)
 
 
 def test_dry_run_of_the_papers_setting_downloads_nothing():
-    done = jaxscale("train", "configs/openwebtext_gpt2.py", "--dry-run", "--json", env={"HF_HUB_OFFLINE": "1", "JAX_PLATFORMS": "cpu"})
+    done = jaxscale(
+        "train",
+        "configs/openwebtext_gpt2.py",
+        "--dry-run",
+        "--json",
+        env={"HF_HUB_OFFLINE": "1", "JAX_PLATFORMS": "cpu"},
+    )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert 123e6 < facts["parameters"] < 126e6
@@ -77,7 +87,14 @@ def test_dry_run_of_the_papers_setting_downloads_nothing():
 
 def test_dry_run_memory_falls_with_the_mesh():
     report = lambda *mesh: json.loads(
-        jaxscale("train", "configs/openwebtext_gpt2.py", "--dry-run", "--json", *mesh, env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}).stdout
+        jaxscale(
+            "train",
+            "configs/openwebtext_gpt2.py",
+            "--dry-run",
+            "--json",
+            *mesh,
+            env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"},
+        ).stdout
     )["memory"]["total"]
     assert report() < report("--mesh.replica", "8", "--mesh.fsdp", "1")
 
@@ -88,7 +105,11 @@ def test_dry_run_memory_falls_with_the_mesh():
         (["train", "configs/quickstrat.py", "--workdir", "x"], 2, "Did you mean configs/quickstart.py"),
         (["train", "configs/quickstart.py"], 2, "--workdir is needed"),
         (["train", "configs/quickstart.py", "--workdir", "x", "--trainning.steps", "5"], 2, "--training.steps"),
-        (["train", "configs/quickstart.py", "--workdir", "x", "--training.steps", "0"], 2, "training.steps=0 must be positive"),
+        (
+            ["train", "configs/quickstart.py", "--workdir", "x", "--training.steps", "0"],
+            2,
+            "training.steps=0 must be positive",
+        ),
         (["study", "configs/quickstart.py", "--workdir", "/dev/null/x"], 2, "workdir='/dev/null/x' cannot be made"),
         (["dimension", "none.npy"], 2, "file='none.npy' cannot be read"),
         (["fit", "none.csv"], 2, "file='none.csv' cannot be read"),
@@ -121,7 +142,10 @@ def test_folder_of_another_run_is_refused(trained, config_file, capsys):
 
 def test_nan_exits_with_1_and_names_the_step(config_file, tmp_path, capsys):
     assert cli.main(["train", str(config_file), "--workdir", str(tmp_path), "--optimizer.learning-rate", "1e38"]) == 1
-    assert "not finite at step 0; there is no earlier state. Lower optimizer.learning_rate=1e+38" in capsys.readouterr().err
+    assert (
+        "not finite at step 0; there is no earlier state. Lower optimizer.learning_rate=1e+38"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("kilobytes", "place"), [(100, "corpus"), (20, "checkpoints")])
@@ -148,5 +172,3 @@ def test_help_of_a_config_shows_its_fields(capsys):
     assert stop.value.code == 0
     assert "example: jaxscale study" in text
     assert "--run.optimizer.learning-rate" in text
-
-

@@ -24,7 +24,9 @@ def test_every_committed_config_loads(path):
 
 
 def test_flags_override_fields_at_any_depth():
-    study = configs.load(CONFIGS[-1], ["--run.training.steps", "7", "--sizes", "512", "1024", "2048", "4096", "--beta", "0.5"])
+    study = configs.load(
+        CONFIGS[-1], ["--run.training.steps", "7", "--sizes", "512", "1024", "2048", "4096", "--beta", "0.5"]
+    )
     assert (study.run.training.steps, study.sizes, study.beta) == (7, (512, 1024, 2048, 4096), 0.5)
 
 
@@ -33,7 +35,11 @@ def test_help_shows_every_field_with_its_default(capsys):
         configs.load(CONFIGS[-1], ["--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
-    for kind, prefix in ((configs.Decoder, "--run.model."), (configs.Training, "--run.training."), (configs.Dimension, "--dimension.")):
+    for kind, prefix in (
+        (configs.Decoder, "--run.model."),
+        (configs.Training, "--run.training."),
+        (configs.Dimension, "--dimension."),
+    ):
         for field in dataclasses.fields(kind):
             assert prefix + field.name.replace("_", "-") in text
     assert "default: 64" in text
@@ -57,7 +63,7 @@ def test_ill_typed_flag_is_refused(capsys):
 
 
 def test_unknown_field_in_a_file_is_refused_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="Training has no field 'stepps'. Did you mean 'steps'"):
+    with pytest.raises(InputError, match=r"Training has no field 'stepps'. Did you mean 'steps'"):
         configs.load(write(tmp_path, "config = Run(training=Training(stepps=3))"))
 
 
@@ -68,15 +74,17 @@ def test_ill_typed_field_in_a_file_is_named(tmp_path, body):
 
 
 def test_whole_number_serves_for_a_float(tmp_path):
-    assert configs.load(write(tmp_path, "config = Run(optimizer=Optimizer(learning_rate=1))")).optimizer.learning_rate == 1
+    assert (
+        configs.load(write(tmp_path, "config = Run(optimizer=Optimizer(learning_rate=1))")).optimizer.learning_rate == 1
+    )
 
 
 def test_file_without_config_and_missing_file_are_told(tmp_path):
-    with pytest.raises(InputError, match="must bind `config`"):
+    with pytest.raises(InputError, match=r"must bind `config`"):
         configs.load(write(tmp_path, "configuration = Run()"))
-    with pytest.raises(InputError, match="no such file. Did you mean .*quickstart.py"):
+    with pytest.raises(InputError, match=r"no such file. Did you mean .*quickstart.py"):
         configs.load(CONFIGS[-1].with_name("quickstrat.py"))
-    with pytest.raises(InputError, match="ZeroDivisionError"):
+    with pytest.raises(InputError, match=r"ZeroDivisionError"):
         configs.load(write(tmp_path, "config = 1 / 0"))
 
 

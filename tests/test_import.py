@@ -12,9 +12,15 @@ HEAVY = ("tensorflow", "grain", "orbax", "matplotlib", "plotly", "tokenizers", "
     ("statement", "heavy"),
     [
         ("import jaxscale", HEAVY),
-        ("from jaxscale import dimension, laws, theory; dimension.mle, laws.fit", (*HEAVY, "flax", "jaxscale.training", "jaxscale.data")),
+        (
+            "from jaxscale import dimension, laws, theory; dimension.mle, laws.fit",
+            (*HEAVY, "flax", "jaxscale.training", "jaxscale.data"),
+        ),
     ],
 )
 def test_import_loads_no_heavy_package(statement, heavy):
     program = f"{statement}; import sys; print([name for name in {heavy!r} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )

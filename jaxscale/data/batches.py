@@ -1,8 +1,8 @@
 """Batches as a pure function of (seed, step): nothing to save, nothing to restore, the same on any number of hosts.
 
-    batches = Batches.of(store.train, tokens=65536, context=128, batch_size=32, seed=0)
-    batches.rows(step)                                  # (32, 129) int32: inputs and, one to the right, targets
-    batches.on_device(step, sharding)                   # the same as one global array; each host reads only its rows
+batches = Batches.of(store.train, tokens=65536, context=128, batch_size=32, seed=0)
+batches.rows(step)                                  # (32, 129) int32: inputs and, one to the right, targets
+batches.on_device(step, sharding)                   # the same as one global array; each host reads only its rows
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from jaxscale.errors import InputError
 class Batches:
     """Epochs over the `size` tokens from place `start` on (around the end), cut into windows of `context` + 1.
 
-    The last token of a window is the first of the next. Every epoch draws its own offset and its own order of windows; the
-    `size` tokens are taken as a circle, so that each epoch has exactly size // context windows whatever the offset.
+    The last token of a window is the first of the next. Every epoch draws its own offset and its own order of windows;
+    the `size` tokens are taken as a circle, so that each epoch has exactly size // context windows whatever the offset.
     """
 
     tokens: np.ndarray
@@ -41,9 +41,13 @@ class Batches:
         have = len(split.tokens)
         size = have if tokens is None else tokens
         if size > have:
-            raise InputError(f"tokens={size} is more than the corpus's {have} training tokens. Train on fewer, or give more text.")
+            raise InputError(
+                f"tokens={size} is more than the corpus's {have} training tokens. Train on fewer, or give more text."
+            )
         if size <= context:
-            raise InputError(f"tokens={size} is no more than the context of {context}. Use more tokens or a shorter context.")
+            raise InputError(
+                f"tokens={size} is no more than the context of {context}. Use more tokens or a shorter context."
+            )
         piece = np.random.Generator(np.random.Philox(key=seed)).integers(len(split.starts) - 1)
         return cls(split.tokens, size, int(split.starts[piece]), context, batch_size, seed)
 
@@ -62,7 +66,10 @@ class Batches:
     def on_device(self, step, sharding):
         """A step's batch as a global array; each process builds only the rows of its own devices."""
         shape = (self.batch_size, self.context + 1)
-        return jax.make_array_from_callback(shape, sharding, lambda index: self.rows(step, index[0].start, index[0].stop))
+        return jax.make_array_from_callback(shape, sharding, lambda index: self._shard(step, index))
+
+    def _shard(self, step, index):
+        return self.rows(step, index[0].start, index[0].stop)
 
     def _first_token(self, epoch, window):
         offset, order = _epoch_order(self.seed, epoch, self.size, self.windows)

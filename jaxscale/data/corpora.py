@@ -53,7 +53,9 @@ def files(corpus):
     elif glob.has_magic(corpus.path):
         paths = sorted(p for p in map(pathlib.Path, glob.glob(corpus.path, recursive=True)) if p.is_file())
     else:
-        raise InputError(f"corpus.path={corpus.path!r}: no such folder. Give an existing folder, or a glob such as 'books/**/*.txt'.")
+        raise InputError(
+            f"corpus.path={corpus.path!r}: no such folder. Give an existing folder, or a glob such as 'books/**/*.txt'."
+        )
     if not paths:
         raise InputError(f"corpus.path={corpus.path!r} holds no files. Give a folder or a glob with text files in it.")
     for path in paths:
@@ -123,7 +125,8 @@ def hf(corpus):
 
 def _no_field(corpus, fields):
     return InputError(
-        f"corpus.text_field={corpus.text_field!r} is not a feature of {corpus.name!r}. It has {', '.join(sorted(fields))}."
+        f"corpus.text_field={corpus.text_field!r} is not a feature of {corpus.name!r}. "
+        f"It has {', '.join(sorted(fields))}."
     )
 
 

@@ -3,8 +3,8 @@
     store = prepare(config.Corpus(), config.Tokenizer(), "runs/quickstart/corpus")
     store.train.tokens, store.held_out.tokens           # memory maps of integers
 
-A document's content decides everything about it: whether it is a duplicate, whether it is held out, and the place of its
-passages in the shuffled order. Neither the order of the files nor other documents move it.
+A document's content decides everything about it: whether it is a duplicate, whether it is held out, and the place of
+its passages in the shuffled order. Neither the order of the files nor other documents move it.
 """
 
 import contextlib
@@ -104,7 +104,10 @@ def _build(corpus, tokenizer, folder, report):
     facts = {"kind": corpus.kind, "tokenizer": tokenizer.kind, "vocab_size": trained.vocab_size, "dtype": dtype.name}
     facts |= {"documents_read": 0, "duplicates_removed": 0, "characters": 0}
     facts |= {"documents_train": 0, "documents_held_out": 0}
-    arrivals = {"train": _Arrivals(folder, "train", dtype, corpus.passage), "held_out": _Arrivals(folder, "held_out", dtype)}
+    arrivals = {
+        "train": _Arrivals(folder, "train", dtype, corpus.passage),
+        "held_out": _Arrivals(folder, "held_out", dtype),
+    }
     whole = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         for arrival in arrivals.values():
@@ -166,7 +169,7 @@ class _Arrivals:
 
     def __init__(self, folder, name, dtype, passage=None):
         self.folder, self.name, self.dtype, self.passage = folder, name, dtype, passage
-        self.file = open(folder / f"{name}.arrivals", "wb")
+        self.file = open(folder / f"{name}.arrivals", "wb")  # noqa: SIM115  closed by the one who holds it
         self.places, self.lengths = [], []
 
     def add(self, digest, tokens):

@@ -106,7 +106,8 @@ def _pretrained(tokenizers, tokenizer):
         trained = Trained(tokenizers.Tokenizer.from_pretrained(tokenizer.name))
     except Exception as error:  # the hub's client raises types of several libraries
         raise InputError(
-            f"tokenizer.name={tokenizer.name!r} cannot be read from the Hugging Face hub: {error}. Check name and network."
+            f"tokenizer.name={tokenizer.name!r} cannot be read from the Hugging Face hub: {error}. "
+            "Check name and network."
         ) from None
     if trained.vocab_size != tokenizer.vocab_size or trained.end_of_text is None:
         raise InputError(

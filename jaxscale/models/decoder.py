@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         return jnp.matmul(x_BxTxD, head_DxV.astype(x_BxTxD.dtype), preferred_element_type=jnp.float32)
 
     def layers(self, tokens_BxT):
-        """Residual stream by layer, L + 1 arrays (B, T, D): the token embedding, then each block; the last is normed."""
+        """Residual stream, L + 1 arrays (B, T, D): the token embedding, then after each block; the last is normed."""
         dtype = jnp.dtype(self.config.dtype)
         x_BxTxD = self.embed.astype(dtype)[tokens_BxT]
         if self.config.positions == "learned":
@@ -115,7 +115,9 @@ class RMSNorm(nn.Module):
 def dense(features, c, name, residual=False):
     """A bias-free linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
     std = 0.02 * (2 * c.layers) ** -0.5 if residual else 0.02
-    return nn.Dense(features, use_bias=False, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name)
+    return nn.Dense(
+        features, use_bias=False, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name
+    )
 
 
 def rotate(x_BxHxTxK):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,12 @@ from jaxscale.models.decoder import Decoder
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["layers", "document"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """`layers` (L + 1, N, D) float32: token embedding, then every block, the last after the final norm; `document` (N,)."""
+    """Tokens by layer.
+
+    Attributes:
+      layers: (L + 1, N, D) float32: the token embedding, then after each block, the last after the final norm.
+      document: (N,) int32, which document each token is from.
+    """
 
     layers: jax.Array
     document: jax.Array
@@ -44,15 +50,17 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
     padding = -len(tokens_NxT) % batch_size
     tokens_NxT = np.pad(tokens_NxT, ((0, padding), (0, 0)))
     last_N = np.pad(position - first, (0, padding))
-    layers = _forward(model, params, tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size))
-    return Embeddings(layers[:, : len(position)], jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32))
+    layers_LxNxD = _forward(model, params, tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size))
+    return Embeddings(
+        layers_LxNxD[:, : len(position)], jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32)
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _forward(model: Decoder, params, tokens_MxBxT, last_MxB):
     def one(batch):
         tokens_BxT, last_B = batch
-        layers = model.apply({"params": params}, tokens_BxT, method="layers")
+        layers: Any = model.apply({"params": params}, tokens_BxT, method="layers")
         return jnp.stack([x_BxTxD[jnp.arange(len(last_B)), last_B].astype(jnp.float32) for x_BxTxD in layers])
 
     layers_MxLxBxD = jax.lax.map(one, (tokens_MxBxT, last_MxB))
@@ -62,12 +70,15 @@ def _forward(model: Decoder, params, tokens_MxBxT, last_MxB):
 def _draw(split, points, tokens_per_document, seed):
     """Places of the drawn tokens and the documents they lie in, document after document."""
     generator = np.random.Generator(np.random.Philox(key=seed))
-    positions, documents = [], []
+    positions: list[np.ndarray] = []
+    documents: list[np.ndarray] = []
+    left = points
     for document in generator.permutation(len(split.starts) - 1):
         start, end = split.starts[document], split.starts[document + 1] - 1
-        count = min(end - start, tokens_per_document, points - sum(map(len, positions)))
+        count = min(end - start, tokens_per_document, left)
         positions.append(start + np.sort(generator.choice(end - start, count, replace=False)))
         documents.append(np.full(count, document))
-    if not sum(map(len, positions)):
+        left -= count
+    if left == points:
         raise InputError("the held-out documents are empty: no token to embed. Give more text.")
     return np.concatenate(positions), np.concatenate(documents)

@@ -26,7 +26,8 @@ def make_mesh(mesh, devices=None):
         raise InputError(f"mesh={sizes}: sizes must be positive; one of them may be -1, all devices that remain.")
     if len(devices) % named or (not free and named != len(devices)):
         raise InputError(
-            f"mesh={sizes} does not fit {len(devices)} devices. Make the sizes multiply to {len(devices)}, or set one to -1."
+            f"mesh={sizes} does not fit {len(devices)} devices. "
+            f"Make the sizes multiply to {len(devices)}, or set one to -1."
         )
     for axis in free:
         sizes[axis] = len(devices) // named

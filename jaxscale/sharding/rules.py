@@ -6,7 +6,8 @@ The first rule whose pattern occurs in the path wins. FSDP divides the axis that
 import re
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec as P
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 RULES = (
     ("(query|key|value|up|gate)/kernel", P("fsdp", "tensor")),
@@ -26,7 +27,10 @@ def spec(path, shape, mesh):
     """
     for pattern, axes in RULES:
         if re.search(pattern, path):
-            fits = (axis if axis is None or size % mesh.shape[axis] == 0 else None for axis, size in zip(axes, shape, strict=False))
+            fits = (
+                axis if axis is None or size % mesh.shape[axis] == 0 else None
+                for axis, size in zip(axes, shape, strict=False)
+            )
             return P(*fits)
     raise KeyError(f"no partition rule matches parameter {path!r}; add one to jaxscale.sharding.rules.RULES")
 

@@ -1,13 +1,13 @@
 """The data-scaling study: real text in, a verdict out. Every stage is a file, and a stage that is done is never redone.
 
-    verdict = run(config.DataScaling(), "runs/quickstart")
+verdict = run(config.DataScaling(), "runs/quickstart")
 
-    corpus/            tokens and tokenizer
-    runs/n=…_seed=…/   one training run each
-    table.jsonl        a row per run: n, seed, minimum of the validation curve
-    dimension.json     intrinsic dimension of the largest runs' embeddings, by layer
-    verdict.json       predicted and observed exponent, agreement, caveats
-    report.html        the same as a page
+corpus/            tokens and tokenizer
+runs/n=…_seed=…/   one training run each
+table.jsonl        a row per run: n, seed, minimum of the validation curve
+dimension.json     intrinsic dimension of the largest runs' embeddings, by layer
+verdict.json       predicted and observed exponent, agreement, caveats
+report.html        the same as a page
 """
 
 import importlib.metadata
@@ -50,7 +50,10 @@ def run(study, workdir, progress=None):
         return files.read_json(workdir / "verdict.json")
     store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
     summaries = _train(study, store, workdir, progress)
-    rows = [{"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS} for (name, n, seed), summary in summaries.items()]
+    rows = [
+        {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}
+        for (name, n, seed), summary in summaries.items()
+    ]
     files.write_json_lines(workdir / "table.jsonl", rows)
     measured = _measure(study, store, workdir, summaries, progress)
     progress.say("fitting the law and writing the report")
@@ -80,7 +83,7 @@ def versions():
 
 
 def _train(study, store, workdir, progress):
-    """Summaries of all runs by (name, n, seed). Every run is checked against corpus and devices before the first begins."""
+    """Summaries of all runs by (name, n, seed). All are checked against corpus and devices before the first begins."""
     grid = cells(study)
     mesh = sharding.make_mesh(study.run.mesh)
     for _, n, seed in reversed(grid):
@@ -89,7 +92,9 @@ def _train(study, store, workdir, progress):
     for index, (name, n, seed) in enumerate(grid):
         report = progress.run(name, index, len(grid))
         try:
-            summaries[name, n, seed] = training.train(configs.cell(study, n, seed), store, workdir / "runs" / name, report)
+            summaries[name, n, seed] = training.train(
+                configs.cell(study, n, seed), store, workdir / "runs" / name, report
+            )
         except RunError as error:
             raise type(error)(f"run {name}: {error}") from error
     return summaries
@@ -101,6 +106,8 @@ def _measure(study, store, workdir, summaries, progress):
     if not path.is_file():
         progress.say("measuring the intrinsic dimension of the embeddings")
         largest = max(study.sizes)
-        folders = {name: (workdir / "runs" / name, summary) for (name, n, _), summary in summaries.items() if n == largest}
+        folders = {
+            name: (workdir / "runs" / name, summary) for (name, n, _), summary in summaries.items() if n == largest
+        }
         files.write_json(path, geometry.measure(study, store, folders))
     return files.read_json(path)

@@ -18,9 +18,9 @@ def measure(study, store, folders):
       folders: run folder and summary by run name.
 
     Returns:
-      A dict of plain values: `estimate`, `standard_error` and `interval` at the study's layer, pooled over runs; the same
-      per run; and by layer. Standard errors treat documents, not tokens, as independent; that of the pooled estimate adds
-      the spread between runs.
+      A dict of plain values: `estimate`, `standard_error` and `interval` at the study's layer, pooled over runs; the
+      same per run; and by layer. Standard errors treat documents, not tokens, as independent; that of the pooled
+      estimate adds the spread between runs.
     """
     per_run = {name: _of_run(study, store, folder, summary) for name, (folder, summary) in folders.items()}
     layers = range(study.run.model.layers + 1)
@@ -45,7 +45,7 @@ def measure(study, store, folders):
 
 
 def embeddings_of_run(run, store, folder, summary, measured):
-    """`models.Embeddings` of a finished run at the minimum of its validation curve; `measured` is a `config.Dimension`."""
+    """`models.Embeddings` of a finished run at its validation minimum; `measured` is a `config.Dimension`."""
     program = training.program(run, store.vocab_size, sharding.make_mesh(run.mesh))
     params = training.restore_params(folder / "checkpoints", summary["step"], program.abstract.params)
     return embed(program.model, params, store.held_out, measured.points, measured.tokens_per_document, run.corpus.seed)

@@ -1,4 +1,4 @@
-"""From a table of runs and a measured dimension to a verdict: predicted against observed exponent, with every caveat."""
+"""From a table of runs and a dimension to a verdict: predicted against observed exponent, with every caveat."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from jaxscale import theory
 def compare(study, rows, measured, fit):
     """The verdict's numbers, sentence, curves and caveats, as plain values.
 
-    The prediction is refuted when it and the fit have disjoint intervals. It is confirmed only by an interval that could have
-    refuted another dimension: one that also holds the exponents of half or of twice the dimension is inconclusive.
+    The prediction is refuted when it and the fit have disjoint intervals. It is confirmed only by an interval that
+    could have refuted another dimension: one that also holds the exponent of half or of twice d is inconclusive.
 
     Args:
       study: a `config.DataScaling`.
@@ -79,7 +79,8 @@ def _sentence(study, measured, predicted, observed, agreement):
     return (
         f"Measured dimension d = {number(measured['estimate'], measured['interval'])} predicts α = "
         f"{number(predicted['exponent'], predicted['interval'])} at β = {study.beta:g}; observed α = "
-        f"{number(observed['exponent'], observed['exponent_interval'])}, at {observed['level']:.0%}. {meaning[agreement]}"
+        f"{number(observed['exponent'], observed['exponent_interval'])}, at {observed['level']:.0%}. "
+        f"{meaning[agreement]}"
     )
 
 
@@ -89,7 +90,7 @@ def _curve(sizes, loss, lower, upper):
 
 
 def _prediction_curve(sizes, rows, predicted):
-    """The law with the exponent held at its prediction (and at the ends of its interval), E and A fitted to the table."""
+    """The law with the exponent held at its prediction and the ends of its interval; E and A fitted to the table."""
     curves = [_refitted(sizes, rows, exponent) for exponent in (predicted["exponent"], *predicted["interval"])]
     return _curve(sizes, curves[0], np.min(curves, axis=0), np.max(curves, axis=0))
 
@@ -108,22 +109,30 @@ def _caveats(study, rows, measured):
     if edge:
         yield _caveat(
             "edge_optimum",
-            f"The loss of {', '.join(edge)} was still falling when training ended: not the best achievable at that n. Raise run.training.steps.",
+            f"The loss of {', '.join(edge)} was still falling when training ended: not the best achievable at that n. "
+            "Raise run.training.steps.",
         )
     if len(study.seeds) < 3:
-        yield _caveat("few_seeds", f"{len(study.seeds)} seed{'s' * (len(study.seeds) > 1)} per size: noise between runs is barely seen.")
+        yield _caveat(
+            "few_seeds",
+            f"{len(study.seeds)} seed{'s' * (len(study.seeds) > 1)} per size: noise between runs is barely seen.",
+        )
     yield _caveat(
         "one_setting",
-        "One model size, learning rate and weight decay for all n, only the stopping time chosen per run (on the held-out "
-        "documents it is scored on): E includes what this model cannot learn.",
+        "One model size, learning rate and weight decay for all n, only the stopping time chosen per run (on the "
+        "held-out documents it is scored on): E includes what this model cannot learn.",
     )
-    yield _caveat("assumed_smoothness", f"β = {study.beta:g} is assumed, not measured; a smaller β predicts a smaller α.")
-    yield _caveat("cross_entropy", "The theorem bounds a squared error; the loss here is cross-entropy, in nats per token.")
+    yield _caveat(
+        "assumed_smoothness", f"β = {study.beta:g} is assumed, not measured; a smaller β predicts a smaller α."
+    )
+    yield _caveat(
+        "cross_entropy", "The theorem bounds a squared error; the loss here is cross-entropy, in nats per token."
+    )
     if measured["estimate"] > 2 * np.log10(measured["points"]):
         yield _caveat(
             "dimension_biased_down",
-            f"d = {measured['estimate']:.3g} from {measured['points']} points: nearest-neighbour estimates read too low when "
-            "d is large against log n, so the predicted α reads too high.",
+            f"d = {measured['estimate']:.3g} from {measured['points']} points: nearest-neighbour estimates read too "
+            "low when d is large against log n, so the predicted α reads too high.",
         )
 
 

@@ -19,7 +19,9 @@ class Checkpoints:
         self.folder = pathlib.Path(folder).absolute()
         best = managers.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
         policy = managers.AnyPreservationPolicy([managers.LatestN(1), best])
-        self._manager = ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(preservation_policy=policy))
+        self._manager = ocp.CheckpointManager(
+            self.folder, options=ocp.CheckpointManagerOptions(preservation_policy=policy)
+        )
 
     def __enter__(self):
         return self

@@ -66,7 +66,9 @@ def _activation_bytes(run, shared):
     """Bytes that one device keeps between the forward and the backward pass of one part of its batch."""
     rows = run.training.batch_size // run.training.accumulation
     tokens = jax.ShapeDtypeStruct((rows, run.model.context + 1), np.int32)
-    kept = jax.eval_shape(lambda p, t: jax.vjp(lambda p: mean_loss(shared.model, p, t).mean(), p)[1], shared.abstract.params, tokens)
+    kept = jax.eval_shape(
+        lambda p, t: jax.vjp(lambda p: mean_loss(shared.model, p, t).mean(), p)[1], shared.abstract.params, tokens
+    )
     batched = [leaf for leaf in jax.tree.leaves(kept) if rows in leaf.shape]
     total = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in batched)
     return total // math.prod(shared.mesh.shape.values())

@@ -3,8 +3,8 @@
     summary = train(config.Run(tokens=65536), store, "runs/one")
     summary["loss"]                                     # minimum of the validation curve, nats per token
 
-The folder holds `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/` and, when done, `summary.json`. Giving the
-same run again goes on from the latest checkpoint, on the same trajectory to the last bit; a finished run is only read.
+The folder holds `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/` and, when done, `summary.json`. Giving
+the same run again goes on from the latest checkpoint, on the same trajectory to the last bit; a finished one is read.
 """
 
 import dataclasses
@@ -41,11 +41,11 @@ def train(run, store, folder, report=lambda **progress: None):
 
     Returns:
       The run's summary, the content of `summary.json`: minimum of the validation curve (`loss`, nats per token) and its
-      `step`; planned `steps`, passes over the data at the minimum (`epochs`), why it `stopped` ("patience" or "budget"),
-      whether the minimum is at the `edge` (the last evaluation of the budget), number of `parameters`, `seconds`.
+      `step`; planned `steps`, passes over the data at the minimum (`epochs`), why it `stopped` ("patience" or
+      "budget"), whether the minimum is at the `edge` (the last evaluation of the budget), `parameters`, `seconds`.
 
     Raises:
-      InputError: the run asks for more tokens than the corpus has, does not fit the mesh, or the folder holds another run.
+      InputError: the run needs more tokens than the corpus has, does not fit the mesh, or the folder is another's.
       NonFiniteLoss: naming the step.
       RunError: the disk is full.
     """
@@ -207,10 +207,15 @@ def _fail(work, state, progress, loss, checkpoints):
         state = dataclasses.replace(state, failed=jnp.full_like(state.failed, -1))
         progress.history.append([good, loss])
         checkpoints.save(good, state, dataclasses.asdict(progress), loss)
-    kept = f"the state after step {checkpoints.latest()} is kept in {checkpoints.folder}" if good else "there is no earlier state"
+    kept = (
+        f"the state after step {checkpoints.latest()} is kept in {checkpoints.folder}"
+        if good
+        else "there is no earlier state"
+    )
     raise NonFiniteLoss(
         f"loss, gradient or parameters are not finite at step {failed if failed >= 0 else good}; {kept}. "
-        f"Lower optimizer.learning_rate={work.run.optimizer.learning_rate} or optimizer.clip_norm={work.run.optimizer.clip_norm}."
+        f"Lower optimizer.learning_rate={work.run.optimizer.learning_rate} "
+        f"or optimizer.clip_norm={work.run.optimizer.clip_norm}."
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 from jaxscale import files
 
@@ -16,7 +17,8 @@ class Metrics:
     """
 
     def __init__(self, folder, step, active=True):
-        self._file = self._board = None
+        self._file: Any = None
+        self._board: Any = None
         if not active:
             return
         import tensorboardX
@@ -25,7 +27,7 @@ class Metrics:
         if self.path.is_file():
             kept = [row for row in files.read_json_lines(self.path) if row["step"] <= step]
             files.write_json_lines(self.path, kept)
-        self._file = open(self.path, "a", encoding="utf-8")
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  closed by the one who holds it
         self._board = tensorboardX.SummaryWriter(str(pathlib.Path(folder) / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self):

@@ -7,7 +7,7 @@ import optax
 
 
 def direction(optimizer):
-    """Clipped, decoupled-weight-decay Adam (Loshchilov & Hutter 2019) for unit learning rate; decay on matrices only."""
+    """Clipped AdamW (Loshchilov & Hutter 2019) for a learning rate of 1, to be subtracted; decay on matrices only."""
     matrices = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
     return optax.chain(
         optax.clip_by_global_norm(optimizer.clip_norm),
@@ -23,12 +23,18 @@ def learning_rates(optimizer, steps):
     """
     peak, last = optimizer.learning_rate, optimizer.learning_rate * optimizer.final_fraction
     warmup = min(optimizer.warmup_steps, steps // 5)
-    decay = {"constant": 0, "cosine": steps - warmup, "wsd": round(optimizer.decay_fraction * (steps - warmup))}[optimizer.schedule]
+    decay = {"constant": 0, "cosine": steps - warmup, "wsd": round(optimizer.decay_fraction * (steps - warmup))}[
+        optimizer.schedule
+    ]
     falling = (
         optax.cosine_decay_schedule(peak, max(decay, 1), alpha=optimizer.final_fraction)
         if optimizer.schedule == "cosine"
         else optax.linear_schedule(peak, last, max(decay, 1))
     )
-    pieces = [optax.linear_schedule(peak / max(warmup, 1), peak, max(warmup - 1, 1)), optax.constant_schedule(peak), falling]
+    pieces = [
+        optax.linear_schedule(peak / max(warmup, 1), peak, max(warmup - 1, 1)),
+        optax.constant_schedule(peak),
+        falling,
+    ]
     schedule = optax.join_schedules(pieces, [warmup, steps - decay - 1])
     return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)

@@ -8,17 +8,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import NamedSharding, PartitionSpec as P
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxscale import sharding
 from jaxscale.models import Decoder
 from jaxscale.training import optimizer as optimizers
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["params", "moments", "step", "failed"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["params", "moments", "step", "failed"], meta_fields=[]
+)
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a step changes. `failed` is the step whose loss, gradient or result was not finite, or -1; from then on nothing moves."""
+    """What a step changes.
+
+    Attributes:
+      params: float32 parameters.
+      moments: the optimizer's state.
+      step: int32 scalar, steps done.
+      failed: int32 scalar, the step whose loss, gradient or result was not finite, or -1; from then on nothing moves.
+    """
 
     params: Any
     moments: Any
@@ -49,7 +59,7 @@ def mean_loss(model, params, tokens_BxT1):
 
 
 def program(run, vocab_size, mesh):
-    """The `Program` of a `config.Run`; runs that differ only in data, seed, length or learning rate get the same one."""
+    """The `Program` of a `config.Run`; those that differ only in data, seed, length or learning rate share one."""
     return _program(run.model, vocab_size, _shape_of(run.optimizer), run.training.accumulation, mesh)
 
 
@@ -108,7 +118,9 @@ def _accumulated(value_and_grad, parts):
         # Every part takes rows from all over the batch, so that each device keeps working on its own.
         tokens_PxBxT1 = tokens_BxT1.reshape(-1, parts, tokens_BxT1.shape[-1]).swapaxes(0, 1)
         add = lambda total, tokens: (jax.tree.map(jnp.add, total, value_and_grad(params, tokens)), None)
-        zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(value_and_grad, params, tokens_PxBxT1[0]))
+        zero = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(value_and_grad, params, tokens_PxBxT1[0])
+        )
         total, _ = jax.lax.scan(add, zero, tokens_PxBxT1)
         return jax.tree.map(lambda a: a / parts, total)
 

@@ -62,7 +62,9 @@ def test_each_device_gets_its_rows():
     whole = these.on_device(7, sharding.batch_sharding(mesh))
     np.testing.assert_array_equal(np.asarray(whole), these.rows(7))
     assert {shard.data.shape for shard in whole.addressable_shards} == {(2, 9)}
-    alone = these.on_device(7, NamedSharding(jax.make_mesh((1,), ("replica",), devices=jax.devices()[:1]), PartitionSpec()))
+    alone = these.on_device(
+        7, NamedSharding(jax.make_mesh((1,), ("replica",), devices=jax.devices()[:1]), PartitionSpec())
+    )
     np.testing.assert_array_equal(np.asarray(whole), np.asarray(alone))
 
 

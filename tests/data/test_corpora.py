@@ -32,7 +32,11 @@ def test_max_documents_ends_the_reading(text_folder):
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):
-    for path, message in ((tmp_path / "none", "no such folder"), (tmp_path, "holds no files"), (tmp_path / "*.txt", "holds no files")):
+    for path, message in (
+        (tmp_path / "none", "no such folder"),
+        (tmp_path, "holds no files"),
+        (tmp_path / "*.txt", "holds no files"),
+    ):
         with pytest.raises(InputError, match=message):
             list(documents(configs.Corpus(kind="files", path=str(path))))
 
@@ -53,7 +57,7 @@ def test_hf_streams_data_files(text_folder, tmp_path):
     path.write_text('{"text": "one", "id": 1}\n{"text": "two", "id": 2}\n')
     corpus = configs.Corpus(kind="hf", name="json", path=str(path))
     assert [d.text for d in documents(corpus)] == ["one", "two"]
-    with pytest.raises(InputError, match="text_field='body' is not a feature of 'json'. It has id, text"):
+    with pytest.raises(InputError, match=r"text_field='body' is not a feature of 'json'. It has id, text"):
         list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="body")))
 
 
@@ -84,7 +88,7 @@ def test_tfds_reads_a_prepared_dataset_without_tensorflow(tmp_path):
     )
     read = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
     assert read.stdout.strip() == f"{[f'poem {i}: été' for i in range(5)]} False"
-    with pytest.raises(InputError, match="split='test' is not a split of 'local_poems'. It has train"):
+    with pytest.raises(InputError, match=r"split='test' is not a split of 'local_poems'. It has train"):
         list(documents(configs.Corpus(kind="tfds", name="local_poems", path=str(tmp_path), split="test")))
-    with pytest.raises(InputError, match="no such TFDS dataset"):
+    with pytest.raises(InputError, match=r"no such TFDS dataset"):
         list(documents(configs.Corpus(kind="tfds", name="no_such_poems", path=str(tmp_path))))

@@ -20,7 +20,9 @@ def pieces(split, tokenizer):
 
 
 def test_no_document_is_in_both_splits_and_duplicates_are_counted(text_folder, tmp_path):
-    store = data.prepare(configs.Corpus(kind="files", path=str(text_folder), held_out_fraction=0.3), BYTES, tmp_path / "c")
+    store = data.prepare(
+        configs.Corpus(kind="files", path=str(text_folder), held_out_fraction=0.3), BYTES, tmp_path / "c"
+    )
     train, held_out = (set(pieces(split, tokenizers.Bytes())) for split in (store.train, store.held_out))
     texts = {d.text for d in data.documents(configs.Corpus(kind="files", path=str(text_folder)))}
     assert train | held_out == texts
@@ -58,7 +60,7 @@ def test_prepared_once_and_refused_for_another_corpus(tiny_run, tiny_store, tmp_
     assert (folder / "train.bin").stat().st_mtime_ns == made
     np.testing.assert_array_equal(first.train.tokens, again.train.tokens)
     np.testing.assert_array_equal(first.train.tokens, tiny_store.train.tokens)
-    with pytest.raises(InputError, match="another corpus"):
+    with pytest.raises(InputError, match=r"another corpus"):
         data.prepare(dataclasses.replace(tiny_run.corpus, seed=1), tiny_run.tokenizer, folder)
 
 
@@ -82,9 +84,11 @@ def test_vocabulary_larger_than_the_text_supports_is_refused(tmp_path):
     (tmp_path / "texts").mkdir()
     for i in range(20):
         (tmp_path / "texts" / f"{i}.txt").write_text(f"a{i}")
-    with pytest.raises(InputError, match="vocab_size=5000 is more than the training text supports"):
+    with pytest.raises(InputError, match=r"vocab_size=5000 is more than the training text supports"):
         data.prepare(
-            configs.Corpus(kind="files", path=str(tmp_path / "texts")), configs.Tokenizer(kind="bpe", vocab_size=5000), tmp_path / "c"
+            configs.Corpus(kind="files", path=str(tmp_path / "texts")),
+            configs.Tokenizer(kind="bpe", vocab_size=5000),
+            tmp_path / "c",
         )
     assert not (tmp_path / "c").exists()
 
@@ -92,5 +96,5 @@ def test_vocabulary_larger_than_the_text_supports_is_refused(tmp_path):
 def test_one_document_cannot_be_split(tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("only one")
-    with pytest.raises(InputError, match="leaves no (train|held-out) document"):
+    with pytest.raises(InputError, match=r"leaves no (train|held-out) document"):
         data.prepare(configs.Corpus(kind="files", path=str(tmp_path / "texts")), BYTES, tmp_path / "c")

@@ -11,17 +11,21 @@ from jaxscale import sharding, training
 MESH = configs.Mesh(replica=1, fsdp=4, tensor=2)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"activation": "swiglu"}, {"positions": "learned"}, {"tied": False}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"activation": "swiglu"}, {"positions": "learned"}, {"tied": False}], ids=str)
 def test_every_parameter_has_a_rule_and_moments_follow_it(options):
     run = configs.Run(model=configs.Decoder(layers=1, width=16, heads=2, hidden=32, context=8, **options), mesh=MESH)
     state = training.program(run, 64, sharding.make_mesh(MESH)).abstract
-    specs = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.sharding.spec for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)}
+    specs = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.sharding.spec
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
+    }
     assert specs["block_0/attention/query/kernel"] == P("fsdp", "tensor")
     assert specs["block_0/mlp/down/kernel"] == P("tensor", "fsdp")
     assert specs["embed"] == P("tensor", "fsdp")
-    moments = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf.sharding.spec for p, leaf in jax.tree_util.tree_leaves_with_path(state.moments)}
+    moments = {
+        jax.tree_util.keystr(p, simple=True, separator="/"): leaf.sharding.spec
+        for p, leaf in jax.tree_util.tree_leaves_with_path(state.moments)
+    }
     for name, spec in specs.items():
         assert [s for path, s in moments.items() if path.endswith("mu/" + name)] == [spec]
 

@@ -29,7 +29,10 @@ def study_file(tiny_study, tmp_path_factory):
 
 
 def command(study_file, workdir, devices=1):
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
     program = [sys.executable, "-m", "jaxscale.cli", "study", str(study_file), "--workdir", str(workdir), "--json"]
     return {"args": program, "env": environment, "cwd": ROOT, "text": True}
 
@@ -69,7 +72,9 @@ def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(undistur
     folder, _ = undisturbed
     moments = random.Random(0)
     for _ in range(4):
-        process = subprocess.Popen(**command(study_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            **command(study_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(moments.uniform(3, 12))
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -33,7 +33,14 @@ def test_loss_falls_and_the_folder_tells_the_story(tiny_run, tiny_store, tmp_pat
     curve = [row["validation_loss"] for row in rows if "validation_loss" in row]
     assert len(curve) == 3
     assert summary["loss"] == min(curve) < np.log(257) - 1  # a nat better than knowing nothing
-    assert {"train_loss", "learning_rate", "gradient_norm", "tokens", "tokens_per_second", "model_flops_utilization"} <= set(rows[0])
+    assert {
+        "train_loss",
+        "learning_rate",
+        "gradient_norm",
+        "tokens",
+        "tokens_per_second",
+        "model_flops_utilization",
+    } <= set(rows[0])
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert files.read_json(tmp_path / "config.json")["tokens"] == 2048
     assert summary["edge"] == (curve[-1] == min(curve))
@@ -47,9 +54,15 @@ def test_resumed_run_ends_with_the_same_bits(tiny_run, tiny_store, tmp_path):
     cut = training.train(tiny_run, tiny_store, tmp_path / "cut")
     assert {**whole, "seconds": 0} == {**cut, "seconds": 0}
     program = training.program(tiny_run, tiny_store.vocab_size, sharding.make_mesh(tiny_run.mesh))
-    a, b = (training.restore_params(tmp_path / n / "checkpoints", whole["step"], program.abstract.params) for n in ("whole", "cut"))
+    a, b = (
+        training.restore_params(tmp_path / n / "checkpoints", whole["step"], program.abstract.params)
+        for n in ("whole", "cut")
+    )
     jax.tree.map(np.testing.assert_array_equal, a, b)
-    logged = lambda name: [{k: v for k, v in row.items() if k not in ("tokens_per_second", "model_flops_utilization")} for row in files.read_json_lines(tmp_path / name / "metrics.jsonl")]
+    logged = lambda name: [
+        {k: v for k, v in row.items() if k not in ("tokens_per_second", "model_flops_utilization")}
+        for row in files.read_json_lines(tmp_path / name / "metrics.jsonl")
+    ]
     steps = lambda rows: [row["step"] for row in rows if "validation_loss" in row]
     assert steps(logged("whole")) == steps(logged("cut")) == [4, 8, 12]
     losses = lambda rows: [row["validation_loss"] for row in rows if "validation_loss" in row]
@@ -64,7 +77,11 @@ def test_finished_run_is_only_read(tiny_run, tiny_store, tmp_path):
 def test_patience_stops_an_over_fitted_run_and_the_minimum_is_kept(tiny_run, tiny_store, tmp_path):
     run = changed(dataclasses.replace(tiny_run, tokens=64), steps=400, patience=2)
     summary = training.train(run, tiny_store, tmp_path)
-    curve = {row["step"]: row["validation_loss"] for row in files.read_json_lines(tmp_path / "metrics.jsonl") if "validation_loss" in row}
+    curve = {
+        row["step"]: row["validation_loss"]
+        for row in files.read_json_lines(tmp_path / "metrics.jsonl")
+        if "validation_loss" in row
+    }
     assert summary["stopped"] == "patience"
     assert not summary["edge"]
     assert max(curve) == summary["step"] + 2 * 4 < 400
@@ -80,8 +97,12 @@ def test_epochs_bound_the_steps(tiny_run, tiny_store, tmp_path):
 def test_nan_stops_the_run_names_the_step_and_keeps_the_last_good_state(tiny_run, tiny_store, tmp_path, monkeypatch):
     # A learning rate that is infinite at step 6, and there alone, would make the parameters so.
     rates = loop.optimizer.learning_rates
-    monkeypatch.setattr(loop.optimizer, "learning_rates", lambda c, steps: np.where(np.arange(steps) == 6, np.inf, rates(c, steps)))
-    with pytest.raises(training.NonFiniteLoss, match=r"not finite at step 6; the state after step 6 is kept .*learning_rate=0.01"):
+    monkeypatch.setattr(
+        loop.optimizer, "learning_rates", lambda c, steps: np.where(np.arange(steps) == 6, np.inf, rates(c, steps))
+    )
+    with pytest.raises(
+        training.NonFiniteLoss, match=r"not finite at step 6; the state after step 6 is kept .*learning_rate=0.01"
+    ):
         training.train(tiny_run, tiny_store, tmp_path)
     assert not (tmp_path / "summary.json").exists()
     program = training.program(tiny_run, tiny_store.vocab_size, sharding.make_mesh(tiny_run.mesh))

@@ -33,7 +33,9 @@ def test_direction_is_adamw_with_clipping():
     gradient = {"kernel": jnp.full((2, 3), 5.0), "scale": jnp.array([1.0, -2.0, 3.0])}
     ours = optimizer.direction(c)
     mask = {"kernel": True, "scale": False}
-    theirs = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.1, b1=c.b1, b2=c.b2, weight_decay=0.2, mask=mask))
+    theirs = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(0.1, b1=c.b1, b2=c.b2, weight_decay=0.2, mask=mask)
+    )
     updates, _ = ours.update(gradient, ours.init(params), params)
     expected, _ = theirs.update(gradient, theirs.init(params), params)
     chex.assert_trees_all_close({k: -0.1 * u for k, u in updates.items()}, expected, rtol=1e-6)

@@ -50,7 +50,9 @@ def test_accumulation_changes_nothing_but_rounding(alone, parts):
 
 def test_runs_that_differ_in_rate_and_seed_share_a_program():
     mesh = sharding.make_mesh(configs.Mesh())
-    other = dataclasses.replace(RUN, seed=5, tokens=4096, optimizer=dataclasses.replace(RUN.optimizer, learning_rate=1.0))
+    other = dataclasses.replace(
+        RUN, seed=5, tokens=4096, optimizer=dataclasses.replace(RUN.optimizer, learning_rate=1.0)
+    )
     assert program(RUN, 64, mesh) is program(other, 64, mesh)
 
 
