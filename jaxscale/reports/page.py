@@ -1,0 +1,314 @@
+"""A study's folder as one web page that needs nothing but itself: data, figures and plotly.js in a single file.
+
+    render("runs/quickstart")      # PosixPath('runs/quickstart/report.html')
+
+The page is built top down from small functions, each a section that takes values and returns markup. Everything
+that comes from the folder passes through `html.escape` on its way in.
+"""
+
+import html
+import json
+import os
+import pathlib
+import string
+from collections.abc import Iterable
+from typing import Any
+
+from jaxscale.errors import RunError
+from jaxscale.reports import figures
+from jaxscale.reports.folder import Row, Study, read
+from jaxscale.reports.numerals import UNKNOWN, duration, interval, number, percent
+from jaxscale.reports.stylesheet import STYLE
+from jaxscale.reports.table import stopped_by
+
+QUESTION = "Does the loss fall with the amount of data as fast as the data’s intrinsic dimension says it should?"
+SIGNS = {"consistent": "✓", "inconsistent": "✗", "inconclusive": "?"}  # a badge is told apart without colour
+
+# The policy forbids the page every request, so "opens offline" is enforced by the browser and not merely intended.
+PAGE = string.Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'; img-src data: blob:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
+%3Cpath d='M2 2 Q4 13 14 13' fill='none' stroke='%232f7de1' stroke-width='3'/%3E%3C/svg%3E">
+<style>$style</style>
+$plotly
+</head>
+<body>
+<main>
+$body
+</main>
+</body>
+</html>
+""")
+
+
+def render(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes `report.html` into a study's folder, whole or not at all.
+
+    Args:
+      folder: a finished study, as `jaxscale study` leaves it.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      InputError: if a file of the study is missing or cannot be read.
+      RunError: if the page cannot be written.
+    """
+    path = pathlib.Path(folder) / "report.html"
+    _write_whole(path, page(read(folder)))
+    return path
+
+
+def page(study: Study) -> str:
+    """The whole page as one string of HTML."""
+    return PAGE.substitute(
+        title=html.escape(f"{study.name} · jaxscale"),
+        style=STYLE,
+        plotly=figures.plotly_script(),
+        body="\n".join(_sections(study)),
+    )
+
+
+def _sections(study: Study) -> list[str]:
+    verdict = study.verdict
+    return [
+        _opening(study.name, verdict),
+        _headline(verdict),
+        _caveats(verdict.get("caveats", [])),
+        _loss(study.rows, verdict),
+        _excess(study.rows, verdict),
+        _curves(study),
+        _dimension(verdict["dimension"]),
+        _limits(verdict.get("limits", [])),
+        _fitted(verdict),
+        _runs(study.rows),
+        _pairs("Corpus", verdict.get("corpus", {})),
+        _config(study.config),
+        _pairs("Versions", verdict.get("versions", {})),
+        _took(verdict.get("seconds")),
+    ]
+
+
+def _opening(name: str, verdict: dict[str, Any]) -> str:
+    agreement = html.escape(verdict["agreement"])
+    sign = SIGNS.get(agreement, "")
+    return f"""<header>
+<h1>{html.escape(name)}</h1>
+<p class="question">{QUESTION}</p>
+<div class="verdict">
+<span class="badge {agreement}"><span aria-hidden="true">{sign}</span> {agreement}</span>
+<p id="verdict">{html.escape(verdict["sentence"])}</p>
+</div>
+</header>"""
+
+
+def _headline(verdict: dict[str, Any]) -> str:
+    dimension, predicted, observed = verdict["dimension"], verdict["predicted"], verdict["observed"]
+    measured = f"layer {dimension.get('layer')}, k = {dimension.get('k')}, {dimension.get('metric')} metric"
+    numbers = [
+        ("Intrinsic dimension d", dimension["estimate"], dimension.get("interval"), measured),
+        ("Predicted exponent α", predicted["exponent"], predicted.get("interval"), _prediction(predicted)),
+        ("Observed exponent α", observed["exponent"], observed.get("exponent_interval"), _law(observed)),
+    ]
+    return f'<dl class="headline">{"".join(_number(*entry) for entry in numbers)}</dl>'
+
+
+def _number(name: str, value: float | None, ends: list[float] | None, source: str) -> str:
+    return f"""<div><dt>{html.escape(name)}</dt>
+<dd class="value">{number(value)}</dd>
+<dd>interval {interval(ends)}</dd>
+<dd class="soft">{html.escape(source)}</dd></div>"""
+
+
+def _prediction(predicted: dict[str, Any]) -> str:
+    return f"{predicted.get('formula', '')}, β = {number(predicted.get('beta'))}"
+
+
+def _law(observed: dict[str, Any]) -> str:
+    level = observed.get("level")
+    return observed.get("law", "") + (f", at {percent(level)}" if level else "")
+
+
+def _caveats(caveats: list[dict[str, str]]) -> str:
+    if not caveats:
+        return ""
+    items = "".join(
+        f"<li>{html.escape(caveat['text'])} <code>{html.escape(caveat['code'])}</code></li>" for caveat in caveats
+    )
+    return f"""<section class="caveats" aria-labelledby="caveats">
+<h2 id="caveats">Before you rely on this</h2>
+<ul>{items}</ul>
+</section>"""
+
+
+def _loss(rows: list[Row], verdict: dict[str, Any]) -> str:
+    losses = [row["loss"] for row in rows]
+    description = (
+        f"Validation loss of {len(rows)} runs against the size of the training set, "
+        f"n from {number(rows[0]['n'])} to {number(rows[-1]['n'])}; losses lie between {number(min(losses))} "
+        f"and {number(max(losses))}. "
+        "Two curves, each in its band: the fitted law and the law with the predicted exponent."
+    )
+    caption = (
+        f"Each point is the smallest validation loss of one run. Solid: {verdict['observed'].get('law', 'the law')}, "
+        "all parameters fitted. Dashed: the same law with the predicted exponent, the rest fitted again."
+        f"{_hollow(rows)}"
+    )
+    drawing = figures.drawing(figures.loss_figure(rows, verdict), "figure-loss", description)
+    return _figure("Loss against the amount of data", drawing, caption)
+
+
+def _hollow(rows: list[Row]) -> str:
+    """Explains hollow points when there are any."""
+    return " Hollow points were still falling when their budget ended." if any(row.get("edge") for row in rows) else ""
+
+
+def _excess(rows: list[Row], verdict: dict[str, Any]) -> str:
+    figure = figures.excess_figure(rows, verdict)
+    if figure is None:
+        return ""
+    observed = verdict["observed"]
+    floor = observed["irreducible_loss"]
+    hidden = sum(row["loss"] <= floor for row in rows)
+    caption = (
+        f"For the eye only: the height of every point depends on the fitted E = {number(floor)}, known no better than "
+        f"{interval(observed.get('irreducible_loss_interval'))}. With another E the points bend and the slope changes; "
+        "the exponent’s interval above accounts for that, this figure does not."
+    )
+    if hidden:
+        caption += f" Not shown: {hidden} of {len(rows)} runs, with a loss below the fitted E."
+    description = "Loss above the fitted irreducible loss against n, both axes logarithmic, with two slopes."
+    return _figure(
+        "Excess loss, after subtracting the fitted E", figures.drawing(figure, "figure-excess", description), caption
+    )
+
+
+def _curves(study: Study) -> str:
+    description = f"Validation loss against training step for {len(study.rows)} runs, coloured by training set size."
+    drawing = figures.drawing(figures.curves_figure(study.rows, study.curves), "figure-curves", description)
+    caption = "A line for each run; a diamond marks the minimum that enters the fit. Click a size to hide its runs."
+    return _figure("Learning curves", drawing, caption)
+
+
+def _dimension(dimension: dict[str, Any]) -> str:
+    layers = dimension.get("by_layer", [])
+    listed = "; ".join(f"layer {entry['layer']}: {number(entry['dimension'])}" for entry in layers)
+    drawing = figures.drawing(
+        figures.dimension_figure(dimension), "figure-dimension", f"Intrinsic dimension by layer. {listed}."
+    )
+    caption = f"Bars: two standard errors. Filled: layer {dimension.get('layer')}, the one the prediction uses."
+    return _figure("Intrinsic dimension by layer", drawing, caption)
+
+
+def _figure(title: str, drawing: str, caption: str) -> str:
+    return f"""<section>
+<h2>{html.escape(title)}</h2>
+<figure>
+{drawing}
+<figcaption>{html.escape(caption)}</figcaption>
+</figure>
+</section>"""
+
+
+def _limits(limits: list[str]) -> str:
+    if not limits:
+        return ""
+    items = "".join(f"<li>{html.escape(limit)}</li>" for limit in limits)
+    return f"<section><h2>What the theory does not say</h2><ul>{items}</ul></section>"
+
+
+def _fitted(verdict: dict[str, Any]) -> str:
+    """Every estimate with its interval, and the dimension run by run."""
+    dimension, predicted, observed = verdict["dimension"], verdict["predicted"], verdict["observed"]
+    rows = [
+        ("d, intrinsic dimension", dimension["estimate"], dimension.get("interval")),
+        ("α, predicted", predicted["exponent"], predicted.get("interval")),
+        ("α, observed", observed["exponent"], observed.get("exponent_interval")),
+        ("E, irreducible loss", observed.get("irreducible_loss"), observed.get("irreducible_loss_interval")),
+        ("A, scale", observed.get("scale"), observed.get("scale_interval")),
+    ]
+    body = [[html.escape(name), number(value), interval(ends)] for name, value, ends in rows]
+    for entry in dimension.get("per_seed", []):
+        error = f"± {number(entry['standard_error'], 2)} (standard error)"
+        body.append([f"d in <code>{html.escape(entry['run'])}</code>", number(entry["dimension"]), error])
+    caption = f"Intervals of the fit at {percent(observed['level'])}." if observed.get("level") else ""
+    return f"<section><h2>Estimates</h2>{_table(['', 'estimate', 'interval'], body, caption, numeric={1})}</section>"
+
+
+def _runs(rows: list[Row]) -> str:
+    headings = ["run", "n", "seed", "loss", "at step", "planned", "epochs", "parameters", "stopped by"]
+    body = [
+        [
+            f"<code>{html.escape(row['run'])}</code>",
+            number(row["n"]),
+            number(row["seed"]),
+            number(row["loss"], 4),
+            number(row.get("step")),
+            number(row.get("steps")),
+            number(row.get("epochs")),
+            number(row.get("parameters")),
+            html.escape(stopped_by(row)),
+        ]
+        for row in rows
+    ]
+    caption = "Loss: minimum of the validation curve, nats per token. Epochs: passes over the data up to there."
+    return f"<section><h2>Runs</h2>{_table(headings, body, caption, numeric=set(range(1, 8)))}</section>"
+
+
+def _pairs(title: str, values: dict[str, Any]) -> str:
+    if not values:
+        return ""
+    body = [[html.escape(name.replace("_", " ")), html.escape(_plain(value))] for name, value in values.items()]
+    return f"<section><h2>{title}</h2>{_table([], body, '')}</section>"
+
+
+def _plain(value: Any) -> str:
+    """Integers with thousands apart, everything else as it stands."""
+    if value is None:
+        return UNKNOWN
+    return number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _table(headings: list[str], body: Iterable[list[str]], caption: str, numeric: Iterable[int] = ()) -> str:
+    """A table of ready markup; the first cell of a row is its header, the columns `numeric` align right."""
+    right = {i: ' class="right"' for i in numeric}
+    head = "".join(f'<th scope="col"{right.get(i, "")}>{name}</th>' for i, name in enumerate(headings))
+    lines = []
+    for first, *rest in body:
+        cells = "".join(f"<td{right.get(i, '')}>{cell}</td>" for i, cell in enumerate(rest, start=1))
+        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    return f"""<div class="scroll" tabindex="0"><table>
+{f"<caption>{html.escape(caption)}</caption>" if caption else ""}
+{f"<thead><tr>{head}</tr></thead>" if headings else ""}
+<tbody>{"".join(lines)}</tbody>
+</table></div>"""
+
+
+def _config(config: dict[str, Any]) -> str:
+    text = html.escape(json.dumps(config, indent=2, ensure_ascii=False))
+    return f"""<section><h2>Configuration</h2>
+<details><summary>Everything needed to repeat the study</summary><pre>{text}</pre></details></section>"""
+
+
+def _took(seconds: float | None) -> str:
+    return "" if seconds is None else f'<p class="soft">The study took {duration(seconds)}.</p>'
+
+
+def _write_whole(path: pathlib.Path, text: str) -> None:
+    """A reader never meets half a page: it is written beside its place and moved there in one step."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error}). Free space or permission, then: jaxscale report {path.parent}"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
