@@ -18,19 +18,22 @@ def write_text(path, text):
     """Replaces `path` by `text` in one step: after a crash the file holds the old or the new text, never a part.
 
     Raises:
-      RunError: the disk is full; what was there is untouched.
+      RunError: the disk is full or the folder cannot be written to; what was there is untouched.
     """
     path = pathlib.Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with full_disk_told(path):
-        try:
+    try:
+        with full_disk_told(path):
             with open(part, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write {str(path)!r}: {error.strerror}. Choose a folder you can write to.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def write_json(path, value):
@@ -49,8 +52,9 @@ def read_json(path):
 
 def read_json_lines(path):
     """Rows of a file of JSON lines; a last line cut short by a crash is left out."""
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    # Not splitlines, which also ends lines at characters that JSON leaves as they are.
+    *whole, _ = pathlib.Path(path).read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in whole]
 
 
 @contextlib.contextmanager

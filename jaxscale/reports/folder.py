@@ -86,7 +86,7 @@ def _document(folder: pathlib.Path, name: str) -> dict[str, Any]:
 
 
 def _lines(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
-    lines = enumerate(_text(folder, name).splitlines(), start=1)
+    lines = enumerate(_text(folder, name).split("\n"), start=1)
     return [_json(line, f"{folder / name}, line {i},", folder) for i, line in lines if line.strip()]
 
 

@@ -25,8 +25,8 @@ def interval(ends: Sequence[float | None] | None, digits: int = 3) -> str:
 
 
 def percent(fraction: float) -> str:
-    """`0.95` as `95 %`."""
-    return f"{100 * fraction:.3g} %"
+    """`0.95` as `95%`."""
+    return f"{100 * fraction:.3g}%"
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ import string
 from collections.abc import Iterable
 from typing import Any
 
-from jaxscale.errors import RunError
+from jaxscale import files
 from jaxscale.reports import figures
 from jaxscale.reports.folder import Row, Study, read
 from jaxscale.reports.numerals import UNKNOWN, duration, interval, number, percent
@@ -61,7 +61,7 @@ def render(folder: str | os.PathLike[str]) -> pathlib.Path:
       RunError: if the page cannot be written.
     """
     path = pathlib.Path(folder) / "report.html"
-    _write_whole(path, page(read(folder)))
+    files.write_text(path, page(read(folder)))
     return path
 
 
@@ -298,17 +298,3 @@ def _config(config: dict[str, Any]) -> str:
 
 def _took(seconds: float | None) -> str:
     return "" if seconds is None else f'<p class="soft">The study took {duration(seconds)}.</p>'
-
-
-def _write_whole(path: pathlib.Path, text: str) -> None:
-    """A reader never meets half a page: it is written beside its place and moved there in one step."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise RunError(
-            f"{path} could not be written ({error}). Free space or permission, then: jaxscale report {path.parent}"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def compare(study, rows, measured, fit):
         "predicted": predicted,
         "observed": observed,
         "prediction_curve": _prediction_curve(sizes, rows, predicted),
-        "caveats": [*_caveats(study, rows, measured), *({"code": c, "text": t} for c, t in fit.warnings)],
+        "caveats": [*(_caveat(*warning) for warning in fit.warnings), *_caveats(study, rows, measured)],
         "limits": list(theory.LIMITS),
     }
 

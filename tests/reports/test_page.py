@@ -1,5 +1,6 @@
 """The page says what the study's files say, needs no network, and draws in a real browser."""
 
+import errno
 import html.parser
 import json
 import os
@@ -135,10 +136,10 @@ def test_failed_write_keeps_the_old_page_and_leaves_no_draft(study, monkeypatch)
     (study / "report.html").write_text("the old page")
 
     def full(source, target):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(RunError, match="No space left"):
+    with pytest.raises(RunError, match="the disk is full"):
         reports.render(study)
     assert (study / "report.html").read_text() == "the old page"
     assert sorted(path.name for path in study.iterdir()) == [
