@@ -30,7 +30,7 @@ ROOM = 0.03  # of the axis, left free at both ends
 
 def loss_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure:
     """Loss against n: every run a point, the fitted law and the predicted exponent each a curve in its band."""
-    figure = _empty("n, size of the training set", "validation loss, nats per token")
+    figure = _empty("n, training tokens", "validation loss, nats per token")
     observed = verdict["observed"]
     _add_law(figure, observed.get("curve"), f"fit, α = {number(observed['exponent'])}", FIT, "solid")
     predicted = f"predicted exponent, α = {number(verdict['predicted']['exponent'])}"
@@ -55,7 +55,7 @@ def excess_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure | None:
     sizes = [min(row["n"] for row in above), max(row["n"] for row in above)]
     middle = math.sqrt(sizes[0] * sizes[1])
     slope = verdict["predicted"]["exponent"]
-    figure = _empty("n, size of the training set", "loss − fitted E, nats per token")
+    figure = _empty("n, training tokens", "loss − fitted E, nats per token")
     fitted = [scale * n**-exponent for n in sizes]
     figure.add_trace(_line(sizes, fitted, f"fit, slope −{number(exponent)}", FIT, "solid"))
     if slope is not None:
