@@ -29,7 +29,7 @@ class Corpus:
     path: str = ""
     """files: a folder (every file below it) or a glob. tfds: the data_dir of a prepared dataset."""
     name: str = ""
-    """tfds: dataset[/config][:version]. hf: a repository id, or a builder such as `text` or `json`."""
+    """tfds: `dataset/config:version`; the first will do. hf: a repository id, or a builder such as `text` or `json`."""
     subset: str = ""
     """hf: the dataset's configuration, where it has several."""
     split: str = "train"

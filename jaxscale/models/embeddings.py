@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxscale.errors import InputError
 from jaxscale.models.decoder import Decoder
@@ -26,7 +27,7 @@ class Embeddings:
     document: jax.Array
 
 
-def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=64):
+def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=64, sharding=None):
     """Embeds tokens of many documents, each with the text that precedes it in its document, up to the model's context.
 
     Args:
@@ -37,6 +38,7 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
       tokens_per_document: tokens drawn from one document at most, without replacement; end-of-text is never drawn.
       seed: seeds the draw.
       batch_size: sequences a forward pass takes.
+      sharding: of the rows of a batch over devices, a `NamedSharding`; default one device.
 
     Returns:
       `Embeddings` of N <= points tokens.
@@ -50,7 +52,10 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
     padding = -len(tokens_NxT) % batch_size
     tokens_NxT = np.pad(tokens_NxT, ((0, padding), (0, 0)))
     last_N = np.pad(position - first, (0, padding))
-    layers_LxNxD = _forward(model, params, tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size))
+    batches = tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size)
+    if sharding is not None:
+        batches = jax.device_put(batches, NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec)))
+    layers_LxNxD = _forward(model, params, *batches)
     return Embeddings(
         layers_LxNxD[:, : len(position)], jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32)
     )

@@ -48,7 +48,16 @@ def embeddings_of_run(run, store, folder, summary, measured):
     """`models.Embeddings` of a finished run at its validation minimum; `measured` is a `config.Dimension`."""
     program = training.program(run, store.vocab_size, sharding.make_mesh(run.mesh))
     params = training.restore_params(folder / "checkpoints", summary["step"], program.abstract.params)
-    return embed(program.model, params, store.held_out, measured.points, measured.tokens_per_document, run.corpus.seed)
+    return embed(
+        program.model,
+        params,
+        store.held_out,
+        measured.points,
+        measured.tokens_per_document,
+        seed=run.corpus.seed,
+        batch_size=run.training.batch_size,
+        sharding=sharding.batch_sharding(program.mesh),
+    )
 
 
 def _of_run(study, store, folder, summary):

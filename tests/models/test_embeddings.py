@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from jaxscale import config as configs
+from jaxscale import sharding
 from jaxscale.data import Split
 from jaxscale.models import Decoder, embed
 
@@ -51,3 +52,12 @@ def test_other_documents_do_not_matter():
     a, b = (embed(MODEL, PARAMS, t, points=100, tokens_per_document=100).layers[1] for t in (text, other))
     same = np.all(np.asarray(a) == np.asarray(b), axis=1)
     assert same.sum() == 4 + 11
+
+
+def test_eight_devices_share_the_rows_and_change_nothing():
+    text = split((30, 25, 40))
+    mesh = sharding.make_mesh(configs.Mesh())
+    alone = embed(MODEL, PARAMS, text, points=80, tokens_per_document=30, batch_size=16)
+    spread = embed(MODEL, PARAMS, text, 80, 30, batch_size=16, sharding=sharding.batch_sharding(mesh))
+    np.testing.assert_allclose(alone.layers, spread.layers, atol=1e-6)
+    np.testing.assert_array_equal(alone.document, spread.document)
