@@ -422,8 +422,11 @@ def _validate_run(run, at):
             run.tokenizer.vocab_size,
             "must exceed 257, the bytes and end-of-text. Give a larger one, or tokenizer.kind='bytes'.",
         )
-    if corpus.passage is not None:
-        _positive(corpus, f"{at}corpus.", "passage")
+    for field, seed in (("seed", run.seed), ("corpus.seed", corpus.seed)):
+        _need(0 <= seed < 2**63, f"{at}{field}", seed, "must lie between 0 and 2**63.")
+    for field in ("passage", "max_documents"):
+        if getattr(corpus, field) is not None:
+            _positive(corpus, f"{at}corpus.", field)
     for kind, name in (("files", "path"), ("tfds", "name"), ("hf", "name")):
         if corpus.kind == kind:
             value = getattr(corpus, name)
@@ -443,6 +446,8 @@ def _validate_study(study):
         study.seeds,
         "needs at least one seed, none twice.",
     )
+    for seed in study.seeds:
+        _need(seed >= 0, "seeds", study.seeds, "must not be negative.")
     _need(0 < study.beta <= 1, "beta", study.beta, "must lie in (0, 1], where the theorem holds.")
     _need(0 < study.level < 1, "level", study.level, "must lie between 0 and 1. 0.95 is usual.")
     _need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")

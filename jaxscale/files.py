@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 
-from jaxscale.errors import RunError
+from jaxscale.errors import InputError, RunError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Libraries that write for us (tensorstore under orbax) report the system's error as text in an error of their own.
@@ -47,7 +47,11 @@ def write_json_lines(path, rows):
 
 
 def read_json(path):
-    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    """The JSON document in a file. Raises InputError, naming the file, if it cannot be read or is something else."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} cannot be read as JSON: {error}. Delete it if it was damaged.") from None
 
 
 def read_json_lines(path):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale import files
-from jaxscale.errors import RunError
+from jaxscale.errors import InputError, RunError
 
 
 @given(
@@ -25,6 +25,12 @@ def test_a_line_cut_short_is_left_out(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert files.read_json_lines(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_damaged_document_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(InputError, match=r"config.json' cannot be read as JSON: .*Delete it"):
+        files.read_json(tmp_path / "config.json")
 
 
 def test_numbers_json_does_not_have_are_refused(tmp_path):

@@ -49,6 +49,7 @@ def run(study, workdir, progress=None):
     if (workdir / "verdict.json").is_file() and (workdir / "report.html").is_file():
         return files.read_json(workdir / "verdict.json")
     store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
+    geometry.check(study, store)
     summaries = _train(study, store, workdir, progress)
     rows = [
         {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}

@@ -1,11 +1,13 @@
 """Intrinsic dimension of the held-out embeddings of trained runs, layer by layer."""
 
 import math
+import statistics
 
 import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import dimension, sharding, training
+from jaxscale.errors import InputError
 from jaxscale.models import embed
 
 
@@ -27,7 +29,7 @@ def measure(study, store, folders):
     by_layer = [{"layer": layer} | _pooled([run[layer] for run in per_run.values()]) for layer in layers]
     layer = study.dimension.layer % (study.run.model.layers + 1)
     pooled, first = by_layer[layer], next(iter(per_run.values()))[layer]
-    half = _normal_quantile(study.level) * pooled["standard_error"]
+    half = statistics.NormalDist().inv_cdf((1 + study.level) / 2) * pooled["standard_error"]
     return {
         "estimate": pooled["dimension"],
         "standard_error": pooled["standard_error"],
@@ -42,6 +44,18 @@ def measure(study, store, folders):
         "per_seed": [{"run": name} | run[layer] for name, run in per_run.items()],
         "by_layer": by_layer,
     }
+
+
+def check(study, store):
+    """Raises InputError, before anything is trained, if the held-out documents have too few tokens to measure."""
+    measured = study.dimension
+    lengths = np.diff(store.held_out.starts) - 1
+    points = min(int(np.minimum(lengths, measured.tokens_per_document).sum()), measured.points)
+    if points <= measured.k:
+        raise InputError(
+            f"dimension.k={measured.k} needs more than {measured.k} points; {len(lengths)} held-out documents give "
+            f"{points}. Raise corpus.held_out_fraction or dimension.tokens_per_document, or lower dimension.k."
+        )
 
 
 def embeddings_of_run(run, store, folder, summary, measured):
@@ -87,9 +101,3 @@ def _pooled(estimates):
     between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
     within = np.mean([e["standard_error"] ** 2 for e in estimates])
     return {"dimension": float(values.mean()), "standard_error": float(np.sqrt(within + between))}
-
-
-def _normal_quantile(level):
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf((1 + level) / 2)

@@ -34,8 +34,8 @@ def peak_flops(devices):
     kind = devices[0].device_kind
     if devices[0].platform == "cpu":
         return _measured_cpu_peak()  # forced host devices share the same cores
-    known = [peak for name, peak in PEAKS.items() if kind.startswith(name)]
-    return known[-1] * len(devices) if known else None
+    known = [name for name in PEAKS if kind.startswith(name)]
+    return PEAKS[max(known, key=len)] * len(devices) if known else None  # "TPU v5 lite" is not a "TPU v5"
 
 
 @functools.cache
