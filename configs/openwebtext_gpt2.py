@@ -32,14 +32,16 @@ config = DataScaling(
             weight_decay=0.1,
             clip_norm=1.0,
         ),
-        # 480 sequences of 1024: the 491 520 tokens a step of the authors' configuration.
+        # 480 sequences of 1024: the 491 520 tokens a step of the authors' configuration. The schedule ends with the
+        # data, so that runs of every n end at the same learning rate.
         training=Training(
-            steps=100_000,
+            steps=600_000,
+            epochs=4.0,
             batch_size=480,
             accumulation=30,
             evaluate_every=500,
             evaluation_sequences=2048,
-            patience=10,
+            patience=0,
             log_every=20,
         ),
         mesh=Mesh(replica=1, fsdp=-1),

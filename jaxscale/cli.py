@@ -6,6 +6,7 @@ else on standard output; exit code 0 done, 1 failed while working, 2 bad input.
 
 import argparse
 import json
+import math
 import pathlib
 import sys
 
@@ -24,11 +25,12 @@ def main(arguments=None):
     except InputError as error:
         print(f"jaxscale {options.command}: {error}", file=sys.stderr)
         return 2
-    except RunError as error:
+    except (RunError, OSError) as error:
         print(f"jaxscale {options.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        goes_on = "; the same command goes on from the last checkpoint" if options.configured else ""
+        print(f"jaxscale {options.command}: interrupted{goes_on}", file=sys.stderr)
         return 1
     return 0
 
@@ -144,7 +146,7 @@ def _study(options, overrides):
 
 
 def _train(options, overrides):
-    from jaxscale import config, data, progress, training
+    from jaxscale import config, data, files, progress, training
 
     run = config.load(options.config, overrides, config.Run, f"jaxscale train {options.config}")
     if options.dry_run:
@@ -153,9 +155,10 @@ def _train(options, overrides):
     if not options.workdir:
         raise InputError("--workdir is needed to train: the folder for checkpoints and metrics. Or use --dry-run.")
     folder = pathlib.Path(options.workdir)
-    config.claim(folder, run)
+    config.refuse_other(folder, run)
     with progress.OnTerminal() as bars:
-        store = data.prepare(run.corpus, run.tokenizer, folder / "corpus", bars.say)
+        with files.workplace(folder):
+            store = data.prepare(run.corpus, run.tokenizer, folder / "corpus", bars.say)
         summary = training.train(run, store, folder, bars.run(folder.name, 0, 1))
     if options.json:
         return _print_json(summary)
@@ -166,29 +169,44 @@ def _train(options, overrides):
 def _embed(options, _):
     import numpy as np
 
-    from jaxscale import config, data, files
+    from jaxscale import config, files
     from jaxscale.studies import geometry
 
-    folder = pathlib.Path(options.workdir)
+    folder, out = pathlib.Path(options.workdir), pathlib.Path(options.out)
+    for name in ("points", "tokens_per_document"):
+        if getattr(options, name) < 1:
+            raise InputError(f"{name}={getattr(options, name)} must be positive. Give a larger value.")
     if not (folder / "summary.json").is_file():
         raise InputError(
             f"workdir={options.workdir!r} holds no finished run. "
             f"Make one: jaxscale train CONFIG --workdir {options.workdir}"
         )
+    if not out.parent.is_dir():
+        raise InputError(f"out={options.out!r}: no such folder. Make {str(out.parent)!r}, or give another place.")
     run = config.from_json((folder / "config.json").read_text(encoding="utf-8"), config.Run)
-    measured = config.Dimension(points=options.points, tokens_per_document=options.tokens_per_document)
-    summary = files.read_json(folder / "summary.json")
-    embeddings = geometry.embeddings_of_run(run, data.open_store(folder / "corpus"), folder, summary, measured)
-    layers = embeddings.layers.shape[0]
+    layers = run.model.layers + 1
     if not -layers <= options.layer < layers:
         raise InputError(f"layer={options.layer} is not one of the {layers} layers. Give 0 to {layers - 1}, or -1.")
+    measured = config.Dimension(points=options.points, tokens_per_document=options.tokens_per_document)
+    summary = files.read_json(folder / "summary.json")
+    embeddings = geometry.embeddings_of_run(run, _store_of(folder), folder, summary, measured)
     points = np.asarray(embeddings.layers[options.layer])
-    with files.full_disk_told(options.out), open(options.out, "wb") as file:
+    with files.full_disk_told(out), open(out, "wb") as file:
         np.save(file, points)
-    facts = {"file": options.out, "points": points.shape[0], "width": points.shape[1], "layer": options.layer % layers}
-    _print_json(facts) if options.json else print(
-        f"{facts['points']} × {facts['width']} embeddings of layer {facts['layer']}: {options.out}"
-    )
+    facts = {"file": str(out), "points": points.shape[0], "width": points.shape[1], "layer": options.layer % layers}
+    if options.json:
+        return _print_json(facts)
+    print(f"{facts['points']} × {facts['width']} embeddings of layer {facts['layer']}: {out}")
+
+
+def _store_of(folder):
+    """The corpus of a run: its own, or that of the study it belongs to."""
+    from jaxscale import data
+
+    for place in (folder / "corpus", folder.resolve().parents[1] / "corpus"):
+        if (place / "facts.json").is_file():
+            return data.open_store(place)
+    raise InputError(f"workdir={str(folder)!r} has no corpus folder, nor has its study. Run it again to prepare one.")
 
 
 def _dimension(options, _):
@@ -198,27 +216,24 @@ def _dimension(options, _):
 
     try:
         points = np.load(options.file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"file={options.file!r} cannot be read as .npy: {error}. Give an (n, D) array saved by numpy.save."
         ) from None
-    estimate = dimension.mle(points, k=options.k, metric=options.metric)
-    names = (
-        "dimension",
-        "standard_error",
-        "analytic_standard_error",
-        "scale",
-        "points_used",
-        "duplicates_collapsed",
-        "zero_distances",
-    )
-    facts = {name: getattr(estimate, name).item() for name in names} | {"k": options.k, "metric": options.metric}
-    _print_json(facts) if options.json else print(
-        "\n".join(
-            f"{name:24} {value:.6g}" if isinstance(value, float) else f"{name:24} {value}"
-            for name, value in facts.items()
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiub":
+        kind = points.dtype if isinstance(points, np.ndarray) else "an archive"
+        raise InputError(
+            f"file={options.file!r} holds {kind}. Give one (n, D) array of real numbers, saved by numpy.save."
         )
-    )
+    estimate = dimension.mle(points, k=options.k, metric=options.metric)
+    names = ("dimension", "standard_error", "analytic_standard_error", "scale")
+    counts = ("points_used", "duplicates_collapsed", "zero_distances", "nonfinite_dropped")
+    facts = {name: getattr(estimate, name).item() for name in (*names, *counts)}
+    facts |= {"k": options.k, "metric": options.metric}
+    if options.json:
+        return _print_json(facts)
+    for name, value in facts.items():
+        print(f"{name:24} {value:.6g}" if isinstance(value, float) else f"{name:24} {value}")
 
 
 def _fit(options, _):
@@ -248,8 +263,11 @@ def _rows(name):
         if path.suffix == ".csv":
             with open(path, newline="", encoding="utf-8") as file:
                 return [{column: _number(value) for column, value in row.items()} for row in csv.DictReader(file)]
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is not a JSON object")
+        return rows
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"file={name!r} cannot be read as a table: {error}. Give a .csv with a header, or JSON lines."
         ) from None
@@ -270,7 +288,16 @@ def _report(options, _):
 
 
 def _print_json(value):
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON document; numbers that JSON does not have become null."""
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_dry_run(facts):

@@ -115,6 +115,9 @@ class Training:
     accumulation: int = 1
     """Gradients of this many equal parts of a batch are averaged before the update."""
     evaluate_every: int = 50
+    """Steps between evaluations, at least."""
+    evaluate_growth: float = 0.0
+    """Share of the steps so far that lie between evaluations, at least: early minima are seen as finely as late."""
     evaluation_sequences: int = 256
     """Held-out sequences an evaluation reads, at most."""
     patience: int = 0
@@ -214,6 +217,8 @@ def load(path, overrides=(), kind=None, prog=None):
     import tyro
 
     config = _from_file(pathlib.Path(path))
+    check_types(config)
+    validate(config)
     if kind is Run and isinstance(config, DataScaling):
         config = cell(config, max(config.sizes), config.seeds[0])
     if kind is not None and not isinstance(config, kind):
@@ -221,7 +226,6 @@ def load(path, overrides=(), kind=None, prog=None):
             f"config={str(path)!r} holds a {type(config).__name__}; this command needs a {kind.__name__}. "
             f"Use `jaxscale train` for a Run and `jaxscale study` for a study."
         )
-    check_types(config)
     config = tyro.cli(type(config), default=config, args=list(overrides), prog=prog or f"… {path}")
     validate(config)
     return config
@@ -251,27 +255,28 @@ def claim(folder, config):
     """Makes `folder` the folder of `config`: writes `config.json` there, or checks the one it holds.
 
     Raises:
-      InputError: the folder holds another configuration (the differing fields are named), or cannot be made.
+      InputError: the folder holds another configuration (the differing fields are named).
     """
+    refuse_other(folder, config)
+    path = pathlib.Path(folder) / "config.json"
+    if not path.is_file():
+        files.write_text(path, to_json(config))
+
+
+def refuse_other(folder, config):
+    """Raises InputError, naming the fields that differ, if `folder` holds another configuration than `config`."""
     path = pathlib.Path(folder) / "config.json"
     if path.is_file():
-        changed = [
-            f"{name}={b!r} (there: {a!r})"
-            for name, a, b in differences(files.read_json(path), json.loads(to_json(config)))
-        ]
+        try:
+            there = dataclasses.asdict(from_json(path.read_text(encoding="utf-8"), type(config)))
+        except InputError as error:
+            raise InputError(f"{str(path)!r} is no {type(config).__name__}: {error} Use another folder.") from None
+        changed = [f"{name}={b!r} (there: {a!r})" for name, a, b in differences(there, dataclasses.asdict(config))]
         if changed:
             raise InputError(
                 f"workdir={str(folder)!r} holds another configuration: {'; '.join(changed[:5])}. "
                 "Use another folder, or delete this one."
             )
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"workdir={str(folder)!r} cannot be made: {error.strerror}. Choose a folder you can write to."
-        ) from None
-    files.write_text(path, to_json(config))
 
 
 def differences(old, new, prefix=""):
@@ -388,6 +393,12 @@ def _validate_run(run, at):
     )
     _positive(training, f"{at}training.", "steps batch_size accumulation evaluate_every evaluation_sequences")
     _positive(training, f"{at}training.", "checkpoint_every log_every")
+    _need(
+        0 <= training.evaluate_growth < 1,
+        f"{at}training.evaluate_growth",
+        training.evaluate_growth,
+        "must lie between 0 and 1. 0.05 is usual.",
+    )
     _need(training.patience >= 0, f"{at}training.patience", training.patience, "must be 0 (off) or more.")
     _need(
         training.batch_size % training.accumulation == 0,

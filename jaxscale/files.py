@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -59,6 +60,31 @@ def read_json_lines(path):
     # Not splitlines, which also ends lines at characters that JSON leaves as they are.
     *whole, _ = pathlib.Path(path).read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in whole]
+
+
+@contextlib.contextmanager
+def workplace(folder):
+    """Makes `folder` if need be and keeps other processes from working in it until left; a kill leaves it too.
+
+    Raises:
+      InputError: the folder cannot be made or written to, or another process works in it.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a")  # noqa: SIM115  held while the caller works
+    except OSError as error:
+        raise InputError(
+            f"workdir={str(folder)!r} cannot be used: {error.strerror}. Choose a folder you can write to."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process works in workdir={str(folder)!r}. Wait for it, or use another."
+            ) from None
+        yield folder
 
 
 @contextlib.contextmanager

@@ -10,9 +10,14 @@ import pathlib
 import sysconfig
 
 import pytest
+from hypothesis import settings
 
 from jaxscale import config as configs
 from jaxscale import data
+
+# Other work may share the cores: no property is about time.
+settings.register_profile("jaxscale", deadline=None)
+settings.load_profile("jaxscale")
 
 
 @pytest.fixture(scope="session")

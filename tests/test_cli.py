@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxscale import cli
+from jaxscale import cli, files
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -23,7 +23,7 @@ def config_file(tiny_run, tmp_path_factory):
 
 def jaxscale(*arguments, before=(), **options):
     command = [*before, sys.executable, "-m", "jaxscale.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **options)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, **options)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +51,42 @@ def test_embed_then_dimension(trained, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["dimension"] == pytest.approx(2, rel=0.1)
     assert cli.main(["dimension", str(points), "--k", "3000"]) == 2
     assert "k=3000 needs more than 3000 points" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "cannot be read as .npy"), (np.array(["a", "b"]), "holds <U1"), ({"x": np.ones(3)}, "holds an archive")],
+    ids=["empty", "strings", "archive"],
+)
+def test_dimension_of_what_is_no_cloud_is_refused(content, message, tmp_path, capsys):
+    path = tmp_path / "points.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with open(path, "wb") as file:
+            np.savez(file, **content) if isinstance(content, dict) else np.save(file, content)
+    assert cli.main(["dimension", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_mistyped_corpus_leaves_no_mark_on_the_folder(config_file, tmp_path, capsys):
+    folder = tmp_path / "run"
+    mistyped = ["--corpus.path", str(tmp_path / "none")]
+    assert cli.main(["train", str(config_file), "--workdir", str(folder), *mistyped]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert cli.main(["train", str(config_file), "--workdir", str(folder), "--json"]) == 0
+
+
+def test_two_commands_do_not_work_in_one_folder(config_file, tmp_path, capsys):
+    with files.workplace(tmp_path):
+        assert cli.main(["train", str(config_file), "--workdir", str(tmp_path)]) == 2
+    assert "another process works in workdir" in capsys.readouterr().err
+
+
+def test_fit_refuses_lines_that_are_no_rows(tmp_path, capsys):
+    (tmp_path / "runs.jsonl").write_text("[1, 2]\n")
+    assert cli.main(["fit", str(tmp_path / "runs.jsonl")]) == 2
+    assert "a line is not a JSON object" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "runs.jsonl"])
@@ -110,7 +146,7 @@ def test_dry_run_memory_falls_with_the_mesh():
             2,
             "training.steps=0 must be positive",
         ),
-        (["study", "configs/quickstart.py", "--workdir", "/dev/null/x"], 2, "workdir='/dev/null/x' cannot be made"),
+        (["study", "configs/quickstart.py", "--workdir", "/dev/null/x"], 2, "workdir='/dev/null/x' cannot be used"),
         (["dimension", "none.npy"], 2, "file='none.npy' cannot be read"),
         (["fit", "none.csv"], 2, "file='none.csv' cannot be read"),
         (["report", "none"], 2, "none"),
@@ -142,10 +178,7 @@ def test_folder_of_another_run_is_refused(trained, config_file, capsys):
 
 def test_nan_exits_with_1_and_names_the_step(config_file, tmp_path, capsys):
     assert cli.main(["train", str(config_file), "--workdir", str(tmp_path), "--optimizer.learning-rate", "1e38"]) == 1
-    assert (
-        "not finite at step 0; there is no earlier state. Lower optimizer.learning_rate=1e+38"
-        in capsys.readouterr().err
-    )
+    assert "not finite at step 0; no state was saved. Lower optimizer.learning_rate=1e+38" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("kilobytes", "place"), [(100, "corpus"), (20, "checkpoints")])
@@ -159,7 +192,7 @@ def test_full_disk_exits_with_1_and_the_same_command_goes_on(kilobytes, place, c
     small = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash"]
     refused = jaxscale(*command, before=small)
     assert refused.returncode == 1
-    assert f"the disk is full: cannot write '{tmp_path / place}'" in refused.stderr.splitlines()[-1]
+    assert f"jaxscale train: the disk is full: cannot write '{tmp_path / place}'" in refused.stderr
     done = jaxscale(*command)
     assert done.returncode == 0
     assert json.loads(done.stdout)["steps"] == 12

@@ -48,7 +48,7 @@ class Batches:
             raise InputError(
                 f"tokens={size} is no more than the context of {context}. Use more tokens or a shorter context."
             )
-        piece = np.random.Generator(np.random.Philox(key=seed)).integers(len(split.starts) - 1)
+        piece = np.random.Generator(np.random.Philox(key=[seed, 2**63])).integers(len(split.starts) - 1)
         return cls(split.tokens, size, int(split.starts[piece]), context, batch_size, seed)
 
     @property
@@ -83,12 +83,13 @@ def _epoch_order(seed, epoch, size, windows):
 
 
 def evaluation_windows(tokens, context, sequences):
-    """The first `sequences` (or as many as there are) windows of held-out tokens, (sequences, context + 1) int32."""
-    sequences = min(sequences, (len(tokens) - 1) // context)
-    if sequences == 0:
+    """`sequences` windows spread evenly over the held-out tokens (or all there are), (sequences, context + 1) int32."""
+    windows = (len(tokens) - 1) // context
+    if windows == 0:
         raise InputError(
             f"the held-out documents have {len(tokens)} tokens, fewer than one sequence of context={context}. "
             "Raise corpus.held_out_fraction, give more text, or shorten the context."
         )
-    index = np.arange(sequences)[:, None] * context + np.arange(context + 1)
+    chosen = np.linspace(0, windows - 1, min(sequences, windows)).astype(int)
+    index = chosen[:, None] * context + np.arange(context + 1)
     return np.asarray(tokens[index], np.int32)

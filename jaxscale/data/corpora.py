@@ -46,10 +46,13 @@ def stdlib(corpus):
 
 
 def files(corpus):
-    """Local text files: every file below the folder `corpus.path`, or every file its glob matches."""
+    """Local text files: every file below the folder `corpus.path` but hidden ones, or every file its glob matches."""
     root = pathlib.Path(corpus.path)
+    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(root).parts)
     if root.is_dir():
-        paths = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
+        paths = sorted(p for p in root.rglob("*") if p.is_file() and not hidden(p))
+    elif root.is_file():
+        paths = [root]
     elif glob.has_magic(corpus.path):
         paths = sorted(p for p in map(pathlib.Path, glob.glob(corpus.path, recursive=True)) if p.is_file())
     else:
@@ -63,7 +66,12 @@ def files(corpus):
 
 
 def _decoded(path, name, undecodable):
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"corpus file {str(path)!r} cannot be read: {error.strerror}. Mend it, or leave it out."
+        ) from None
     try:
         yield Document(name, data.decode())
     except UnicodeDecodeError as error:
@@ -120,7 +128,13 @@ def hf(corpus):
     for index, example in enumerate(stream):
         if corpus.text_field not in example:
             raise _no_field(corpus, example)
-        yield Document(f"{corpus.name}/{corpus.split}/{index}", example[corpus.text_field])
+        text = example[corpus.text_field] or ""  # a missing text is an empty document
+        if not isinstance(text, str):
+            raise InputError(
+                f"corpus.text_field={corpus.text_field!r} of {corpus.name!r} is not text. Name a field that is."
+            )
+        # Half of a surrogate pair, which JSON may hold, is no character.
+        yield Document(f"{corpus.name}/{corpus.split}/{index}", text.encode("utf-8", "replace").decode())
 
 
 def _no_field(corpus, fields):

@@ -98,6 +98,7 @@ def held_out(digest, fraction):
 
 def _build(corpus, tokenizer, folder, report):
     report(f"reading corpus {corpus.kind!r}")
+    next(_distinct(corpus, {"documents_read": 0, "duplicates_removed": 0}))  # raises if there is no text at all
     trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer))
     trained.save(folder)
     dtype = np.dtype(np.uint16 if trained.vocab_size <= 2**16 else np.uint32)

@@ -166,7 +166,9 @@ def _loss(rows: list[Row], verdict: dict[str, Any]) -> str:
 
 def _hollow(rows: list[Row]) -> str:
     """Explains hollow points when there are any."""
-    return " Hollow points were still falling when their budget ended." if any(row.get("edge") for row in rows) else ""
+    if not any(row.get("edge") for row in rows):
+        return ""
+    return " Hollow points: the minimum lies at the edge of the evaluations and may not be one."
 
 
 def _excess(rows: list[Row], verdict: dict[str, Any]) -> str:

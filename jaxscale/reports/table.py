@@ -62,6 +62,6 @@ def _cells(row: Row) -> list[Text]:
 
 
 def stopped_by(row: Row) -> str:
-    """What ended the run; says so when the loss was still falling, for then the minimum is only a bound."""
-    reason = row.get("stopped", UNKNOWN)
-    return f"{reason}, still falling" if row.get("edge") else reason
+    """What ended the run; says so when the minimum lies at an edge of its evaluations, for then it is only a bound."""
+    reason, edge = row.get("stopped", UNKNOWN), row.get("edge")
+    return f"{reason}, {edge} minimum" if edge else reason

@@ -44,12 +44,22 @@ def run(study, workdir, progress=None):
     """
     configs.validate(study)
     progress, workdir = progress or Silent(), pathlib.Path(workdir)
-    sharding.check_fits(sharding.make_mesh(study.run.mesh), study.run)
-    configs.claim(workdir, study)
-    if (workdir / "verdict.json").is_file() and (workdir / "report.html").is_file():
+    with files.workplace(workdir):
+        configs.refuse_other(workdir, study)
+        if not ((workdir / "verdict.json").is_file() and (workdir / "report.html").is_file()):
+            _run(study, workdir, progress)
         return files.read_json(workdir / "verdict.json")
+
+
+def _run(study, workdir, progress):
+    """Every stage that is not done yet."""
+    mesh = sharding.make_mesh(study.run.mesh)
+    sharding.check_fits(mesh, study.run)
     store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
     geometry.check(study, store)
+    for _, n, seed in cells(study):
+        training.check(configs.cell(study, n, seed), store, mesh)
+    configs.claim(workdir, study)  # only now: what was refused above leaves no mark
     summaries = _train(study, store, workdir, progress)
     rows = [
         {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}
@@ -63,7 +73,6 @@ def run(study, workdir, progress=None):
     verdict["seconds"] = sum(summary["seconds"] for summary in summaries.values())
     files.write_json(workdir / "verdict.json", verdict)
     reports.render(workdir)
-    return verdict
 
 
 def cells(study):
@@ -84,12 +93,8 @@ def versions():
 
 
 def _train(study, store, workdir, progress):
-    """Summaries of all runs by (name, n, seed). All are checked against corpus and devices before the first begins."""
-    grid = cells(study)
-    mesh = sharding.make_mesh(study.run.mesh)
-    for _, n, seed in reversed(grid):
-        training.check(configs.cell(study, n, seed), store, mesh)
-    summaries = {}
+    """Summaries of all runs by (name, n, seed)."""
+    grid, summaries = cells(study), {}
     for index, (name, n, seed) in enumerate(grid):
         report = progress.run(name, index, len(grid))
         try:

@@ -25,15 +25,16 @@ def measure(study, store, folders):
       estimate adds the spread between runs.
     """
     per_run = {name: _of_run(study, store, folder, summary) for name, (folder, summary) in folders.items()}
-    layers = range(study.run.model.layers + 1)
-    by_layer = [{"layer": layer} | _pooled([run[layer] for run in per_run.values()]) for layer in layers]
     layer = study.dimension.layer % (study.run.model.layers + 1)
-    pooled, first = by_layer[layer], next(iter(per_run.values()))[layer]
-    half = statistics.NormalDist().inv_cdf((1 + study.level) / 2) * pooled["standard_error"]
+    measured = sorted(set.intersection(*(set(run) for run in per_run.values())))
+    pooled = {at: _pooled([run[at] for run in per_run.values()]) for at in measured}
+    first = next(iter(per_run.values()))[layer]
+    estimate, error = pooled[layer]["dimension"], pooled[layer]["standard_error"]
+    half = statistics.NormalDist().inv_cdf((1 + study.level) / 2) * error
     return {
-        "estimate": pooled["dimension"],
-        "standard_error": pooled["standard_error"],
-        "interval": [pooled["dimension"] - half, pooled["dimension"] + half],
+        "estimate": estimate,
+        "standard_error": error,
+        "interval": [estimate - half, estimate + half],
         "layer": layer,
         "k": study.dimension.k,
         "metric": study.dimension.metric,
@@ -42,7 +43,7 @@ def measure(study, store, folders):
         "duplicates_collapsed": first["duplicates_collapsed"],
         "scale": first["scale"],
         "per_seed": [{"run": name} | run[layer] for name, run in per_run.items()],
-        "by_layer": by_layer,
+        "by_layer": [{"layer": at} | values for at, values in pooled.items()],
     }
 
 
@@ -69,7 +70,7 @@ def embeddings_of_run(run, store, folder, summary, measured):
         measured.points,
         measured.tokens_per_document,
         seed=run.corpus.seed,
-        batch_size=run.training.batch_size,
+        batch_size=run.training.batch_size // run.training.accumulation,
         sharding=sharding.batch_sharding(program.mesh),
     )
 
@@ -77,8 +78,15 @@ def embeddings_of_run(run, store, folder, summary, measured):
 def _of_run(study, store, folder, summary):
     run = configs.from_json((folder / "config.json").read_text(encoding="utf-8"), configs.Run)
     embeddings = embeddings_of_run(run, store, folder, summary, study.dimension)
-    documents = int(embeddings.document.max()) + 1
-    return [_of_layer(points, embeddings.document, documents, study.dimension) for points in embeddings.layers]
+    documents, chosen = int(embeddings.document.max()) + 1, study.dimension.layer % len(embeddings.layers)
+    measured = {}
+    for layer, points in enumerate(embeddings.layers):
+        try:
+            measured[layer] = _of_layer(points, embeddings.document, documents, study.dimension)
+        except InputError:  # too few distinct points, as in the embedding of a small vocabulary
+            if layer == chosen:
+                raise
+    return measured
 
 
 def _of_layer(points, document, documents, measured):

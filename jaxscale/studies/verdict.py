@@ -8,8 +8,8 @@ from jaxscale import theory
 def compare(study, rows, measured, fit):
     """The verdict's numbers, sentence, curves and caveats, as plain values.
 
-    The prediction is refuted when it and the fit have disjoint intervals. It is confirmed only by an interval that
-    could have refuted another dimension: one that also holds the exponent of half or of twice d is inconclusive.
+    The prediction is refuted when its interval and the fit's are disjoint. It is confirmed only by a fit that could
+    have refuted another dimension: one that also meets the interval predicted by half or by twice d is inconclusive.
 
     Args:
       study: a `config.DataScaling`.
@@ -65,16 +65,19 @@ def _agreement(beta, measured, predicted, observed):
     low, high = observed["exponent_interval"]
     if high < predicted["interval"][0] or low > predicted["interval"][1]:
         return "inconsistent"
-    others = [float(theory.data_exponent(factor * measured["estimate"], beta)) for factor in (0.5, 2.0)]
-    return "inconclusive" if any(low <= other <= high for other in others) else "consistent"
+    for factor in (0.5, 2.0):
+        ends = [float(theory.data_exponent(factor * max(end, 1e-6), beta)) for end in measured["interval"]]
+        if low <= max(ends) and min(ends) <= high:
+            return "inconclusive"
+    return "consistent"
 
 
 def _sentence(study, measured, predicted, observed, agreement):
     number = lambda value, ends: f"{value:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
     meaning = {
-        "consistent": "They agree, and half or twice the dimension would not.",
-        "inconsistent": "They disagree beyond their intervals.",
-        "inconclusive": "They agree, but the interval is too wide to tell this dimension from half or twice of it.",
+        "consistent": "The intervals meet, and those of half or twice the dimension would not.",
+        "inconsistent": "The intervals do not meet.",
+        "inconclusive": "The intervals meet, but so would those of half or twice the dimension.",
     }
     return (
         f"Measured dimension d = {number(measured['estimate'], measured['interval'])} predicts α = "
@@ -105,12 +108,23 @@ def _refitted(sizes, rows, exponent):
 
 
 def _caveats(study, rows, measured):
-    edge = [row["run"] for row in rows if row["edge"]]
-    if edge:
+    late, early = ([row["run"] for row in rows if row["edge"] == edge] for edge in ("late", "early"))
+    if late:
         yield _caveat(
             "edge_optimum",
-            f"The loss of {', '.join(edge)} was still falling when training ended: not the best achievable at that n. "
+            f"Training of {', '.join(late)} ended before the loss was seen to rise: not the best achievable at that n. "
             "Raise run.training.steps.",
+        )
+    if early:
+        yield _caveat(
+            "early_optimum",
+            f"The loss of {', '.join(early)} was lowest at the first evaluation; a lower one may lie before. "
+            "Lower run.training.evaluate_every.",
+        )
+    if study.run.optimizer.schedule != "constant" and any(row["stopped"] == "patience" for row in rows):
+        yield _caveat(
+            "schedule_cut_short",
+            "Some runs stopped before their learning rate had decayed, others did not; that may be part of the fall.",
         )
     if len(study.seeds) < 3:
         yield _caveat(
@@ -119,8 +133,9 @@ def _caveats(study, rows, measured):
         )
     yield _caveat(
         "one_setting",
-        "One model size, learning rate and weight decay for all n, only the stopping time chosen per run (on the "
-        "held-out documents it is scored on): E includes what this model cannot learn.",
+        "One model size, learning rate and weight decay for all n, only the stopping time chosen per run, on the "
+        "held-out text it is scored on; the minimum of a noisy curve reads a little low, lower for longer runs. E "
+        "includes what this model cannot learn.",
     )
     yield _caveat(
         "assumed_smoothness", f"β = {study.beta:g} is assumed, not measured; a smaller β predicts a smaller α."

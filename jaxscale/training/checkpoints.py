@@ -17,11 +17,15 @@ class Checkpoints:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder).absolute()
-        best = managers.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
-        policy = managers.AnyPreservationPolicy([managers.LatestN(1), best])
-        self._manager = ocp.CheckpointManager(
-            self.folder, options=ocp.CheckpointManagerOptions(preservation_policy=policy)
+        # The earliest of equal losses is the best, as in the run's summary.
+        order = lambda metrics: (metrics["loss"], metrics["step"])
+        kept = [managers.LatestN(1), managers.BestN(get_metric_fn=order, reverse=True, n=1)]
+        # Without best_fn orbax would forget the losses on a restart, and then keep every earlier checkpoint.
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=managers.AnyPreservationPolicy(kept), best_fn=order, best_mode="min"
         )
+        with files.full_disk_told(self.folder):
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self):
         return self
@@ -35,7 +39,7 @@ class Checkpoints:
         """Saves in the background; `loss` decides which checkpoint is the best. A full disk is a RunError."""
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
         with files.full_disk_told(self.folder):
-            self._manager.save(step, args=items, metrics={"loss": loss}, force=True)
+            self._manager.save(step, args=items, metrics={"loss": loss, "step": step}, force=True)
 
     def latest(self):
         """Step of the newest checkpoint, or None."""

@@ -43,7 +43,8 @@ def describe(run, devices=None):
     memory = {
         "parameters": _bytes_per_device(shared.abstract.params),
         "moments": _bytes_per_device(shared.abstract.moments),
-        "gradients": _bytes_per_device(shared.abstract.params),
+        # Accumulation holds the sum beside the part that is added.
+        "gradients": _bytes_per_device(shared.abstract.params) * (2 if run.training.accumulation > 1 else 1),
         "activations": _activation_bytes(run, shared),
     }
     return {

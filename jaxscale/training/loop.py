@@ -42,7 +42,7 @@ def train(run, store, folder, report=lambda **progress: None):
     Returns:
       The run's summary, the content of `summary.json`: minimum of the validation curve (`loss`, nats per token) and its
       `step`; planned `steps`, passes over the data at the minimum (`epochs`), why it `stopped` ("patience" or
-      "budget"), whether the minimum is at the `edge` (the last evaluation of the budget), `parameters`, `seconds`.
+      "budget"), the `edge` of the search at which the minimum lies (see `_edge`), `parameters`, `seconds`.
 
     Raises:
       InputError: the run needs more tokens than the corpus has, does not fit the mesh, or the folder is another's.
@@ -52,18 +52,20 @@ def train(run, store, folder, report=lambda **progress: None):
     folder = pathlib.Path(folder)
     mesh = sharding.make_mesh(run.mesh)
     check(run, store, mesh)
-    configs.claim(folder, run)
-    if (folder / "summary.json").is_file():
+    with files.workplace(folder):
+        configs.claim(folder, run)
+        if not (folder / "summary.json").is_file():
+            files.write_json(folder / "summary.json", _run(_prepare(run, store, mesh), folder, report))
         return files.read_json(folder / "summary.json")
-    work = _prepare(run, store, mesh)
+
+
+def _run(work, folder, report):
+    """Goes on from the latest checkpoint to the end; returns the summary."""
     with Checkpoints(folder / "checkpoints") as checkpoints:
         state, progress = _start(work, checkpoints)
-        with Metrics(folder, progress.step, active=jax.process_index() == 0) as metrics:
+        with Metrics(folder, progress.step) as metrics:
             stopped = _continue(work, state, progress, checkpoints, metrics, report)
-    summary = _summary(work, progress, stopped)
-    if jax.process_index() == 0:
-        files.write_json(folder / "summary.json", summary)
-    return summary
+    return _summary(work, progress, stopped)
 
 
 def check(run, store, mesh):
@@ -120,13 +122,14 @@ def _prepare(run, store, mesh):
     if run.training.epochs is not None:
         steps = min(steps, math.ceil(run.training.epochs * batches.size / (rows * context)))
     windows = evaluation_windows(store.held_out.tokens, context, run.training.evaluation_sequences)
+    part = rows // run.training.accumulation  # evaluated in parts of the size that training holds in memory
     return _Work(
         run,
         program(run, store.vocab_size, mesh),
         batches,
         steps,
         optimizer.learning_rates(run.optimizer, steps),
-        _evaluation_batches(windows, rows, mesh),
+        _evaluation_batches(windows, part, mesh),
         throughput.training_flops(run, store.vocab_size),
         throughput.peak_flops(mesh.devices.ravel()),
     )
@@ -158,7 +161,7 @@ def _continue(work, state, progress, checkpoints, metrics, report):
     first = logged_step = progress.step
     logged_at = begun
     while progress.step < work.steps and not _exhausted(training, progress):
-        for step in range(progress.step, min(progress.step + training.evaluate_every, work.steps)):
+        for step in range(progress.step, min(progress.step + _stride(training, progress.step), work.steps)):
             state, values = work.program.step(state, work.batches.on_device(step, rows), work.rates[step])
             if step == first:  # it includes the compiler's time
                 jax.block_until_ready(values)
@@ -189,6 +192,11 @@ def _continue(work, state, progress, checkpoints, metrics, report):
     return "patience" if _exhausted(training, progress) else "budget"
 
 
+def _stride(training, step):
+    """Steps from an evaluation to the next."""
+    return max(training.evaluate_every, round(training.evaluate_growth * step))
+
+
 def _exhausted(training, progress):
     return 0 < training.patience <= len(progress.history) and progress.since_best >= training.patience
 
@@ -207,11 +215,8 @@ def _fail(work, state, progress, loss, checkpoints):
         state = dataclasses.replace(state, failed=jnp.full_like(state.failed, -1))
         progress.history.append([good, loss])
         checkpoints.save(good, state, dataclasses.asdict(progress), loss)
-    kept = (
-        f"the state after step {checkpoints.latest()} is kept in {checkpoints.folder}"
-        if good
-        else "there is no earlier state"
-    )
+    latest = checkpoints.latest()
+    kept = "no state was saved" if latest is None else f"the state after step {latest} is kept in {checkpoints.folder}"
     raise NonFiniteLoss(
         f"loss, gradient or parameters are not finite at step {failed if failed >= 0 else good}; {kept}. "
         f"Lower optimizer.learning_rate={work.run.optimizer.learning_rate} "
@@ -227,7 +232,16 @@ def _summary(work, progress, stopped):
         "steps": work.steps,
         "epochs": best_step * work.tokens_per_step / work.batches.size,
         "stopped": stopped,
-        "edge": stopped == "budget" and progress.since_best == 0,
+        "edge": _edge(work.run.training, progress, stopped),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.program.abstract.params)),
         "seconds": progress.seconds,
     }
+
+
+def _edge(training, progress, stopped):
+    """At which edge the minimum may not be one: "late" (the loss may still be falling when the budget ends), "early"
+    (it lies at the first evaluation, a lower one may lie before), or "" (it lies inside).
+    """
+    if stopped == "budget" and (training.patience > 0 or progress.since_best == 0):
+        return "late"
+    return "early" if progress.since_best == len(progress.history) - 1 else ""

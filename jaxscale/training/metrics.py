@@ -2,48 +2,66 @@
 
 import json
 import pathlib
-from typing import Any
+import time
 
 from jaxscale import files
 
 
 class Metrics:
-    """Appends to `metrics.jsonl` and TensorBoard event files in `folder`. A context manager.
+    """Appends to `metrics.jsonl` and a TensorBoard event file in `folder`. A context manager.
 
     Args:
       folder: the run's folder.
       step: the checkpoint the run goes on from; lines of later steps are dropped, for they will be written again.
-      active: False on all processes but the first, which then write nothing.
+
+    Raises:
+      RunError: from every method, if the disk is full.
     """
 
-    def __init__(self, folder, step, active=True):
-        self._file: Any = None
-        self._board: Any = None
-        if not active:
-            return
-        import tensorboardX
-
+    def __init__(self, folder, step):
         self.path = pathlib.Path(folder) / "metrics.jsonl"
         if self.path.is_file():
-            kept = [row for row in files.read_json_lines(self.path) if row["step"] <= step]
-            files.write_json_lines(self.path, kept)
-        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  closed by the one who holds it
-        self._board = tensorboardX.SummaryWriter(str(pathlib.Path(folder) / "tensorboard"), purge_step=step + 1)
+            files.write_json_lines(self.path, [row for row in files.read_json_lines(self.path) if row["step"] <= step])
+        with files.full_disk_told(self.path):
+            self._board = _Board(self.path.with_name("tensorboard"), step)
+            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self._file:
-            with files.full_disk_told(self.path):
-                self._board.close()
-                self._file.close()
+        with files.full_disk_told(self.path):
+            self._board.close()
+            self._file.close()
 
     def write(self, step, **values):
         """One line: the step and the values (floats)."""
-        if self._file:
-            with files.full_disk_told(self.path):
-                self._file.write(json.dumps({"step": step, **values}) + "\n")
-                self._file.flush()
-                for name, value in values.items():
-                    self._board.add_scalar(name, value, step)
+        with files.full_disk_told(self.path):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+            self._board.write(step, values)
+
+
+class _Board:
+    """A TensorBoard event file, written in this thread: tensorboardX's own hangs once it meets a full disk."""
+
+    def __init__(self, folder, step):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
+
+        folder.mkdir(exist_ok=True)
+        self._event, self._scalar = Event, scalar
+        self._writer = EventsWriter(str(folder / "events"))
+        # TensorBoard forgets what earlier files say of this step and later ones.
+        restart = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=restart))
+
+    def write(self, step, values):
+        for name, value in values.items():
+            event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
+            self._writer.write_event(event)
+        self._writer.flush()
+
+    def close(self):
+        self._writer.close()

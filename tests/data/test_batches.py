@@ -75,10 +75,12 @@ def test_too_many_or_too_few_tokens_are_refused():
         batches(8)
 
 
-def test_evaluation_windows_do_not_overlap_and_end_with_the_text():
+def test_evaluation_windows_do_not_overlap_and_are_spread_over_the_text():
     windows = evaluation_windows(np.arange(100), 10, 50)
     assert windows.shape == (9, 11)
     np.testing.assert_array_equal(windows[:, :-1].ravel(), np.arange(90))
+    few = evaluation_windows(np.arange(1000), 10, 5)
+    np.testing.assert_array_equal(few[:, 0], [0, 240, 490, 730, 980])
     with pytest.raises(InputError, match="held-out documents have 10 tokens"):
         evaluation_windows(np.arange(10), 10, 5)
 

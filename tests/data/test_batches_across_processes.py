@@ -43,7 +43,12 @@ def test_each_process_builds_its_own_rows():
     start = lambda i: subprocess.Popen(
         [sys.executable, "-c", PROGRAM, address, str(i)], stdout=subprocess.PIPE, text=True
     )
-    said = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in [start(0), start(1)]]
+    processes = [start(0), start(1)]
+    try:
+        said = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     expected = Batches.of(Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100)), 500, 8, 8, 3).rows(5)
     assert [s["built"] for s in said] == [[[0, 2], [2, 4]], [[4, 6], [6, 8]]]
     shards = {int(row): values for s in said for row, values in s["shards"].items()}

@@ -27,6 +27,14 @@ def test_files_reads_folders_and_globs_in_the_same_order(text_folder):
     assert some == [d for d in whole if d.name.split("/")[-1].startswith("a")]
 
 
+def test_hidden_files_and_folders_are_left_out_and_a_file_is_a_corpus(tmp_path):
+    (tmp_path / ".git").mkdir()
+    for name in ("a.txt", ".hidden.txt", ".git/index.txt"):
+        (tmp_path / name).write_text(name)
+    read = lambda path: [d.text for d in documents(configs.Corpus(kind="files", path=str(path)))]
+    assert read(tmp_path) == read(tmp_path / "a.txt") == ["a.txt"]
+
+
 def test_max_documents_ends_the_reading(text_folder):
     assert len(list(documents(configs.Corpus(kind="files", path=str(text_folder), max_documents=3)))) == 3
 
@@ -54,9 +62,11 @@ def test_undecodable_bytes_are_named_replaced_or_skipped(tmp_path):
 def test_hf_streams_data_files(text_folder, tmp_path):
     pytest.importorskip("datasets", reason="needs the extra [hf]")
     path = tmp_path / "texts.jsonl"
-    path.write_text('{"text": "one", "id": 1}\n{"text": "two", "id": 2}\n')
+    path.write_text('{"text": "one", "id": 1}\n{"text": null, "id": 2}\n{"text": "two", "id": 3}\n')
     corpus = configs.Corpus(kind="hf", name="json", path=str(path))
-    assert [d.text for d in documents(corpus)] == ["one", "two"]
+    assert [d.text for d in documents(corpus)] == ["one", "", "two"]
+    with pytest.raises(InputError, match=r"text_field='id' of 'json' is not text"):
+        list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="id")))
     with pytest.raises(InputError, match=r"text_field='body' is not a feature of 'json'. It has id, text"):
         list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="body")))
 

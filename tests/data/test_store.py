@@ -93,6 +93,15 @@ def test_vocabulary_larger_than_the_text_supports_is_refused(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_a_folder_of_empty_files_is_no_corpus(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for i in range(3):
+        (tmp_path / "texts" / f"{i}.txt").write_text("")
+    corpus = configs.Corpus(kind="files", path=str(tmp_path / "texts"))
+    with pytest.raises(InputError, match="gave no text: every document is empty"):
+        data.prepare(corpus, configs.Tokenizer(kind="bpe"), tmp_path / "c")
+
+
 def test_one_document_cannot_be_split(tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("only one")

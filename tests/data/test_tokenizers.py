@@ -23,11 +23,10 @@ def test_bytes_give_back_any_text(text):
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-def test_bpe_gives_back_any_text_and_never_uses_end_of_text(text):
-    trained = tokenizers.build(configs.Tokenizer(kind="bpe", vocab_size=300), TEXTS)
-    tokens = trained.encode(text)
-    assert trained.decode(tokens) == text
-    assert trained.end_of_text not in tokens
+def test_bpe_gives_back_any_text_and_never_uses_end_of_text(bpe, text):
+    tokens = bpe.encode(text)
+    assert bpe.decode(tokens) == text
+    assert bpe.end_of_text not in tokens
 
 
 def test_bpe_is_shorter_than_bytes_on_its_own_text(bpe):

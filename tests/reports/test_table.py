@@ -15,7 +15,7 @@ VERDICT = {
 
 
 def row(n, seed, loss, **changes):
-    fixed = {"step": 350, "steps": 600, "epochs": 12.3, "stopped": "patience", "edge": False}
+    fixed = {"step": 350, "steps": 600, "epochs": 12.3, "stopped": "patience", "edge": ""}
     return {"run": f"n={n}_seed={seed}", "n": n, "seed": seed, "loss": loss} | fixed | changes
 
 
@@ -44,7 +44,7 @@ def test_verdict_and_caveats_follow_the_rows(shown):
 
 
 def test_run_that_was_still_falling_is_marked():
-    assert "budget, still falling" in printed([row(512, 0, 3.0, stopped="budget", edge=True)])
+    assert "budget, late minimum" in printed([row(512, 0, 3.0, stopped="budget", edge="late")])
 
 
 def test_names_are_not_markup():

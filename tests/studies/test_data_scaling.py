@@ -24,7 +24,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def study_file(tiny_study, tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "tiny.py"
-    path.write_text(f"from jaxscale.config import *\nconfig = {tiny_study!r}\n")
+    # BPE, so that training it again after a kill is part of the test.
+    tokenizer = configs.Tokenizer(kind="bpe", vocab_size=300)
+    study = dataclasses.replace(tiny_study, run=dataclasses.replace(tiny_study.run, tokenizer=tokenizer))
+    path.write_text(f"from jaxscale.config import *\nconfig = {study!r}\n")
     return path
 
 
@@ -71,13 +74,21 @@ def test_second_run_only_reprints(undisturbed, study_file):
 def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(undisturbed, study_file, tmp_path):
     folder, _ = undisturbed
     moments = random.Random(0)
-    for _ in range(4):
+    lines = lambda where: sum(path.read_bytes().count(b"\n") for path in where.glob("runs/*/metrics.jsonl"))
+    # While the corpus is prepared, then once in each third of the training.
+    for third in range(4):
         process = subprocess.Popen(
             **command(study_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(moments.uniform(3, 12))
+        wanted = (third - 1 + moments.random()) * lines(folder) / 3
+        reached = lambda third=third, wanted=wanted: (
+            lines(tmp_path) >= wanted if third else any(tmp_path.glob(".corpus.part/*"))
+        )
+        while process.poll() is None and not reached():
+            time.sleep(0.005)
+        time.sleep(0.1 * moments.random())
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     done = subprocess.run(**command(study_file, tmp_path), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "table.jsonl").read_bytes() == (folder / "table.jsonl").read_bytes()
@@ -94,10 +105,11 @@ def test_eight_devices_give_the_losses_of_one(undisturbed, study_file, tmp_path)
     assert json.loads(done.stdout)["versions"]["device"].startswith("8 ×")
 
 
-def test_folder_of_another_study_is_refused(undisturbed, tiny_study):
+def test_folder_of_another_study_is_refused(undisturbed):
     folder, _ = undisturbed
+    study = configs.from_json((folder / "config.json").read_text(), configs.DataScaling)
     with pytest.raises(InputError, match=r"holds another configuration: beta=0.5 \(there: 1.0\)"):
-        data_scaling.run(dataclasses.replace(tiny_study, beta=0.5), folder)
+        data_scaling.run(dataclasses.replace(study, beta=0.5), folder)
 
 
 def test_sizes_beyond_the_corpus_are_refused_before_any_training(tiny_study, tmp_path):

@@ -1,5 +1,7 @@
 """The verdict: what the intervals say, and no more."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def measured(estimate, standard_error=0.2, points=3600):
     }  # fmt: skip
 
 
-def verdict(alpha, dimension, noise=1e-3, edge=False, points=3600):
+def verdict(alpha, dimension, noise=1e-3, edge="", points=3600, standard_error=0.2, schedule="constant"):
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -29,18 +31,22 @@ def verdict(alpha, dimension, noise=1e-3, edge=False, points=3600):
             "seed": s,
             "loss": (1.5 + 40 * n**-alpha) * (1 + noise * rng.normal()),
             "edge": edge,
+            "stopped": "patience",
         }
         for n in SIZES
         for s in (0, 1)
     ]
     fit = laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
-    return compare(STUDY, rows, measured(dimension, points=points), fit)
+    run = configs.Run(optimizer=configs.Optimizer(schedule=schedule))
+    study = dataclasses.replace(STUDY, run=run)
+    return compare(study, rows, measured(dimension, standard_error, points), fit)
 
 
 def test_agreement_needs_an_interval_that_could_have_refuted():
     assert verdict(0.25, 6.0)["agreement"] == "consistent"
     assert verdict(0.25, 20.0)["agreement"] == "inconsistent"
     assert verdict(0.25, 6.0, noise=0.2)["agreement"] == "inconclusive"
+    assert verdict(0.25, 6.0, standard_error=2.0)["agreement"] == "inconclusive"
 
 
 def test_prediction_carries_the_interval_of_the_dimension():
@@ -63,8 +69,10 @@ def test_curves_are_the_fit_and_the_prediction():
 
 def test_caveats_say_what_applies():
     codes = lambda **kw: {c["code"] for c in verdict(0.25, 6.0, **kw)["caveats"]}
-    assert "edge_optimum" in codes(edge=True)
-    assert "edge_optimum" not in codes()
+    assert "edge_optimum" in codes(edge="late")
+    assert "early_optimum" in codes(edge="early")
+    assert not {"edge_optimum", "early_optimum", "schedule_cut_short"} & codes()
+    assert "schedule_cut_short" in codes(schedule="cosine")
     assert "dimension_biased_down" not in codes()
     assert "dimension_biased_down" in codes(points=200)
     assert {"few_seeds", "one_setting", "assumed_smoothness", "cross_entropy"} <= codes()

@@ -43,7 +43,7 @@ def test_loss_falls_and_the_folder_tells_the_story(tiny_run, tiny_store, tmp_pat
     } <= set(rows[0])
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert files.read_json(tmp_path / "config.json")["tokens"] == 2048
-    assert summary["edge"] == (curve[-1] == min(curve))
+    assert summary["edge"] == ("late" if curve[-1] == min(curve) else "")
 
 
 def test_resumed_run_ends_with_the_same_bits(tiny_run, tiny_store, tmp_path):
@@ -83,10 +83,24 @@ def test_patience_stops_an_over_fitted_run_and_the_minimum_is_kept(tiny_run, tin
         if "validation_loss" in row
     }
     assert summary["stopped"] == "patience"
-    assert not summary["edge"]
+    assert summary["edge"] == ""
     assert max(curve) == summary["step"] + 2 * 4 < 400
     assert summary["loss"] == curve[summary["step"]] == min(curve.values())
     assert (tmp_path / "checkpoints" / str(summary["step"])).is_dir()
+
+
+def test_a_minimum_at_an_edge_of_the_evaluations_is_marked(tiny_run, tiny_store, tmp_path):
+    falling = training.train(changed(tiny_run, patience=3), tiny_store, tmp_path / "late")
+    assert (falling["stopped"], falling["edge"]) == ("budget", "late")
+    run = changed(dataclasses.replace(tiny_run, tokens=64), steps=400, patience=2, evaluate_every=60)
+    fitted = training.train(run, tiny_store, tmp_path / "early")
+    assert (fitted["stopped"], fitted["edge"], fitted["step"]) == ("patience", "early", 60)
+
+
+def test_evaluations_grow_apart(tiny_run, tiny_store, tmp_path):
+    training.train(changed(tiny_run, steps=40, evaluate_every=4, evaluate_growth=0.5), tiny_store, tmp_path)
+    rows = files.read_json_lines(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows if "validation_loss" in row] == [4, 8, 12, 18, 27, 40]
 
 
 def test_epochs_bound_the_steps(tiny_run, tiny_store, tmp_path):
