@@ -127,10 +127,13 @@ def _caveats(study, rows, measured):
             "Some runs stopped before their learning rate had decayed, others did not; that may be part of the fall.",
         )
     if len(study.seeds) < 3:
-        yield _caveat(
-            "few_seeds",
-            f"{len(study.seeds)} seed{'s' * (len(study.seeds) > 1)} per size: noise between runs is barely seen.",
-        )
+        seeds = f"{len(study.seeds)} seed{'s' * (len(study.seeds) > 1)}"
+        yield _caveat("few_seeds", f"{seeds} per size: the noise between runs is barely seen.")
+    yield _caveat(
+        "nested_sizes",
+        "A seed's smaller sets lie inside its larger ones, so its runs err together; the interval takes sizes as "
+        "independent.",
+    )
     yield _caveat(
         "one_setting",
         "One model size, learning rate and weight decay for all n, only the stopping time chosen per run, on the "

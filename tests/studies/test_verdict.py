@@ -75,4 +75,4 @@ def test_caveats_say_what_applies():
     assert "schedule_cut_short" in codes(schedule="cosine")
     assert "dimension_biased_down" not in codes()
     assert "dimension_biased_down" in codes(points=200)
-    assert {"few_seeds", "one_setting", "assumed_smoothness", "cross_entropy"} <= codes()
+    assert {"few_seeds", "nested_sizes", "one_setting", "assumed_smoothness", "cross_entropy"} <= codes()
