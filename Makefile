@@ -24,10 +24,10 @@ setup: .venv/.runtime
 study: .venv/.runtime
 	$(BIN)/jaxscale study configs/quickstart.py --workdir $(WORKDIR)
 
-test: .venv/.dev
+test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/.dev
+test-all: lint
 	$(BIN)/python -m pytest -n 2
 
 lint: .venv/.dev

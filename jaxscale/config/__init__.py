@@ -1,0 +1,43 @@
+"""What to do, as typed values: frozen dataclasses, one Python file per experiment, overridden by flags.
+
+    config = load("configs/quickstart.py", ["--run.training.steps", "200"])
+
+A config file is ordinary Python that binds `config` to a `Run` (one training run) or a `DataScaling` (a study).
+"""
+
+from jaxscale.config.checks import validate
+from jaxscale.config.fields import (
+    Config,
+    Corpus,
+    DataScaling,
+    Decoder,
+    Dimension,
+    Mesh,
+    Optimizer,
+    Run,
+    Tokenizer,
+    Training,
+    cell,
+)
+from jaxscale.config.folders import claim, refuse_other
+from jaxscale.config.loading import from_json, load, to_json
+
+__all__ = [
+    "Config",
+    "Corpus",
+    "DataScaling",
+    "Decoder",
+    "Dimension",
+    "Mesh",
+    "Optimizer",
+    "Run",
+    "Tokenizer",
+    "Training",
+    "cell",
+    "claim",
+    "from_json",
+    "load",
+    "refuse_other",
+    "to_json",
+    "validate",
+]

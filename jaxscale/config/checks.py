@@ -1,0 +1,129 @@
+"""Values that must fit together; a contradiction is told with the field, its value and the remedy."""
+
+from jaxscale.config.fields import DataScaling, cell
+from jaxscale.errors import InputError
+
+
+def validate(config):
+    """Raises InputError, naming field, value and remedy, if values are out of range or contradict each other."""
+    if isinstance(config, DataScaling):
+        _validate_study(config)
+    else:
+        _validate_run(config, "")
+
+
+def _need(condition, field, value, sentence):
+    if not condition:
+        raise InputError(f"{field}={value!r} {sentence}")
+
+
+def _positive(config, prefix, names):
+    for name in names.split():
+        value = getattr(config, name)
+        _need(value > 0, f"{prefix}{name}", value, "must be positive. Give a larger value.")
+
+
+def _validate_run(run, at):
+    model, training, optimizer, corpus = run.model, run.training, run.optimizer, run.corpus
+    _positive(model, f"{at}model.", "layers width heads hidden context")
+    _need(
+        model.width % model.heads == 0,
+        f"{at}model.heads",
+        model.heads,
+        f"must divide model.width={model.width}. Choose a divisor of the width.",
+    )
+    _need(
+        model.positions == "learned" or (model.width // model.heads) % 2 == 0,
+        f"{at}model.heads",
+        model.heads,
+        f"leaves an odd head width {model.width // model.heads}, which rotary positions cannot pair. "
+        "Choose fewer or more heads, or positions='learned'.",
+    )
+    _positive(training, f"{at}training.", "steps batch_size accumulation evaluate_every evaluation_sequences")
+    _positive(training, f"{at}training.", "checkpoint_every log_every")
+    _need(
+        0 <= training.evaluate_growth < 1,
+        f"{at}training.evaluate_growth",
+        training.evaluate_growth,
+        "must lie between 0 and 1. 0.05 is usual.",
+    )
+    _need(training.patience >= 0, f"{at}training.patience", training.patience, "must be 0 (off) or more.")
+    _need(
+        training.batch_size % training.accumulation == 0,
+        f"{at}training.accumulation",
+        training.accumulation,
+        f"must divide training.batch_size={training.batch_size}. Choose a divisor of the batch.",
+    )
+    if training.epochs is not None:
+        _positive(training, f"{at}training.", "epochs")
+    _positive(optimizer, f"{at}optimizer.", "learning_rate clip_norm")
+    for name in ("b1", "b2", "decay_fraction", "final_fraction"):
+        value = getattr(optimizer, name)
+        _need(0 <= value <= 1, f"{at}optimizer.{name}", value, "must lie between 0 and 1.")
+    _need(optimizer.warmup_steps >= 0, f"{at}optimizer.warmup_steps", optimizer.warmup_steps, "must be 0 or more.")
+    _need(optimizer.weight_decay >= 0, f"{at}optimizer.weight_decay", optimizer.weight_decay, "must be 0 or more.")
+    _need(
+        0 < corpus.held_out_fraction < 1,
+        f"{at}corpus.held_out_fraction",
+        corpus.held_out_fraction,
+        "must lie strictly between 0 and 1. A tenth is usual.",
+    )
+    _need(
+        run.tokens is None or run.tokens > model.context,
+        f"{at}tokens",
+        run.tokens,
+        f"must exceed model.context={model.context}. Train on more tokens or shorten the context.",
+    )
+    if run.tokenizer.kind == "bpe":
+        _need(
+            run.tokenizer.vocab_size > 257,
+            f"{at}tokenizer.vocab_size",
+            run.tokenizer.vocab_size,
+            "must exceed 257, the bytes and end-of-text. Give a larger one, or tokenizer.kind='bytes'.",
+        )
+    for field, seed in (("seed", run.seed), ("corpus.seed", corpus.seed)):
+        _need(0 <= seed < 2**63, f"{at}{field}", seed, "must lie between 0 and 2**63.")
+    for field in ("passage", "max_documents"):
+        if getattr(corpus, field) is not None:
+            _positive(corpus, f"{at}corpus.", field)
+    for kind, name in (("files", "path"), ("tfds", "name"), ("hf", "name")):
+        if corpus.kind == kind:
+            value = getattr(corpus, name)
+            _need(value, f"{at}corpus.{name}", value, f"is needed for corpus.kind={kind!r}. Say what to read.")
+
+
+def _validate_study(study):
+    _need(
+        len(study.sizes) >= 4 and len(set(study.sizes)) == len(study.sizes),
+        "sizes",
+        study.sizes,
+        "needs at least 4 different numbers of tokens: the law has three parameters.",
+    )
+    _need(
+        len(study.seeds) >= 1 and len(set(study.seeds)) == len(study.seeds),
+        "seeds",
+        study.seeds,
+        "needs at least one seed, none twice.",
+    )
+    for seed in study.seeds:
+        _need(seed >= 0, "seeds", study.seeds, "must not be negative.")
+    _need(0 < study.beta <= 1, "beta", study.beta, "must lie in (0, 1], where the theorem holds.")
+    _need(0 < study.level < 1, "level", study.level, "must lie between 0 and 1. 0.95 is usual.")
+    _need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")
+    _need(study.dimension.k >= 3, "dimension.k", study.dimension.k, "must be at least 3. 20 is usual.")
+    _need(
+        study.dimension.points > study.dimension.k,
+        "dimension.points",
+        study.dimension.points,
+        f"must exceed dimension.k={study.dimension.k}. Measure more points.",
+    )
+    _positive(study.dimension, "dimension.", "tokens_per_document")
+    layers = study.run.model.layers
+    _need(
+        -layers - 1 <= study.dimension.layer <= layers,
+        "dimension.layer",
+        study.dimension.layer,
+        f"must lie between {-layers - 1} and run.model.layers={layers}.",
+    )
+    for size in study.sizes:
+        _validate_run(cell(study, size, study.seeds[0]), "run.")

@@ -1,0 +1,180 @@
+"""What to do, as typed values: the frozen dataclasses that a run and a study are made of, with every default."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Where the text comes from and how it is split into training and held-out documents."""
+
+    kind: Literal["stdlib", "files", "tfds", "hf"] = "stdlib"
+    """stdlib: this interpreter's standard library; files: local text; tfds, hf: a dataset by name."""
+    path: str = ""
+    """files: a folder (every file below it) or a glob. tfds: the data_dir of a prepared dataset."""
+    name: str = ""
+    """tfds: `dataset/config:version`; the first will do. hf: a repository id, or a builder such as `text` or `json`."""
+    subset: str = ""
+    """hf: the dataset's configuration, where it has several."""
+    split: str = "train"
+    """tfds, hf: the split to read; held-out documents are taken from it."""
+    text_field: str = "text"
+    """tfds, hf: the feature that holds the text."""
+    undecodable: Literal["error", "replace", "skip"] = "error"
+    """files: what to do with a file that is not UTF-8."""
+    held_out_fraction: float = 0.1
+    """Share of the documents held out for evaluation, chosen by a hash of their content."""
+    passage: int | None = None
+    """Cut training documents into passages of this many tokens before they are shuffled (None: whole documents), so
+    that a small number of tokens n is a sample of the whole corpus, not of a few long documents."""
+    max_documents: int | None = None
+    """Read at most this many documents (None: all); for corpora larger than the study needs."""
+    seed: int = 0
+    """Seeds the split and the order of the documents."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer:
+    """How text becomes integers; saved beside the run that used it."""
+
+    kind: Literal["bytes", "bpe", "pretrained"] = "bpe"
+    """bytes: the 256 bytes; bpe: byte-level, trained on the training documents; pretrained: from the Hugging Face"""
+    vocab_size: int = 512
+    """bpe: entries to train, end-of-text included. pretrained: entries it must have. bytes: ignored (257)."""
+    name: str = ""
+    """pretrained: the hub's name, such as `gpt2`."""
+    training_documents: int = 100_000
+    """bpe: train on at most this many documents."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """Shape of the decoder language model (`jaxscale.models.Decoder`)."""
+
+    layers: int = 2
+    width: int = 128
+    heads: int = 4
+    hidden: int = 512
+    """Width of the MLP between its two (GELU) or three (SwiGLU) matrices."""
+    context: int = 128
+    """Tokens a sequence holds."""
+    activation: Literal["gelu", "swiglu"] = "gelu"
+    positions: Literal["rotary", "learned"] = "rotary"
+    tied: bool = True
+    """Use the embedding table as output matrix too."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of activations and matmul inputs; parameters, softmax, norms and losses stay float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """AdamW with gradient clipping and a warmed-up schedule."""
+
+    learning_rate: float = 3e-3
+    schedule: Literal["cosine", "wsd", "constant"] = "wsd"
+    """cosine: warm-up, then half a cosine; wsd: warm-up, stable, linear decay; constant: warm-up, then flat."""
+    warmup_steps: int = 20
+    decay_fraction: float = 0.2
+    """wsd: share of the steps spent decaying."""
+    final_fraction: float = 0.1
+    """cosine, wsd: last learning rate as a share of the peak."""
+    b1: float = 0.9
+    b2: float = 0.95
+    weight_decay: float = 0.1
+    """Applied to matrices only."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How long to train, how often to look, when to stop."""
+
+    steps: int = 1000
+    """Optimizer steps at most."""
+    epochs: float | None = None
+    """Passes over the run's tokens at most (None: no limit); the schedule ends with whichever limit comes first."""
+    batch_size: int = 32
+    """Sequences a step, over all devices."""
+    accumulation: int = 1
+    """Gradients of this many equal parts of a batch are averaged before the update."""
+    evaluate_every: int = 50
+    """Steps between evaluations, at least."""
+    evaluate_growth: float = 0.0
+    """Share of the steps so far that lie between evaluations, at least: early minima are seen as finely as late."""
+    evaluation_sequences: int = 256
+    """Held-out sequences an evaluation reads, at most."""
+    patience: int = 0
+    """Stop after this many evaluations without a new minimum (0: never)."""
+    checkpoint_every: int = 1
+    """Evaluations between checkpoints of a run that is under way; a new minimum is always saved."""
+    log_every: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """Devices along each axis; one of them may be -1: all that remain."""
+
+    replica: int = -1
+    """Data parallel: parameters copied, batch divided."""
+    fsdp: int = 1
+    """Fully sharded data parallel: parameters and batch divided."""
+    tensor: int = 1
+    """Heads, hidden units and vocabulary divided."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run: everything needed to repeat it."""
+
+    corpus: Corpus = Corpus()
+    tokenizer: Tokenizer = Tokenizer()
+    model: Decoder = Decoder()
+    optimizer: Optimizer = Optimizer()
+    training: Training = Training()
+    mesh: Mesh = Mesh()
+    tokens: int | None = None
+    """Training tokens n (None: all). For one seed the smaller sets lie inside the larger ones."""
+    seed: int = 0
+    """Seeds the parameters, the place in the shuffled corpus where the n tokens begin, and the order of the batches."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """Which embeddings are measured, and how."""
+
+    k: int = 20
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    """cosine is the angle between embeddings."""
+    points: int = 3600
+    """Held-out tokens embedded, at most."""
+    tokens_per_document: int = 32
+    """Tokens a held-out document contributes, at most."""
+    layer: int = -1
+    """The layer the prediction rests on; 0 is the token embedding, -1 the last, after the final norm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataScaling:
+    """A data-scaling study: train on n tokens for each of `sizes` and `seeds`, measure d, predict, compare."""
+
+    run: Run = Run()
+    """What all runs share; its `tokens` and `seed` are replaced by the grid's."""
+    sizes: tuple[int, ...] = (4096, 8192, 16384, 32768, 65536, 131072)
+    """Training tokens n of the grid."""
+    seeds: tuple[int, ...] = (0, 1)
+    beta: float = 1.0
+    """Assumed Hölder smoothness of the target, in (0, 1]."""
+    dimension: Dimension = Dimension()
+    resamples: int = 2000
+    """Bootstrap resamples behind the exponent's interval."""
+    level: float = 0.95
+    """Of every interval."""
+
+
+Config = Run | DataScaling
+
+
+def cell(study, tokens, seed):
+    """The run of a study's grid with `tokens` training tokens and `seed`."""
+    return dataclasses.replace(study.run, tokens=tokens, seed=seed)

@@ -1,0 +1,46 @@
+"""A folder belongs to one configuration, the one in its `config.json`."""
+
+import dataclasses
+import pathlib
+
+from jaxscale import files
+from jaxscale.config.loading import from_json, to_json
+from jaxscale.errors import InputError
+
+
+def claim(folder, config):
+    """Makes `folder` the folder of `config`: writes `config.json` there, or checks the one it holds.
+
+    Raises:
+      InputError: the folder holds another configuration (the differing fields are named).
+    """
+    refuse_other(folder, config)
+    path = pathlib.Path(folder) / "config.json"
+    if not path.is_file():
+        files.write_text(path, to_json(config))
+
+
+def refuse_other(folder, config):
+    """Raises InputError, naming the fields that differ, if `folder` holds another configuration than `config`."""
+    path = pathlib.Path(folder) / "config.json"
+    if path.is_file():
+        try:
+            there = dataclasses.asdict(from_json(path.read_text(encoding="utf-8"), type(config)))
+        except InputError as error:
+            raise InputError(f"{str(path)!r} is no {type(config).__name__}: {error} Use another folder.") from None
+        changed = [f"{name}={b!r} (there: {a!r})" for name, a, b in differences(there, dataclasses.asdict(config))]
+        if changed:
+            raise InputError(
+                f"workdir={str(folder)!r} holds another configuration: {'; '.join(changed[:5])}. "
+                "Use another folder, or delete this one."
+            )
+
+
+def differences(old, new, prefix=""):
+    """Names, with both values, of the fields in which two configurations (as nested mappings) differ."""
+    for name in sorted(set(old) | set(new)):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            yield f"{prefix}{name}", a, b

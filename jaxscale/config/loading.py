@@ -1,0 +1,127 @@
+"""A configuration from a Python file and flags, to and from JSON; a misspelt field is told the nearest valid one."""
+
+import dataclasses
+import difflib
+import importlib.util
+import json
+import pathlib
+import re
+import typing
+
+from jaxscale.config import fields
+from jaxscale.config.checks import validate
+from jaxscale.config.fields import Config, DataScaling, Run
+from jaxscale.errors import InputError
+
+
+def load(path, overrides=(), kind=None, prog=None):
+    """The configuration that a file binds to `config`, with command-line overrides applied, checked.
+
+    Args:
+      path: a Python file.
+      overrides: flags such as `["--run.training.steps", "200"]`; `--help` prints every field and default and exits.
+      kind: `Run` or `DataScaling`; a study's file also serves where a `Run` is wanted: its largest, first-seed run.
+      prog: name of the command in help and error texts.
+
+    Returns:
+      A frozen dataclass.
+
+    Raises:
+      InputError: no such file, the file fails, unknown or ill-typed fields (with the nearest valid name), values that
+        contradict each other.
+      SystemExit: with code 2 for bad flags, which are explained on standard error; with 0 after `--help`.
+    """
+    import tyro
+
+    config = _from_file(pathlib.Path(path))
+    check_types(config)
+    validate(config)
+    if kind is Run and isinstance(config, DataScaling):
+        config = fields.cell(config, max(config.sizes), config.seeds[0])
+    if kind is not None and not isinstance(config, kind):
+        raise InputError(
+            f"config={str(path)!r} holds a {type(config).__name__}; this command needs a {kind.__name__}. "
+            f"Use `jaxscale train` for a Run and `jaxscale study` for a study."
+        )
+    config = tyro.cli(type(config), default=config, args=list(overrides), prog=prog or f"… {path}")
+    validate(config)
+    return config
+
+
+def to_json(config):
+    """The configuration as indented JSON text, the content of `config.json`."""
+    return json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(text, kind):
+    """The `kind` (`Run` or `DataScaling`) that `to_json` wrote. Raises InputError for a text it did not write."""
+    import pydantic
+
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(text)
+    except pydantic.ValidationError as error:
+        raise InputError(_explain(error, kind)) from None
+
+
+def _from_file(path):
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else pathlib.Path("configs")
+        near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py")], n=1)
+        hint = f" Did you mean {folder / near[0]}?" if near else " Give the path of a config file."
+        raise InputError(f"config={str(path)!r}: no such file.{hint}")
+    spec = importlib.util.spec_from_file_location(f"jaxscale_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"config={str(path)!r} is not a Python file. Give a file ending in .py that binds `config`.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a user's file raises is told as that file's fault, with its cause
+        raise InputError(f"config={str(path)!r} fails: {_nearest_field(error)}") from error
+    config = getattr(module, "config", None)
+    if not isinstance(config, typing.get_args(Config)):
+        raise InputError(
+            f"config={str(path)!r} must bind `config` to a Run or a DataScaling, not {type(config).__name__}."
+        )
+    return config
+
+
+def _nearest_field(error):
+    """The text of `error`; for a misspelt field of a config class, with the name that was probably meant."""
+    match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if not match or not hasattr(fields, match[1]):
+        return f"{type(error).__name__}: {error}"
+    return _unknown_field(getattr(fields, match[1]), match[2])
+
+
+def _unknown_field(kind, name):
+    names = [f.name for f in dataclasses.fields(kind)]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
+    return f"{kind.__name__} has no field {name!r}. {hint}"
+
+
+def check_types(config):
+    """Raises InputError if a field, at any depth, is not of its declared type (an int will do for a float)."""
+    import pydantic
+
+    try:
+        # As JSON, because strict validation of a mapping wants instances where JSON has objects.
+        text = json.dumps(dataclasses.asdict(config), default=repr)
+        pydantic.TypeAdapter(type(config)).validate_json(text, strict=True)
+    except pydantic.ValidationError as error:
+        raise InputError(_explain(error, type(config))) from None
+
+
+def _explain(error, kind):
+    first = error.errors()[0]
+    names = [part for part in first["loc"] if isinstance(part, str) and part.isidentifier()]
+    if first["type"] == "unexpected_keyword_argument":
+        for name in names[:-1]:
+            kind = next(f.type for f in dataclasses.fields(kind) if f.name == name)
+        return _unknown_field(kind, names[-1])
+    field = ".".join(names)
+    return (
+        f"{field}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}. Change the field in the config file."
+    )
