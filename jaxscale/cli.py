@@ -7,6 +7,7 @@ else on standard output; exit code 0 done, 1 failed while working, 2 bad input.
 import argparse
 import json
 import math
+import os
 import pathlib
 import sys
 
@@ -16,12 +17,22 @@ from jaxscale.errors import InputError, RunError
 def main(arguments=None):
     """Runs the command line and returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _work(arguments)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _work(arguments):
     parser = _parser()
     options, overrides = parser.parse_known_args(arguments)
     if overrides and not options.configured:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}. See jaxscale {options.command} --help")
     try:
         options.work(options, overrides)
+    except BrokenPipeError:
+        raise
     except InputError as error:
         print(f"jaxscale {options.command}: {error}", file=sys.stderr)
         return 2

@@ -52,8 +52,11 @@ class Decoder:
     """Shape of the decoder language model (`jaxscale.models.Decoder`)."""
 
     layers: int = 2
+    """Blocks of attention and MLP."""
     width: int = 128
+    """Of the residual stream."""
     heads: int = 4
+    """Attention heads; each is width / heads wide."""
     hidden: int = 512
     """Width of the MLP between its two (GELU) or three (SwiGLU) matrices."""
     context: int = 128
@@ -71,9 +74,11 @@ class Optimizer:
     """AdamW with gradient clipping and a warmed-up schedule."""
 
     learning_rate: float = 3e-3
+    """At the peak of the schedule."""
     schedule: Literal["cosine", "wsd", "constant"] = "wsd"
     """cosine: warm-up, then half a cosine; wsd: warm-up, stable, linear decay; constant: warm-up, then flat."""
     warmup_steps: int = 20
+    """From zero to the peak; cut to a fifth of a run that is short."""
     decay_fraction: float = 0.2
     """wsd: share of the steps spent decaying."""
     final_fraction: float = 0.1
@@ -109,6 +114,7 @@ class Training:
     checkpoint_every: int = 1
     """Evaluations between checkpoints of a run that is under way; a new minimum is always saved."""
     log_every: int = 10
+    """Steps between lines of training metrics."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +169,7 @@ class DataScaling:
     sizes: tuple[int, ...] = (4096, 8192, 16384, 32768, 65536, 131072)
     """Training tokens n of the grid."""
     seeds: tuple[int, ...] = (0, 1)
+    """One run for each n and each of these."""
     beta: float = 1.0
     """Assumed Hölder smoothness of the target, in (0, 1]."""
     dimension: Dimension = Dimension()

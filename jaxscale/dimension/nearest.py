@@ -55,7 +55,9 @@ def neighbors(
 
     Equal to sorting the full matrix of distances row by row, at the memory of `block`² of them. Candidates are ranked
     by a float32 matmul on centred data; the k winners and a few spare are measured again by direct differences, because
-    |x|² + |y|² - 2xy keeps no digits where norms are large and neighbors close. Differentiable in `x` and `queries`.
+    |x|² + |y|² - 2xy keeps no digits where norms are large and neighbors close. The spare ones are a margin, not a
+    proof: a cloud of tight clusters far apart, within the matmul's rounding of each other, can lose a neighbor.
+    Differentiable in `x` and `queries`.
 
     Args:
       x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh.
