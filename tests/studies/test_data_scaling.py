@@ -121,7 +121,9 @@ def test_sizes_beyond_the_corpus_are_refused_before_any_training(tiny_study, tmp
 
 def test_too_few_held_out_tokens_are_refused_before_any_training(tiny_study, tmp_path):
     study = dataclasses.replace(tiny_study, dimension=configs.Dimension(k=20, points=200, tokens_per_document=1))
-    with pytest.raises(InputError, match=r"dimension.k=20 needs more than 20 points; 6 held-out documents give 6"):
+    with pytest.raises(
+        InputError, match=r"dimension.k=20 needs more than 20 points; (\d+) held-out documents give \1\."
+    ):
         data_scaling.run(study, tmp_path)
     assert not (tmp_path / "runs").exists()
 
