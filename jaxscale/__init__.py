@@ -4,12 +4,10 @@
     d = dimension.mle(embeddings, k=20)                 # intrinsic dimension of (n, D) points, on device
     theory.data_exponent(d.dimension, beta=1.0)         # the exponent a transformer should scale with
 
-Sub-packages load on first use, so that `import jaxscale` costs no more than jax.
+Sub-packages load on first use: `import jaxscale` alone loads not even jax, and each costs what it needs.
 """
 
 import importlib
-
-import jax  # noqa: F401  the one dependency every part stands on; the rest load on first use
 
 __version__ = "0.1.0"
 __all__ = ["data", "dimension", "errors", "laws", "models", "reports", "sharding", "studies", "theory", "training"]

@@ -187,13 +187,16 @@ def _embed(options, _):
     for name in ("points", "tokens_per_document"):
         if getattr(options, name) < 1:
             raise InputError(f"{name}={getattr(options, name)} must be positive. Give a larger value.")
+    if (folder / "table.jsonl").is_file():
+        run = files.read_json_lines(folder / "table.jsonl")[-1]["run"]
+        raise InputError(f"workdir={options.workdir!r} is a study. Name one of its runs: '{folder / 'runs' / run}'.")
     if not (folder / "summary.json").is_file():
         raise InputError(
             f"workdir={options.workdir!r} holds no finished run. "
             f"Make one: jaxscale train CONFIG --workdir {options.workdir}"
         )
-    if not out.parent.is_dir():
-        raise InputError(f"out={options.out!r}: no such folder. Make {str(out.parent)!r}, or give another place.")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"out={options.out!r} cannot be a file there. Give a file in a folder that exists.")
     run = config.from_json((folder / "config.json").read_text(encoding="utf-8"), config.Run)
     layers = run.model.layers + 1
     if not -layers <= options.layer < layers:
@@ -228,8 +231,9 @@ def _dimension(options, _):
     try:
         points = np.load(options.file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a saved array of numbers"
         raise InputError(
-            f"file={options.file!r} cannot be read as .npy: {error}. Give an (n, D) array saved by numpy.save."
+            f"file={options.file!r} cannot be read as .npy: {reason}. Give an (n, D) array saved by numpy.save."
         ) from None
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiub":
         kind = points.dtype if isinstance(points, np.ndarray) else "an archive"
@@ -252,6 +256,8 @@ def _fit(options, _):
 
     from jaxscale import laws
 
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"seed={options.seed} must lie between 0 and 2**63. Give another.")
     fit = laws.fit(_rows(options.file), law=options.law, key=jax.random.key(options.seed))
     summary = fit.summary()
     if options.json:

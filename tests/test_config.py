@@ -87,6 +87,8 @@ def test_file_without_config_and_missing_file_are_told(tmp_path):
         configs.load(QUICKSTART.with_name("quickstrat.py"))
     with pytest.raises(InputError, match=r"ZeroDivisionError"):
         configs.load(write(tmp_path, "config = 1 / 0"))
+    with pytest.raises(InputError, match="SystemExit: 0"):
+        configs.load(write(tmp_path, "raise SystemExit(0)"))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,9 @@ def test_file_without_config_and_missing_file_are_told(tmp_path):
         ("Run(tokenizer=Tokenizer(vocab_size=200))", "tokenizer.vocab_size=200 must exceed 257"),
         ("Run(seed=-1)", "seed=-1 must lie between 0"),
         ("Run(corpus=Corpus(passage=0))", "corpus.passage=0 must be positive"),
-        ("DataScaling(seeds=(0, -3))", "must not be negative"),
+        ("DataScaling(seeds=(0, -3))", "seeds=.* must lie between 0"),
+        ("DataScaling(sizes=(1000, 1000, 2000, 3000, 4000))", "names a number of tokens twice"),
+        ("Run(optimizer=Optimizer(b1=1.0))", r"optimizer.b1=1.0 must lie in \[0, 1\)"),
         ("Run(corpus=Corpus(kind='files'))", "corpus.path='' is needed"),
         ("DataScaling(sizes=(1000, 2000))", "sizes=.* needs at least 4"),
         ("DataScaling(beta=1.5)", r"beta=1.5 must lie in \(0, 1\]"),

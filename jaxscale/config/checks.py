@@ -57,7 +57,10 @@ def _validate_run(run, at):
     if training.epochs is not None:
         _positive(training, f"{at}training.", "epochs")
     _positive(optimizer, f"{at}optimizer.", "learning_rate clip_norm")
-    for name in ("b1", "b2", "decay_fraction", "final_fraction"):
+    for name in ("b1", "b2"):
+        value = getattr(optimizer, name)
+        _need(0 <= value < 1, f"{at}optimizer.{name}", value, "must lie in [0, 1). 0.9 and 0.95 are usual.")
+    for name in ("decay_fraction", "final_fraction"):
         value = getattr(optimizer, name)
         _need(0 <= value <= 1, f"{at}optimizer.{name}", value, "must lie between 0 and 1.")
     _need(optimizer.warmup_steps >= 0, f"{at}optimizer.warmup_steps", optimizer.warmup_steps, "must be 0 or more.")
@@ -93,8 +96,9 @@ def _validate_run(run, at):
 
 
 def _validate_study(study):
+    _need(len(set(study.sizes)) == len(study.sizes), "sizes", study.sizes, "names a number of tokens twice. Drop one.")
     _need(
-        len(study.sizes) >= 4 and len(set(study.sizes)) == len(study.sizes),
+        len(study.sizes) >= 4,
         "sizes",
         study.sizes,
         "needs at least 4 different numbers of tokens: the law has three parameters.",
@@ -106,7 +110,7 @@ def _validate_study(study):
         "needs at least one seed, none twice.",
     )
     for seed in study.seeds:
-        _need(seed >= 0, "seeds", study.seeds, "must not be negative.")
+        _need(0 <= seed < 2**63, "seeds", study.seeds, "must lie between 0 and 2**63.")
     _need(0 < study.beta <= 1, "beta", study.beta, "must lie in (0, 1], where the theorem holds.")
     _need(0 < study.level < 1, "level", study.level, "must lie between 0 and 1. 0.95 is usual.")
     _need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")

@@ -66,7 +66,7 @@ def from_json(text, kind):
 def _from_file(path):
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else pathlib.Path("configs")
-        near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py")], n=1)
+        near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py") if p.is_file()], n=1)
         hint = f" Did you mean {folder / near[0]}?" if near else " Give the path of a config file."
         raise InputError(f"config={str(path)!r}: no such file.{hint}")
     spec = importlib.util.spec_from_file_location(f"jaxscale_config_{path.stem}", path)
@@ -77,7 +77,7 @@ def _from_file(path):
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:  # whatever a user's file raises is told as that file's fault, with its cause
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is told as its fault, with the cause
         raise InputError(f"config={str(path)!r} fails: {_nearest_field(error)}") from error
     config = getattr(module, "config", None)
     if not isinstance(config, typing.get_args(Config)):

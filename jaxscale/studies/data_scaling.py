@@ -46,9 +46,16 @@ def run(study, workdir, progress=None):
     progress, workdir = progress or Silent(), pathlib.Path(workdir)
     with files.workplace(workdir):
         configs.refuse_other(workdir, study)
-        if not ((workdir / "verdict.json").is_file() and (workdir / "report.html").is_file()):
+        if not _finished(study, workdir):
             _run(study, workdir, progress)
         return files.read_json(workdir / "verdict.json")
+
+
+def _finished(study, workdir):
+    """Whether every file of every stage is there; what is missing is made again from what is not."""
+    stages = ("corpus/facts.json", "table.jsonl", "dimension.json", "verdict.json", "report.html")
+    runs = (f"runs/{name}/{file}" for name, *_ in cells(study) for file in ("summary.json", "metrics.jsonl"))
+    return all((workdir / file).is_file() for file in (*stages, *runs))
 
 
 def _run(study, workdir, progress):
@@ -59,7 +66,7 @@ def _run(study, workdir, progress):
     geometry.check(study, store)
     for _, n, seed in cells(study):
         training.check(configs.cell(study, n, seed), store, mesh)
-    configs.claim(workdir, study)  # only now: what was refused above leaves no mark
+    configs.claim(workdir, study)  # only now: what is refused above does not take the folder
     summaries = _train(study, store, workdir, progress)
     rows = [
         {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}
