@@ -5,8 +5,18 @@ est = dimension.mle(x, k=20)                      # x: (n, D), sharded or not
 est.dimension, est.standard_error, est.local
 """
 
-from jaxscale.dimension.estimators import Estimate, mle
+from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.likelihood import mle
 from jaxscale.dimension.nearest import Neighbors, neighbors
+from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
 from jaxscale.dimension.standard_errors import clustered_standard_error
 
-__all__ = ["Estimate", "Neighbors", "clustered_standard_error", "mle", "neighbors"]
+__all__ = [
+    "Estimate",
+    "Neighborhoods",
+    "Neighbors",
+    "clustered_standard_error",
+    "mle",
+    "neighborhoods",
+    "neighbors",
+]

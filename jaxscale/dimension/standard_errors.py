@@ -16,7 +16,7 @@ from jaxscale.dimension.points import is_traced
 from jaxscale.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxscale.dimension.estimators import Estimate
+    from jaxscale.dimension.estimate import Estimate
 
 
 def graph_variance(influence: jax.Array, indices: jax.Array, count: jax.Array) -> jax.Array:
@@ -66,6 +66,10 @@ def clustered_standard_error(
     Raises:
       InputError: if `groups` does not match the estimate, or `num_groups` is missing or too small for its values.
     """
+    if estimate.influence is None or estimate.local is None:
+        raise InputError(
+            f"estimate has no influences; {estimate.estimator!r} speaks of the whole cloud alone. Use mle."
+        )
     group_of = jnp.asarray(groups)
     num_groups = _number_of_groups(group_of, num_groups, estimate.influence.shape)
     used = ~jnp.isnan(estimate.local)

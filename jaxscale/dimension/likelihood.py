@@ -4,73 +4,29 @@ est = mle(x, k=20)                                # x: (n, D), sharded or not
 est.dimension, est.standard_error, est.local      # scalar, scalar, (n,)
 """
 
-import dataclasses
 import functools
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxscale.dimension.duplicates import first_occurrence
-from jaxscale.dimension.nearest import neighbors
-from jaxscale.dimension.points import (
-    Metric,
-    as_points,
-    check_choice,
-    directions,
-    has_direction,
-    is_finite,
-    is_traced,
-    refuse_rows,
-)
-from jaxscale.dimension.standard_errors import graph_variance
+from jaxscale.dimension.estimate import Estimate, from_influence
+from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.points import Metric, check_choice, is_traced
 from jaxscale.errors import InputError
 
 Pooling = Literal["harmonic", "arithmetic"]
 Normalization = Literal["k-2", "k-1"]
-Nonfinite = Literal["raise", "drop"]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """An intrinsic dimension, how far to trust it, and what became of the points.
-
-    Attributes:
-      dimension: scalar.
-      standard_error: scalar; allows for neighborhoods that overlap, and is never below `analytic_standard_error`.
-      analytic_standard_error: scalar; as if neighborhoods were independent, which is too small (Fisher information).
-      local: (n,) dimension around each point; nan where the point was dropped or repeats an earlier one.
-      influence: (n,) first-order share of each point in the error of `dimension`, which is their mean over the points
-        used; zero for the others.
-      scale: scalar, mean distance to the k-th neighbor: the scale at which the dimension was read.
-      points_used: int32 scalar, the N of the formulas.
-      duplicates_collapsed: int32 scalar, rows that repeat an earlier one exactly (under "cosine", its direction
-        to the last bit).
-      zero_distances: int32 scalar, distances between *distinct* points too close for the precision; kept out of logs.
-      nonfinite_dropped: int32 scalar, rows with nan or infinity and, under "cosine", rows of zeros.
-    """
-
-    dimension: jax.Array
-    standard_error: jax.Array
-    analytic_standard_error: jax.Array
-    local: jax.Array
-    influence: jax.Array
-    scale: jax.Array
-    points_used: jax.Array
-    duplicates_collapsed: jax.Array
-    zero_distances: jax.Array
-    nonfinite_dropped: jax.Array
 
 
 def mle(
-    x: jax.typing.ArrayLike,
+    x: jax.typing.ArrayLike | Neighborhoods,
     k: int = 20,
     metric: Metric = "euclidean",
     pooling: Pooling = "harmonic",
     normalization: Normalization = "k-2",
     nonfinite: Nonfinite = "raise",
+    duplicates: Duplicates = "collapse",
 ) -> Estimate:
     """Maximum likelihood intrinsic dimension of the points `x` (Levina & Bickel 2005).
 
@@ -95,15 +51,17 @@ def mle(
     spread, not bias: curvature, boundaries and a varying density lower the estimate, more so for d above ten.
 
     Args:
-      x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh.
+      x: (n, D) points, or their `Neighborhoods`; integers and half precision are taken as float32. May be sharded.
       k: neighbors per point; static; at least 3, or 2 with normalization="k-1".
       metric: "euclidean", or "cosine" for the angle between rows in radians; see `neighbors`. Static.
       pooling: "harmonic" or "arithmetic", as above. Static.
       normalization: "k-2" or "k-1", as above. Static.
       nonfinite: "raise" refuses rows with nan or infinity, "drop" leaves them out and counts them. Static.
+      duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate`. Differentiable in `x` wherever distances are distinct and positive.
+      `Estimate`; its scale is the distance to the k-th neighbor. Differentiable in `x` wherever distances are distinct
+        and positive.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than `k` when distinct.
@@ -113,80 +71,32 @@ def mle(
       Levina & Bickel, Maximum likelihood estimation of intrinsic dimension, NeurIPS 2004 (2005).
       MacKay & Ghahramani, Comments on "Maximum likelihood estimation of intrinsic dimension", 2005.
     """
-    points = as_points(x)
-    _check_arguments(points, k, metric, pooling, normalization, nonfinite)
-    if nonfinite == "raise" and not is_traced(points):
-        refuse_rows(~is_finite(points), "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
-    estimate = _mle(points, k, metric, pooling, normalization, nonfinite)
-    _check_enough_points(estimate, k)
-    return estimate
-
-
-def _check_arguments(points, k, metric, pooling, normalization, nonfinite):
-    check_choice("metric", metric, Metric)
     check_choice("pooling", pooling, Pooling)
     check_choice("normalization", normalization, Normalization)
-    check_choice("nonfinite", nonfinite, Nonfinite)
     least = 3 if normalization == "k-2" else 2
     if k < least:
         raise InputError(f"normalization={normalization!r} needs k of at least {least}; k={k}. Pass a larger k.")
-    if points.shape[0] <= k:
+    estimate = _mle(neighborhoods(x, k, metric, nonfinite, duplicates), pooling, normalization)
+    if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
         raise InputError(
-            f"k={k} needs more than {k} points; x has shape {points.shape}. Pass a smaller k or more points."
+            f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "
+            "Pass a larger k, or points of which fewer coincide."
         )
+    return estimate
 
 
-def _check_enough_points(estimate, k):
-    if is_traced(estimate.points_used) or int(estimate.points_used) > 0:
-        return
-    n = estimate.local.shape[0]
-    distinct = n - int(estimate.duplicates_collapsed) - int(estimate.nonfinite_dropped)
-    if distinct > k:
-        raise InputError(
-            f"x has {distinct} distinct points, but the distances to their k={k} neighbors are zero in "
-            f"{estimate.scale.dtype}. Pass a larger k, or points of which fewer coincide."
-        )
-    raise InputError(
-        f"k={k} needs more than {k} distinct points; of the {n} rows of x, {int(estimate.duplicates_collapsed)} repeat "
-        f"an earlier one and {int(estimate.nonfinite_dropped)} were dropped, which leaves {distinct}. "
-        "Pass a smaller k or more points."
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("k", "metric", "pooling", "normalization", "nonfinite"))
-def _mle(points, k, metric, pooling, normalization, nonfinite):
-    finite = is_finite(points)
-    valid = finite & has_direction(points) if metric == "cosine" else finite
-    distinct = valid & _is_first(points, metric)
-    # Rows left out stand at (1, ..., 1), where no nan of theirs can reach a gradient.
-    near = neighbors(jnp.where(distinct[:, None], points, 1), k, metric=metric, mask=distinct)
-    log_sums, terms = _log_ratio_sums(near.distances)
-    used = distinct & (terms >= (2 if normalization == "k-2" else 1))
-    if nonfinite == "raise":
-        log_sums = jnp.where(jnp.all(finite), log_sums, jnp.nan)
+@functools.partial(jax.jit, static_argnames=("pooling", "normalization"))
+def _mle(hoods, pooling, normalization):
+    log_sums, terms = _log_ratio_sums(hoods.distances)
+    used = hoods.used & (terms >= (2 if normalization == "k-2" else 1))
+    log_sums = jnp.where(hoods.sound, log_sums, jnp.nan)
     pool = _pool_harmonic if pooling == "harmonic" else _pool_arithmetic
     correction = 1 if normalization == "k-2" else 0
     local = _local(log_sums, terms - correction, used)
     dimension, influence, analytic_variance = pool(log_sums, terms, local, used, correction)
-    count = jnp.sum(used)
-    variance = jnp.maximum(graph_variance(influence, near.indices, count), analytic_variance)
-    return Estimate(
-        dimension=dimension,
-        standard_error=jnp.sqrt(variance),
-        analytic_standard_error=jnp.sqrt(analytic_variance),
-        local=local,
-        influence=influence,
-        scale=jnp.sum(jnp.where(used, near.distances[:, -1], 0)) / count,
-        points_used=count.astype(jnp.int32),
-        duplicates_collapsed=jnp.sum(valid & ~distinct, dtype=jnp.int32),
-        zero_distances=jnp.sum(distinct[:, None] & (near.distances == 0), dtype=jnp.int32),
-        nonfinite_dropped=jnp.sum(~valid, dtype=jnp.int32),
+    return from_influence(
+        "mle", hoods, dimension, influence, analytic_variance, used, scale=hoods.distances[:, -1], local=local
     )
-
-
-def _is_first(points, metric):
-    rows = lax.stop_gradient(directions(points) if metric == "cosine" else points)
-    return first_occurrence(rows) == jnp.arange(points.shape[0])
 
 
 def _log_ratio_sums(distances_Nxk):

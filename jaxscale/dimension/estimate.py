@@ -1,0 +1,93 @@
+"""What every estimator returns: a dimension, how far to trust it, and what became of the points."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+
+from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.standard_errors import graph_variance
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """An intrinsic dimension, how far to trust it, and what became of the points.
+
+    Attributes:
+      dimension: scalar.
+      standard_error: scalar; allows for neighborhoods that overlap. It measures spread, not bias.
+      analytic_standard_error: scalar; as if neighborhoods were independent (Fisher information), which is too small;
+        nan for estimators without such a formula.
+      local: (n,) dimension around each point; nan where the point was dropped or repeats an earlier one. None for
+        estimators that speak of the whole cloud alone.
+      influence: (n,) first-order share of each point in the error of `dimension`, which is their mean over the points
+        used; zero for the others. None for estimators without one.
+      scale: scalar, the distance at which the dimension was read, mean over the points; what distance, the estimator's
+        docstring says.
+      points_used: int32 scalar, the N of the formulas.
+      duplicates_collapsed: int32 scalar, rows that repeat an earlier one exactly (under "cosine", its direction
+        to the last bit).
+      zero_distances: int32 scalar, distances between *distinct* points too close for the precision; kept out of logs.
+      nonfinite_dropped: int32 scalar, rows with nan or infinity and, under "cosine", rows of zeros.
+      estimator: the name of the function that made it; static.
+    """
+
+    dimension: jax.Array
+    standard_error: jax.Array
+    analytic_standard_error: jax.Array
+    local: jax.Array | None
+    influence: jax.Array | None
+    scale: jax.Array
+    points_used: jax.Array
+    duplicates_collapsed: jax.Array
+    zero_distances: jax.Array
+    nonfinite_dropped: jax.Array
+    estimator: str = dataclasses.field(default="", metadata={"static": True})
+
+    def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
+        """Normal interval of `dimension` at the confidence `level`, for its spread alone."""
+        reach = ndtri((1 + level) / 2) * self.standard_error
+        return self.dimension - reach, self.dimension + reach
+
+
+def from_influence(
+    estimator: str,
+    hoods: Neighborhoods,
+    dimension: jax.Array,
+    influence: jax.Array,
+    analytic_variance: jax.Array,
+    used: jax.Array,
+    scale: jax.Array,
+    local: jax.Array | None = None,
+) -> Estimate:
+    """The `Estimate` of a pooled dimension, its standard error from influences over the neighbor graph of `hoods`.
+
+    Args:
+      estimator: name.
+      hoods: the neighborhoods the estimate was read from; columns beyond those used should be cut off first.
+      dimension: scalar.
+      influence: (n,) ψ, zero for points not used.
+      analytic_variance: scalar, as if points were independent; the standard error is never below its root.
+      used: (n,) booleans.
+      scale: (n,) distance at which each point was read; their mean over the points used is reported.
+      local: (n,) or None.
+    """
+    count = jnp.sum(used)
+    variance = jnp.maximum(graph_variance(influence, hoods.indices, count), analytic_variance)
+    return Estimate(
+        dimension=dimension,
+        standard_error=jnp.sqrt(variance),
+        analytic_standard_error=jnp.sqrt(analytic_variance),
+        local=local,
+        influence=influence,
+        scale=jnp.sum(jnp.where(used, scale, 0)) / count,
+        points_used=count.astype(jnp.int32),
+        duplicates_collapsed=hoods.duplicates_collapsed,
+        zero_distances=hoods.zero_distances,
+        nonfinite_dropped=hoods.nonfinite_dropped,
+        estimator=estimator,
+    )
