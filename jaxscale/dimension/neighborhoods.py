@@ -111,10 +111,11 @@ def neighborhoods(
     check_choice("metric", metric, Metric)
     check_choice("nonfinite", nonfinite, Nonfinite)
     check_choice("duplicates", duplicates, Duplicates)
-    if k < 1 or points.shape[0] <= k:
+    if k < 1:
+        raise InputError(f"k must be at least 1; it is {k}.")
+    if points.shape[0] <= k:
         raise InputError(
-            f"k={k} needs more than {max(k, 0)} points and k of at least 1; x has shape {points.shape}. "
-            "Pass another k or more points."
+            f"k={k} needs more than {k} points; x has shape {points.shape}. Pass a smaller k or more points."
         )
     if nonfinite == "raise" and not is_traced(points):
         refuse_rows(~is_finite(points), "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
