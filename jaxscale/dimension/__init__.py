@@ -9,14 +9,19 @@ from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle
 from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
+from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_posterior
 from jaxscale.dimension.standard_errors import clustered_standard_error
 
 __all__ = [
     "Estimate",
+    "GammaPosterior",
     "Neighborhoods",
     "Neighbors",
     "clustered_standard_error",
+    "gride",
     "mle",
     "neighborhoods",
     "neighbors",
+    "twonn",
+    "twonn_posterior",
 ]

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.points import is_traced
 from jaxscale.dimension.standard_errors import graph_variance
+from jaxscale.errors import InputError
 
 
 @jax.tree_util.register_dataclass
@@ -91,3 +93,13 @@ def from_influence(
         nonfinite_dropped=hoods.nonfinite_dropped,
         estimator=estimator,
     )
+
+
+def refuse_if_none_used(estimate: Estimate, k: int) -> Estimate:
+    """`estimate`; raises `InputError` where it is concrete and its `k` distances left no point to read."""
+    if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
+        raise InputError(
+            f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "
+            "Pass a larger k, or points of which fewer coincide."
+        )
+    return estimate

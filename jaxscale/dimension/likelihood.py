@@ -10,9 +10,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jaxscale.dimension.estimate import Estimate, from_influence
+from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
-from jaxscale.dimension.points import Metric, check_choice, is_traced
+from jaxscale.dimension.points import Metric, check_choice
 from jaxscale.errors import InputError
 
 Pooling = Literal["harmonic", "arithmetic"]
@@ -77,12 +77,7 @@ def mle(
     if k < least:
         raise InputError(f"normalization={normalization!r} needs k of at least {least}; k={k}. Pass a larger k.")
     estimate = _mle(neighborhoods(x, k, metric, nonfinite, duplicates), pooling, normalization)
-    if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
-        raise InputError(
-            f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "
-            "Pass a larger k, or points of which fewer coincide."
-        )
-    return estimate
+    return refuse_if_none_used(estimate, k)
 
 
 @functools.partial(jax.jit, static_argnames=("pooling", "normalization"))
