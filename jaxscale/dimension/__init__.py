@@ -7,6 +7,7 @@ est.dimension, est.standard_error, est.local
 
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle
+from jaxscale.dimension.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
 from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_posterior
@@ -19,6 +20,7 @@ __all__ = [
     "Neighbors",
     "clustered_standard_error",
     "gride",
+    "mind_ml",
     "mle",
     "neighborhoods",
     "neighbors",

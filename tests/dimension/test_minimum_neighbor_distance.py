@@ -1,0 +1,111 @@
+"""MiND_ML maximizes the likelihood its paper writes down, over the reals and over the integers."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from jaxscale import dimension
+from jaxscale.errors import InputError
+
+N, K, WIDTH = 600, 7, 8
+
+
+def cube(d, seed=0):
+    """Uniform on a d-cube, turned into WIDTH dimensions."""
+    rng = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))
+    return (rng.uniform(size=(N, d)) @ basis[:d]).astype(np.float32)
+
+
+def log_likelihood(x, k, d):
+    """Σ log g(r_i; k, d) in float64, by brute force."""
+    x = np.asarray(x, np.float64)
+    distances = np.sort(np.sqrt(((x[:, None] - x) ** 2).sum(-1)), axis=1)
+    r = distances[:, 1] / distances[:, k + 1]
+    return np.sum(np.log(k * d) + (d - 1) * np.log(r) + (k - 1) * np.log(1 - r**d))
+
+
+@pytest.mark.parametrize("d", [1, 3, 5])
+def test_the_likelihood_of_the_paper_is_maximized(d):
+    x = cube(d)
+    best = minimize_scalar(lambda e: -log_likelihood(x, K, e), bounds=(0.1, 20), options={"xatol": 1e-9})
+    estimate = dimension.mind_ml(x, k=K)
+    # The maximum is flat: float32 distances, off by 1e-7 relative to log ratios near 0.3, move it by about 1e-6.
+    np.testing.assert_allclose(estimate.dimension, best.x, rtol=1e-5)
+    integers = [log_likelihood(x, K, e) for e in range(1, WIDTH + 1)]
+    assert dimension.mind_ml(x, k=K, integer=True).dimension == 1 + np.argmax(integers)
+
+
+def test_the_standard_error_is_the_curvature_of_the_likelihood():
+    x, h = cube(3), 1e-3
+    estimate = dimension.mind_ml(x, k=K)
+    d = float(estimate.dimension)
+    curvature = -sum(c * log_likelihood(x, K, d + i * h) for i, c in ((-1, 1), (0, -2), (1, 1))) / h**2
+    np.testing.assert_allclose(estimate.analytic_standard_error, curvature**-0.5, rtol=1e-3)
+    assert estimate.standard_error >= estimate.analytic_standard_error
+
+
+def test_one_neighbor_is_the_ratio_of_two():
+    # twonn has N - 1 in place of N.
+    np.testing.assert_allclose(
+        dimension.mind_ml(cube(3), k=1).dimension, dimension.twonn(cube(3)).dimension * N / (N - 1), rtol=1e-5
+    )
+
+
+def test_the_dimension_stays_within_its_bound():
+    x = cube(5)
+    assert dimension.mind_ml(x, k=K, max_dimension=3).dimension == 3
+    assert dimension.mind_ml(x, k=K, integer=True, max_dimension=3).dimension == 3
+    # A Cantor set has dimension log 2 / log 3 = 0.63: below one is allowed, unless it must be an integer.
+    digits = np.random.default_rng(1).integers(0, 2, size=(N, 20)) * 2
+    cantor = jnp.asarray(digits @ 3.0 ** -np.arange(1, 21), jnp.float32)[:, None]
+    assert 0.5 < dimension.mind_ml(cantor, k=K).dimension < 0.8
+    assert dimension.mind_ml(cantor, k=K, integer=True).dimension == 1
+
+
+def test_symmetries_and_duplicates_leave_it_alone():
+    x = cube(3)
+    plain = dimension.mind_ml(x, k=K)
+    np.testing.assert_allclose(dimension.mind_ml(x[::-1] * np.float32(1e-3), k=K).dimension, plain.dimension, rtol=1e-5)
+    doubled = dimension.mind_ml(np.concatenate([x, x[:100]]), k=K)
+    assert doubled.duplicates_collapsed == 100
+    np.testing.assert_allclose(doubled.dimension, plain.dimension, rtol=1e-5)
+    x[:3] = np.array([[0.0], [1e-30], [2e-30]])  # distinct, at a computed distance of zero
+    near = dimension.mind_ml(x, k=K)
+    assert near.points_used == N - 3 and near.zero_distances == 6
+    np.testing.assert_allclose(near.dimension, plain.dimension, rtol=0.02)
+
+
+def test_points_all_equally_near_do_not_break_the_integer():
+    simplex = jnp.eye(12)  # every distance is the same, so that every ratio is one
+    assert dimension.mind_ml(simplex, k=K, integer=True).dimension == 12
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_jit_equals_eager_and_vmap_equals_a_loop(integer):
+    read = functools.partial(dimension.mind_ml, k=K, integer=integer)
+    clouds = jnp.stack([cube(3), 2 * cube(2)])
+    alone = [read(x) for x in clouds]
+    chex.assert_trees_all_close(jax.jit(read)(clouds[0]), alone[0], rtol=1e-5, atol=1e-5)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+    chex.assert_trees_all_close(jax.vmap(read)(clouds), stacked, rtol=1e-4, atol=1e-3)
+    assert np.isnan(jax.jit(read)(jnp.full((N, WIDTH), jnp.nan)).dimension)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": np.zeros((7, 3)), "k": 6}, "k=7 needs more than 7 points"),
+        ({"x": np.zeros((50, 3)), "k": 0}, "k must be at least 1; it is 0"),
+        ({"x": np.zeros((50, 3)), "max_dimension": 0}, "max_dimension must be at least 1; it is 0"),
+        ({"x": dimension.neighborhoods(cube(2), 5), "k": 5}, "k=6 needs neighborhoods of 6 neighbors"),
+    ],
+)
+def test_bad_input_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        dimension.mind_ml(**arguments)
