@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.dimension.duplicates import first_occurrence
-from jaxscale.dimension.nearest import neighbors
+from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.points import (
     Metric,
     as_points,
@@ -108,20 +108,48 @@ def neighborhoods(
             )
         return x.nearest(k)
     points = as_points(x)
-    check_choice("metric", metric, Metric)
-    check_choice("nonfinite", nonfinite, Nonfinite)
-    check_choice("duplicates", duplicates, Duplicates)
     if k < 1:
         raise InputError(f"k must be at least 1; it is {k}.")
     if points.shape[0] <= k:
         raise InputError(
             f"k={k} needs more than {k} points; x has shape {points.shape}. Pass a smaller k or more points."
         )
-    if nonfinite == "raise" and not is_traced(points):
-        refuse_rows(~is_finite(points), "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
+    _check_points(points, metric, nonfinite, duplicates)
     hoods = _neighborhoods(points, k, metric, nonfinite, duplicates)
     _check_enough_points(hoods)
     return hoods
+
+
+def distinct_points(
+    x: jax.typing.ArrayLike | Neighborhoods,
+    metric: Metric = "euclidean",
+    nonfinite: Nonfinite = "raise",
+    duplicates: Duplicates = "collapse",
+) -> Neighborhoods:
+    """`neighborhoods` without the search: the points that count, with no neighbors, for what reads the cloud alone.
+
+    Args, and `InputError` about the points: see `neighborhoods`. At least two distinct points are needed.
+    """
+    if isinstance(x, Neighborhoods):
+        return x.nearest(0)
+    points = as_points(x)
+    _check_points(points, metric, nonfinite, duplicates)
+    hoods = _neighborhoods(points, 0, metric, nonfinite, duplicates)
+    if not is_traced(hoods.used) and int(jnp.sum(hoods.used)) < 2:
+        raise InputError(
+            f"a dimension needs two distinct points; of the {points.shape[0]} rows of x, "
+            f"{int(hoods.duplicates_collapsed)} repeat an earlier one and {int(hoods.nonfinite_dropped)} were dropped. "
+            "Pass more points."
+        )
+    return hoods
+
+
+def _check_points(points, metric, nonfinite, duplicates):
+    check_choice("metric", metric, Metric)
+    check_choice("nonfinite", nonfinite, Nonfinite)
+    check_choice("duplicates", duplicates, Duplicates)
+    if nonfinite == "raise" and not is_traced(points):
+        refuse_rows(~is_finite(points), "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
 
 
 def _check_enough_points(hoods):
@@ -145,7 +173,7 @@ def _neighborhoods(points, k, metric, nonfinite, duplicates):
     # Rows left out stand at (1, ..., 1), where no nan of theirs can reach a gradient, but repeat no real point there.
     first = first_occurrence(lax.stop_gradient(jnp.where(valid[:, None], rows, jnp.nan)))
     used = valid & (first == jnp.arange(points.shape[0])) if duplicates == "collapse" else valid
-    near = neighbors(rows, k, metric=metric, mask=used)
+    near = neighbors(rows, k, metric=metric, mask=used) if k else _no_neighbors(rows)
     copies = jnp.zeros(points.shape[0], jnp.int32).at[first].add(valid.astype(jnp.int32))
     return Neighborhoods(
         points=rows,
@@ -158,3 +186,8 @@ def _neighborhoods(points, k, metric, nonfinite, duplicates):
         sound=jnp.all(finite) if nonfinite == "raise" else jnp.array(True),
         metric=metric,
     )
+
+
+def _no_neighbors(rows):
+    n = rows.shape[0]
+    return Neighbors(distances=jnp.zeros((n, 0), rows.dtype), indices=jnp.zeros((n, 0), jnp.int32))
