@@ -10,12 +10,26 @@ Sub-packages load on first use: `import jaxscale` alone loads not even jax, and 
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["data", "dimension", "errors", "laws", "models", "reports", "sharding", "studies", "theory", "training"]
+__all__ = [
+    "data",
+    "dimension",
+    "errors",
+    "laws",
+    "manifolds",
+    "models",
+    "reports",
+    "sharding",
+    "studies",
+    "testing",
+    "theory",
+    "training",
+]
+_DEEPER = {"manifolds": "data.manifolds"}  # offered here for being wanted beside `dimension`
 
 
 def __getattr__(name):
     if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_DEEPER.get(name, name)}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -16,6 +16,8 @@ HEAVY = ("tensorflow", "grain", "orbax", "matplotlib", "plotly", "tokenizers", "
             "from jaxscale import dimension, laws, theory; dimension.mle, laws.fit",
             (*HEAVY, "flax", "jaxscale.training", "jaxscale.data"),
         ),
+        ("import jaxscale; jaxscale.manifolds.sphere(2)", (*HEAVY, "flax", "jaxscale.training", "jaxscale.dimension")),
+        ("from jaxscale import testing; testing.check_estimator", (*HEAVY, "flax", "hypothesis", "pytest")),
     ],
 )
 def test_import_loads_no_heavy_package(statement, heavy):
