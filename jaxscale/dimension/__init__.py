@@ -6,7 +6,7 @@ est.dimension, est.standard_error, est.local
 """
 
 from jaxscale.dimension.estimate import Estimate
-from jaxscale.dimension.likelihood import mle
+from jaxscale.dimension.likelihood import mle, mle_radius
 from jaxscale.dimension.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
@@ -22,6 +22,7 @@ __all__ = [
     "gride",
     "mind_ml",
     "mle",
+    "mle_radius",
     "neighborhoods",
     "neighbors",
     "twonn",

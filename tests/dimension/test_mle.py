@@ -163,6 +163,8 @@ def test_rows_that_are_not_finite_are_refused_or_dropped():
         ({"x": np.zeros((N, WIDTH)), "k": K, "metric": "cosine"}, "600 were dropped, which leaves 0"),
         ({"x": np.zeros((50, 3)), "k": 2}, "normalization='k-2' needs k of at least 3; k=2"),
         ({"x": np.zeros((50, 3)), "k": 1, "normalization": "k-1"}, "needs k of at least 2; k=1"),
+        ({"x": np.zeros((50, 3)), "k": (2, 5)}, r"needs k of at least 3; k=\(2, 5\)"),
+        ({"x": np.zeros((50, 3)), "k": (8, 5)}, r"from small to large; it is \(8, 5\)"),
         ({"x": np.zeros(50)}, r"shape \(50,\)"),
         ({"x": np.zeros((50, 3)), "metric": "angular"}, "metric must be 'euclidean' or 'cosine'; it is 'angular'"),
         ({"x": np.zeros((50, 3)), "pooling": "median"}, "pooling must be"),
@@ -230,3 +232,74 @@ def test_gradient_is_finite_with_rows_left_out():
     gradient = jax.jit(jax.grad(lambda p: mle(p, metric="cosine", nonfinite="drop").dimension))(x)
     chex.assert_tree_all_finite(gradient)
     assert np.any(gradient != 0) and np.all(gradient[jnp.array([5, 6, 9])] == 0)
+
+
+def test_a_range_of_k_is_the_mean_over_its_members():
+    hoods = dimension.neighborhoods(cube(3), K)
+    for pooling in ("harmonic", "arithmetic"):
+        whole = dimension.mle(hoods, k=(5, 7), pooling=pooling)
+        members = [dimension.mle(hoods, k=k, pooling=pooling) for k in (5, 6, 7)]
+        for field in ("dimension", "local", "influence", "scale"):
+            mean = np.mean([getattr(member, field) for member in members], axis=0)
+            np.testing.assert_allclose(getattr(whole, field), mean, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["harmonic", "arithmetic"])
+def test_the_error_of_a_range_knows_that_its_members_agree(pooling, poisson_neighborhoods):
+    hoods = poisson_neighborhoods(d=4, k=20, n=200, trials=400)
+    estimates = jax.vmap(functools.partial(dimension.mle, k=(6, 20), pooling=pooling))(hoods)
+    spread = np.std(estimates.dimension)
+    # 400 trials know the mean to 0.05 standard deviations and their size to 3.5%; three times that is allowed.
+    assert abs(np.mean(estimates.dimension) - 4) < 0.15 * spread
+    np.testing.assert_allclose(np.mean(estimates.analytic_standard_error), spread, rtol=0.11)
+    np.testing.assert_allclose(np.mean(estimates.standard_error), spread, rtol=0.13)
+
+
+def test_mle_radius_is_the_formula_it_names():
+    x = cube(3)
+    distances = np.sort(np.sqrt(((x[:, None].astype(np.float64) - x) ** 2).sum(-1)), axis=1)[:, 1:]
+    for radius, noise in ((0.15, 0.0), (0.15, 0.07), (0.3, 0.1)):  # at 0.3 most points have more than k neighbors
+        farthest = np.minimum(radius, distances[:, K - 1 : K])
+        within = (distances[:, :K] < farthest) & (farthest > noise)
+        seen = within & (distances[:, :K] > noise)
+        logs = np.where(within, np.log(farthest / np.maximum(distances[:, :K], noise)), 0)
+        estimate = dimension.mle_radius(x, radius, noise, k=K)
+        np.testing.assert_allclose(estimate.dimension, (seen.sum() - 1) / logs.sum(), rtol=1e-5)
+        several = seen.sum(1) > 1
+        local = (seen.sum(1) - 1)[several] / logs.sum(1)[several]
+        np.testing.assert_allclose(estimate.local[several], local, rtol=1e-4)
+        assert np.all(np.isnan(estimate.local[~several])) and estimate.points_used == within.any(1).sum()
+
+
+# In units of the mean distance at which a ball holds one neighbor; radius 1.5 holds five, and k = 8 cuts some of them.
+@pytest.mark.parametrize(("radius", "noise"), [(1.5, 0.0), (1.5, 0.8), (jnp.inf, 1.0)])
+def test_mle_radius_and_its_error_are_right_where_the_model_is(radius, noise, poisson_neighborhoods):
+    hoods = poisson_neighborhoods(d=4, k=8, n=200, trials=400)
+    estimates = jax.vmap(lambda hood: dimension.mle_radius(hood, radius, noise, k=8))(hoods)
+    spread = np.std(estimates.dimension)
+    assert abs(np.mean(estimates.dimension) - 4) < 0.17 * spread
+    np.testing.assert_allclose(np.mean(estimates.analytic_standard_error), spread, rtol=0.11)
+
+
+def test_mle_radius_does_not_hear_the_noise():
+    points = rng().normal(size=(2000, 3))
+    points = rotated(points / np.linalg.norm(points, axis=1, keepdims=True))
+    noisy = points + 0.02 * rng(3).normal(size=points.shape).astype(np.float32)
+    hoods = dimension.neighborhoods(noisy, 100)
+    # Noise in six normal directions adds c² = 2 · 6 · 0.02² to squared distances: neighbors within t grow as t² - c².
+    # Integrated up to the radius this reads 2.30, and 2.14 from the noise level on.
+    loud, quiet = dimension.mle_radius(hoods, 0.35, k=100), dimension.mle_radius(hoods, 0.35, noise=0.2, k=100)
+    assert abs(loud.dimension - 2.30) < 0.06 and abs(quiet.dimension - 2.14) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("radius", "noise", "message"),
+    [
+        (0.0, 0.0, "noise=0.0, radius=0.0"),
+        (1.0, 2.0, "noise=2.0, radius=1.0"),
+        (1e-9, 0.0, "no point of x has a neighbor"),
+    ],
+)
+def test_a_radius_that_cannot_be_used_is_named(radius, noise, message):
+    with pytest.raises(InputError, match=message):
+        dimension.mle_radius(cube(3), radius, noise, k=K)
