@@ -1,23 +1,30 @@
 """Intrinsic dimension of a cloud of points, with error bars, on any device.
 
 from jaxscale import dimension
-est = dimension.mle(x, k=20)                      # x: (n, D), sharded or not
-est.dimension, est.standard_error, est.local
-"""
-
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle, mle_radius
 from jaxscale.dimension.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
+from jaxscale.dimension.place import Places, by_group, by_layer, per_point
 from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_posterior
+from jaxscale.dimension.registry import ESTIMATORS
+from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
 
 __all__ = [
+    "ESTIMATORS",
     "Estimate",
     "GammaPosterior",
     "Neighborhoods",
     "Neighbors",
+    "Places",
+    "Plateau",
+    "Profile",
+    "by_decimation",
+    "by_group",
+    "by_k",
+    "by_layer",
     "clustered_standard_error",
     "gride",
     "mind_ml",
@@ -25,6 +32,8 @@ __all__ = [
     "mle_radius",
     "neighborhoods",
     "neighbors",
+    "per_point",
+    "plateau",
     "twonn",
     "twonn_posterior",
 ]

@@ -30,15 +30,24 @@ def graph_variance(influence: jax.Array, indices: jax.Array, count: jax.Array) -
       indices: (n, k) neighbors of each point, -1 where there is none.
       count: N, the points not left out.
     """
+    return (jnp.sum(influence**2) + jnp.sum(neighbor_products(influence, indices))) / count**2
+
+
+def neighbor_products(influence: jax.Array, indices: jax.Array, label: jax.Array | None = None) -> jax.Array:
+    """For each point (n,) its part of Σ ψ_i ψ_j over ordered pairs joined by an edge; pairs of one `label` (n,) alone.
+
+    Args: as for `graph_variance`.
+    """
     rows = jnp.arange(indices.shape[0])
 
-    def pairs_of_column(neighbor):
-        products = jnp.where(neighbor < 0, 0, influence * influence[neighbor])
+    def add_column(total, neighbor):
+        alike = neighbor >= 0 if label is None else (neighbor >= 0) & (label[neighbor] == label)
+        products = jnp.where(alike, influence * influence[neighbor], 0)
         # Both directions of an edge count once. A mutual edge is listed twice, from either end; another only once.
         mutual = jnp.any(indices[neighbor] == rows[:, None], axis=1)
-        return jnp.sum(jnp.where(mutual, products, 2 * products))
+        return total + jnp.where(mutual, products, 2 * products), None
 
-    return (jnp.sum(influence**2) + jnp.sum(lax.map(pairs_of_column, indices.T))) / count**2
+    return lax.scan(add_column, jnp.zeros_like(influence), indices.T)[0]
 
 
 def clustered_standard_error(
@@ -71,7 +80,7 @@ def clustered_standard_error(
             f"estimate has no influences; {estimate.estimator!r} speaks of the whole cloud alone. Use mle."
         )
     group_of = jnp.asarray(groups)
-    num_groups = _number_of_groups(group_of, num_groups, estimate.influence.shape)
+    num_groups = number_of_labels("groups", group_of, num_groups, estimate.influence.shape)
     used = ~jnp.isnan(estimate.local)
     sums = jax.ops.segment_sum(estimate.influence, group_of, num_groups)
     present = jnp.sum(jax.ops.segment_sum(used.astype(jnp.int32), group_of, num_groups) > 0)
@@ -79,19 +88,19 @@ def clustered_standard_error(
     return jnp.sqrt(correction * jnp.sum(sums**2)) / estimate.points_used
 
 
-def _number_of_groups(group_of, num_groups, shape):
-    if group_of.shape != shape or not jnp.issubdtype(group_of.dtype, jnp.integer):
+def number_of_labels(name: str, label: jax.Array, number: int | None, shape: tuple[int, ...]) -> int:
+    """`number`, or one more than the largest concrete `label`; raises `InputError` unless labels are one per point."""
+    if label.shape != shape or not jnp.issubdtype(label.dtype, jnp.integer):
         raise InputError(
-            f"groups must hold one integer per point, shape {shape}; "
-            f"it has shape {group_of.shape} and type {group_of.dtype}."
+            f"{name} must hold one integer per point, shape {shape}; it has shape {label.shape} and type {label.dtype}."
         )
-    if is_traced(group_of):
-        if num_groups is None:
-            raise InputError("num_groups must be given under jit, where the values of groups are not known.")
-        return num_groups
-    smallest, largest = int(jnp.min(group_of)), int(jnp.max(group_of))
-    if num_groups is None:
-        num_groups = largest + 1
-    if smallest < 0 or largest >= num_groups:
-        raise InputError(f"groups must lie in [0, {num_groups}); they range from {smallest} to {largest}.")
-    return num_groups
+    if is_traced(label):
+        if number is None:
+            raise InputError(f"num_{name} must be given under jit, where the values of {name} are not known.")
+        return number
+    smallest, largest = int(jnp.min(label)), int(jnp.max(label))
+    if number is None:
+        number = largest + 1
+    if smallest < 0 or largest >= number:
+        raise InputError(f"{name} must lie in [0, {number}); they range from {smallest} to {largest}.")
+    return number
