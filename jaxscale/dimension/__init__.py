@@ -1,6 +1,10 @@
 """Intrinsic dimension of a cloud of points, with error bars, on any device.
 
 from jaxscale import dimension
+est = dimension.mle(x, k=20)                      # x: (n, D), sharded or not
+est.dimension, est.standard_error, est.local
+"""
+
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle, mle_radius
 from jaxscale.dimension.minimum_neighbor_distance import mind_ml
