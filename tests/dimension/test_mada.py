@@ -1,0 +1,109 @@
+"""Manifold-adaptive dimension estimation equals its definition and is honest about its input."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import dimension
+from jaxscale.errors import InputError
+
+N, K, WIDTH = 400, 10, 6
+
+
+def cube(d, width=WIDTH):
+    return np.random.default_rng(0).uniform(size=(N, d)).astype(np.float32) @ np.eye(d, width, dtype=np.float32)
+
+
+def published_local(x, k):
+    """log 2 / log(T_k / T_⌈k/2⌉) (Farahmand et al. 2007, eq. 2)."""
+    x = np.asarray(x, np.float64)
+    distances = np.sort(np.sqrt(((x[:, None] - x) ** 2).sum(-1)), axis=1)[:, 1:]
+    return np.log(2) / np.log(distances[:, k - 1] / distances[:, int(np.ceil(k / 2)) - 1])
+
+
+def test_local_dimensions_and_their_mean_are_the_published_ones():
+    x = cube(3)
+    estimate = dimension.mada(x, K)
+    expected = np.minimum(published_local(x, K), WIDTH)
+    assert np.any(expected == WIDTH) and np.any(expected < WIDTH)
+    np.testing.assert_allclose(estimate.local, expected, rtol=1e-4)
+    np.testing.assert_allclose(estimate.dimension, expected.mean(), rtol=1e-5)
+
+
+def test_an_odd_k_reads_the_growth_there_is():
+    x = cube(3)
+    expected = np.minimum(published_local(x, 9) * np.log2(9 / 5), WIDTH)
+    np.testing.assert_allclose(dimension.mada(x, 9).local, expected, rtol=1e-4)
+
+
+def test_known_dimensions_are_read():
+    for d in (1, 2, 3):
+        # The mean of 1 / log over points is too large by about 2/k.
+        assert 0.9 * d < dimension.mada(cube(d, width=20), 20).dimension < 1.2 * d
+
+
+def test_errors_are_right_where_the_model_is(poisson_neighborhoods):
+    hoods = poisson_neighborhoods(d=2, k=20, n=200, trials=400)
+    # In the width of these points, one, every local dimension would be cut.
+    hoods = dataclasses.replace(hoods, points=jnp.zeros((400, 200, 20)))
+    estimates = jax.vmap(dimension.mada)(hoods)
+    spread = np.std(estimates.dimension)
+    # 400 trials know the standard deviation to 3.5%; three times that is allowed.
+    np.testing.assert_allclose(np.mean(estimates.analytic_standard_error), spread, rtol=0.11)
+    np.testing.assert_allclose(np.mean(estimates.standard_error), spread, rtol=0.13)
+
+
+def test_duplicates_collapse_and_bad_rows_drop():
+    x = cube(3)
+    spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])
+    clean, estimate = dimension.mada(x, K), dimension.mada(spoiled, K, nonfinite="drop")
+    assert (estimate.points_used, estimate.duplicates_collapsed, estimate.nonfinite_dropped) == (N, 50, 3)
+    for field in ("dimension", "standard_error", "analytic_standard_error", "scale"):
+        np.testing.assert_allclose(getattr(estimate, field), getattr(clean, field), rtol=1e-5)
+    assert np.all(np.isnan(estimate.local[N:])) and np.all(estimate.influence[N:] == 0)
+    assert np.isnan(jax.jit(lambda points: dimension.mada(points, K))(spoiled).dimension)
+
+
+def test_points_at_zero_distance_from_half_their_neighbors_are_left_out():
+    x = cube(3)
+    x[:6] = 1e-30 * np.arange(6)[:, None]  # distinct, but their squared differences are zero in float32
+    estimate = dimension.mada(x, K)
+    assert estimate.zero_distances == 30 and estimate.points_used == N - 6
+    np.testing.assert_allclose(estimate.dimension, dimension.mada(cube(3), K).dimension, rtol=0.03)
+
+
+def test_equally_far_neighbors_read_the_width():
+    assert dimension.mada(np.eye(10, dtype=np.float32), 5).dimension == 10
+
+
+@pytest.mark.parametrize(
+    ("k", "message"), [(1, "k must be at least 2; it is 1"), (N, "k=400 needs more than 400 points")]
+)
+def test_bad_input_is_named(k, message):
+    with pytest.raises(InputError, match=message):
+        dimension.mada(cube(3), k)
+
+
+def test_jit_equals_eager_and_vmap_equals_a_loop():
+    clouds = jnp.stack([cube(3), 2 * cube(2)])
+    read = functools.partial(dimension.mada, k=K)
+    alone = [read(x) for x in clouds]
+    chex.assert_trees_all_close(jax.jit(read)(clouds[0]), alone[0], rtol=1e-5, atol=1e-5)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+    chex.assert_trees_all_close(jax.vmap(read)(clouds), stacked, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_equals_finite_differences():
+    generator = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, step = jnp.asarray(generator.normal(size=(60, 4))), jnp.asarray(generator.normal(size=(60, 4)))
+        read = jax.jit(jax.value_and_grad(lambda points: dimension.mada(points, 6).dimension))
+        h = 1e-6
+        difference = (read(x + h * step)[0] - read(x - h * step)[0]) / (2 * h)
+        assert abs(difference) > 1e-3
+        np.testing.assert_allclose(jnp.vdot(read(x)[1], step), difference, rtol=1e-6)

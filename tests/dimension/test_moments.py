@@ -1,0 +1,120 @@
+"""The method of moments equals its definition, is right where its model is, and takes zeros as they come."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import dimension
+from jaxscale.errors import InputError
+
+N, K, WIDTH = 400, 10, 6
+
+
+def cube(d):
+    return np.random.default_rng(0).uniform(size=(N, d)).astype(np.float32) @ np.eye(d, WIDTH, dtype=np.float32)
+
+
+def published_local(x, k):
+    """-m / (m - w), m the mean of the k distances and w the last of them (Amsaleg et al. 2018, section 5.2)."""
+    x = np.asarray(x, np.float64)
+    distances = np.sort(np.sqrt(((x[:, None] - x) ** 2).sum(-1)), axis=1)[:, 1 : k + 1]
+    return -distances.mean(1) / (distances.mean(1) - distances[:, -1])
+
+
+def test_local_dimensions_and_their_mean_are_the_published_ones():
+    x = cube(3)
+    estimate = dimension.mom(x, K, pooling="arithmetic", normalization="k")
+    np.testing.assert_allclose(estimate.local, published_local(x, K), rtol=1e-4)
+    np.testing.assert_allclose(estimate.dimension, published_local(x, K).mean(), rtol=1e-5)
+
+
+def test_leaving_out_the_farthest_neighbor_is_the_stated_map():
+    hoods = dimension.neighborhoods(cube(3), K)
+    for pooling in ("moments", "arithmetic"):
+        without = dimension.mom(hoods, K, pooling=pooling)
+        with_it = dimension.mom(hoods, K, pooling=pooling, normalization="k")
+        for field in ("dimension", "local"):
+            expected = (K * getattr(without, field) + 1) / (K - 1)
+            np.testing.assert_allclose(getattr(with_it, field), expected, rtol=1e-6)
+        np.testing.assert_allclose(with_it.standard_error, without.standard_error * K / (K - 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["moments", "arithmetic"])
+def test_dimension_and_errors_are_right_where_the_model_is(pooling, poisson_neighborhoods):
+    hoods = poisson_neighborhoods(d=4, k=20, n=200, trials=400)
+    estimates = jax.vmap(functools.partial(dimension.mom, pooling=pooling))(hoods)
+    spread = np.std(estimates.dimension)
+    # 400 trials know the mean to 0.05 standard deviations and their size to 3.5%; three times that is allowed. The mean
+    # of local dimensions is too large by about d (d+1) / ((d+2) (k-1)) · (1 + 1/d), here a few percent.
+    if pooling == "moments":
+        assert abs(np.mean(estimates.dimension) - 4) < 0.2 * spread
+    else:
+        assert 4.1 < np.mean(estimates.dimension) < 4.4
+    np.testing.assert_allclose(np.mean(estimates.analytic_standard_error), spread, rtol=0.11)
+    np.testing.assert_allclose(np.mean(estimates.standard_error), spread, rtol=0.13)
+
+
+def test_known_dimensions_are_read():
+    for d in (1, 2, 3):
+        assert abs(dimension.mom(cube(d), K).dimension - d) < 0.1 * d
+
+
+def test_duplicates_collapse_and_bad_rows_drop():
+    x = cube(3)
+    spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])
+    clean, estimate = dimension.mom(x, K), dimension.mom(spoiled, K, nonfinite="drop")
+    assert (estimate.points_used, estimate.duplicates_collapsed, estimate.nonfinite_dropped) == (N, 50, 3)
+    for field in ("dimension", "standard_error", "analytic_standard_error", "scale"):
+        np.testing.assert_allclose(getattr(estimate, field), getattr(clean, field), rtol=1e-5)
+    assert np.all(np.isnan(estimate.local[N:])) and np.all(estimate.influence[N:] == 0)
+    assert np.isnan(jax.jit(lambda points: dimension.mom(points, K))(spoiled).dimension)
+
+
+def test_distances_that_vanish_count_as_zero():
+    x = cube(3)
+    x[:3] = np.array([[0.0], [1e-30], [2e-30]])  # distinct, but their squared differences are zero in float32
+    estimate = dimension.mom(x, K)
+    assert estimate.zero_distances == 6 and estimate.points_used == N
+    np.testing.assert_allclose(estimate.dimension, dimension.mom(cube(3), K).dimension, rtol=0.02)
+
+
+def test_equally_far_neighbors_have_no_finite_dimension():
+    assert np.isinf(dimension.mom(np.eye(10, dtype=np.float32), 5).dimension)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 1}, "k must be at least 2; it is 1"),
+        ({"k": N}, "k=400 needs more than 400 points"),
+        ({"pooling": "harmonic"}, "pooling must be 'moments' or 'arithmetic'"),
+        ({"normalization": "k-2"}, "normalization must be"),
+    ],
+)
+def test_bad_input_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        dimension.mom(cube(3), **arguments)
+
+
+def test_jit_equals_eager_and_vmap_equals_a_loop():
+    clouds = jnp.stack([cube(3), 2 * cube(2)])
+    read = functools.partial(dimension.mom, k=K)
+    alone = [read(x) for x in clouds]
+    chex.assert_trees_all_close(jax.jit(read)(clouds[0]), alone[0], rtol=1e-5, atol=1e-5)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+    chex.assert_trees_all_close(jax.vmap(read)(clouds), stacked, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_equals_finite_differences():
+    generator = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, step = jnp.asarray(generator.normal(size=(60, 4))), jnp.asarray(generator.normal(size=(60, 4)))
+        read = jax.jit(jax.value_and_grad(lambda points: dimension.mom(points, 6).dimension))
+        h = 1e-6
+        difference = (read(x + h * step)[0] - read(x - h * step)[0]) / (2 * h)
+        assert abs(difference) > 1e-3
+        np.testing.assert_allclose(jnp.vdot(read(x)[1], step), difference, rtol=1e-6)
