@@ -5,9 +5,12 @@ est = dimension.mle(x, k=20)                      # x: (n, D), sharded or not
 est.dimension, est.standard_error, est.local
 """
 
+from jaxscale.dimension.adaptive import abide, bide, constant_density
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle, mle_radius
+from jaxscale.dimension.mada import mada
 from jaxscale.dimension.minimum_neighbor_distance import mind_ml
+from jaxscale.dimension.moments import mom
 from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
@@ -15,6 +18,7 @@ from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_poster
 from jaxscale.dimension.registry import ESTIMATORS
 from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
+from jaxscale.dimension.tight import tle
 
 __all__ = [
     "ESTIMATORS",
@@ -25,19 +29,25 @@ __all__ = [
     "Places",
     "Plateau",
     "Profile",
+    "abide",
+    "bide",
     "by_decimation",
     "by_group",
     "by_k",
     "by_layer",
     "clustered_standard_error",
+    "constant_density",
     "gride",
+    "mada",
     "mind_ml",
     "mle",
     "mle_radius",
+    "mom",
     "neighborhoods",
     "neighbors",
     "per_point",
     "plateau",
+    "tle",
     "twonn",
     "twonn_posterior",
 ]
