@@ -133,6 +133,8 @@ def distinct_points(
     if isinstance(x, Neighborhoods):
         return x.nearest(0)
     points = as_points(x)
+    if points.shape[0] < 2:
+        raise InputError(f"a dimension needs two points or more; x has shape {points.shape}. Pass more points.")
     _check_points(points, metric, nonfinite, duplicates)
     hoods = _neighborhoods(points, 0, metric, nonfinite, duplicates)
     if not is_traced(hoods.used) and int(jnp.sum(hoods.used)) < 2:
