@@ -72,9 +72,9 @@ def mom(
 def _mom(hoods, pooling, normalization):
     farthest_N, k = hoods.distances[:, -1], hoods.k
     used_N = hoods.used & (farthest_N > 0) & (farthest_N < jnp.inf)
-    ratios_Nxk = jnp.where(used_N[:, None], hoods.distances, 0) / jnp.where(used_N, farthest_N, 1)[:, None]
+    nearer_Nxk, unit_N = jnp.where(used_N[:, None], hoods.distances[:, :-1], 0), jnp.where(used_N, farthest_N, 1)
     # 1 - m, which keeps its digits where d is large; zero, and d infinite, where all neighbors are equally far.
-    gap_N = jnp.where(hoods.sound, jnp.mean(1 - ratios_Nxk[:, :-1], axis=1), jnp.nan)
+    gap_N = jnp.where(hoods.sound, jnp.mean(unit_N[:, None] - nearer_Nxk, axis=1) / unit_N, jnp.nan)
     count = jnp.sum(used_N)
     local_N = (1 - gap_N) / gap_N
     if pooling == "moments":

@@ -21,7 +21,7 @@ def cube(d):
 
 
 def shrunk(q, r, v, w):
-    """Radius s of the ball through w among those of radius s around q + (1 - s/r) (v - q), by its quadratic equation."""
+    """Radius s of the ball around q + (1 - s/r) (v - q) that has w on its surface, by its quadratic equation."""
     along, between = v - q, w - v
     # |between + (s/r) along|² = s²
     roots = np.roots([along @ along / r**2 - 1, 2 * along @ between / r, between @ between])
@@ -39,9 +39,8 @@ def published_local(x, k):
         r = np.linalg.norm(near[-1] - q) * (1 + 1e-9)
         logs = [2 * np.log(np.linalg.norm(w - q) / r) for w in near]
         for i, v in enumerate(near):
-            logs += [
-                np.log(shrunk(q, r, center, w) / r) for j, w in enumerate(near) if j != i for center in (v, 2 * q - v)
-            ]
+            others = np.delete(near, i, axis=0)
+            logs += [np.log(shrunk(q, r, center, w) / r) for w in others for center in (v, 2 * q - v)]
         local.append(-2 * k**2 / np.sum(logs))
     return np.array(local)
 
