@@ -6,8 +6,13 @@ est.dimension, est.standard_error, est.local
 """
 
 from jaxscale.dimension.adaptive import abide, bide, constant_density
+from jaxscale.dimension.correlation import correlation_dimension
+from jaxscale.dimension.danco import danco
+from jaxscale.dimension.ess import ess
 from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.fisher import fisher_separability
 from jaxscale.dimension.likelihood import mle, mle_radius
+from jaxscale.dimension.local_pca import local_pca, pca
 from jaxscale.dimension.mada import mada
 from jaxscale.dimension.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.moments import mom
@@ -15,6 +20,7 @@ from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
 from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_posterior
+from jaxscale.dimension.reference_balls import DancoReferences, danco_references
 from jaxscale.dimension.registry import ESTIMATORS
 from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
@@ -22,6 +28,7 @@ from jaxscale.dimension.tight import tle
 
 __all__ = [
     "ESTIMATORS",
+    "DancoReferences",
     "Estimate",
     "GammaPosterior",
     "Neighborhoods",
@@ -37,7 +44,13 @@ __all__ = [
     "by_layer",
     "clustered_standard_error",
     "constant_density",
+    "correlation_dimension",
+    "danco",
+    "danco_references",
+    "ess",
+    "fisher_separability",
     "gride",
+    "local_pca",
     "mada",
     "mind_ml",
     "mle",
@@ -45,6 +58,7 @@ __all__ = [
     "mom",
     "neighborhoods",
     "neighbors",
+    "pca",
     "per_point",
     "plateau",
     "tle",
