@@ -102,12 +102,16 @@ def test_copies_that_are_kept_measure_nothing_between_them():
     np.testing.assert_allclose(estimate.dimension, tle(x).dimension, rtol=0.1)
 
 
-def test_mirror_images_drop_out():
-    # On a lattice most neighbors have an exact mirror image, at distance zero from a neighbor.
+def test_mirror_images_drop_out_and_so_do_those_that_rounding_moved():
+    # The eight nearest of a point inside a square lattice are four pairs of mirror images.
     lattice = np.stack(np.meshgrid(*[np.arange(10.0)] * 2), axis=-1).reshape(-1, 2).astype(np.float32)
+    inside = np.all((lattice > 0) & (lattice < 9), axis=1)
+    angle = np.float32(0.7)
+    turned = lattice @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     estimate = tle(lattice)
     chex.assert_tree_all_finite((estimate.dimension, estimate.standard_error, estimate.local))
-    assert 1.5 < estimate.dimension < 5
+    # Distances of 1e-7 would be logarithms of -16 in sums of twenty, and lower five to three.
+    np.testing.assert_allclose(tle(turned).local[inside], estimate.local[inside], rtol=1e-3)
 
 
 def test_neighborhoods_of_zero_radius_are_refused():
