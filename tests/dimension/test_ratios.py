@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import dimension
+from jaxscale.dimension import ratios
 from jaxscale.errors import InputError
 
 N, WIDTH = 600, 8
@@ -276,3 +277,13 @@ def test_gradient_equals_finite_differences(estimator):
         difference = (read(x + h * step)[0] - read(x - h * step)[0]) / (2 * h)
         assert abs(difference) > 1e-3
         np.testing.assert_allclose(jnp.vdot(read(x)[1], step), difference, rtol=1e-6)
+
+
+def test_terms_of_the_gride_score_keep_their_digits_from_zero_to_large_ratios():
+    z = np.concatenate([np.geomspace(1e-6, 80, 200), [0.0999, 0.1001]])
+    fall = -np.expm1(-z)
+    ratio, slope = ratios._phi(jnp.asarray(z, jnp.float32))
+    np.testing.assert_allclose(ratio, z / fall, rtol=1e-6)
+    # The quotient itself keeps no digits of the slope near zero, even in float64.
+    exact = np.where(z < 1e-3, 1 / 2 + z / 6, (fall - z * np.exp(-z)) / fall**2)
+    np.testing.assert_allclose(slope, exact, rtol=5e-6)
