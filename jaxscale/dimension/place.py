@@ -25,8 +25,7 @@ from jaxscale.dimension.registry import Estimator, at_all_neighbors
 from jaxscale.dimension.standard_errors import neighbor_products, number_of_labels
 from jaxscale.errors import InputError
 
-# From neighbor to neighbor so often that two neighborhoods of neighborhoods rarely meet: in the plane 80% are disjoint,
-# in five dimensions 94%.
+# From neighbor to neighbor so often that few neighborhoods at the two ends meet.
 STEPS = 6
 
 
@@ -240,14 +239,16 @@ def _per_point(hoods, estimate):
 
 
 def _spread_of_disjoint(values_N, indices_Nxk):
-    """Standard deviation of `values`, from their differences between points near each other but not neighbors; or nan.
+    """Standard deviation of `values`, from their differences between points near each other with no neighbor in common.
 
-    Such points are found by a walk: to the farthest neighbor, to the farthest but one of that, and so on.
+    Such points are found by a walk: to the farthest neighbor, to the farthest but one of that, and so on. Nan if there
+    are none.
     """
-    rows_N = end_N = jnp.arange(len(values_N))
+    end_N = jnp.arange(len(values_N))
     for step in range(1, min(STEPS, indices_Nxk.shape[1]) + 1):
         end_N = indices_Nxk[end_N, -step]
-    far_N = (end_N != rows_N) & ~jnp.any(indices_Nxk == end_N[:, None], axis=1)
-    median = jnp.nanmedian(jnp.where(far_N, jnp.abs(values_N - values_N[end_N]), jnp.nan))
+    in_both = lambda neighbor: jnp.any(indices_Nxk[end_N] == neighbor[:, None], axis=1)
+    disjoint_N = ~jnp.any(lax.map(in_both, indices_Nxk.T), axis=0)
+    median = jnp.nanmedian(jnp.where(disjoint_N, jnp.abs(values_N - values_N[end_N]), jnp.nan))
     # Half of all normal deviates lie within 0.6745 standard deviations, √2 times as many for a difference.
     return median / (ndtri(0.75) * math.sqrt(2))
