@@ -47,7 +47,9 @@ def ess(
     estimate near k²: take k well above the dimension.
 
     The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`; the
-    analytic one takes local values for independent. Both measure spread, not bias.
+    analytic one takes local values for independent. Both measure spread, not bias. Over samples of 1000 points, at k of
+    20 and 50, the first was 0.8 to 1.2 of the spread for cubes and gaussians of five dimensions, up to twice it for
+    squares, and 0.6 of it for gaussians of ten, where few points are neighbors of many: too small in high dimension.
 
     Args:
       x: (n, D) points, or their `Neighborhoods`; integers and half precision are taken as float32. May be sharded.

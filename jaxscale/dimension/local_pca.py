@@ -41,7 +41,8 @@ def local_pca(
     smaller than the radius of curvature, or it bends into further ones.
 
     The standard error adds the products of influences, local - dimension, over the edges of the neighbor graph; see
-    `graph_variance`; the analytic one takes local dimensions for independent. Both measure spread, not bias.
+    `graph_variance`; the analytic one takes local dimensions for independent. Both measure spread, not bias. Under
+    rules that count both are near zero where almost every point counts alike.
 
     Args:
       x: (n, D) points, or their `Neighborhoods`; integers and half precision are taken as float32. May be sharded.

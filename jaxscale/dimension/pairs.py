@@ -42,21 +42,24 @@ def pair_counts(
     points_TxBxD = jnp.pad(points, ((0, padding), (0, 0))).reshape(tiles, rows, -1)
     used_TxB = jnp.pad(used, (0, padding)).reshape(tiles, rows)
 
-    def add(counts_TxBxR, pair):
+    def add(counts_TxRxB, pair):
         first, second = pair
         scores = score(points_TxBxD[first], points_TxBxD[second], used_TxB[first], used_TxB[second])
         distinct = (first != second) | ~jnp.eye(rows, dtype=bool)
         valid = used_TxB[first][:, None] & used_TxB[second] & distinct
         scores = jnp.where(valid, scores, -jnp.inf)
-        of_first = jnp.stack([jnp.sum(scores > level, axis=1, dtype=jnp.int32) for level in levels], axis=1)
-        of_second = jnp.stack([jnp.sum(scores > level, axis=0, dtype=jnp.int32) for level in levels], axis=1)
-        counts_TxBxR = counts_TxBxR.at[first].add(of_first)
-        return counts_TxBxR.at[second].add(jnp.where(first != second, of_second, 0)), None
 
-    first, second = jnp.triu_indices(tiles)
-    counts_TxBxR = jnp.zeros((tiles, rows, levels.shape[0]), jnp.int32)
-    counts_TxBxR, _ = lax.scan(add, counts_TxBxR, (first, second))
-    return counts_TxBxR.reshape(tiles * rows, -1)[:n]
+        def above(level):
+            close = scores > level
+            return jnp.sum(close, axis=1, dtype=jnp.int32), jnp.sum(close, axis=0, dtype=jnp.int32)
+
+        of_first, of_second = lax.map(above, levels)
+        counts_TxRxB = counts_TxRxB.at[first].add(of_first)
+        return counts_TxRxB.at[second].add(jnp.where(first != second, of_second, 0)), None
+
+    counts_TxRxB = jnp.zeros((tiles, levels.shape[0], rows), jnp.int32)
+    counts_TxRxB, _ = lax.scan(add, counts_TxRxB, jnp.triu_indices(tiles))
+    return counts_TxRxB.swapaxes(1, 2).reshape(tiles * rows, -1)[:n]
 
 
 def share_of_pairs(counts: jax.Array, used: jax.Array) -> jax.Array:

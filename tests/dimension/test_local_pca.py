@@ -1,0 +1,150 @@
+"""Principal components of neighborhoods and of whole clouds agree with their definitions, by every rule."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import dimension
+from jaxscale.errors import InputError
+from jaxscale.testing import assertions, clouds
+from tests.dimension.test_spectra import DEFINITIONS
+
+N, K, WIDTH = 240, 12, 8
+each_rule = pytest.mark.parametrize("rule", DEFINITIONS)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@functools.cache
+def cloud(width=WIDTH):
+    """A ball of three dimensions with noise of a tenth of its size in all the others."""
+    return clouds.cube(rng(), N, 3, width) + rng(1).normal(scale=0.02, size=(N, width)).astype(np.float32)
+
+
+@functools.cache
+def hoods(width=WIDTH):
+    return dimension.neighborhoods(cloud(width), K)
+
+
+def spectrum(points):
+    """Eigenvalues of the covariance of the rows, those that can differ from zero, descending, in float64."""
+    points = np.asarray(points, np.float64)
+    singular = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    return singular[: min(points.shape[1], len(points) - 1)] ** 2
+
+
+@each_rule
+@pytest.mark.parametrize("width", [WIDTH, 20])  # fewer columns than neighbors, and more
+def test_local_dimensions_are_the_rule_on_the_spectrum_of_the_neighbors(rule, width):
+    x = cloud(width).astype(np.float64)
+    squared = ((x[:, None] - x) ** 2).sum(-1)
+    neighbors = np.argsort(squared, axis=1)[:, 1 : K + 1]
+    expected = [DEFINITIONS[rule](spectrum(x[near])) for near in neighbors]
+    estimate = dimension.local_pca(hoods(width), k=K, rule=rule)
+    np.testing.assert_allclose(estimate.local, expected, rtol=1e-4)
+    np.testing.assert_allclose(estimate.dimension, np.mean(expected), rtol=1e-5)
+    np.testing.assert_allclose(estimate.influence, expected - np.mean(expected), atol=1e-3)
+    np.testing.assert_allclose(estimate.analytic_standard_error, np.std(expected) / np.sqrt(N), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(estimate.scale, np.mean(np.sqrt(np.sort(squared)[:, K])), rtol=1e-5)
+
+
+@each_rule
+def test_the_dimension_of_the_cloud_is_the_rule_on_its_spectrum(rule):
+    def of(points):
+        return DEFINITIONS[rule](spectrum(points))
+
+    estimate = dimension.pca(cloud(), rule=rule)
+    np.testing.assert_allclose(estimate.dimension, of(cloud()), rtol=1e-4)
+    edges = np.linspace(0, N, 21).round().astype(int)
+    jackknife = [of(np.delete(cloud(), np.arange(*edges[b : b + 2]), axis=0)) for b in range(20)]
+    np.testing.assert_allclose(estimate.standard_error, np.std(jackknife) * np.sqrt(19), rtol=1e-2, atol=1e-4)
+    distances = np.linalg.norm(cloud() - cloud().mean(0), axis=1)
+    np.testing.assert_allclose(estimate.scale, np.sqrt(np.mean(distances**2)), rtol=1e-5)
+
+
+def test_the_jackknife_is_the_spread_of_the_participation_ratio():
+    samples = jax.random.normal(jax.random.key(0), (200, 401, 5)) * jnp.arange(1.0, 6)
+    estimates = jax.jit(jax.vmap(dimension.pca))(samples)
+    # The spread of 200 trials is known to 5%, and the jackknife of each to 16%.
+    np.testing.assert_allclose(jnp.mean(estimates.standard_error), jnp.std(estimates.dimension), rtol=0.15)
+
+
+def test_a_plane_far_from_the_origin_has_its_own_dimension_alone():
+    plane = clouds.cube(rng(), N, 3, WIDTH) + np.float32(100)
+    # Noise of the last digit at 100, 8e-6, against neighbors at 0.2: eigenvalues of 1e-9 behind the third.
+    assert np.all(dimension.local_pca(plane, k=K, rule="maxgap").local == 3)
+    assert dimension.pca(plane, rule="maxgap").dimension == 3
+
+
+def test_fewer_points_than_columns_are_no_obstacle():
+    wide = clouds.cube(rng(), 60, 3, 100)
+    assert np.all(dimension.local_pca(wide, k=K, rule="maxgap").local == 3)
+    assert dimension.pca(wide, rule="kaiser").dimension == 3
+    few = rng().normal(size=(9, 100)).astype(np.float32)
+    # Nine points span eight dimensions, and nearly evenly: the ratio is below eight by the spread of eigenvalues.
+    assert 7 < dimension.pca(few).dimension <= 8
+
+
+def test_symmetries_and_padding_leave_the_estimates_alone():
+    for estimator in (functools.partial(dimension.local_pca, k=K), dimension.pca):
+        read = functools.partial(estimator, rule="participation_ratio")
+        assertions.assert_rotation_invariant(read, cloud())
+        assertions.assert_translation_invariant(read, cloud())
+        assertions.assert_scale_invariant(read, cloud())
+        assertions.assert_permutation_invariant(read, cloud())
+        assertions.assert_padding_invariant(read, cloud())
+
+
+@pytest.mark.parametrize("rule", ["fan", "participation_ratio"])
+@pytest.mark.parametrize("name", ["local_pca", "pca"])
+def test_rows_left_out_count_for_nothing(name, rule):
+    read = functools.partial(getattr(dimension, name), rule=rule, **({"k": K} if name == "local_pca" else {}))
+    alone = read(cloud()[:200])
+    x = cloud().copy()
+    x[200:220], x[220:] = x[:20], np.nan
+    estimate = read(x, nonfinite="drop")
+    assert estimate.duplicates_collapsed == 20 and estimate.nonfinite_dropped == 20 and estimate.points_used == 200
+    np.testing.assert_allclose(estimate.dimension, alone.dimension, rtol=1e-5)
+    if name == "local_pca":
+        np.testing.assert_allclose(estimate.local[:200], alone.local, rtol=1e-5)
+        assert np.all(np.isnan(estimate.local[200:])) and np.all(estimate.influence[200:] == 0)
+    assert np.isnan(jax.jit(read)(x).dimension)
+
+
+@pytest.mark.parametrize("rule", ["ratio", "participation_ratio"])
+def test_jit_equals_eager_and_vmap_equals_a_loop(rule):
+    pair = jnp.stack([cloud(), 3 * cloud()[::-1]])
+    for name, options in {"local_pca": {"k": K}, "pca": {}}.items():
+        read = functools.partial(getattr(dimension, name), rule=rule, **options)
+        alone = [read(x) for x in pair]
+        chex.assert_trees_all_close(jax.jit(read)(pair[0]), alone[0], rtol=1e-5, atol=1e-5)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+        chex.assert_trees_all_close(jax.vmap(read)(pair), stacked, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["local_pca", "pca"])
+def test_gradient_of_the_participation_ratio_equals_finite_differences(name):
+    with jax.enable_x64(True):
+        x, step = jnp.asarray(rng().normal(size=(50, 4))), jnp.asarray(rng(1).normal(size=(50, 4)))
+        x = x.at[7].set(x[3])
+        step = step.at[7].set(0).at[3].set(0)
+        options = {"k": 6} if name == "local_pca" else {}
+
+        def value(points):
+            return getattr(dimension, name)(points, rule="participation_ratio", **options).dimension
+
+        h = 1e-6
+        difference = (value(x + h * step) - value(x - h * step)) / (2 * h)
+        assert abs(difference) > 1e-3
+        np.testing.assert_allclose(jnp.vdot(jax.grad(value)(x), step), difference, rtol=1e-6)
+
+
+def test_neighbors_that_all_coincide_are_refused():
+    with pytest.raises(InputError, match="k=2 neighbors are zero"):
+        dimension.local_pca(np.repeat(cloud()[:5], 5, axis=0), k=2, duplicates="keep")
