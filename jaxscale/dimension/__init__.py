@@ -11,6 +11,7 @@ from jaxscale.dimension.danco import danco
 from jaxscale.dimension.ess import ess
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.fisher import fisher_separability
+from jaxscale.dimension.knn_graph import knn_graph
 from jaxscale.dimension.likelihood import mle, mle_radius
 from jaxscale.dimension.local_pca import local_pca, pca
 from jaxscale.dimension.mada import mada
@@ -50,6 +51,7 @@ __all__ = [
     "ess",
     "fisher_separability",
     "gride",
+    "knn_graph",
     "local_pca",
     "mada",
     "mind_ml",
