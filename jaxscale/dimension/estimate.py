@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
+from jaxscale.dimension.half_samples import can_be_halved, half_sample_variance
 from jaxscale.dimension.neighborhoods import Neighborhoods
 from jaxscale.dimension.points import is_traced
 from jaxscale.dimension.standard_errors import graph_variance
@@ -65,21 +67,30 @@ def from_influence(
     used: jax.Array,
     scale: jax.Array,
     local: jax.Array | None = None,
+    read: Callable[[Neighborhoods], jax.Array] | None = None,
 ) -> Estimate:
-    """The `Estimate` of a pooled dimension, its standard error from influences over the neighbor graph of `hoods`.
+    """The `Estimate` of a pooled dimension, with a standard error that allows for neighborhoods that overlap.
+
+    With `read` it is that of `half_sample_variance`, whose intervals cover what they should. Without it, or where the
+    cloud has fewer than eight points to each of the k neighbors, it is that of `graph_variance` over the neighbor graph
+    of `hoods`, but no less than the analytic one.
 
     Args:
       estimator: name.
       hoods: the neighborhoods the estimate was read from; columns beyond those used should be cut off first.
       dimension: scalar.
       influence: (n,) ψ, zero for points not used.
-      analytic_variance: scalar, as if points were independent; the standard error is never below its root.
+      analytic_variance: scalar, as if points were independent.
       used: (n,) booleans.
       scale: (n,) distance at which each point was read; their mean over the points used is reported.
       local: (n,) or None.
+      read: the dimension of any neighborhoods with as many neighbors as `hoods`, by the same formula; must heed `used`.
     """
     count = jnp.sum(used)
-    variance = jnp.maximum(graph_variance(influence, hoods.indices, count), analytic_variance)
+    if read is not None and can_be_halved(hoods):
+        variance = dimension**2 * half_sample_variance(read, hoods, count)
+    else:
+        variance = jnp.maximum(graph_variance(influence, hoods.indices, count), analytic_variance)
     return Estimate(
         dimension=dimension,
         standard_error=jnp.sqrt(variance),

@@ -51,9 +51,9 @@ def mle(
     Exact duplicates collapse to one point before neighbors are counted. Distinct points at computed distance zero enter
     as censored, at the smallest positive distance of their neighborhood, and do not count as terms of S_i.
 
-    The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`. As
-    overlap can only make estimates agree, a value below the analytic one is chance and is replaced by it. It measures
-    spread, not bias: curvature, boundaries and a varying density lower the estimate, more so for d above ten.
+    The standard error is read off halves of the cloud, which share no neighbors; see `half_sample_variance`. It
+    measures spread, not bias: curvature, boundaries and a varying density lower the estimate, more so for d above ten;
+    see `calibrate`.
 
     Args:
       x: (n, D) points, or their `Neighborhoods`; integers and half precision are taken as float32. May be sharded.
@@ -142,6 +142,22 @@ def mle_radius(
 
 @functools.partial(jax.jit, static_argnames=("first", "pooling", "normalization"))
 def _mle(hoods, first, pooling, normalization):
+    used_N, local_NxM, dimension_M, influence_NxM, variance_M = _at_each_k(hoods, first, pooling, normalization)
+    return from_influence(
+        "mle",
+        hoods,
+        jnp.mean(dimension_M),
+        jnp.mean(influence_NxM, axis=1),
+        _variance_of_mean_over_k(variance_M),
+        used_N,
+        scale=jnp.mean(hoods.distances[:, first - 1 :], axis=1),
+        local=jnp.mean(local_NxM, axis=1),
+        read=lambda part: jnp.mean(_at_each_k(part, first, pooling, normalization)[2]),
+    )
+
+
+def _at_each_k(hoods, first, pooling, normalization):
+    """Points used, and for each k from `first` on: local and pooled dimension, influences and variance."""
     log_sums_NxM, terms_NxM = _log_ratio_sums(hoods.distances, first)
     log_sums_NxM = jnp.where(hoods.sound, log_sums_NxM, jnp.nan)
     correction = 1 if normalization == "k-2" else 0
@@ -153,19 +169,7 @@ def _mle(hoods, first, pooling, normalization):
         local_N = _local(log_sums_N, terms_N - correction, used_N)
         return local_N, *pool(log_sums_N, terms_N, local_N, used_N, correction)
 
-    local_NxM, dimension_M, influence_NxM, variance_M = jax.vmap(of_one_k, in_axes=1, out_axes=(1, 0, 1, 0))(
-        log_sums_NxM, terms_NxM
-    )
-    return from_influence(
-        "mle",
-        hoods,
-        jnp.mean(dimension_M),
-        jnp.mean(influence_NxM, axis=1),
-        _variance_of_mean_over_k(variance_M),
-        used_N,
-        scale=jnp.mean(hoods.distances[:, first - 1 :], axis=1),
-        local=jnp.mean(local_NxM, axis=1),
-    )
+    return used_N, *jax.vmap(of_one_k, in_axes=1, out_axes=(1, 0, 1, 0))(log_sums_NxM, terms_NxM)
 
 
 @jax.jit

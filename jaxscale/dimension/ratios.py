@@ -49,9 +49,8 @@ def twonn(
     "mle" equals the harmonic `mle` at k = 2. Points whose T_1 is zero in this precision have no ratio and are left
     out.
 
-    The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`. For
-    "fit" the influence is that of the L-statistics Σ x_(i) y_i and Σ x_(i)², and the analytic standard error is its
-    variance as if points were independent.
+    The standard error is read off halves of the cloud, which share no neighbors; see `half_sample_variance`. For "fit"
+    the analytic one takes the influence of the L-statistics Σ x_(i) y_i and Σ x_(i)² as if points were independent.
 
     Args:
       x: (n, D) points, or their `Neighborhoods`; integers and half precision are taken as float32. May be sharded.
@@ -99,7 +98,7 @@ def gride(
     larger scale; n1 = 1, n2 = 2 is `twonn` without its factor (N-1)/N. Points whose T_n1 is zero in this precision have
     no ratio and are left out.
 
-    The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`. The
+    The standard error is read off halves of the cloud, which share no neighbors; see `half_sample_variance`. The
     analytic one is from the observed Fisher information, as if points were independent.
 
     Args:
@@ -211,6 +210,7 @@ def _twonn(hoods, method, discard):
         used,
         scale=hoods.distances[:, -1],
         local=_local(log_ratios, used, 1),
+        read=lambda part: fit(*_log_ratios(part, 1))[0],
     )
 
 
@@ -219,6 +219,11 @@ def _gride(hoods, n1):
     log_ratios, used = _log_ratios(hoods, n1)
     dimension, influence, analytic_variance = _fit_ratios(log_ratios, used, n1, hoods.k)
     one_ratio_of_e, _, _ = _fit_ratios(jnp.ones(1, log_ratios.dtype), jnp.ones(1, bool), n1, hoods.k)
+
+    def read(part):
+        log_ratios, used = _log_ratios(part, n1)
+        return _fit_ratios(log_ratios, used, n1, part.k)[0]
+
     return from_influence(
         "gride",
         hoods,
@@ -228,6 +233,7 @@ def _gride(hoods, n1):
         used,
         scale=hoods.distances[:, -1],
         local=_local(log_ratios, used, one_ratio_of_e),
+        read=read,
     )
 
 

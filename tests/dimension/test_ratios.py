@@ -130,13 +130,14 @@ def test_gride_reaches_the_root_from_any_ratios(d, orders, seed):
 )
 def test_estimates_and_their_errors_are_right_where_the_model_is(estimator, n1, n2):
     trials = [ratios_of_dimension(d=10, n1=n1, n2=n2, n=N, seed=seed) for seed in range(400)]
-    estimates = jax.vmap(estimator)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trials))
-    spread = np.std(estimates.dimension)
+    estimates = jax.vmap(estimator)
+    pick = lambda hoods: (estimates(hoods).dimension, estimates(hoods).analytic_standard_error)
+    read, error = jax.jit(pick)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trials))
+    spread = np.std(read)
     # 400 trials know the mean to 0.05 standard deviations and their size to 3.5%; three times that is allowed, and for
     # maximum likelihood and the fit a bias of order 1/N, here 0.04 standard deviations.
-    assert abs(np.mean(estimates.dimension) - 10) < 0.19 * spread
-    np.testing.assert_allclose(np.mean(estimates.analytic_standard_error), spread, rtol=0.11)
-    np.testing.assert_allclose(np.mean(estimates.standard_error), spread, rtol=0.13)
+    assert abs(np.mean(read) - 10) < 0.19 * spread
+    np.testing.assert_allclose(np.mean(error), spread, rtol=0.11)
 
 
 @pytest.mark.parametrize(
