@@ -12,8 +12,11 @@ class Silent:
     def say(self, text):
         """A sentence about what begins."""
 
-    def run(self, name, index, total):
-        """A function that takes `step`, `steps` and what the training loop logs, for run `index` of `total`."""
+    def run(self, name, index, total, kind="run"):
+        """A function that takes `step`, `steps` and what the training loop logs, for run `index` of `total`.
+
+        What is not a run says its `kind`, a noun in the singular.
+        """
         return lambda **values: None
 
 
@@ -40,15 +43,15 @@ class OnTerminal(Silent):
         self._bars.__exit__(*error)
 
     def say(self, text):
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def run(self, name, index, total):
+    def run(self, name, index, total, kind="run"):
         if not self._console.is_terminal:
-            self.say(f"run {index + 1}/{total}: {name}")
+            self.say(f"{kind} {index + 1}/{total}: {name}")
             return lambda **values: None
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
-        self._bars.add_task("runs", total=total, completed=index, detail="")
+        self._bars.add_task(f"{kind}s", total=total, completed=index, detail="")
         task = self._bars.add_task(name, total=None, detail="compiling")
         seen = {}
 

@@ -61,3 +61,21 @@ def tiny_study(tiny_run):
         dimension=configs.Dimension(k=5, points=200, tokens_per_document=50),
         resamples=100,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A GPT-2 of two random layers and a tokenizer of bytes, saved as transformers saves them."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[hf]'")
+    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[hf]'")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("hub") / "tiny"
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=256, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+    transformers.GPT2Model(config).save_pretrained(folder)
+    return str(folder)

@@ -45,28 +45,94 @@ def test_embed_then_dimension(trained, tmp_path, capsys):
     assert cli.main(["embed", str(folder), "--out", str(out), "--points", "120", "--layer", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["layer"] == 0
     assert np.load(out).shape == (120, 16)
-    points = tmp_path / "square.npy"
-    np.save(points, np.random.default_rng(0).uniform(size=(2000, 2)))
-    assert cli.main(["dimension", str(points), "--k", "10", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["dimension"] == pytest.approx(2, rel=0.1)
-    assert cli.main(["dimension", str(points), "--k", "3000"]) == 2
-    assert "k=3000 needs more than 3000 points" in capsys.readouterr().err
+    assert cli.main(["dimension", str(out), "--k", "10", "--estimators", "twonn", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clouds"][0]["estimates"][0]["dimension"] > 0
+
+
+@pytest.fixture
+def square(tmp_path, monkeypatch):
+    """A square of 1200 points with one duplicate, as a file in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    points = np.random.default_rng(0).uniform(size=(1200, 2)).astype(np.float32)
+    points[7] = points[8]
+    np.save("square.npy", points)
+    np.savez("square.npz", points=points, label=np.ones(1200))
+    return "square.npy"
+
+
+def test_dimension_of_files_by_several_estimators(square, capsys):
+    archive = square.replace("npy", "npz")
+    assert cli.main(["dimension", archive, archive, "--array", "points", "--estimators", "mle,twonn", "--json"]) == 0
+    captured = capsys.readouterr()
+    measured = json.loads(captured.out)
+    assert f"cloud 2/2: {archive}" in captured.err
+    assert (measured["k"], measured["metric"]) == (20, "euclidean")
+    for cloud in measured["clouds"]:
+        assert cloud["cloud"] == archive and cloud["shape"] == [1200, 2] and "profiles" not in cloud
+        assert [estimate["estimator"] for estimate in cloud["estimates"]] == ["mle", "twonn"]
+        for estimate in cloud["estimates"]:
+            assert estimate["points_used"] == 1199 and estimate["duplicates_collapsed"] == 1
+            # Four standard errors of TwoNN, at 1200 points 3% each.
+            assert estimate["dimension"] == pytest.approx(2, rel=0.12)
+            low, high = estimate["interval"]
+            assert low < estimate["dimension"] < high
+
+
+def test_dimension_prints_a_table_and_draws_its_plot(square, capsys):
+    options = ["--estimators", "twonn", "--scales", "decimation", "--k", "4", "--max-points", "1000"]
+    assert cli.main(["dimension", square, *options, "--plot", "scales.html"]) == 0
+    out = capsys.readouterr().out
+    # The duplicate's rows are drawn both, one of them or neither.
+    assert "twonn" in out and ("1,000" in out or "999" in out) and "Plot: scales.html" in out
+    assert "twonn: plateau at d = " in out or "twonn: no plateau" in out
+    page = pathlib.Path("scales.html").read_text()
+    assert page.startswith("<!doctype html>") and "figure-scale" in page and "plotly.js v" in page
+
+
+def test_dimension_of_a_models_layers(tiny_model, text_folder, capsys):
+    arguments = ["--model", tiny_model, "--dataset", str(text_folder), "--layers", "0,-1", "--max-points", "300"]
+    assert cli.main(["dimension", *arguments, "--estimators", "mle", "--tokens-per-document", "10", "--json"]) == 0
+    clouds = json.loads(capsys.readouterr().out)["clouds"]
+    assert [cloud["cloud"] for cloud in clouds] == ["layer 0", "layer 2"]
+    assert all(cloud["shape"] == [300, 16] for cloud in clouds)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "cannot be read as .npy"), (np.array(["a", "b"]), "holds <U1"), ({"x": np.ones(3)}, "holds an archive")],
-    ids=["empty", "strings", "archive"],
+    ("arguments", "message"),
+    [
+        ([], "name files of points, or --model NAME with --dataset NAME"),
+        (["FILE", "--model", "m"], "one of the two"),
+        (["--model", "m"], "model='m' needs texts to read. Give --dataset"),
+        (["FILE", "--k", "3000"], "square.npy: k=3000 needs more than 3000 points"),
+        (["FILE", "--estimators", "mle,best"], "estimator='best' is not known. There are "),
+        (["FILE", "--max-points", "0"], "max_points=0 must be positive"),
+        (["FILE", "--seed", "-1"], "seed=-1 must lie between"),
+        (["FILE", "--largest-k", "3", "--scales", "neighbors"], "largest_k=3 must be at least 4"),
+        (["FILE", "--plot", "x.pdf"], "plot='x.pdf' must end in .html or .png"),
+        (["FILE", "--plot", "none/x.html"], "plot='none/x.html' cannot be a file there"),
+        (["FILE", "--array", "x"], "array='x' cannot be chosen"),
+    ],
 )
-def test_dimension_of_what_is_no_cloud_is_refused(content, message, tmp_path, capsys):
-    path = tmp_path / "points.npy"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        with open(path, "wb") as file:
-            np.savez(file, **content) if isinstance(content, dict) else np.save(file, content)
-    assert cli.main(["dimension", str(path)]) == 2
-    assert message in capsys.readouterr().err
+def test_dimension_refuses_what_it_cannot_use(arguments, message, square, capsys):
+    assert cli.main(["dimension", *(square if argument == "FILE" else argument for argument in arguments)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and not captured.out
+
+
+def test_dimension_drops_what_is_not_finite_on_request(square, capsys):
+    points = np.load(square)
+    points[3] = np.nan
+    np.save(square, points)
+    assert cli.main(["dimension", square, "--estimators", "twonn"]) == 2
+    assert "x has 1 row with nan or infinity (the first is row 3)" in capsys.readouterr().err
+    assert cli.main(["dimension", square, "--estimators", "twonn", "--nonfinite", "drop"]) == 0
+    assert "1 duplicate, 1 not finite" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_a_picture_without_its_package_names_the_extra(square, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    assert cli.main(["dimension", square, "--plot", "x.png"]) == 2
+    assert "pip install 'jaxscale[png]'" in capsys.readouterr().err
 
 
 def test_a_mistyped_corpus_leaves_no_mark_on_the_folder(config_file, tmp_path, capsys):

@@ -4,11 +4,13 @@
 
     reports.render("runs/quickstart")                          # writes runs/quickstart/report.html
     reports.print_table(rows, verdict, rich.console.Console())
+    reports.write_plot(measured, "scales.html")                # dimension against scale, from `jaxscale dimension`
 
 plotly is imported in `figures.py` and nowhere else in the library.
 """
 
+from jaxscale.reports.clouds import check_plot, print_clouds, write_plot
 from jaxscale.reports.page import render
 from jaxscale.reports.table import print_table
 
-__all__ = ["print_table", "render"]
+__all__ = ["check_plot", "print_clouds", "print_table", "render", "write_plot"]

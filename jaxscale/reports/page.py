@@ -161,7 +161,7 @@ def _loss(rows: list[Row], verdict: dict[str, Any]) -> str:
         f"{_hollow(rows)}"
     )
     drawing = figures.drawing(figures.loss_figure(rows, verdict), "figure-loss", description)
-    return _figure("Loss against the amount of data", drawing, caption)
+    return figure_section("Loss against the amount of data", drawing, caption)
 
 
 def _hollow(rows: list[Row]) -> str:
@@ -186,7 +186,7 @@ def _excess(rows: list[Row], verdict: dict[str, Any]) -> str:
     if hidden:
         caption += f" Not shown: {hidden} of {len(rows)} runs, with a loss below the fitted E."
     description = "Loss above the fitted irreducible loss against n, both axes logarithmic, with two slopes."
-    return _figure(
+    return figure_section(
         "Excess loss, after subtracting the fitted E", figures.drawing(figure, "figure-excess", description), caption
     )
 
@@ -195,7 +195,7 @@ def _curves(study: Study) -> str:
     description = f"Validation loss against training step for {len(study.rows)} runs, coloured by training set size."
     drawing = figures.drawing(figures.curves_figure(study.rows, study.curves), "figure-curves", description)
     caption = "A line for each run; a diamond marks the minimum that enters the fit. Click a size to hide its runs."
-    return _figure("Learning curves", drawing, caption)
+    return figure_section("Learning curves", drawing, caption)
 
 
 def _dimension(dimension: dict[str, Any]) -> str:
@@ -205,10 +205,10 @@ def _dimension(dimension: dict[str, Any]) -> str:
         figures.dimension_figure(dimension), "figure-dimension", f"Intrinsic dimension by layer. {listed}."
     )
     caption = f"Bars: two standard errors. Filled: layer {dimension.get('layer')}, the one the prediction uses."
-    return _figure("Intrinsic dimension by layer", drawing, caption)
+    return figure_section("Intrinsic dimension by layer", drawing, caption)
 
 
-def _figure(title: str, drawing: str, caption: str) -> str:
+def figure_section(title: str, drawing: str, caption: str) -> str:
     return f"""<section>
 <h2>{html.escape(title)}</h2>
 <figure>
@@ -240,7 +240,9 @@ def _fitted(verdict: dict[str, Any]) -> str:
         error = f"± {number(entry['standard_error'], 2)} (standard error)"
         body.append([f"d in <code>{html.escape(entry['run'])}</code>", number(entry["dimension"]), error])
     caption = f"Intervals of the fit at {percent(observed['level'])}." if observed.get("level") else ""
-    return f"<section><h2>Estimates</h2>{_table(['', 'estimate', 'interval'], body, caption, numeric={1})}</section>"
+    return (
+        f"<section><h2>Estimates</h2>{ruled_table(['', 'estimate', 'interval'], body, caption, numeric={1})}</section>"
+    )
 
 
 def _runs(rows: list[Row]) -> str:
@@ -260,14 +262,14 @@ def _runs(rows: list[Row]) -> str:
         for row in rows
     ]
     caption = "Loss: minimum of the validation curve, nats per token. Epochs: passes over the data up to there."
-    return f"<section><h2>Runs</h2>{_table(headings, body, caption, numeric=set(range(1, 8)))}</section>"
+    return f"<section><h2>Runs</h2>{ruled_table(headings, body, caption, numeric=set(range(1, 8)))}</section>"
 
 
 def _pairs(title: str, values: dict[str, Any]) -> str:
     if not values:
         return ""
     body = [[html.escape(name.replace("_", " ")), html.escape(_plain(value))] for name, value in values.items()]
-    return f"<section><h2>{title}</h2>{_table([], body, '')}</section>"
+    return f"<section><h2>{title}</h2>{ruled_table([], body, '')}</section>"
 
 
 def _plain(value: Any) -> str:
@@ -277,7 +279,7 @@ def _plain(value: Any) -> str:
     return number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _table(headings: list[str], body: Iterable[list[str]], caption: str, numeric: Iterable[int] = ()) -> str:
+def ruled_table(headings: list[str], body: Iterable[list[str]], caption: str, numeric: Iterable[int] = ()) -> str:
     """A table of ready markup; the first cell of a row is its header, the columns `numeric` align right."""
     right = {i: ' class="right"' for i in numeric}
     head = "".join(f'<th scope="col"{right.get(i, "")}>{name}</th>' for i, name in enumerate(headings))

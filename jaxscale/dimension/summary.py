@@ -1,0 +1,104 @@
+"""What there is to say about the dimension of one cloud, as plain values: for tables, JSON and figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.dimension.neighborhoods import Nonfinite, neighborhoods
+from jaxscale.dimension.points import Metric
+from jaxscale.dimension.registry import at_all_neighbors
+from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
+from jaxscale.dimension.standard_errors import clustered_standard_error
+from jaxscale.errors import InputError
+
+
+def summary(
+    x: jax.typing.ArrayLike,
+    estimators: Sequence[str] = ("mle", "twonn", "gride"),
+    k: int = 20,
+    metric: Metric = "euclidean",
+    nonfinite: Nonfinite = "raise",
+    clusters: np.ndarray | None = None,
+    ks: Sequence[int] = (),
+    key: jax.Array | None = None,
+    report: Callable[..., None] = lambda **values: None,
+) -> dict[str, Any]:
+    """The dimension of `x` by several estimators, and if wanted against scale, from one neighbor search.
+
+    Args:
+      x: (n, D) points.
+      estimators: names in `ESTIMATORS`.
+      k: neighbors per point.
+      metric, nonfinite: see `neighborhoods`.
+      clusters: (n,) integers, the documents that tokens are from; errors then allow for their dependence too.
+      ks: numbers of neighbors for profiles by `by_k`; none for no such profiles.
+      key: `jax.random.key` for profiles by `by_decimation` instead, which search neighbors anew at each size.
+      report: called with `step` and `steps` as the work goes on.
+
+    Returns:
+      A dict: `estimates`, each with its `estimator`, numbers and counts, and `profiles`, each with its `plateau`.
+
+    Raises:
+      InputError: as `neighborhoods` and the estimators do, or if an argument cannot be used.
+    """
+    readers = dict(map(at_all_neighbors, dict.fromkeys(estimators)))
+    if ks and key is not None:
+        raise InputError("ks and key ask for two kinds of profile. Pass one of them.")
+    profiled = bool(ks) or key is not None
+    done, steps = 0, 1 + len(readers) * (2 if profiled else 1)
+
+    def advance():
+        nonlocal done
+        done += 1
+        report(step=done, steps=steps)
+
+    report(step=0, steps=steps)
+    hoods = jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite))
+    advance()
+    estimates, profiles = [], []
+    for name, read in readers.items():
+        estimates.append(_estimate(name, read(hoods.nearest(k)), clusters))
+        advance()
+    for name, read in readers.items() if profiled else ():
+        profile = by_k(hoods, ks, read) if key is None else by_decimation(hoods.nearest(k), key, k, read)
+        profiles.append(_profile(name, profile, plateau(profile)))
+        advance()
+    return {"estimates": estimates, "profiles": profiles} if profiled else {"estimates": estimates}
+
+
+def _estimate(name, estimate, clusters):
+    """Of two ways in which points depend on each other, neighbors and clusters, the larger error allows for both."""
+    error = float(estimate.standard_error)
+    if clusters is not None and estimate.influence is not None:
+        clustered = float(clustered_standard_error(estimate, clusters))
+        error = max(error, clustered) if math.isfinite(clustered) else error
+    value = float(estimate.dimension)
+    numbers = {field: float(getattr(estimate, field)) for field in ("analytic_standard_error", "scale")}
+    counts = ("points_used", "duplicates_collapsed", "zero_distances", "nonfinite_dropped")
+    return {
+        "estimator": name,
+        "dimension": value,
+        "standard_error": error,
+        "interval": [value - 1.96 * error, value + 1.96 * error],
+        **numbers,
+        **{field: int(getattr(estimate, field)) for field in counts},
+    }
+
+
+def _profile(name: str, profile: Profile, found: Plateau) -> dict[str, Any]:
+    """Without scales that repeat the one before, as of an estimator that reads no more neighbors than it needs."""
+    names = ("scale", "dimension", "standard_error", "spread", "points", "k")
+    fields = {field: np.asarray(getattr(profile, field)) for field in names}
+    new = np.append(True, np.diff(fields["scale"]) != 0)
+    ends = ("dimension", "standard_error", "lower", "upper")
+    moved = bool(np.sum(new) > 1 and found.found)
+    return {
+        "estimator": name,
+        **{field: values[new].tolist() for field, values in fields.items()},
+        "plateau": {"found": moved, **{end: float(getattr(found, end)) if moved else math.nan for end in ends}},
+    }

@@ -1,0 +1,179 @@
+"""Hidden states of pretrained Hugging Face models at sampled tokens of texts, layer by layer.
+
+model = pretrained("gpt2")                                  # weights by transformers, run by PyTorch
+states = hidden_states(model, texts, points=4000)
+states.layers[6]                                            # (N, D) float32
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxscale.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A tokenizer and a model without its head, as transformers loads them; `layers` blocks above an embedding."""
+
+    tokenizer: Any
+    model: Any
+    layers: int
+    context: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class HiddenStates:
+    """Sampled tokens by layer.
+
+    Attributes:
+      layers: (N, D) float32 by layer; 0 is the embedding, the last stands after the final norm where the model has one.
+      document: (N,) int32, which text each token is from.
+      position: (N,) int32, its place in the text, in tokens, counting the special ones.
+    """
+
+    layers: dict[int, np.ndarray]
+    document: np.ndarray
+    position: np.ndarray
+
+
+def pretrained(name: str) -> Pretrained:
+    """Loads a model by its name on the Hugging Face hub, or from the folder of that name.
+
+    Raises:
+      InputError: if transformers or PyTorch are not installed, or there is no such model.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise InputError(
+            f"model={name!r} needs the package {error.name!r}. Install it with: pip install 'jaxscale[hf]'."
+        ) from None
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        model = transformers.AutoModel.from_pretrained(name, dtype="auto")
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"model={name!r} cannot be loaded: {reason} Check the name, or give a folder.") from error
+    config = model.config.get_text_config()
+    context = getattr(config, "max_position_embeddings", None)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Pretrained(tokenizer, model.eval().to(device), config.num_hidden_layers, context)
+
+
+def hidden_states(
+    model: Pretrained,
+    texts: Iterable[str],
+    points: int = 4000,
+    tokens_per_document: int = 32,
+    layers: Sequence[int] | None = None,
+    context: int = 512,
+    batch_size: int = 8,
+    seed: int = 0,
+    report: Callable[..., None] = lambda **values: None,
+) -> HiddenStates:
+    """Runs `model` over `texts` until `points` tokens are drawn, each with the text that precedes it.
+
+    Args:
+      model: from `pretrained`.
+      texts: the documents; read in order, and no further than needed.
+      points: tokens at most.
+      tokens_per_document: drawn from one text at most, without replacement, special tokens never. Few from many
+        documents are worth more than many from few: tokens of one document depend on each other.
+      layers: which; all if None. 0 is the embedding, -1 the last.
+      context: tokens of a text that the model sees; what lies beyond is cut off. Never more than the model's own.
+      batch_size: texts a forward pass takes.
+      seed: of the draw.
+      report: called with `step` and `steps`, tokens drawn and wanted.
+
+    Returns:
+      `HiddenStates` of N <= points tokens.
+
+    Raises:
+      InputError: if a number is not positive, a layer does not exist, or the texts hold no token to draw.
+    """
+    for name, value in {
+        "points": points,
+        "tokens_per_document": tokens_per_document,
+        "context": context,
+        "batch_size": batch_size,
+    }.items():
+        if value < 1:
+            raise InputError(f"{name}={value} must be positive. Give a larger value.")
+    chosen = _layers(layers, model.layers + 1)
+    context = min(context, model.context or context)
+    generator = np.random.default_rng(seed)
+    drawn = _draw(_tokenized(model.tokenizer, texts, context), points, tokens_per_document, generator)
+    rows: dict[int, list[np.ndarray]] = {layer: [] for layer in chosen}
+    documents, positions, done = [], [], 0
+    for batch in _batches(drawn, batch_size):
+        states_LxBxTxD = _forward(model.model, [tokens for _, tokens, _ in batch], chosen)
+        for row, (document, _, places) in enumerate(batch):
+            for layer in chosen:
+                rows[layer].append(states_LxBxTxD[layer][row, places])
+            documents.append(np.full(len(places), document, np.int32))
+            positions.append(places.astype(np.int32))
+            done += len(places)
+        report(step=done, steps=points)
+    if not done:
+        raise InputError("the texts are empty: no token to measure. Give more text.")
+    return HiddenStates(
+        {layer: np.concatenate(states) for layer, states in rows.items()},
+        np.concatenate(documents),
+        np.concatenate(positions),
+    )
+
+
+def _layers(layers, count):
+    chosen = range(count) if layers is None else layers
+    for layer in chosen:
+        if not -count <= layer < count:
+            raise InputError(f"layer={layer} is not one of the {count} layers. Give 0 to {count - 1}, or -1.")
+    return sorted({layer % count for layer in chosen})
+
+
+def _tokenized(tokenizer, texts, context):
+    """Tokens of each text and which of them are of the text itself."""
+    for text in texts:
+        encoded = tokenizer(text, truncation=True, max_length=context, return_special_tokens_mask=True)
+        yield np.asarray(encoded["input_ids"]), np.flatnonzero(np.asarray(encoded["special_tokens_mask"]) == 0)
+
+
+def _draw(tokenized, points, tokens_per_document, generator):
+    """(number of the document, its tokens, the places drawn) until `points` are drawn; texts without tokens skipped."""
+    left = points
+    for document, (tokens, candidates) in enumerate(tokenized):
+        count = min(len(candidates), tokens_per_document, left)
+        if count:
+            yield document, tokens, np.sort(generator.choice(candidates, count, replace=False))
+            left -= count
+        if not left:
+            return
+
+
+def _batches(items, size):
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _forward(model, sequences, layers):
+    """(B, T, D) float32 by layer; texts are padded on the right, where attention is told not to look."""
+    import torch
+
+    longest = max(map(len, sequences))
+    tokens_BxT, mask_BxT = np.zeros((2, len(sequences), longest), np.int64)
+    for row, tokens in enumerate(sequences):
+        tokens_BxT[row, : len(tokens)], mask_BxT[row, : len(tokens)] = tokens, 1
+    on_device = lambda array: torch.from_numpy(array).to(model.device)
+    with torch.inference_mode():
+        output = model(input_ids=on_device(tokens_BxT), attention_mask=on_device(mask_BxT), output_hidden_states=True)
+    return {layer: output.hidden_states[layer].float().cpu().numpy() for layer in layers}
