@@ -16,6 +16,7 @@ import functools
 import hashlib
 import importlib.metadata
 import inspect
+import itertools
 import json
 import math
 import pathlib
@@ -30,6 +31,7 @@ from collections.abc import Callable
 import numpy as np
 
 PEERS = {"scikit-dimension": "skdim", "dadapy": "dadapy"}  # the package, and the module that an interpreter must have
+NEIGHBORS = 128  # found once for all our estimators, of which each reads as many as it needs
 NUMERICAL = 1e-3  # relative; float32 against float64 distances differ by less
 
 
@@ -66,7 +68,7 @@ class Row:
     """One way to estimate: by us, with a function of jaxscale.dimension and its options, and by peers.
 
     `same` where all of them follow one definition, without chance, so that their numbers must agree. `slow` where peers
-    take so long that they see the first cloud of each label alone.
+    take so long that they see the first cloud of each label alone. Estimates are kept by `name`: change it with a call.
     """
 
     name: str
@@ -77,8 +79,8 @@ class Row:
     slow: bool = False
 
 
-def _local_pca(name, rule, theirs):
-    peers = {"scikit-dimension": skdim("lPCA", ver=theirs, pointwise=100)}
+def _local_pca(name, rule, theirs, **their_options):
+    peers = {"scikit-dimension": skdim("lPCA", ver=theirs, pointwise=100, **their_options)}
     return Row(f"local PCA k=100, {name}", "local_pca", {"k": 100, "rule": rule}, peers, slow=True)
 
 
@@ -150,7 +152,7 @@ ROWS = [
     _local_pca("Fukunaga-Olsen", "fo", "FO"),
     _local_pca("Fan", "fan", "Fan"),
     _local_pca("largest gap", "maxgap", "maxgap"),
-    _local_pca("ratio", "ratio", "ratio"),
+    _local_pca("95% of variance", "ratio", "ratio", alphaRatio=0.95),  # theirs is 5%, for which one direction will do
     _local_pca("Kaiser", "kaiser", "Kaiser"),
     _local_pca("broken stick", "broken_stick", "broken_stick"),
     _local_pca("participation ratio", "participation_ratio", "participation_ratio"),
@@ -168,10 +170,10 @@ ROWS = [
     ),
     Row("DANCo k=10", "danco", {"k": 10}, {"scikit-dimension": skdim("DANCo", ver="DANCoFit")}, same=False),
     Row("Fisher separability", "fisher_separability", {}, {"scikit-dimension": skdim("FisherS")}),
-    Row("neighbor graph", None, {}, {"scikit-dimension": skdim("KNN", random_state=0)}, same=False),
+    Row("neighbor graph", "knn_graph", {}, {"scikit-dimension": skdim("KNN", random_state=0)}, same=False),
     Row(
         "persistent homology",
-        None,
+        "persistent_homology",
         {},
         {"scikit-dimension": skdim("PH", nsteps=10, subsamples=2, random_state=0)},  # by default 1000 spanning trees
         same=False,
@@ -187,25 +189,31 @@ ROWS = [
 
 
 def ours():
-    """Names to functions of points and a key, and the rows that jaxscale.dimension does not offer yet."""
+    """Names to functions of neighborhoods and a key, and the rows that jaxscale.dimension does not offer yet."""
     from jaxscale import dimension
 
-    def estimators():
-        for name in dimension.__all__:
-            function = getattr(dimension, name)
-            if inspect.isfunction(function) and function.__annotations__.get("return") in (
-                "Estimate",
-                dimension.Estimate,
-            ):
-                yield name, function
+    def makes_estimate(function):
+        return inspect.isfunction(function) and function.__annotations__.get("return") in (
+            "Estimate",
+            dimension.Estimate,
+        )
 
-    def call(function, options, x, key):
-        wants_key = "key" in inspect.signature(function).parameters and "key" not in options
-        return function(x, **options, **({"key": key} if wants_key else {})).dimension
+    def filled(function, options):
+        return {**{p.name: p.default for p in inspect.signature(function).parameters.values()}, **options}
 
-    offered = dict(estimators())
+    def call(function, options, hoods, key):
+        chance = {"key": key} if "key" in inspect.signature(function).parameters else {}
+        return function(hoods, **options, **chance).dimension
+
+    offered = {name: getattr(dimension, name) for name in dimension.__all__ if makes_estimate(getattr(dimension, name))}
     listed = {row.name: (row.function, row.options) for row in ROWS if row.function}
-    defaults = {f"{name}()": (name, {}) for name in offered}
+    taken = [(name, filled(offered[name], options)) for name, options in listed.values() if name in offered]
+    defaults = {
+        f"{name}()": (name, {})
+        for name, function in offered.items()
+        if (name, filled(function, {})) not in taken
+        and list(filled(function, {}).values()).count(inspect.Parameter.empty) == 1  # needs the points alone
+    }
     absent = [row for row, (function, _) in listed.items() if function not in offered]
     calls = {
         row: functools.partial(call, offered[function], options)
@@ -285,33 +293,36 @@ def draw_with_scikit_dimension(folder, n, seeds):
 def estimate_with(peer, folder, limit):
     """Fills `folder`/LABEL-SEED.PEER.json for every cloud; runs in the environment of `peer`."""
     version = importlib.metadata.version(peer)
-    for path in sorted(folder.glob("*.npy")):
+    for slow, path in itertools.product((False, True), sorted(folder.glob("*.npy"))):
+        rows = [row for row in asked_of(peer, seed=int(path.stem.split("-")[1])) if row.slow == slow]
         kept_at = path.with_suffix(f".{peer}.json")
         kept = json.loads(kept_at.read_text()) if kept_at.exists() else {}
         source = {"cloud": digest(path), "version": version}
         estimates = kept.get("estimates", {}) if kept.get("source") == source else {}
-        for row in asked_of(peer, seed=int(path.stem.split("-")[1])):
+        for row in rows:
             if row.name not in estimates:
                 x = np.load(path).astype(np.float64)  # afresh: some peers write into their input
                 estimates[row.name] = attempt(functools.partial(row.peers[peer], x), limit)
                 partial = kept_at.with_suffix(".partial")
                 partial.write_text(json.dumps({"source": source, "estimates": estimates}))
                 partial.replace(kept_at)
-        print(f"{peer} {version}: {path.stem}", file=sys.stderr, flush=True)
+        print(f"{peer} {version}: {path.stem}, {len(rows)} estimates", file=sys.stderr, flush=True)
 
 
 def estimate_ours(folder, labels, seeds, limit):
     """{row: {(label, seed): outcome}} of jaxscale, and the rows it does not have."""
     import jax
 
+    from jaxscale import dimension
+
     jax.config.update("jax_compilation_cache_dir", str(folder.parent / "compiled"))
     calls, absent = ours()
     outcomes = {name: {} for name in calls}
     for label in labels:
         for seed in range(seeds):
-            x = jax.numpy.asarray(np.load(folder / f"{label}-{seed}.npy"))
+            hoods = dimension.neighborhoods(np.load(folder / f"{label}-{seed}.npy"), k=NEIGHBORS)
             for name, call in calls.items():
-                outcomes[name][label, seed] = attempt(functools.partial(call, x, jax.random.key(seed)), limit)
+                outcomes[name][label, seed] = attempt(functools.partial(call, hoods, jax.random.key(seed)), limit)
         jax.clear_caches()
         print(f"jaxscale: {label}", file=sys.stderr, flush=True)
     return outcomes, absent
