@@ -4,25 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jaxscale.dimension.adaptive import abide, bide
+from jaxscale.dimension.correlation import correlation_dimension
+from jaxscale.dimension.danco import danco
+from jaxscale.dimension.ess import ess
 from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.fisher import fisher_separability
+from jaxscale.dimension.knn_graph import knn_graph, neighbors_needed
 from jaxscale.dimension.likelihood import mle
+from jaxscale.dimension.local_pca import local_pca, pca
+from jaxscale.dimension.mada import mada
+from jaxscale.dimension.minimum_neighbor_distance import mind_ml
+from jaxscale.dimension.moments import mom
 from jaxscale.dimension.neighborhoods import Neighborhoods
 from jaxscale.dimension.ratios import gride, twonn
+from jaxscale.dimension.tight import tle
 from jaxscale.errors import InputError
 
 Estimator = Callable[[Neighborhoods], Estimate]
 
 
-def _mle(hoods):
-    return mle(hoods, k=hoods.k)
+def _with_k(function: Callable[..., Estimate], beyond: int = 0) -> Estimator:
+    """`function` at the largest k that the neighborhoods allow, where it looks up `beyond` more than k neighbors."""
+    return lambda hoods: function(hoods, k=hoods.k - beyond)
 
 
-def _gride(hoods):
-    return gride(hoods, n1=hoods.k // 2, n2=hoods.k)
+def _knn_graph(hoods):
+    fitting = [k for k in range(1, hoods.k) if neighbors_needed(k, 0.5) <= hoods.k]
+    if not fitting:
+        raise InputError(f"k={hoods.k} is too few for 'knn_graph', which needs {neighbors_needed(1, 0.5)}. Raise k.")
+    return knn_graph(hoods, k=fitting[-1])
 
 
-# Each reads all k neighbors it is given, where its definition leaves that open.
-ESTIMATORS: dict[str, Estimator] = {"gride": _gride, "mle": _mle, "twonn": twonn}
+# Each reads all k neighbors it is given; those that need fewer, or none, read what they need.
+ESTIMATORS: dict[str, Estimator] = {
+    "abide": _with_k(abide),
+    "bide": _with_k(bide),
+    "correlation_dimension": lambda hoods: correlation_dimension(hoods, k1=hoods.k // 2, k2=hoods.k),
+    "danco": _with_k(danco, beyond=1),
+    "ess": _with_k(ess),
+    "fisher_separability": fisher_separability,
+    "gride": lambda hoods: gride(hoods, n1=hoods.k // 2, n2=hoods.k),
+    "knn_graph": _knn_graph,
+    "local_pca": _with_k(local_pca),
+    "mada": _with_k(mada),
+    "mind_ml": _with_k(mind_ml, beyond=1),
+    "mle": _with_k(mle),
+    "mom": _with_k(mom),
+    "pca": pca,
+    "tle": _with_k(tle),
+    "twonn": twonn,
+}
 
 
 def at_all_neighbors(estimator: str | Estimator) -> tuple[str, Estimator]:
