@@ -40,8 +40,7 @@ def slope(counts, radii):
     return np.polyfit(np.log(radii), np.log(counts.sum(0) / n / (n - 1)), 1)[0]
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("radii", [2, 5])
+@pytest.mark.parametrize(("metric", "radii"), [("euclidean", 2), ("cosine", 5)])
 def test_the_dimension_is_the_slope_of_the_share_of_close_pairs(metric, radii):
     x = cloud().astype(np.float64)
     apart = distances(x)
