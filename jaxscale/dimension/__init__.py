@@ -6,6 +6,7 @@ est.dimension, est.standard_error, est.local
 """
 
 from jaxscale.dimension.adaptive import abide, bide, constant_density
+from jaxscale.dimension.calibration import Calibrated, References, apply_references, calibrate, read_references
 from jaxscale.dimension.correlation import correlation_dimension
 from jaxscale.dimension.danco import danco
 from jaxscale.dimension.ess import ess
@@ -29,6 +30,7 @@ from jaxscale.dimension.tight import tle
 
 __all__ = [
     "ESTIMATORS",
+    "Calibrated",
     "DancoReferences",
     "Estimate",
     "GammaPosterior",
@@ -37,12 +39,15 @@ __all__ = [
     "Places",
     "Plateau",
     "Profile",
+    "References",
     "abide",
+    "apply_references",
     "bide",
     "by_decimation",
     "by_group",
     "by_k",
     "by_layer",
+    "calibrate",
     "clustered_standard_error",
     "constant_density",
     "correlation_dimension",
@@ -63,6 +68,7 @@ __all__ = [
     "pca",
     "per_point",
     "plateau",
+    "read_references",
     "tle",
     "twonn",
     "twonn_posterior",

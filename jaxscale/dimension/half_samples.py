@@ -49,8 +49,8 @@ def half_sample_variance(
     are left out of that split. (With 2√(2k) it would be 96 in 100. As they are left out where their half happens to be
     sparse, it gets sparser still, and the variance of a mean over an uneven cloud a third too large, against 6% now.)
     So one search serves all splits. Where there are more than 2048 points (or 64 k), it is made among a random subset
-    of them, for the variance times n hardly depends on n. Subset and splits are drawn once and for all, so the result is
-    a function of the points; their order moves its root by chance, about a tenth.
+    of them, for the variance times n hardly depends on n. Subset and splits are drawn once and for all, so the result
+    is a function of the points; their order moves its root by chance, about a tenth.
 
     Args:
       read: from `Neighborhoods` to a scalar, or an array of several readings; must heed `used`.
