@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxscale.dimension.points import (
@@ -22,10 +23,8 @@ from jaxscale.dimension.points import (
     refuse_rows,
     replicated,
 )
+from jaxscale.dimension.search import nearest_squared, power_of_two_scale
 from jaxscale.errors import InputError
-
-# Candidates kept beyond k by the matmul, whose rounding may misplace a few ranks around the k-th.
-SLACK = 8
 
 
 @jax.tree_util.register_dataclass
@@ -116,111 +115,44 @@ def _neighbors(points, queries, mask, k, metric, exclude_self, block):
     if metric == "cosine":
         points = directions(points)
         queries = None if queries is None else directions(queries)
-    queries = points if queries is None else queries
-    points = jnp.where(mask[:, None], points, 0)
-    scale = _power_of_two_scale(points, queries)
-    points, queries = points * scale, queries * scale
-    own = jnp.arange(queries.shape[0]) if exclude_self else jnp.full(queries.shape[0], -1)
-    candidates = _candidates(
-        lax.stop_gradient(points), lax.stop_gradient(queries), mask, own, min(k + SLACK, points.shape[0]), block
-    )
-    squared, indices = _rescore(points, queries, candidates, k, block)
-    distances = _root(squared) / scale
-    return Neighbors(_angle(distances) if metric == "cosine" else distances, indices.astype(jnp.int32))
+    distances, indices = _nearest(points, queries, mask, k, exclude_self, block)
+    return Neighbors(_angle(distances) if metric == "cosine" else distances, indices)
 
 
-def _candidates(points_NxD, queries_MxD, mask_N, own_M, count, block):
-    """Indices (M, count) of the points with the best scores <q, y> - |y|²/2, so the least |q - y|²; -1 for none."""
-    centre_D = _centre(points_NxD, mask_N)
-    keys_NxD = points_NxD - centre_D
-    penalty_N = jnp.where(mask_N, jnp.sum(keys_NxD**2, axis=1) / 2, jnp.inf)
-    keys_TxCxD, penalty_TxC = _tiles(keys_NxD, block), _tiles(penalty_N, block, fill=jnp.inf)
-    first_index_T = jnp.arange(penalty_TxC.shape[0]) * penalty_TxC.shape[1]
-
-    def of_rows(rows):
-        queries_BxD, own_B = rows
-
-        def merge(best, tile):
-            best_scores, best_indices = best
-            keys_CxD, penalty_C, first_index = tile
-            scores_BxC = jnp.matmul(queries_BxD, keys_CxD.T, precision=lax.Precision.HIGHEST) - penalty_C
-            is_own_BxC = first_index + jnp.arange(penalty_C.shape[0]) == own_B[:, None]
-            scores_BxC = jnp.where(is_own_BxC, -jnp.inf, scores_BxC)
-            # top_k puts the first of equals first: candidates so far have the lower indices, and stand in front.
-            scores, place = lax.top_k(jnp.concatenate([best_scores, scores_BxC], axis=1), count)
-            known = jnp.take_along_axis(best_indices, jnp.minimum(place, count - 1), axis=1)
-            return (scores, jnp.where(place < count, known, first_index + place - count)), None
-
-        none_yet = jnp.full((queries_BxD.shape[0], count), -jnp.inf, queries_BxD.dtype)
-        start = (none_yet, jnp.full(none_yet.shape, -1, first_index_T.dtype))
-        (scores, indices), _ = lax.scan(merge, start, (keys_TxCxD, penalty_TxC, first_index_T))
-        return jnp.where(scores == -jnp.inf, -1, indices)
-
-    rows = (_tiles(queries_MxD - centre_D, block), _tiles(own_M, block))
-    return _untile(lax.map(of_rows, rows), queries_MxD.shape[0])
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
+def _nearest(points, queries, mask, k, exclude_self, block):
+    """Distances and indices (m, k), whose derivative is that of the distances to the neighbors found."""
+    scale = power_of_two_scale(points)
+    scale = scale if queries is None else jnp.minimum(scale, power_of_two_scale(queries))
+    rows = jnp.arange((points if queries is None else queries).shape[0])
+    own = rows if queries is None and exclude_self else jnp.full_like(rows, -1)
+    squared, indices = nearest_squared(points, queries, mask, own, scale, k, block)
+    return jnp.sqrt(squared) / scale, indices
 
 
-def _rescore(points_NxD, queries_MxD, candidates_MxC, k, block):
-    """Squared distances (M, k) by direct differences, ascending, and their indices; ties by index."""
-    rows_in_a_tile = max(1, block * block // (candidates_MxC.shape[1] * points_NxD.shape[1]))
+@_nearest.defjvp
+def _nearest_jvp(k, exclude_self, block, primals, tangents):
+    """d|x - y| = <x - y, dx - dy> / |x - y|, and zero where the distance is zero or there is no neighbor."""
+    points, queries, _ = primals
+    distances, indices = _nearest(*primals, k, exclude_self, block)
+    d_points, d_queries, _ = tangents
+    if queries is None:
+        queries, d_queries = points, d_points
+    regular = (distances > 0) & (distances < jnp.inf)
 
-    # Without checkpoint the gradient would keep all M x C x D differences.
+    # Without checkpoint the gradient would keep the differences of all pairs.
     @jax.checkpoint
-    def of_rows(rows):
-        queries_BxD, candidates_BxC = rows
-        squared_BxC = jnp.sum((queries_BxD[:, None] - points_NxD[candidates_BxC]) ** 2, axis=-1)
-        squared_BxC = jnp.where(candidates_BxC < 0, jnp.inf, squared_BxC)
-        squared_BxC, indices_BxC = lax.sort((squared_BxC, candidates_BxC), num_keys=2)
-        return squared_BxC[:, :k], indices_BxC[:, :k]
+    def of_column(column):
+        neighbor, distance, regular = column
+        apart = (queries - points[neighbor]) / jnp.where(regular, distance, 1)[:, None]
+        apart = jnp.where(regular[:, None], apart, 0)
+        return jnp.sum(apart * (d_queries - d_points[neighbor]), axis=1)
 
-    tiles = (_tiles(queries_MxD, rows_in_a_tile), _tiles(candidates_MxC, rows_in_a_tile))
-    squared, indices = lax.map(of_rows, tiles)
-    return _untile(squared, queries_MxD.shape[0]), _untile(indices, queries_MxD.shape[0])
-
-
-def _power_of_two_scale(points, queries):
-    """A power of two that brings the largest entry near one, so that no square overflows and nothing is rounded."""
-
-    def largest(entries):
-        return jnp.max(jnp.where(jnp.isfinite(entries), jnp.abs(entries), 0), initial=0)
-
-    _, exponent = jnp.frexp(lax.stop_gradient(jnp.maximum(largest(points), largest(queries))))
-    return jnp.ldexp(jnp.ones((), points.dtype), -jnp.clip(exponent, -120, 120))
-
-
-def _centre(points_NxD, mask_N):
-    """The mean of the points, rounded in each column to a power of two no coarser than the spread.
-
-    On that grid the subtraction is exact for integers and other lattices, so that equal distances keep equal scores,
-    and the last digits of the sum, which depend on how the points are sharded, do not matter.
-    """
-    count = jnp.maximum(jnp.sum(mask_N), 1)
-    mean_D = jnp.sum(points_NxD * mask_N[:, None], axis=0) / count
-    spread_D = jnp.sqrt(jnp.sum((points_NxD - mean_D) ** 2 * mask_N[:, None], axis=0) / count)
-    _, exponent_D = jnp.frexp(spread_D)
-    step_D = jnp.ldexp(jnp.ones_like(mean_D), exponent_D - 1)
-    return jnp.where(spread_D > 0, jnp.round(mean_D / step_D) * step_D, mean_D)
-
-
-def _root(squared):
-    """√, with derivative zero instead of infinite where the distance is zero, and none where it is infinite."""
-    regular = (squared > 0) & (squared < jnp.inf)
-    return jnp.where(regular, jnp.sqrt(jnp.where(regular, squared, 1)), squared)
+    d_distances = lax.map(of_column, (indices.T, distances.T, regular.T)).T
+    return (distances, indices), (d_distances, np.zeros(indices.shape, jax.dtypes.float0))
 
 
 def _angle(chord):
     """The angle between two directions whose difference has length `chord`."""
     missing = jnp.isinf(chord)
     return jnp.where(missing, chord, 2 * jnp.arcsin(jnp.minimum(jnp.where(missing, 0, chord) / 2, 1)))
-
-
-def _tiles(array, block, fill=0):
-    """(n, ...) as (tiles, rows, ...) of at most `block` rows each, nearly equal, the last one padded with `fill`."""
-    count = -(-array.shape[0] // block)
-    rows = -(-array.shape[0] // count)
-    padding = [(0, count * rows - array.shape[0])] + [(0, 0)] * (array.ndim - 1)
-    return jnp.pad(array, padding, constant_values=fill).reshape(count, rows, *array.shape[1:])
-
-
-def _untile(tiles, n):
-    return tiles.reshape(-1, *tiles.shape[2:])[:n]

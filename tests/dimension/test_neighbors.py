@@ -145,8 +145,8 @@ def test_eight_devices_find_what_one_finds(cloud, axes, axis):
     split = jax.sharding.PartitionSpec(*("fsdp" if position == axis else None for position in range(2)))
     near, alone = search(jax.device_put(cloud, jax.sharding.NamedSharding(mesh, split))), search(cloud)
     np.testing.assert_array_equal(near.indices, alone.indices)
-    # Split by columns, a distance is a sum of eight partial sums.
-    np.testing.assert_allclose(near.distances, alone.distances, rtol=0 if axis == 0 else 1e-6)
+    # Programs of other shapes may round the last digit of a distance otherwise; its place stays.
+    np.testing.assert_allclose(near.distances, alone.distances, rtol=1e-6)
 
 
 def test_memory_stays_far_below_all_pairs():

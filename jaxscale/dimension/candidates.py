@@ -1,0 +1,272 @@
+"""Candidates for the nearest neighbors by matmul, tile by tile, with a bound below every point not among them.
+
+A score is a *lower bound* of half the squared distance, |x - y|²/2 = |x|²/2 + |y|²/2 - <x, y>: each half norm is
+deflated by what rounding may add (`deflated_half_norms`). A point that is not a candidate is then no closer than the
+least score dropped, whatever the precision of the matmul, and a search that finds k candidates closer than that has
+proven itself exact.
+
+Points must come in random order: the neighbors of a point then fall on tiles, and on the groups of columns within a
+tile, like a Poisson process, which says how many each of them must keep.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxscale.dimension.selection import NONE, pack, place, smallest, smallest_pairs, two_smallest, without_place
+
+# Chance, per point, of dropping a candidate somewhere; such points are searched again.
+MISSES = 0.04
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How n keys are cut up to find `count` candidates among them.
+
+    Attributes:
+      count: candidates of a query, a power of two.
+      tile: keys of a tile, a multiple of `group`.
+      tiles: tiles, a multiple of `span`; the last ones may hold padding.
+      group: columns of a tile of which the two best are looked at.
+      keep: candidates of a tile, a power of two.
+      span: tiles whose candidates are merged at once.
+    """
+
+    count: int
+    tile: int
+    tiles: int
+    group: int
+    keep: int
+    span: int
+
+    @property
+    def size(self) -> int:
+        """Keys, with padding."""
+        return self.tile * self.tiles
+
+
+def plan(n: int, count: int, largest_tile: int = 1024, largest_span: int = 32) -> Plan:
+    """The `Plan` for `n` keys: tiles that waste little padding, groups and lists that rarely drop a candidate."""
+    count = _power_of_two(count)
+    group = 2
+    # Three of `count` in one of n/group groups: about count³/6 (group/n)² of the points.
+    while 2 * group <= min(32, largest_tile) and count**3 / 6 * (2 * group / n) ** 2 < MISSES / 2:
+        group *= 2
+    # Sixteen groups side by side fill a vector register.
+    step = 16 * group if largest_tile >= 32 * group and n > largest_tile else group
+
+    def padded(width):
+        tiles = -(-n // width)
+        span = -(-tiles // -(-tiles // largest_span))
+        return -(-tiles // span) * span * width
+
+    largest = largest_tile // step * step
+    tile = min(range(largest, largest // 2, -step), key=padded) if n > largest else -(-n // step) * step
+    tiles = -(-n // tile)
+    span = -(-tiles // -(-tiles // largest_span))
+    tiles = -(-tiles // span) * span
+    keep = 2
+    while keep < count and tiles * _poisson_tail(count * tile / n, keep) > MISSES / 2:
+        keep *= 2
+    return Plan(count, tile, tiles, group, keep, span)
+
+
+def _power_of_two(count):
+    return 1 << (count - 1).bit_length()
+
+
+def _poisson_tail(mean, most):
+    """Chance of more than `most` for a Poisson variable."""
+    return 1 - sum(math.exp(m * math.log(mean) - mean - math.lgamma(m + 1)) for m in range(most + 1))
+
+
+def deflated_half_norms(exact: jax.Array, rounded: jax.Array) -> jax.Array:
+    """w (n,) such that w_i + w_j - m_ij ≤ |x_i - x_j|²/2, with m_ij the float32 product of *rounded* rows.
+
+    With x = h + l, h the rounded row: <x_i, x_j> - <h_i, h_j> = <l_i, x_j> + <h_i, l_j>, at most
+    |l_i||x_j| + |h_i||l_j|; and b_i a_j ≤ (r a_j² + b_i²/r)/2 for any r > 0 splits each product into a term of i and
+    one of j. Summing D products and norms in float32, in any order, adds at most γ|h_i||h_j| and γ|x|²/2 with
+    γ = (D + 4) 2⁻²³.
+
+    Args:
+      exact: (n, D) floating rows.
+      rounded: (n, D) the same as they enter the matmul.
+    """
+    gamma = (exact.shape[1] + 4) * 2.0**-23
+    lost = jnp.sum((exact - rounded.astype(exact.dtype)) ** 2, axis=1)
+    # |h| ≤ |x| + |l|; squares of both sums.
+    whole = jnp.sum(exact**2, axis=1)
+    reach = (jnp.sqrt(whole) + jnp.sqrt(lost)) ** 2
+    total = jnp.sum(jnp.where(jnp.isfinite(reach), reach, 0))
+    ratio = jnp.sqrt(jnp.sum(jnp.where(jnp.isfinite(lost), lost, 0)) / jnp.where(total > 0, total, 1))
+    rounding = jnp.where(ratio > 0, ratio * reach + lost / jnp.where(ratio > 0, ratio, 1), 0)
+    return ((1 - gamma) * whole / 2 - gamma * reach - rounding).astype(jnp.float32)
+
+
+def among_themselves(
+    points_TxBxD: jax.Array, as_query_TxB: jax.Array, as_key_TxB: jax.Array, plan: Plan
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Candidates of each point among all points, itself included; each pair of tiles is multiplied once.
+
+    Args:
+      points_TxBxD: tiles of a cloud in random order.
+      as_query_TxB: deflated half norms.
+      as_key_TxB: the same, infinite for points that may not be found.
+      plan: of the cloud; static.
+
+    Returns:
+      columns (T, count, B) with the best first, scores (T, count, B), and bound (T, B): no point that is not a
+      candidate has a lower score.
+    """
+    tiles, span = plan.tiles, plan.span
+    pairs = jnp.array([(a, b) for a in range(tiles // span) for b in range(a, tiles // span)], jnp.int32)
+    nothing = (
+        jnp.full((2, span, span, plan.keep, plan.tile), NONE, jnp.int32),
+        jnp.full((2, span, plan.tile), NONE, jnp.int32),
+    )
+
+    def of_spans(step, best):
+        # Lists [0, i, j] are those of tile i of the first span from tile j of the second; [1, j, i] the reverse.
+        first, second = pairs[step]
+        alone = first == second
+        other_side = jnp.where(alone, 0, 1)
+
+        def of_row(i, kept):
+            row = first * span + i
+            rows_BxD, query_B, key_B = points_TxBxD[row], as_query_TxB[row], as_key_TxB[row]
+
+            def of_tile(j, kept):
+                column = second * span + j
+                inner = products(rows_BxD, points_TxBxD[column])
+                kept = _keep(kept, (0, i, j), _best_of_rows(inner, query_B, as_key_TxB[column], plan))
+                return _keep(kept, (other_side, j, i), _best_of_columns(inner, key_B, as_query_TxB[column], plan))
+
+            return lax.fori_loop(jnp.where(alone, i, 0), span, of_tile, kept)
+
+        lists, bounds = lax.fori_loop(0, span, of_row, nothing)
+
+        def settle(step, best):
+            side, i = step // span, step % span
+            tile, others = jnp.where(side == 0, first, second) * span + i, jnp.where(side == 0, second, first) * span
+            return _replace(best, tile, _with_span(_at(best, tile), lists[side, i], bounds[side, i], others, plan))
+
+        return lax.fori_loop(0, jnp.where(alone, span, 2 * span), settle, best)
+
+    best = lax.fori_loop(0, len(pairs), of_spans, _no_candidates((tiles,), plan.tile, plan))
+    return _unpacked(best)
+
+
+def _keep(kept, place, found):
+    """Lists and bounds of the pairs of tiles so far, with those of one more."""
+    lists, bounds = kept
+    best, dropped = found
+    side, own, _ = place
+    dropped = jnp.minimum(dropped, bounds[side, own])
+    return (
+        lax.dynamic_update_slice(lists, best[None, None, None], (*place, 0, 0)),
+        lax.dynamic_update_slice(bounds, dropped[None, None], (side, own, 0)),
+    )
+
+
+def of_queries(
+    queries_BxD: jax.Array, as_query_B: jax.Array, points_TxBxD: jax.Array, as_key_TxB: jax.Array, plan: Plan
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Candidates of each of a tile of queries among all points; as `among_themselves`, for (count, B) and (B,)."""
+    rows = queries_BxD.shape[0]
+    span = plan.span
+
+    def of_span(step, best):
+        def of_tile(j, kept):
+            lists, bound = kept
+            column = step * span + j
+            inner = products(queries_BxD, points_TxBxD[column])
+            new_list, new_bound = _best_of_rows(inner, as_query_B, as_key_TxB[column], plan)
+            return lax.dynamic_update_slice(lists, new_list[None], (j, 0, 0)), jnp.minimum(bound, new_bound)
+
+        nothing = (jnp.full((span, plan.keep, rows), NONE, jnp.int32), jnp.full(rows, NONE, jnp.int32))
+        lists, bound = lax.fori_loop(0, span, of_tile, nothing)
+        return _with_span(best, lists, bound, step * span, plan)
+
+    best = lax.fori_loop(0, plan.tiles // span, of_span, _no_candidates((), rows, plan))
+    return _unpacked(best)
+
+
+def products(queries_BxD: jax.Array, keys_CxD: jax.Array) -> jax.Array:
+    """<x, y> accumulated in float32; float32 factors are not rounded further, bfloat16 ones are multiplied exactly."""
+    return lax.dot_general(
+        queries_BxD,
+        keys_CxD,
+        (((1,), (1,)), ((), ())),
+        precision=lax.Precision.HIGHEST,
+        preferred_element_type=jnp.float32,
+    )
+
+
+def _best_of_rows(products_BxC, half_B, half_C, plan):
+    """For each row the keys (keep, B) of its best columns, and the least key dropped (B,)."""
+    width = products_BxC.shape[1] // plan.group
+
+    def part(i):
+        products = lax.dynamic_slice_in_dim(products_BxC, i * width, width, axis=1)
+        scores = (half_B[:, None] + lax.dynamic_slice_in_dim(half_C, i * width, width)) - products
+        return pack(scores, axis=1, start=i * width, size=plan.tile)
+
+    first, second, third = two_smallest(part, plan.group)
+    best, dropped = smallest(jnp.concatenate([first.T, second.T]), plan.keep)
+    return best, jnp.minimum(dropped, jnp.min(third, axis=1))
+
+
+def _best_of_columns(products_CxB, half_C, half_B, plan):
+    """For each column the keys (keep, B) of its best rows, and the least key dropped (B,)."""
+    height = products_CxB.shape[0] // plan.group
+
+    def part(i):
+        products = lax.dynamic_slice_in_dim(products_CxB, i * height, height)
+        scores = (lax.dynamic_slice_in_dim(half_C, i * height, height)[:, None] + half_B) - products
+        return pack(scores, axis=0, start=i * height, size=plan.tile)
+
+    first, second, third = two_smallest(part, plan.group)
+    best, dropped = smallest(jnp.concatenate([first, second]), plan.keep)
+    return best, jnp.minimum(dropped, jnp.min(third, axis=0))
+
+
+# Candidates so far are (keys, columns), (count + 1, B) each with tiles of queries in front, the last one the first that
+# was dropped in their favor, and the least key (B,) dropped before they were compared.
+
+
+def _no_candidates(front, rows, plan):
+    empty = jnp.full((*front, plan.count + 1, rows), NONE, jnp.int32)
+    return empty, empty, jnp.full((*front, rows), NONE, jnp.int32)
+
+
+def _with_span(best, lists_SxKxB, dropped_B, first_tile, plan):
+    """The candidates so far with those of a span of tiles, from the lists of each."""
+    best_keys, best_columns, best_dropped = best
+    tile_of_list = first_tile + jnp.arange(lists_SxKxB.shape[0], dtype=jnp.int32)
+    columns = tile_of_list[:, None, None] * plan.tile + place(lists_SxKxB, plan.tile)
+    # A key now stands for the least score it may have had, so that keys of all tiles compare.
+    keys = without_place(lists_SxKxB, plan.tile)
+    rows = keys.shape[-1]
+    best_keys, best_columns = smallest_pairs(
+        keys.reshape(-1, rows), columns.astype(jnp.int32).reshape(-1, rows), (best_keys, best_columns)
+    )
+    return best_keys, best_columns, jnp.minimum(best_dropped, without_place(dropped_B, plan.tile))
+
+
+def _at(best, tile):
+    return tuple(leaf[tile] for leaf in best)
+
+
+def _replace(best, tile, new):
+    return tuple(lax.dynamic_update_index_in_dim(leaf, part, tile, 0) for leaf, part in zip(best, new, strict=True))
+
+
+def _unpacked(best):
+    keys, columns, dropped = best
+    scores = jnp.where(keys == NONE, jnp.inf, lax.bitcast_convert_type(keys, jnp.float32))
+    bound = jnp.where(dropped == NONE, jnp.inf, lax.bitcast_convert_type(dropped, jnp.float32))
+    columns = jnp.where(scores == jnp.inf, -1, columns)
+    return columns[..., :-1, :], scores[..., :-1, :], jnp.minimum(bound, scores[..., -1, :])

@@ -1,0 +1,118 @@
+"""A search by matmul is exact whatever its precision: what it cannot prove, it searches again."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import dimension
+from jaxscale.dimension import candidates, search
+
+# More than `search.SMALL` points, so that pairs of tiles are multiplied once and lists of candidates are merged.
+N, WIDTH, K = 2400, 24, 12
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    return np.random.default_rng(0).normal(size=(N, WIDTH)).astype(np.float32)
+
+
+def brute_force(x, k, queries=None):
+    own = queries is None
+    x = np.asarray(x, np.float64)
+    queries = x if own else np.asarray(queries, np.float64)
+    squared = sum((queries[:, None, column] - x[:, column]) ** 2 for column in range(x.shape[1]))
+    if own:
+        np.fill_diagonal(squared, np.inf)
+    order = np.argsort(squared, axis=1, kind="stable")[:, :k]
+    return np.sqrt(np.take_along_axis(squared, order, 1)), order
+
+
+def assert_exact(near, x, queries=None):
+    distances, indices = brute_force(x, near.indices.shape[1], queries)
+    np.testing.assert_allclose(near.distances, distances, rtol=2e-6)
+    # Where two distances differ by less than float32 resolves, either order is right.
+    same = np.asarray(near.indices) == indices
+    assert np.all(same | (np.abs(near.distances / distances - 1) < 2e-6))
+    assert same.mean() > 0.999
+
+
+def uncertain(x, k=K, block=1024):
+    """Rows that the first search by matmul cannot prove."""
+    points = jnp.asarray(x)
+    scale = search.power_of_two_scale(points)
+    cloud = search.Cloud.of(points, jnp.ones(len(x), bool), scale, k, block)
+    found, bound = cloud.candidates_of_each()
+    rows = jnp.arange(len(x))
+    squared, _ = search._rescore(points, points, rows, scale, k, rows, found)
+    return int(jnp.sum(~search._is_certain(squared, bound, points.shape[1])))
+
+
+def test_each_pair_of_tiles_is_enough(cloud):
+    assert_exact(dimension.neighbors(cloud, K), cloud)
+    assert uncertain(cloud) < 0.05 * N
+
+
+def test_several_spans_of_tiles(cloud, monkeypatch):
+    # Three tiles to a span instead of 32: candidates so far meet those of later spans.
+    monkeypatch.setattr(candidates.plan, "__defaults__", (1024, 3))
+    assert candidates.plan(N, K + 9, 256).tiles == 15
+    jax.clear_caches()
+    assert_exact(dimension.neighbors(cloud, K, block=256), cloud)
+    jax.clear_caches()
+
+
+def test_queries_that_are_not_the_points(cloud):
+    queries = cloud[:1300] + np.float32(0.1)
+    assert_exact(dimension.neighbors(cloud, K, queries=queries), cloud, queries)
+
+
+def test_too_little_is_kept_and_found_again(cloud, monkeypatch):
+    # Two candidates of a tile are too few for twelve neighbors in three tiles: every row must be searched again.
+    plan = candidates.plan
+    monkeypatch.setattr(search, "plan", lambda *args: candidates.Plan(**{**vars(plan(*args)), "keep": 2}))
+    assert uncertain(cloud) > 0.9 * N
+    jax.clear_caches()
+    assert_exact(dimension.neighbors(cloud, K), cloud)
+    jax.clear_caches()
+
+
+def test_close_pairs_among_far_points(cloud):
+    # 40 clusters 4000 apart, of points 0.004 apart: the matmul sees each cluster as one point.
+    centres = np.random.default_rng(1).normal(size=(40, WIDTH)) * 1000
+    x = (centres[np.arange(N) % 40] + 0.001 * cloud).astype(np.float32)
+    near = dimension.neighbors(x, K)
+    assert_exact(near, x)
+    assert uncertain(x) == N
+
+
+def test_equal_distances_are_ordered_by_index():
+    lattice = np.stack(np.meshgrid(*[np.arange(14)] * 3), -1).reshape(-1, 3).astype(np.float32)
+    near = dimension.neighbors(np.pad(lattice, ((0, 0), (0, WIDTH))), 20)
+    np.testing.assert_array_equal(near.indices, brute_force(lattice, 20)[1])
+
+
+def test_one_far_outlier_and_heavy_columns_leave_the_proof_alone(cloud):
+    # As in embeddings of language models: two columns with a mean of a thousand, and a point far from all.
+    x = cloud.copy()
+    x[:, :2] += 1000
+    x[7] = 1e4
+    assert_exact(dimension.neighbors(x, K), x)
+    assert uncertain(x) < 0.05 * N
+
+
+def test_deflated_half_norms_bound_every_distance(cloud):
+    for rounded in (cloud, jnp.asarray(cloud, jnp.bfloat16)):
+        half = candidates.deflated_half_norms(jnp.asarray(cloud), jnp.asarray(rounded))
+        lower = half[:, None] + half - candidates.products(jnp.asarray(rounded), jnp.asarray(rounded))
+        exact = np.stack([((cloud - row) ** 2).sum(1, dtype=np.float64) / 2 for row in cloud[:200]])
+        assert np.all(np.asarray(lower)[:200] <= exact * (1 + 1e-6))
+
+
+@pytest.mark.parametrize("n", [1, 2, 60, 300, 2049, 16_000, 64_000, 1_000_000])
+@pytest.mark.parametrize("count", [2, 29, 137])
+def test_plans_cover_all_points(n, count):
+    plan = candidates.plan(n, count)
+    assert plan.size >= n and plan.tiles % plan.span == 0 and plan.tile % plan.group == 0
+    assert plan.count >= count and plan.tile <= 1024
+    assert plan.size < 1.1 * n + 1024
