@@ -112,7 +112,7 @@ def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
     Clouds, or the estimators of a single one, differ in colour; the estimators of several in their marks too.
     """
     figure = _empty("distance at which the dimension is read", "intrinsic dimension d")
-    profiles = [(cloud["cloud"], profile) for cloud in clouds for profile in cloud["profiles"]]
+    profiles = [(cloud["cloud"], profile) for cloud in clouds for profile in cloud.get("profiles", [])]
     marks = list(dict.fromkeys(profile["estimator"] for _, profile in profiles))
     names = list(dict.fromkeys(cloud for cloud, _ in profiles))
     several = len(names) > 1
@@ -189,7 +189,7 @@ def _add_plateau(figure: go.Figure, plateau: dict[str, Any], name: str, color: s
         y=[low, low, high, high],
         fill="toself",
         fillcolor=_translucent(color),
-        line={"width": 0},
+        line={"width": 6, "color": _translucent(color)},  # seen even where errors are tiny
         mode="lines",
         hoverinfo="skip",
         legendgroup=name,
@@ -208,7 +208,7 @@ def _profile_line(profile: dict[str, Any], name: str, color: str, mark: str) -> 
         mode="lines+markers",
         line={"color": color, "width": 1.5},
         marker={"size": 8, "color": color, "symbol": mark},
-        name=name,
+        name=html.escape(name),  # plotly reads names as a little HTML
         legendgroup=name,
         hovertemplate=f"<b>{_literal(name)}</b><br>d = %{{y:.3g}} ± %{{customdata[0]:.2g}} (one standard error)"
         "<br>at distance %{x:.3g}, %{customdata[1]} neighbors, %{customdata[2]:,} points<extra></extra>",
