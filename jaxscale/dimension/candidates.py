@@ -18,7 +18,7 @@ from jax import lax
 
 from jaxscale.dimension.selection import NONE, pack, place, smallest, smallest_pairs, two_smallest, without_place
 
-# Chance, per point, of dropping a candidate somewhere; such points are searched again.
+# Candidates dropped somewhere, expected per point; points that miss one are searched again.
 MISSES = 0.04
 
 
@@ -48,12 +48,15 @@ class Plan:
         return self.tile * self.tiles
 
 
-def plan(n: int, count: int, largest_tile: int = 1024, largest_span: int = 32) -> Plan:
-    """The `Plan` for `n` keys: tiles that waste little padding, groups and lists that rarely drop a candidate."""
+def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, largest_span: int = 32) -> Plan:
+    """The `Plan` for `n` keys: tiles that waste little padding, groups and lists that drop at most `misses` candidates.
+
+    Those are expected numbers, per point, of the best `count`.
+    """
     count = _power_of_two(count)
     group = 2
     # Three of `count` in one of n/group groups: about count³/6 (group/n)² of the points.
-    while 2 * group <= min(32, largest_tile) and count**3 / 6 * (2 * group / n) ** 2 < MISSES / 2:
+    while 2 * group <= min(32, largest_tile) and count**3 / 6 * (2 * group / n) ** 2 < misses / 2:
         group *= 2
     # Sixteen groups side by side fill a vector register.
     step = 16 * group if largest_tile >= 32 * group and n > largest_tile else group
@@ -69,7 +72,7 @@ def plan(n: int, count: int, largest_tile: int = 1024, largest_span: int = 32) -
     span = -(-tiles // -(-tiles // largest_span))
     tiles = -(-tiles // span) * span
     keep = 2
-    while keep < count and tiles * _poisson_tail(count * tile / n, keep) > MISSES / 2:
+    while keep < count and tiles * _poisson_tail(count * tile / n, keep) > misses / 2:
         keep *= 2
     return Plan(count, tile, tiles, group, keep, span)
 

@@ -8,19 +8,29 @@ much has to be searched again.
 
 import dataclasses
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxscale.dimension.candidates import Plan, among_themselves, deflated_half_norms, of_queries, plan, products
+from jaxscale.dimension.candidates import (
+    MISSES,
+    Plan,
+    among_themselves,
+    deflated_half_norms,
+    of_queries,
+    plan,
+    products,
+)
 from jaxscale.dimension.points import is_finite
 from jaxscale.dimension.selection import NONE, no_pairs, smallest_pairs
 
+Precision = Literal["float32", "bfloat16"]
 # Candidates kept beyond k by the matmul, whose rounding may misplace a few ranks around the k-th.
-SLACK = 8
+SLACK = {"float32": 8, "bfloat16": 40}
 # Of those, the ones measured by direct differences.
-SPARE = 4
+SPARE = {"float32": 4, "bfloat16": 40}
 # Points up to which a search sorts: slower to run than insertion, and faster to compile.
 SMALL = 2048
 # Coordinates of pairs up to which they are all compared by direct differences, which compiles faster still.
@@ -35,6 +45,8 @@ def nearest_squared(
     scale: jax.Array,
     k: int,
     block: int = 1024,
+    precision: Precision = "float32",
+    recall: float | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Squared distances (m, k), times `scale` squared, ascending, and indices; ties by index; infinite and -1 for none.
 
@@ -46,16 +58,19 @@ def nearest_squared(
       scale: see `power_of_two_scale`; the same for all searches whose results are to be compared.
       k: neighbors; static.
       block: keys of a tile at most; static.
+      precision: of the factors of the matmul, accumulated in float32; it decides the speed, never the result. Static.
+      recall: None for all neighbors; otherwise the share of them that is enough, in (0, 1), expected for points in no
+        particular arrangement. Nothing is proven or searched again then. Static.
     """
     alone = queries is None
     targets = points if queries is None else queries
     rescore = functools.partial(_rescore, points, targets, own, scale, k)
-    by_differences = functools.partial(_by_differences, points, targets, mask, own, scale, min(len(points), k + SPARE))
+    by_differences = functools.partial(_by_differences, points, targets, mask, own, scale, min(len(points), k + 4))
     rows = jnp.arange(targets.shape[0])
     if points.size * targets.shape[0] <= FEW:
         candidates = lax.map(by_differences, _tiles(rows, 64))
         return rescore(rows, _untile(candidates, targets.shape[0]))
-    cloud = Cloud.of(points, mask, scale, k, block)
+    cloud = Cloud.of(points, mask, scale, k, block, precision, recall)
     if points.shape[0] <= SMALL:
         candidates, bound = cloud.candidates_by_sorting(targets, cloud.plan.count)
     elif alone:
@@ -63,6 +78,8 @@ def nearest_squared(
     else:
         candidates, bound = cloud.candidates(targets)
     squared, indices = rescore(rows, candidates)
+    if recall is not None:
+        return squared, indices
     return _search_again(cloud, targets, rescore, by_differences, squared, indices, bound)
 
 
@@ -78,11 +95,13 @@ class Cloud:
     scale: jax.Array
     plan: Plan
     rescored: int
+    precision: Precision
 
     @classmethod
-    def of(cls, points_NxD, mask_N, scale, k, block):
+    def of(cls, points_NxD, mask_N, scale, k, block, precision, recall):
         n = points_NxD.shape[0]
-        plan_ = plan(n, k + 1 + SLACK, block)
+        misses = MISSES if recall is None else k * (1 - recall)
+        plan_ = plan(n, k + 1 + SLACK[precision], block, misses)
         order_N = jax.random.permutation(jax.random.key(0), n)
         source_N = jnp.pad(order_N, (0, plan_.size - n), constant_values=n)
         centre_D = _centre(points_NxD)
@@ -93,13 +112,22 @@ class Cloud:
             source_B, present_B = jnp.minimum(source_B, n - 1), source_B < n
             rows = (points_NxD[source_B] - centre_D) * scale
             rows = jnp.where((present_B & is_finite(rows))[:, None], rows, 0)
-            rounded = rows.astype(jnp.float32)
+            rounded = rows.astype(precision)
             return rounded, deflated_half_norms(rows, rounded)
 
         tiles_TxBxD, half_TxB = lax.map(tile, tiles_TxB)
         found_TxB = present_TxB & mask_N[jnp.minimum(tiles_TxB, n - 1)]
         as_key_TxB = jnp.where(found_TxB, half_TxB, jnp.inf)
-        return cls(tiles_TxBxD, half_TxB, as_key_TxB, order_N, centre_D, scale, plan_, min(plan_.count, k + 1 + SPARE))
+        return cls(
+            tiles_TxBxD,
+            half_TxB,
+            as_key_TxB,
+            order_N,
+            centre_D,
+            scale,
+            plan_,
+            min(plan_.count, k + 1 + SPARE[precision]),
+        )
 
     def candidates_of_each(self):
         """Indices (n, count), best first, and the bound (n,) below the points left out."""
@@ -149,7 +177,7 @@ class Cloud:
 
     def ready(self, queries_BxD):
         rows = (queries_BxD - self.centre_D) * self.scale
-        rounded = rows.astype(jnp.float32)
+        rounded = rows.astype(self.precision)
         return rounded, deflated_half_norms(rows, rounded)
 
     def _named(self, columns):

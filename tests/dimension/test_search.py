@@ -55,7 +55,7 @@ def test_each_pair_of_tiles_is_enough(cloud):
 
 def test_several_spans_of_tiles(cloud, monkeypatch):
     # Three tiles to a span instead of 32: candidates so far meet those of later spans.
-    monkeypatch.setattr(candidates.plan, "__defaults__", (1024, 3))
+    monkeypatch.setattr(candidates.plan, "__defaults__", (1024, candidates.MISSES, 3))
     assert candidates.plan(N, K + 9, 256).tiles == 15
     jax.clear_caches()
     assert_exact(dimension.neighbors(cloud, K, block=256), cloud)
