@@ -127,6 +127,7 @@ class Cloud:
             scale,
             plan_,
             min(plan_.count, k + 1 + SPARE[precision]),
+            precision,
         )
 
     def candidates_of_each(self):
