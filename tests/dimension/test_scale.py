@@ -92,6 +92,9 @@ def test_decimation_deals_distinct_finite_points_alone():
     # Half of the rows are left, and each subset holds its share of them.
     assert tuple(profile.points) == (N // 2, N // 4, N // 8)
     np.testing.assert_allclose(profile.dimension, 2, atol=4 * float(jnp.max(profile.standard_error)))
+    # Dealt evenly, 24 points leave four subsets 6 each, enough for 4 neighbors; by chance one would go short.
+    x[24:] = np.nan
+    assert tuple(decimate(x, metric="cosine", nonfinite="drop").points) == (24, 12, 6)
 
 
 def test_decimation_depends_on_its_key_alone():
