@@ -20,6 +20,7 @@ from jaxscale.dimension.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.moments import mom
 from jaxscale.dimension.nearest import Neighbors, neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
+from jaxscale.dimension.persistent_homology import ph0
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
 from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_posterior
 from jaxscale.dimension.reference_balls import DancoReferences, danco_references
@@ -67,6 +68,7 @@ __all__ = [
     "neighbors",
     "pca",
     "per_point",
+    "ph0",
     "plateau",
     "read_references",
     "tle",

@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxscale.dimension import von_mises
 from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.points import replicated
 from jaxscale.dimension.ratios import gride
 
 # A concentration beyond this tells of neighbors that all lie in one direction, as at the end of a curve.
@@ -35,7 +36,7 @@ def norms_and_angles(points: jax.Array, hoods: Neighborhoods) -> tuple[jax.Array
     likeliest = gride(hoods, n1=1, n2=k + 1)
     assert likeliest.influence is not None
     used_N = hoods.used & (hoods.distances[:, 0] > 0) & (hoods.distances[:, -1] < jnp.inf)
-    cosine_N, sine_N = _mean_cosine_and_sine(points, hoods, used_N)
+    cosine_N, sine_N = _mean_cosine_and_sine(replicated(points), replicated(hoods.points), hoods, used_N)
     direction_N, concentration_N = von_mises.likeliest_parameters(cosine_N, sine_N, MAX_CONCENTRATION)
     spread_N = used_N & (concentration_N < 0.999 * MAX_CONCENTRATION)
     share_N = spread_N * (jnp.sum(used_N) / jnp.sum(spread_N))
@@ -49,7 +50,7 @@ def norms_and_angles(points: jax.Array, hoods: Neighborhoods) -> tuple[jax.Array
     )
 
 
-def _mean_cosine_and_sine(points_MxD, hoods, used_N):
+def _mean_cosine_and_sine(points_MxD, centers_NxD, hoods, used_N):
     """Means over the pairs of the first k neighbors of each point of the cosine and the sine of the angle between."""
     k = hoods.k - 1
     row, column = np.triu_indices(k, 1)
@@ -63,4 +64,4 @@ def _mean_cosine_and_sine(points_MxD, hoods, used_N):
         return jnp.mean(cosine_P), jnp.mean(jnp.sqrt(1 - cosine_P**2))
 
     farthest_N = jnp.where(used_N, hoods.distances[:, -1], 1)
-    return lax.map(of_point, (hoods.points, hoods.indices[:, :k], farthest_N), batch_size=256)
+    return lax.map(of_point, (centers_NxD, hoods.indices[:, :k], farthest_N), batch_size=256)
