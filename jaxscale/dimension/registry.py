@@ -17,6 +17,7 @@ from jaxscale.dimension.mada import mada
 from jaxscale.dimension.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.moments import mom
 from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.persistent_homology import ph0
 from jaxscale.dimension.ratios import gride, twonn
 from jaxscale.dimension.tight import tle
 from jaxscale.errors import InputError
@@ -52,6 +53,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "mle": _with_k(mle),
     "mom": _with_k(mom),
     "pca": pca,
+    "ph0": ph0,
     "tle": _with_k(tle),
     "twonn": twonn,
 }
