@@ -14,7 +14,7 @@ from jax import lax
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
 from jaxscale.dimension.pairs import pair_counts, pair_mean_variances, share_of_pairs
-from jaxscale.dimension.points import Metric, is_traced
+from jaxscale.dimension.points import Metric, is_traced, replicated
 from jaxscale.errors import InputError
 
 
@@ -101,7 +101,7 @@ def _correlation_dimension(hoods, radii, zero_distances):
     used, count = hoods.used, jnp.sum(hoods.used)
     # Angles are counted as chords between directions.
     lengths = 2 * jnp.sin(jnp.minimum(radii, jnp.pi) / 2) if hoods.metric == "cosine" else radii
-    counts_NxR = _counts_within(lax.stop_gradient(hoods.points), used, lax.stop_gradient(lengths))
+    counts_NxR = _counts_within(lax.stop_gradient(replicated(hoods.points)), used, lax.stop_gradient(lengths))
     share_R = share_of_pairs(counts_NxR, used)
     steps_R = jnp.log(radii) - jnp.mean(jnp.log(radii))
     weights_R = steps_R / jnp.sum(steps_R**2)

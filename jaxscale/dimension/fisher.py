@@ -15,7 +15,7 @@ from jax import lax
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points
 from jaxscale.dimension.pairs import pair_counts, pair_mean_variances, share_of_pairs
-from jaxscale.dimension.points import Metric
+from jaxscale.dimension.points import Metric, replicated
 from jaxscale.errors import InputError
 
 ALPHAS = tuple(round(0.6 + 0.02 * step, 2) for step in range(20))
@@ -80,7 +80,7 @@ def fisher_separability(
 @functools.partial(jax.jit, static_argnames=("condition_number", "alphas"))
 def _fisher_separability(hoods, condition_number, alphas):
     used, count = hoods.used, jnp.sum(hoods.used)
-    directions_NxD = _whitened_directions(lax.stop_gradient(hoods.points), used, condition_number)
+    directions_NxD = _whitened_directions(lax.stop_gradient(replicated(hoods.points)), used, condition_number)
 
     def cosines(points_BxD, others_CxD, used_B, used_C):
         return jnp.matmul(points_BxD, others_CxD.T, precision=lax.Precision.HIGHEST)

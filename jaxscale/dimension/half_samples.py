@@ -16,9 +16,9 @@ from jax import lax
 
 from jaxscale.dimension.nearest import neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.points import replicated, some_rows
 
-# The variance is a mean of this many squares of one degree of freedom each. Its own relative error is √(2/64) = 18%,
-# the standard error's half of that, and intervals at 95% cover half a percent less for it.
+# The variance is a mean of this many squares of one degree of freedom each: its own relative error is √(2/64) = 18%.
 SPLITS = 64
 
 # A larger cloud is represented by a random subset of this many points, or of this many times k, so that the search for
@@ -66,6 +66,8 @@ def half_sample_variance(
         return 2 * ((first - second) / (first + second)) ** 2
 
     at_half = jnp.mean(lax.map(squared_difference, _splits(subset.used.shape[0])), axis=0)
+    # The variance of Student's t: intervals of the normal distribution then cover what those of t would.
+    at_half = at_half * SPLITS / (SPLITS - 2)
     return at_half * (jnp.sum(subset.used) / 2) / count
 
 
@@ -81,10 +83,10 @@ def _random_subset(hoods):
     n = hoods.used.shape[0]
     size = max(LEAST_SUBSET, SUBSET_PER_NEIGHBOR * hoods.k)
     if n <= size:
-        return hoods
+        return dataclasses.replace(hoods, points=replicated(hoods.points))
     chance_N = jax.random.uniform(jax.random.key(0), (n,))
     rows = jnp.argsort(jnp.where(hoods.used, chance_N, 2))[:size]
-    pick = lambda values: values[rows]
+    pick = lambda values: some_rows(values, rows)
     return dataclasses.replace(
         hoods, points=pick(hoods.points), used=pick(hoods.used), multiplicity=pick(hoods.multiplicity)
     )

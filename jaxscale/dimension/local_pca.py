@@ -13,7 +13,7 @@ from jax import lax
 from jaxscale.dimension.estimate import Estimate, from_influence
 from jaxscale.dimension.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
-from jaxscale.dimension.points import Metric, is_traced
+from jaxscale.dimension.points import Metric, is_traced, replicated
 from jaxscale.dimension.spectra import Rule, checked_threshold, dimension_of_spectrum, participation_ratio
 from jaxscale.errors import InputError
 
@@ -143,7 +143,7 @@ def pca(
 def _pca(hoods, rule, threshold):
     n, width = hoods.points.shape
     count = jnp.sum(hoods.used)
-    points_NxD = jnp.where(hoods.used[:, None], hoods.points, 0)
+    points_NxD = jnp.where(hoods.used[:, None], replicated(hoods.points), 0)
     # A first mean, to which everything refers; what rounding leaves of it comes off with each second one.
     largest = lax.stop_gradient(jnp.max(jnp.abs(points_NxD)))
     largest = jnp.where(largest > 0, largest, 1)

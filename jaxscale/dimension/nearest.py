@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxscale.dimension.points import (
     Metric,
@@ -22,7 +23,9 @@ from jaxscale.dimension.points import (
     is_traced,
     refuse_rows,
     replicated,
+    row_sharding,
 )
+from jaxscale.dimension.ring import nearest_squared_in_ring, on_shards, without_filling
 from jaxscale.dimension.search import nearest_squared, power_of_two_scale
 from jaxscale.errors import InputError
 
@@ -58,6 +61,11 @@ def neighbors(
     proof: a cloud of tight clusters far apart, within the matmul's rounding of each other, can lose a neighbor.
     Differentiable in `x` and `queries`.
 
+    Points whose rows are seen to lie on several devices stay there: shards travel around, the result lies like the
+    points, and queries are spread over the same devices. Concrete arrays show where they lie, and traced ones do along
+    explicit axes. Under `jit` with automatic axes nothing is seen, and the compiler copies the points to every device,
+    as the derivative does in either case.
+
     Args:
       x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh.
       k: neighbors per query; static.
@@ -77,6 +85,7 @@ def neighbors(
     """
     points = as_points(x)
     others = None if queries is None else as_points(queries, "queries").astype(points.dtype)
+    rows = row_sharding(points)
     allowed = jnp.ones(points.shape[0], bool) if mask is None else replicated(jnp.asarray(mask, bool))
     exclude_self = exclude_self and others is None
     check_choice("metric", metric, Metric)
@@ -84,7 +93,8 @@ def neighbors(
     _check_values(points, allowed, metric, "x", "Drop them, or mask them out with mask=.")
     if others is not None:
         _check_values(others, jnp.ones(others.shape[0], bool), metric, "queries", "Drop them.")
-    return _neighbors(points, others, allowed, k, metric, exclude_self, block)
+    others = others if others is None or rows is not None else replicated(others)
+    return find_neighbors(points, others, allowed, k, metric, exclude_self, block, rows)
 
 
 def _check_shapes(points, others, allowed, k, exclude_self, block):
@@ -110,34 +120,63 @@ def _check_values(points, allowed, metric, name, remedy):
         refuse_rows(allowed & ~has_direction(points), name, "of zeros, which have no direction", remedy)
 
 
-@functools.partial(jax.jit, static_argnames=("k", "metric", "exclude_self", "block"))
-def _neighbors(points, queries, mask, k, metric, exclude_self, block):
+@functools.partial(jax.jit, static_argnames=("k", "metric", "exclude_self", "block", "rows"))
+def find_neighbors(
+    points: jax.Array,
+    queries: jax.Array | None,
+    mask: jax.Array,
+    k: int,
+    metric: Metric = "euclidean",
+    exclude_self: bool = True,
+    block: int = 1024,
+    rows: NamedSharding | None = None,
+) -> Neighbors:
+    """`neighbors` of floating points, unchecked, whose `row_sharding` is told; so under `jit` of automatic axes too."""
     if metric == "cosine":
         points = directions(points)
         queries = None if queries is None else directions(queries)
-    distances, indices = _nearest(points, queries, mask, k, exclude_self, block)
+    distances, indices = _nearest(points, queries, mask, k, exclude_self, block, rows)
     return Neighbors(_angle(distances) if metric == "cosine" else distances, indices)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
-def _nearest(points, queries, mask, k, exclude_self, block):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
+def _nearest(points, queries, mask, k, exclude_self, block, rows):
     """Distances and indices (m, k), whose derivative is that of the distances to the neighbors found."""
+    if rows is not None:
+        squared, indices, scale = nearest_squared_in_ring(points, queries, mask, rows, k, exclude_self, block)
+        return jnp.sqrt(squared) / scale, indices
     scale = power_of_two_scale(points)
     scale = scale if queries is None else jnp.minimum(scale, power_of_two_scale(queries))
-    rows = jnp.arange((points if queries is None else queries).shape[0])
-    own = rows if queries is None and exclude_self else jnp.full_like(rows, -1)
+    targets = jnp.arange((points if queries is None else queries).shape[0])
+    own = targets if queries is None and exclude_self else jnp.full_like(targets, -1)
     squared, indices = nearest_squared(points, queries, mask, own, scale, k, block)
     return jnp.sqrt(squared) / scale, indices
 
 
 @_nearest.defjvp
-def _nearest_jvp(k, exclude_self, block, primals, tangents):
-    """d|x - y| = <x - y, dx - dy> / |x - y|, and zero where the distance is zero or there is no neighbor."""
+def _nearest_jvp(k, exclude_self, block, rows, primals, tangents):
     points, queries, _ = primals
-    distances, indices = _nearest(*primals, k, exclude_self, block)
+    distances, indices = _nearest(*primals, k, exclude_self, block, rows)
     d_points, d_queries, _ = tangents
     if queries is None:
         queries, d_queries = points, d_points
+    if rows is None:
+        d_distances = _change_of_distances(points, d_points, queries, d_queries, distances, indices)
+    else:
+        axes = rows.spec[0]
+
+        def of_shard(points, d_points, *of_queries):
+            everywhere = (lax.all_gather(array, axes, tiled=True) for array in (points, d_points))
+            return _change_of_distances(*everywhere, *of_queries)
+
+        arrays = (points, d_points, queries, d_queries, distances, indices)
+        d_distances = on_shards(of_shard, rows, arrays, PartitionSpec(axes))
+        d_distances = without_filling(d_distances, distances.shape[0])
+    return (distances, indices), (d_distances, np.zeros(indices.shape, jax.dtypes.float0))
+
+
+def _change_of_distances(points, d_points, queries, d_queries, distances, indices):
+    """d|x - y| = <x - y, dx - dy> / |x - y|, and zero where the distance is zero or there is no neighbor."""
     regular = (distances > 0) & (distances < jnp.inf)
 
     # Without checkpoint the gradient would keep the differences of all pairs.
@@ -148,8 +187,7 @@ def _nearest_jvp(k, exclude_self, block, primals, tangents):
         apart = jnp.where(regular[:, None], apart, 0)
         return jnp.sum(apart * (d_queries - d_points[neighbor]), axis=1)
 
-    d_distances = lax.map(of_column, (indices.T, distances.T, regular.T)).T
-    return (distances, indices), (d_distances, np.zeros(indices.shape, jax.dtypes.float0))
+    return lax.map(of_column, (indices.T, distances.T, regular.T)).T
 
 
 def _angle(chord):

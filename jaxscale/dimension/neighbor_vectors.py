@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.points import replicated
 
 # Numbers in a tile of vectors; what is read from them, Gram matrices say, takes about as much again.
 TILE = 1 << 22
@@ -26,7 +27,7 @@ def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoo
     Returns:
       (n, ...), differentiable in `hoods.points` as far as `read` is.
     """
-    points_NxD = hoods.points
+    points_NxD = replicated(hoods.points)
 
     @jax.checkpoint  # or the gradient would keep every vector
     def of_point(row):

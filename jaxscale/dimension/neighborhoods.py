@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.dimension.duplicates import first_occurrence
-from jaxscale.dimension.nearest import Neighbors, neighbors
+from jaxscale.dimension.nearest import Neighbors, find_neighbors
 from jaxscale.dimension.points import (
     Metric,
     as_points,
@@ -25,6 +25,8 @@ from jaxscale.dimension.points import (
     is_finite,
     is_traced,
     refuse_rows,
+    replicated,
+    row_sharding,
 )
 from jaxscale.errors import InputError
 
@@ -38,7 +40,8 @@ class Neighborhoods:
     """The distinct points of a cloud and the k nearest among them of each.
 
     Attributes:
-      points: (n, D), finite; under "cosine" directions, of length one.
+      points: (n, D), finite; under "cosine" directions, of length one. Sharded like the input; all else, along explicit
+        axes, is on every device.
       distances: (n, k) ascending; infinite where there are fewer than k others.
       indices: (n, k) int32 rows of `points`; -1 where the distance is infinite.
       used: (n,) booleans, the points that count: finite, and the first of its copies unless duplicates are kept. Rows
@@ -114,8 +117,8 @@ def neighborhoods(
         raise InputError(
             f"k={k} needs more than {k} points; x has shape {points.shape}. Pass a smaller k or more points."
         )
-    _check_points(points, metric, nonfinite, duplicates)
-    hoods = _neighborhoods(points, k, metric, nonfinite, duplicates)
+    clean = _check_points(points, metric, nonfinite, duplicates)
+    hoods = _neighborhoods(points, k, metric, nonfinite, duplicates, clean, row_sharding(points))
     _check_enough_points(hoods)
     return hoods
 
@@ -135,8 +138,8 @@ def distinct_points(
     points = as_points(x)
     if points.shape[0] < 2:
         raise InputError(f"a dimension needs two points or more; x has shape {points.shape}. Pass more points.")
-    _check_points(points, metric, nonfinite, duplicates)
-    hoods = _neighborhoods(points, 0, metric, nonfinite, duplicates)
+    clean = _check_points(points, metric, nonfinite, duplicates)
+    hoods = _neighborhoods(points, 0, metric, nonfinite, duplicates, clean, row_sharding(points))
     if not is_traced(hoods.used) and int(jnp.sum(hoods.used)) < 2:
         raise InputError(
             f"a dimension needs two distinct points; of the {points.shape[0]} rows of x, "
@@ -147,11 +150,16 @@ def distinct_points(
 
 
 def _check_points(points, metric, nonfinite, duplicates):
+    """Whether the points are known to be usable as they are."""
     check_choice("metric", metric, Metric)
     check_choice("nonfinite", nonfinite, Nonfinite)
     check_choice("duplicates", duplicates, Duplicates)
-    if nonfinite == "raise" and not is_traced(points):
-        refuse_rows(~is_finite(points), "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
+    if is_traced(points):
+        return False
+    finite = is_finite(points)
+    if nonfinite == "raise":
+        refuse_rows(~finite, "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
+    return metric == "euclidean" and bool(jnp.all(finite))
 
 
 def _check_enough_points(hoods):
@@ -166,21 +174,27 @@ def _check_enough_points(hoods):
         )
 
 
-@functools.partial(jax.jit, static_argnames=("k", "metric", "nonfinite", "duplicates"))
-def _neighborhoods(points, k, metric, nonfinite, duplicates):
-    finite = is_finite(points)
-    valid = finite & has_direction(points) if metric == "cosine" else finite
-    safe = jnp.where(valid[:, None], points, 1)
-    rows = directions(safe) if metric == "cosine" else safe
-    # Rows left out stand at (1, ..., 1), where no nan of theirs can reach a gradient, but repeat no real point there.
-    first = first_occurrence(lax.stop_gradient(jnp.where(valid[:, None], rows, jnp.nan)))
+@functools.partial(jax.jit, static_argnames=("k", "metric", "nonfinite", "duplicates", "clean", "sharding"))
+def _neighborhoods(points, k, metric, nonfinite, duplicates, clean, sharding):
+    if clean:
+        # No copy of a cloud that may fill half the memory.
+        finite = valid = jnp.ones(points.shape[0], bool)
+        rows = comparable = points
+    else:
+        finite = replicated(is_finite(points))
+        valid = finite & replicated(has_direction(points)) if metric == "cosine" else finite
+        # Rows left out stand at (1, ..., 1), where no nan of theirs can reach a gradient, but repeat no point there.
+        safe = jnp.where(valid[:, None], points, 1)
+        rows = directions(safe) if metric == "cosine" else safe
+        comparable = jnp.where(valid[:, None], rows, jnp.nan)
+    first = first_occurrence(lax.stop_gradient(comparable), sharding)
     used = valid & (first == jnp.arange(points.shape[0])) if duplicates == "collapse" else valid
-    near = neighbors(rows, k, metric=metric, mask=used) if k else _no_neighbors(rows)
+    near = find_neighbors(rows, None, used, k, metric, rows=sharding) if k else _no_neighbors(rows)
     copies = jnp.zeros(points.shape[0], jnp.int32).at[first].add(valid.astype(jnp.int32))
     return Neighborhoods(
         points=rows,
-        distances=near.distances,
-        indices=near.indices,
+        distances=replicated(near.distances),
+        indices=replicated(near.indices),
         used=used,
         multiplicity=jnp.where(used, copies if duplicates == "collapse" else 1, 0),
         duplicates_collapsed=jnp.sum(valid & ~used, dtype=jnp.int32),

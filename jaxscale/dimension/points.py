@@ -1,9 +1,11 @@
 """A cloud of points as the kernels want it: two-dimensional, floating, and with directions if angles are asked for."""
 
+import math
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxscale.errors import InputError
 
@@ -24,19 +26,53 @@ def as_points(x: jax.typing.ArrayLike, name: str = "x") -> jax.Array:
         )
     if jnp.issubdtype(points.dtype, jnp.complexfloating):
         raise InputError(f"{name} must be real; it is {points.dtype}. Stack real and imaginary parts as columns.")
-    return replicated(points).astype(jnp.promote_types(points.dtype, jnp.float32))
+    rows = row_sharding(points)
+    points = replicated(points) if rows is None else along(points, rows)
+    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
+
+
+def row_sharding(points: jax.Array) -> NamedSharding | None:
+    """The mesh, and its axes as a spec of one entry, that split the rows of `points`; None if nothing is seen to.
+
+    Concrete arrays show how they lie, traced ones only along explicit axes: under automatic ones the compiler decides.
+    """
+    sharding = jax.typeof(points).sharding if is_traced(points) else points.sharding
+    if not isinstance(sharding, NamedSharding) or not sharding.spec or sharding.spec[0] is None:
+        return None
+    rows = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
+    return rows if shard_count(rows) > 1 else None
+
+
+def shard_count(rows: NamedSharding) -> int:
+    """Into how many parts a `row_sharding` splits rows."""
+    axes = rows.spec[0] if isinstance(rows.spec[0], tuple) else (rows.spec[0],)
+    return math.prod(rows.mesh.shape[axis] for axis in axes)
+
+
+def along(array: jax.Array, rows: NamedSharding) -> jax.Array:
+    """`array` with its rows, and nothing else, split as `rows` says, if the axes are explicit; else unchanged."""
+    explicit = any(kind == AxisType.Explicit for kind in rows.mesh.axis_types)
+    return jax.sharding.reshard(array, rows) if explicit else array
 
 
 def replicated(points: jax.Array) -> jax.Array:
     """`points` on every device where a mesh with explicit axes shards them; unchanged elsewhere.
 
-    Every query meets every point, so all devices need all rows. Under automatic axes the compiler sees to it; explicit
-    ones would refuse to cut sharded rows into tiles.
+    What reads all rows at once needs them. Under automatic axes the compiler sees to it; explicit ones would refuse to
+    cut sharded rows into tiles.
     """
     sharding = jax.typeof(points).sharding
     if all(axis is None for axis in sharding.spec):
         return points
-    return jax.sharding.reshard(points, jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec()))
+    return jax.sharding.reshard(points, NamedSharding(sharding.mesh, PartitionSpec()))
+
+
+def some_rows(points: jax.Array, rows: jax.Array) -> jax.Array:
+    """`points[rows]`, on every device where a mesh with explicit axes shards the points, which stay where they are."""
+    sharding = jax.typeof(points).sharding
+    if all(axis is None for axis in sharding.spec):
+        return points[rows]
+    return points.at[rows].get(out_sharding=NamedSharding(sharding.mesh, PartitionSpec()))
 
 
 def check_choice(name: str, value: str, choices: object) -> None:
@@ -58,11 +94,13 @@ def directions(points: jax.Array) -> jax.Array:
     return jnp.where(zero, jnp.nan, unit)
 
 
+@jax.jit
 def has_direction(points: jax.Array) -> jax.Array:
     """Which rows (n,) are not all zeros."""
     return jnp.any(points != 0, axis=1)
 
 
+@jax.jit
 def is_finite(points: jax.Array) -> jax.Array:
     """Which rows (n,) hold no nan and no infinity."""
     return jnp.all(jnp.isfinite(points), axis=1)

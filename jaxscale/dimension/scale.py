@@ -22,7 +22,7 @@ from jax.scipy.special import gammaincc
 
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
-from jaxscale.dimension.points import Metric
+from jaxscale.dimension.points import Metric, replicated
 from jaxscale.dimension.registry import Estimator, at_all_neighbors
 from jaxscale.errors import InputError
 
@@ -170,7 +170,7 @@ def by_decimation(
     rows = [_mean_of_one(read(hoods))]
     # Used points come first, so that each subset gets its share of them, and the last subset is not all left-overs.
     order_N = jnp.argsort(jnp.where(hoods.used, jax.random.uniform(key, (n,)), 2))
-    points_NxD = jnp.where(hoods.used[:, None], hoods.points, jnp.nan)
+    points_NxD = jnp.where(hoods.used[:, None], replicated(hoods.points), jnp.nan)
     rows += [_of_subsets(points_NxD, order_N, 2**level, k, hoods.metric, read) for level in range(1, levels)]
     scale, dimension, standard_error, spread, points = (jnp.stack(column) for column in zip(*rows, strict=True))
     return Profile(

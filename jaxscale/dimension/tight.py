@@ -12,7 +12,7 @@ from jax import lax
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.likelihood import Pooling
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
-from jaxscale.dimension.points import Metric, check_choice
+from jaxscale.dimension.points import Metric, check_choice, replicated
 from jaxscale.errors import InputError
 
 # Floats of working memory for a tile of neighborhoods.
@@ -104,11 +104,12 @@ def _tle(hoods, pooling):
 
 def _measurements(hoods, regular_N):
     """S_i = Σ log(r / u) over the measurements of each neighborhood, and their number; tile by tile."""
-    n, width = hoods.points.shape
+    points_NxD = replicated(hoods.points)
+    n, width = points_NxD.shape
     # Without checkpoint the gradient would keep the differences and the pairs of all neighborhoods.
-    of_point = jax.checkpoint(functools.partial(_measurements_of_point, hoods.points))
+    of_point = jax.checkpoint(functools.partial(_measurements_of_point, points_NxD))
     rows_in_a_tile = max(1, TILE_SIZE // (hoods.k * (width + 8 * hoods.k)))
-    rows = (hoods.points, hoods.indices, regular_N)
+    rows = (points_NxD, hoods.indices, regular_N)
     return lax.map(lambda row: of_point(*row), rows, batch_size=min(n, rows_in_a_tile))
 
 

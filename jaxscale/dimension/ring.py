@@ -1,0 +1,149 @@
+"""Clouds sharded by rows: whatever every pair of points needs, without ever gathering the cloud.
+
+Each device keeps its own rows, while the shards of all travel around the devices, a step at a time. The next shard is
+on its way while the present one is worked on: a device holds its own, the present one and the next.
+
+squared, indices, scale = nearest_squared_in_ring(points, None, mask, row_sharding(points), k, exclude_self=True)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxscale.dimension.points import along, replicated, shard_count
+from jaxscale.dimension.search import nearest_squared, power_of_two_scale
+from jaxscale.dimension.selection import NONE, smallest_pairs
+
+
+def nearest_squared_in_ring(
+    points: jax.Array,
+    queries: jax.Array | None,
+    mask: jax.Array,
+    rows: NamedSharding,
+    k: int,
+    exclude_self: bool,
+    block: int = 1024,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`nearest_squared` over the devices of `rows`: squared distances times `scale` squared, indices, and `scale`.
+
+    A device searches its own shard with each pair multiplied once, and those of others with its rows as queries. Each
+    search is exact, so that merging them by squared distance and index gives what one device finds.
+
+    Args:
+      points: (n, D) floating; rows that are not finite must be masked out.
+      queries: (m, D), or None for the points themselves. Each device takes an equal part of them.
+      mask: (n,) booleans, the points that may be found.
+      rows: how points lie along devices; see `row_sharding`. Static.
+      k: neighbors; static.
+      exclude_self: leave each point out of its own list; without effect when `queries` are given. Static.
+      block: keys of a tile at most; static.
+
+    Returns:
+      (m, k) twice, sharded like the points where the devices divide m, and a scalar.
+    """
+    axes = rows.spec[0]
+    alone = queries is None
+    targets = points if queries is None else queries
+
+    def of_shard(points_NxD, queries_MxD, mask_N):
+        scale = lax.pmin(jnp.minimum(power_of_two_scale(points_NxD), power_of_two_scale(queries_MxD)), axes)
+        nobody_M = jnp.full(queries_MxD.shape[0], -1, jnp.int32)
+
+        def named(indices, owner):
+            return jnp.where(indices < 0, NONE, indices + owner * points_NxD.shape[0])
+
+        def at_home(shard, owner):
+            points_NxD, mask_N = shard
+            own_N = jnp.arange(points_NxD.shape[0], dtype=jnp.int32) if exclude_self else nobody_M
+            squared, indices = nearest_squared(points_NxD, None, mask_N, own_N, scale, k, block)
+            return squared.T, named(indices, owner).T
+
+        def visit(best, shard, owner):
+            points_NxD, mask_N = shard
+            squared, indices = nearest_squared(points_NxD, queries_MxD, mask_N, nobody_M, scale, k, block)
+            return smallest_pairs(squared.T, named(indices, owner).T, best)
+
+        shape = (k, queries_MxD.shape[0])
+        nothing = (jnp.full(shape, jnp.inf, points_NxD.dtype), jnp.full(shape, NONE, jnp.int32))
+        start = at_home if alone else lambda shard, owner: visit(nothing, shard, owner)
+        squared, indices = over_all_shards(start, visit, (points_NxD, mask_N), axes)
+        return squared.T, jnp.where(squared == jnp.inf, -1, indices).T, scale
+
+    specs = (PartitionSpec(axes), PartitionSpec(axes), PartitionSpec())
+    squared, indices, scale = on_shards(of_shard, rows, (points, targets, mask), specs)
+    return without_filling(squared, targets.shape[0]), without_filling(indices, targets.shape[0]), scale
+
+
+def equal_rows_in_ring(points: jax.Array, others: jax.Array, rows: NamedSharding) -> jax.Array:
+    """`equal_rows(points, points, others)` over the devices of `rows`."""
+
+    def of_shard(points_NxD, others_N):
+        def visit(equal_N, shard_NxD, owner):
+            place_N = others_N - owner * shard_NxD.shape[0]
+            here_N = (others_N >= 0) & (place_N >= 0) & (place_N < shard_NxD.shape[0])
+            return equal_N | equal_rows(points_NxD, shard_NxD, jnp.where(here_N, place_N, -1))
+
+        start = lambda shard_NxD, owner: visit(jnp.zeros(points_NxD.shape[0], bool), shard_NxD, owner)
+        return over_all_shards(start, visit, points_NxD, rows.spec[0])
+
+    equal = on_shards(of_shard, rows, (points, others), PartitionSpec(rows.spec[0]))
+    return without_filling(equal, points.shape[0])
+
+
+def equal_rows(points: jax.Array, among: jax.Array, others: jax.Array) -> jax.Array:
+    """Which points (n,) equal, in every column, the row of `among` that `others` (n,) names; -1 equals none.
+
+    A nan equals a nan. A few rows at a time, for their copies might fill the memory.
+    """
+
+    def of_row(row):
+        point_D, other = row
+        other_D = among[jnp.maximum(other, 0)]
+        return (other >= 0) & jnp.all((point_D == other_D) | (jnp.isnan(point_D) & jnp.isnan(other_D)))
+
+    return lax.map(of_row, (points, others), batch_size=1024)
+
+
+def over_all_shards(
+    start: Callable[[Any, jax.Array], Any], visit: Callable[[Any, Any, jax.Array], Any], shard: Any, axes: Any
+) -> Any:
+    """`result = start(shard, owner)` for the own shard, `result = visit(result, shard, owner)` for each of the others.
+
+    For use on one shard, within `on_shards`. The owner is its number along `axes`.
+    """
+    count, number = lax.axis_size(axes), lax.axis_index(axes)
+    to_next = [(device, (device + 1) % count) for device in range(count)]
+
+    def send(shard):
+        return jax.tree.map(lambda leaf: lax.ppermute(leaf, axes, to_next), shard)
+
+    def step(i, state):
+        present, result = state
+        # What is sent waits for no result. The last step sends each shard home, for nothing, and compiles nothing more.
+        return send(present), visit(result, present, (number - i) % count)
+
+    coming = send(shard)
+    _, result = lax.fori_loop(1, count, step, (coming, start(shard, number)))
+    return result
+
+
+def on_shards(function: Callable, rows: NamedSharding, arrays: tuple[jax.Array, ...], out_specs: Any) -> Any:
+    """`function` of the shards of `arrays` on each device; rows of zeros or False fill up those that do not divide."""
+    filled = [along(_filled(array, shard_count(rows)), rows) for array in arrays]
+    specs = (PartitionSpec(rows.spec[0]),) * len(filled)
+    # Values start out the same on all devices and end up different: loops that do so are refused when checked.
+    return jax.shard_map(function, mesh=rows.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)(*filled)
+
+
+def without_filling(array: jax.Array, n: int) -> jax.Array:
+    """The first `n` rows, which may no longer divide among devices."""
+    return array if array.shape[0] == n else replicated(array)[:n]
+
+
+def _filled(array, shards):
+    missing = -array.shape[0] % shards
+    return jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
