@@ -10,16 +10,18 @@ tile, like a Poisson process, which says how many each of them must keep.
 """
 
 import dataclasses
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxscale.dimension.fused_products import best_of_queries, best_of_tile, fits
 from jaxscale.dimension.selection import NONE, pack, place, smallest, smallest_pairs, two_smallest, without_place
 
 # Candidates dropped somewhere, expected per point; points that miss one are searched again.
-MISSES = 0.04
+MISSES = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +29,11 @@ class Plan:
     """How n keys are cut up to find `count` candidates among them.
 
     Attributes:
-      count: candidates of a query, a power of two.
+      count: candidates of a query.
       tile: keys of a tile, a multiple of `group`.
       tiles: tiles, a multiple of `span`; the last ones may hold padding.
       group: columns of a tile of which the two best are looked at.
-      keep: candidates of a tile, a power of two.
+      keep: candidates of a query in a tile.
       span: tiles whose candidates are merged at once.
     """
 
@@ -53,13 +55,12 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
 
     Those are expected numbers, per point, of the best `count`.
     """
-    count = _power_of_two(count)
     group = 2
     # Three of `count` in one of n/group groups: about count³/6 (group/n)² of the points.
     while 2 * group <= min(32, largest_tile) and count**3 / 6 * (2 * group / n) ** 2 < misses / 2:
         group *= 2
-    # Sixteen groups side by side fill a vector register.
-    step = 16 * group if largest_tile >= 32 * group and n > largest_tile else group
+    # Whole vector registers of groups side by side.
+    step = 256 if largest_tile >= 512 and n > largest_tile else group
 
     def padded(width):
         tiles = -(-n // width)
@@ -73,12 +74,8 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
     tiles = -(-tiles // span) * span
     keep = 2
     while keep < count and tiles * _poisson_tail(count * tile / n, keep) > misses / 2:
-        keep *= 2
+        keep += 1
     return Plan(count, tile, tiles, group, keep, span)
-
-
-def _power_of_two(count):
-    return 1 << (count - 1).bit_length()
 
 
 def _poisson_tail(mean, most):
@@ -137,7 +134,7 @@ def among_themselves(
         alone = first == second
         other_side = jnp.where(alone, 0, 1)
 
-        def of_row(i, kept):
+        def by_tiles(i, start, kept):
             row = first * span + i
             rows_BxD, query_B, key_B = points_TxBxD[row], as_query_TxB[row], as_key_TxB[row]
 
@@ -147,7 +144,22 @@ def among_themselves(
                 kept = _keep(kept, (0, i, j), _best_of_rows(inner, query_B, as_key_TxB[column], plan))
                 return _keep(kept, (other_side, j, i), _best_of_columns(inner, key_B, as_query_TxB[column], plan))
 
-            return lax.fori_loop(jnp.where(alone, i, 0), span, of_tile, kept)
+            return lax.fori_loop(start, span, of_tile, kept)
+
+        def fused(i, start, kept):
+            lists, bounds = kept
+            row, tiles = first * span + i, (points_TxBxD, as_query_TxB, as_key_TxB)
+            of_rows, of_columns = best_of_tile(*tiles, row, second * span, start, span, plan.group)
+            new = (jnp.arange(span) >= start)[:, None, None]
+            best, dropped = _best_of_span(*of_rows, plan)
+            lists = lists.at[0, i].set(jnp.where(new, best, lists[0, i]))
+            bounds = bounds.at[0, i].min(jnp.min(dropped, axis=0))
+            best, dropped = _best_of_span(*of_columns, plan)
+            lists = lists.at[other_side, :, i].set(jnp.where(new, best, lists[other_side, :, i]))
+            return lists, bounds.at[other_side].min(dropped)
+
+        def of_row(i, kept):
+            return _by_platform(fused, by_tiles, plan)(i, jnp.where(alone, i, 0), kept)
 
         lists, bounds = lax.fori_loop(0, span, of_row, nothing)
 
@@ -181,7 +193,7 @@ def of_queries(
     rows = queries_BxD.shape[0]
     span = plan.span
 
-    def of_span(step, best):
+    def by_tiles(step):
         def of_tile(j, kept):
             lists, bound = kept
             column = step * span + j
@@ -190,11 +202,32 @@ def of_queries(
             return lax.dynamic_update_slice(lists, new_list[None], (j, 0, 0)), jnp.minimum(bound, new_bound)
 
         nothing = (jnp.full((span, plan.keep, rows), NONE, jnp.int32), jnp.full(rows, NONE, jnp.int32))
-        lists, bound = lax.fori_loop(0, span, of_tile, nothing)
+        return lax.fori_loop(0, span, of_tile, nothing)
+
+    def fused(step):
+        found = best_of_queries(queries_BxD, as_query_B, points_TxBxD, as_key_TxB, step * span, span, plan.group)
+        lists, dropped = _best_of_span(*found, plan)
+        return lists, jnp.min(dropped, axis=0)
+
+    def of_span(step, best):
+        lists, bound = _by_platform(fused, by_tiles, plan)(step)
         return _with_span(best, lists, bound, step * span, plan)
 
     best = lax.fori_loop(0, plan.tiles // span, of_span, _no_candidates((), rows, plan))
     return _unpacked(best)
+
+
+def _by_platform(fused, by_tiles, plan):
+    """One kernel for a span of tiles on an NVIDIA GPU; tile by tile elsewhere, where the kernel is not even traced."""
+    if jax.default_backend() != "gpu" or not fits(plan.tile, plan.group):
+        return by_tiles
+    return functools.partial(lax.platform_dependent, cuda=fused, default=by_tiles)
+
+
+def _best_of_span(keys_ExSxB, dropped_SxB, plan):
+    """Lists (S, keep, B) and the least dropped (S, B) of each tile of a span, from the best of its groups."""
+    best, dropped = smallest(keys_ExSxB, plan.keep)
+    return jnp.moveaxis(best, 0, 1), jnp.minimum(dropped, dropped_SxB)
 
 
 def products(queries_BxD: jax.Array, keys_CxD: jax.Array) -> jax.Array:

@@ -27,9 +27,14 @@ def pack(scores: jax.Array, axis: int, start: jax.Array | int, size: int) -> jax
     Args:
       scores: a part of an array, whose `axis` is longer: it has `size` entries, and these begin at `start`.
     """
+    return with_place(scores, start + lax.broadcasted_iota(jnp.int32, scores.shape, axis), size)
+
+
+def with_place(scores: jax.Array, places: jax.Array, size: int) -> jax.Array:
+    """As `pack`, for places along an axis of `size` entries that broadcast against `scores`."""
     low = (1 << bits_for(size)) - 1
     bits = lax.bitcast_convert_type(jnp.clip(scores, 0, jnp.finfo(jnp.float32).max), jnp.int32)
-    return (bits & ~low) | (start + lax.broadcasted_iota(jnp.int32, scores.shape, axis))
+    return (bits & ~low) | places
 
 
 def place(keys: jax.Array, size: int) -> jax.Array:
