@@ -1,0 +1,14 @@
+#!/bin/sh
+# On a machine with an NVIDIA GPU: the compiled kernel against the ordinary program bit for bit, then the benchmark.
+#
+#   PYTHON=.venv/bin/python benchmarks/gpu.sh [flags of dimension_gpu.py]
+#
+# The interpreter needs jax for CUDA (pip install -e '.[cuda]'), numpy, absl-py, chex and pytest; no CUDA toolkit.
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+export PYTHONPATH="$PWD" PYTHONUNBUFFERED=1
+nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv
+"$python" -c 'import jax; assert jax.default_backend() == "gpu", jax.devices(); print(jax.__version__, jax.devices())'
+"$python" -m pytest --noconftest -q tests/dimension/test_fused_products.py
+"$python" benchmarks/dimension_gpu.py "$@"
