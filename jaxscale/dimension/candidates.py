@@ -56,8 +56,7 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
     Those are expected numbers, per point, of the best `count`.
     """
     group = 2
-    # Three of `count` in one of n/group groups: about count³/6 (group/n)² of the points.
-    while 2 * group <= min(32, largest_tile) and count**3 / 6 * (2 * group / n) ** 2 < misses / 2:
+    while 2 * group <= min(32, largest_tile) and n / (2 * group) * _excess(2 * count * group / n, 2) < misses / 2:
         group *= 2
     # Whole vector registers of groups side by side.
     step = 256 if largest_tile >= 512 and n > largest_tile else group
@@ -73,14 +72,15 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
     span = -(-tiles // -(-tiles // largest_span))
     tiles = -(-tiles // span) * span
     keep = 2
-    while keep < count and tiles * _poisson_tail(count * tile / n, keep) > misses / 2:
+    while keep < count and tiles * _excess(count * tile / n, keep) > misses / 2:
         keep += 1
     return Plan(count, tile, tiles, group, keep, span)
 
 
-def _poisson_tail(mean, most):
-    """Chance of more than `most` for a Poisson variable."""
-    return 1 - sum(math.exp(m * math.log(mean) - mean - math.lgamma(m + 1)) for m in range(most + 1))
+def _excess(mean, most):
+    """How many a Poisson variable exceeds `most` by, expected."""
+    chances = [math.exp(m * math.log(mean) - mean - math.lgamma(m + 1)) for m in range(most + 1)]
+    return mean - most + sum((most - m) * chance for m, chance in enumerate(chances))
 
 
 def deflated_half_norms(exact: jax.Array, rounded: jax.Array) -> jax.Array:
