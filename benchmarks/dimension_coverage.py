@@ -21,14 +21,14 @@ from jaxscale.dimension import gride, mle, neighborhoods, twonn
 from jaxscale.dimension.calibration import DIMENSIONS, apply_references, read_references
 
 POINTS = 2000
-# Estimator and the neighbors it reads.
+# The estimators, each with the neighbors it is given: those it reads, and five at least, as `calibrate` has it.
 ESTIMATORS = {
     "mle k=5": (functools.partial(mle, k=5), 5),
     "mle k=10": (functools.partial(mle, k=10), 10),
     "mle k=20": (functools.partial(mle, k=20), 20),
-    "twonn": (twonn, 2),
-    "gride n1=1": (functools.partial(gride, n1=1), 2),
-    "gride n1=2": (functools.partial(gride, n1=2), 4),
+    "twonn": (twonn, 5),
+    "gride n1=1": (functools.partial(gride, n1=1), 5),
+    "gride n1=2": (functools.partial(gride, n1=2), 5),
     "gride n1=4": (functools.partial(gride, n1=4), 8),
     "gride n1=8": (functools.partial(gride, n1=8), 16),
 }
