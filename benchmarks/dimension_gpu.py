@@ -32,7 +32,7 @@ def neighbors(points, block, precision):
     """Squared distances and indices of the K nearest other points."""
     rows = jnp.arange(len(points), dtype=jnp.int32)
     everyone, scale = jnp.ones(len(points), bool), search.power_of_two_scale(points)
-    return search.nearest_squared(points, None, everyone, rows, scale, K, block, precision)
+    return search.nearest_squared(points, None, everyone, rows, scale, K, search.Effort(block, precision))
 
 
 @functools.partial(jax.jit, static_argnames=("block", "precision"))
@@ -40,7 +40,7 @@ def uncertain(points, block, precision):
     """The share of points whose neighbors the candidates do not prove."""
     rows = jnp.arange(len(points), dtype=jnp.int32)
     everyone, scale = jnp.ones(len(points), bool), search.power_of_two_scale(points)
-    found = search.Cloud.of(points, everyone, scale, K, block, precision, recall=None)
+    found = search.Cloud.of(points, everyone, scale, K, search.Effort(block, precision))
     candidates, bound = found.candidates_of_each()
     squared, _ = search._rescore(points, points, rows, scale, K, rows, candidates)
     return jnp.mean(~search._is_certain(squared, bound, points.shape[1]))

@@ -89,13 +89,14 @@ def deflated_half_norms(exact: jax.Array, rounded: jax.Array) -> jax.Array:
     With x = h + l, h the rounded row: <x_i, x_j> - <h_i, h_j> = <l_i, x_j> + <h_i, l_j>, at most
     |l_i||x_j| + |h_i||l_j|; and b_i a_j ≤ (r a_j² + b_i²/r)/2 for any r > 0 splits each product into a term of i and
     one of j. Summing D products and norms in float32, in any order, adds at most γ|h_i||h_j| and γ|x|²/2 with
-    γ = (D + 4) 2⁻²³.
+    γ = (D + 4) 2⁻²³, and four times that for bfloat16.
 
     Args:
       exact: (n, D) floating rows.
       rounded: (n, D) the same as they enter the matmul.
     """
-    gamma = (exact.shape[1] + 4) * 2.0**-23
+    # Matrix units that take half precision may truncate as they add, with few guard bits: four times as much.
+    gamma = (exact.shape[1] + 4) * (2.0**-21 if rounded.dtype == jnp.bfloat16 else 2.0**-23)
     lost = jnp.sum((exact - rounded.astype(exact.dtype)) ** 2, axis=1)
     # |h| ≤ |x| + |l|; squares of both sums.
     whole = jnp.sum(exact**2, axis=1)

@@ -6,6 +6,7 @@ near.distances, near.indices         # (n, 20) each, nearest first
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxscale.dimension.points import (
     Metric,
     as_points,
     check_choice,
+    check_cloud,
     directions,
     has_direction,
     is_finite,
@@ -26,7 +28,8 @@ from jaxscale.dimension.points import (
     row_sharding,
 )
 from jaxscale.dimension.ring import nearest_squared_in_ring, on_shards, without_filling
-from jaxscale.dimension.search import nearest_squared, power_of_two_scale
+from jaxscale.dimension.search import EXACT, Effort, Precision, nearest_squared, power_of_two_scale, usual_effort
+from jaxscale.dimension.streaming import nearest_squared_in_blocks
 from jaxscale.errors import InputError
 
 
@@ -52,29 +55,41 @@ def neighbors(
     exclude_self: bool = True,
     block: int = 1024,
     mask: jax.typing.ArrayLike | None = None,
+    precision: Precision | None = None,
+    approximate: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Neighbors:
     """The `k` points of `x` nearest to each query.
 
     Equal to sorting the full matrix of distances row by row, at the memory of `block`² of them. Candidates are ranked
-    by a float32 matmul on centred data; the k winners and a few spare are measured again by direct differences, because
-    |x|² + |y|² - 2xy keeps no digits where norms are large and neighbors close. The spare ones are a margin, not a
-    proof: a cloud of tight clusters far apart, within the matmul's rounding of each other, can lose a neighbor.
-    Differentiable in `x` and `queries`.
+    by a matmul on centred data, of which each pair is multiplied once, and the best are measured again by direct
+    differences, because |x|² + |y|² - 2xy keeps no digits where norms are large and neighbors close. A bound on the
+    rounding then proves, row by row, that no other point is nearer; rows without proof are searched again, with more
+    candidates and in the end by differences alone. Differentiable in `x` and `queries`.
 
     Points whose rows are seen to lie on several devices stay there: shards travel around, the result lies like the
     points, and queries are spread over the same devices. Concrete arrays show where they lie, and traced ones do along
     explicit axes. Under `jit` with automatic axes nothing is seen, and the compiler copies the points to every device,
     as the derivative does in either case.
 
+    A `numpy.memmap`, and no other array, stays on the host: blocks of rows pass through the device, which never holds
+    more than a few of them, whatever the size of the file. The result is on the device.
+
     Args:
-      x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh.
+      x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh,
+        or a `numpy.memmap`.
       k: neighbors per query; static.
-      queries: (m, D) points to find neighbors of; the points of `x` themselves if None.
+      queries: (m, D) points to find neighbors of, of any kind; the points of `x` themselves if None.
       metric: "euclidean", or "cosine" for the angle between rows in radians. The usual 1 - cos is half the *square* of
         the chord between directions, and an estimator fed with squared distances reads half the dimension. Static.
       exclude_self: leave each point out of its own list; without effect when `queries` are given. Static.
       block: rows and columns of a tile; static.
       mask: (n,) booleans, the points that may be neighbors; all if None. Points masked out still get neighbors.
+      precision: "float32" or "bfloat16", the factors of the matmul, accumulated in float32. It decides how fast the
+        result is found, not what it is. None is "bfloat16" on GPU and TPU, "float32" elsewhere. Static.
+      approximate: None for all neighbors. Otherwise the share of them that is enough, in (0, 1), expected of points
+        whose order says nothing of their place; nothing is proven or searched again then. Static.
+      progress: called with the blocks done and their number, while a `numpy.memmap` passes through the device.
 
     Returns:
       `Neighbors` with one row per query.
@@ -83,18 +98,44 @@ def neighbors(
       InputError: if a shape, `k`, `metric` or `block` cannot be used, or if concrete points have rows with nan,
         infinity or (under "cosine") only zeros that are not masked out. Traced values are not checked and yield nan.
     """
+    effort = _checked_effort(block, precision, approximate)
+    check_choice("metric", metric, Metric)
+    if isinstance(x, np.memmap):
+        return _neighbors_on_host(x, queries, mask, k, metric, exclude_self, effort, progress)
     points = as_points(x)
     others = None if queries is None else as_points(queries, "queries").astype(points.dtype)
     rows = row_sharding(points)
     allowed = jnp.ones(points.shape[0], bool) if mask is None else replicated(jnp.asarray(mask, bool))
     exclude_self = exclude_self and others is None
-    check_choice("metric", metric, Metric)
     _check_shapes(points, others, allowed, k, exclude_self, block)
     _check_values(points, allowed, metric, "x", "Drop them, or mask them out with mask=.")
     if others is not None:
         _check_values(others, jnp.ones(others.shape[0], bool), metric, "queries", "Drop them.")
     others = others if others is None or rows is not None else replicated(others)
-    return find_neighbors(points, others, allowed, k, metric, exclude_self, block, rows)
+    return find_neighbors(points, others, allowed, k, metric, exclude_self, effort, rows)
+
+
+def _neighbors_on_host(points, queries, mask, k, metric, exclude_self, effort, progress):
+    allowed = np.ones(points.shape[0], bool) if mask is None else np.asarray(mask, bool)
+    others = None if queries is None else np.asanyarray(queries)
+    exclude_self = exclude_self and others is None
+    check_cloud(points, "x")
+    if others is not None:
+        check_cloud(others, "queries")
+    _check_shapes(points, others, allowed, k, exclude_self, effort.block)
+    squared, indices, scale = nearest_squared_in_blocks(
+        points, others, allowed, k, metric, exclude_self, effort, progress
+    )
+    distances = jnp.sqrt(squared) / scale
+    return Neighbors(_angle(distances) if metric == "cosine" else distances, indices)
+
+
+def _checked_effort(block, precision, approximate):
+    precision = precision or usual_effort().precision
+    check_choice("precision", precision, Precision)
+    if approximate is not None and not 0 < approximate < 1:
+        raise InputError(f"approximate={approximate} must lie between 0 and 1: the share of neighbors that is enough.")
+    return Effort(block, precision, approximate)
 
 
 def _check_shapes(points, others, allowed, k, exclude_self, block):
@@ -120,7 +161,7 @@ def _check_values(points, allowed, metric, name, remedy):
         refuse_rows(allowed & ~has_direction(points), name, "of zeros, which have no direction", remedy)
 
 
-@functools.partial(jax.jit, static_argnames=("k", "metric", "exclude_self", "block", "rows"))
+@functools.partial(jax.jit, static_argnames=("k", "metric", "exclude_self", "effort", "rows"))
 def find_neighbors(
     points: jax.Array,
     queries: jax.Array | None,
@@ -128,35 +169,35 @@ def find_neighbors(
     k: int,
     metric: Metric = "euclidean",
     exclude_self: bool = True,
-    block: int = 1024,
+    effort: Effort = EXACT,
     rows: NamedSharding | None = None,
 ) -> Neighbors:
     """`neighbors` of floating points, unchecked, whose `row_sharding` is told; so under `jit` of automatic axes too."""
     if metric == "cosine":
         points = directions(points)
         queries = None if queries is None else directions(queries)
-    distances, indices = _nearest(points, queries, mask, k, exclude_self, block, rows)
+    distances, indices = _nearest(points, queries, mask, k, exclude_self, effort, rows)
     return Neighbors(_angle(distances) if metric == "cosine" else distances, indices)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
-def _nearest(points, queries, mask, k, exclude_self, block, rows):
+def _nearest(points, queries, mask, k, exclude_self, effort, rows):
     """Distances and indices (m, k), whose derivative is that of the distances to the neighbors found."""
     if rows is not None:
-        squared, indices, scale = nearest_squared_in_ring(points, queries, mask, rows, k, exclude_self, block)
+        squared, indices, scale = nearest_squared_in_ring(points, queries, mask, rows, k, exclude_self, effort)
         return jnp.sqrt(squared) / scale, indices
     scale = power_of_two_scale(points)
     scale = scale if queries is None else jnp.minimum(scale, power_of_two_scale(queries))
     targets = jnp.arange((points if queries is None else queries).shape[0])
     own = targets if queries is None and exclude_self else jnp.full_like(targets, -1)
-    squared, indices = nearest_squared(points, queries, mask, own, scale, k, block)
+    squared, indices = nearest_squared(points, queries, mask, own, scale, k, effort)
     return jnp.sqrt(squared) / scale, indices
 
 
 @_nearest.defjvp
-def _nearest_jvp(k, exclude_self, block, rows, primals, tangents):
+def _nearest_jvp(k, exclude_self, effort, rows, primals, tangents):
     points, queries, _ = primals
-    distances, indices = _nearest(*primals, k, exclude_self, block, rows)
+    distances, indices = _nearest(*primals, k, exclude_self, effort, rows)
     d_points, d_queries, _ = tangents
     if queries is None:
         queries, d_queries = points, d_points

@@ -28,6 +28,7 @@ from jaxscale.dimension.points import (
     replicated,
     row_sharding,
 )
+from jaxscale.dimension.search import usual_effort
 from jaxscale.errors import InputError
 
 Nonfinite = Literal["raise", "drop"]
@@ -189,7 +190,9 @@ def _neighborhoods(points, k, metric, nonfinite, duplicates, clean, sharding):
         comparable = jnp.where(valid[:, None], rows, jnp.nan)
     first = first_occurrence(lax.stop_gradient(comparable), sharding)
     used = valid & (first == jnp.arange(points.shape[0])) if duplicates == "collapse" else valid
-    near = find_neighbors(rows, None, used, k, metric, rows=sharding) if k else _no_neighbors(rows)
+    near = (
+        find_neighbors(rows, None, used, k, metric, effort=usual_effort(), rows=sharding) if k else _no_neighbors(rows)
+    )
     copies = jnp.zeros(points.shape[0], jnp.int32).at[first].add(valid.astype(jnp.int32))
     return Neighborhoods(
         points=rows,

@@ -94,8 +94,8 @@ def ph0(
     used = hoods.used.shape[0] if is_traced(hoods.used) else int(jnp.sum(hoods.used))
     if used < least:
         raise InputError(
-            f"halvings={halvings} needs at least {least} distinct points; x has {used} of them. "
-            "Pass fewer halvings or more points."
+            f"halvings={halvings} needs at least {least} distinct points; x has shape {hoods.points.shape}, "
+            f"{used} of its rows count. Pass fewer halvings or more points."
         )
     key = jax.random.key(0) if key is None else key
     return _ph0(hoods, key, alpha, halvings, resamples, max_points)

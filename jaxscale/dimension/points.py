@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxscale.errors import InputError
@@ -19,6 +20,14 @@ def as_points(x: jax.typing.ArrayLike, name: str = "x") -> jax.Array:
       InputError: if `x` is not two-dimensional, has no column, or is not real.
     """
     points = jnp.asarray(x)
+    check_cloud(points, name)
+    rows = row_sharding(points)
+    points = replicated(points) if rows is None else along(points, rows)
+    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
+
+
+def check_cloud(points: jax.Array | np.ndarray, name: str) -> None:
+    """Raises `InputError` unless `points` are two-dimensional, have columns, and are real."""
     if points.ndim != 2 or points.shape[1] == 0:
         raise InputError(
             f"{name} must hold one point per row, shape (n, D); it has shape {points.shape}. "
@@ -26,9 +35,6 @@ def as_points(x: jax.typing.ArrayLike, name: str = "x") -> jax.Array:
         )
     if jnp.issubdtype(points.dtype, jnp.complexfloating):
         raise InputError(f"{name} must be real; it is {points.dtype}. Stack real and imaginary parts as columns.")
-    rows = row_sharding(points)
-    points = replicated(points) if rows is None else along(points, rows)
-    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
 
 
 def row_sharding(points: jax.Array) -> NamedSharding | None:

@@ -6,6 +6,7 @@ on its way while the present one is worked on: a device holds its own, the prese
 squared, indices, scale = nearest_squared_in_ring(points, None, mask, row_sharding(points), k, exclude_self=True)
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxscale.dimension.parts import merged, nearest_in_part, unpacked
 from jaxscale.dimension.points import along, replicated, shard_count
-from jaxscale.dimension.search import nearest_squared, power_of_two_scale
-from jaxscale.dimension.selection import NONE, smallest_pairs
+from jaxscale.dimension.search import EXACT, Effort, power_of_two_scale
 
 
 def nearest_squared_in_ring(
@@ -26,7 +27,7 @@ def nearest_squared_in_ring(
     rows: NamedSharding,
     k: int,
     exclude_self: bool,
-    block: int = 1024,
+    effort: Effort = EXACT,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`nearest_squared` over the devices of `rows`: squared distances times `scale` squared, indices, and `scale`.
 
@@ -40,7 +41,7 @@ def nearest_squared_in_ring(
       rows: how points lie along devices; see `row_sharding`. Static.
       k: neighbors; static.
       exclude_self: leave each point out of its own list; without effect when `queries` are given. Static.
-      block: keys of a tile at most; static.
+      effort: of each search; static.
 
     Returns:
       (m, k) twice, sharded like the points where the devices divide m, and a scalar.
@@ -51,27 +52,15 @@ def nearest_squared_in_ring(
 
     def of_shard(points_NxD, queries_MxD, mask_N):
         scale = lax.pmin(jnp.minimum(power_of_two_scale(points_NxD), power_of_two_scale(queries_MxD)), axes)
-        nobody_M = jnp.full(queries_MxD.shape[0], -1, jnp.int32)
 
-        def named(indices, owner):
-            return jnp.where(indices < 0, NONE, indices + owner * points_NxD.shape[0])
+        def search(queries, shard, owner):
+            first = owner * points_NxD.shape[0]
+            return nearest_in_part(shard[0], queries, shard[1], first, scale, k, exclude_self, effort)
 
-        def at_home(shard, owner):
-            points_NxD, mask_N = shard
-            own_N = jnp.arange(points_NxD.shape[0], dtype=jnp.int32) if exclude_self else nobody_M
-            squared, indices = nearest_squared(points_NxD, None, mask_N, own_N, scale, k, block)
-            return squared.T, named(indices, owner).T
-
-        def visit(best, shard, owner):
-            points_NxD, mask_N = shard
-            squared, indices = nearest_squared(points_NxD, queries_MxD, mask_N, nobody_M, scale, k, block)
-            return smallest_pairs(squared.T, named(indices, owner).T, best)
-
-        shape = (k, queries_MxD.shape[0])
-        nothing = (jnp.full(shape, jnp.inf, points_NxD.dtype), jnp.full(shape, NONE, jnp.int32))
-        start = at_home if alone else lambda shard, owner: visit(nothing, shard, owner)
-        squared, indices = over_all_shards(start, visit, (points_NxD, mask_N), axes)
-        return squared.T, jnp.where(squared == jnp.inf, -1, indices).T, scale
+        start = functools.partial(search, None if alone else queries_MxD)
+        visit = lambda best, shard, owner: merged(best, search(queries_MxD, shard, owner))
+        best = over_all_shards(start, visit, (points_NxD, mask_N), axes)
+        return *unpacked(best), scale
 
     specs = (PartitionSpec(axes), PartitionSpec(axes), PartitionSpec())
     squared, indices, scale = on_shards(of_shard, rows, (points, targets, mask), specs)

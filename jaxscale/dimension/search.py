@@ -37,6 +37,34 @@ SMALL = 2048
 FEW = 2**26
 
 
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How a search goes about it.
+
+    Attributes:
+      block: keys of a tile at most.
+      precision: of the factors of the matmul, accumulated in float32; it decides the speed, never the result.
+      recall: None for all neighbors; otherwise the share of them that is enough, in (0, 1), expected for points in no
+        particular arrangement. Nothing is proven or searched again then.
+    """
+
+    block: int = 1024
+    precision: Precision = "float32"
+    recall: float | None = None
+
+
+EXACT = Effort()
+
+
+def usual_effort() -> Effort:
+    """All neighbors, by the fastest precision of the backend."""
+    return Effort(precision="bfloat16" if _on_accelerator() else "float32")
+
+
+def _on_accelerator():
+    return jax.default_backend() in ("gpu", "tpu")
+
+
 def nearest_squared(
     points: jax.Array,
     queries: jax.Array | None,
@@ -44,9 +72,7 @@ def nearest_squared(
     own: jax.Array,
     scale: jax.Array,
     k: int,
-    block: int = 1024,
-    precision: Precision = "float32",
-    recall: float | None = None,
+    effort: Effort = EXACT,
 ) -> tuple[jax.Array, jax.Array]:
     """Squared distances (m, k), times `scale` squared, ascending, and indices; ties by index; infinite and -1 for none.
 
@@ -57,10 +83,7 @@ def nearest_squared(
       own: (m,) the one point that each query may not find, -1 for none.
       scale: see `power_of_two_scale`; the same for all searches whose results are to be compared.
       k: neighbors; static.
-      block: keys of a tile at most; static.
-      precision: of the factors of the matmul, accumulated in float32; it decides the speed, never the result. Static.
-      recall: None for all neighbors; otherwise the share of them that is enough, in (0, 1), expected for points in no
-        particular arrangement. Nothing is proven or searched again then. Static.
+      effort: how to go about it; static.
     """
     alone = queries is None
     targets = points if queries is None else queries
@@ -70,7 +93,7 @@ def nearest_squared(
     if points.size * targets.shape[0] <= FEW:
         candidates = lax.map(by_differences, _tiles(rows, 64))
         return rescore(rows, _untile(candidates, targets.shape[0]))
-    cloud = Cloud.of(points, mask, scale, k, block, precision, recall)
+    cloud = Cloud.of(points, mask, scale, k, effort)
     if points.shape[0] <= SMALL:
         candidates, bound = cloud.candidates_by_sorting(targets, cloud.plan.count)
     elif alone:
@@ -78,7 +101,7 @@ def nearest_squared(
     else:
         candidates, bound = cloud.candidates(targets)
     squared, indices = rescore(rows, candidates)
-    if recall is not None:
+    if effort.recall is not None:
         return squared, indices
     return _search_again(cloud, targets, rescore, by_differences, squared, indices, bound)
 
@@ -98,10 +121,11 @@ class Cloud:
     precision: Precision
 
     @classmethod
-    def of(cls, points_NxD, mask_N, scale, k, block, precision, recall):
+    def of(cls, points_NxD, mask_N, scale, k, effort):
         n = points_NxD.shape[0]
-        misses = MISSES if recall is None else k * (1 - recall)
-        plan_ = plan(n, k + 1 + SLACK[precision], block, misses)
+        precision = effort.precision
+        misses = MISSES if effort.recall is None else k * (1 - effort.recall)
+        plan_ = plan(n, k + 1 + SLACK[precision], effort.block, misses)
         order_N = jax.random.permutation(jax.random.key(0), n)
         source_N = jnp.pad(order_N, (0, plan_.size - n), constant_values=n)
         centre_D = _centre(points_NxD)
@@ -199,7 +223,9 @@ def _rescore(points_NxD, queries_MxD, own_M, scale, k, rows_R, candidates_RxC):
         missing = (candidates_BxC < 0) | (candidates_BxC == own_M[rows_B][:, None])
         return jnp.where(missing, jnp.inf, squared).T, jnp.where(missing, NONE, candidates_BxC).T
 
-    tiles = (_tiles(rows_R, 32), _tiles(candidates_RxC, 32, fill=-1))
+    # A processor works on what its caches hold; an accelerator wants few and large steps.
+    at_once = 512 if _on_accelerator() else 32
+    tiles = (_tiles(rows_R, at_once), _tiles(candidates_RxC, at_once, fill=-1))
     squared, indices = (jnp.moveaxis(part, 1, 0).reshape(part.shape[1], -1) for part in lax.map(of_rows, tiles))
     squared, indices = smallest_pairs(squared, indices, best=no_pairs(k, squared, indices))
     squared, indices = squared[:, : rows_R.shape[0]].T, indices[:, : rows_R.shape[0]].T
@@ -242,7 +268,7 @@ def _search_again(cloud, queries, rescore, by_differences, squared, indices, bou
     certain = _is_certain(squared, bound, width)
     if cloud.order_N.shape[0] <= SMALL:
         return _redo(certain, all_points, squared, indices, at_once=64)
-    return _redo(certain, more_candidates, squared, indices, at_once=64)
+    return _redo(certain, more_candidates, squared, indices, at_once=1024 if _on_accelerator() else 64)
 
 
 def _redo(certain, search, squared, indices, at_once):

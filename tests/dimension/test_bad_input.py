@@ -37,6 +37,7 @@ class Case:
 
 
 COVARIANCE = {"far outlier": "the outlier is the widest direction of the whole cloud"}
+LENGTHS = {"far outlier": "the edges to the outlier are longer than all others together"}
 ESTIMATORS = {
     "abide": Case({"k": K}, {"k": 1}),
     "bide": Case({"k": K}, {"k": 1}),
@@ -45,6 +46,7 @@ ESTIMATORS = {
     "ess": Case({"k": K}, {"k": 2}),
     "fisher_separability": Case(refused={"condition_number": 1.0}, needs=1, exempt=COVARIANCE),
     "gride": Case({"n1": K // 2, "n2": K}, {"n1": 1, "n2": 1}),
+    "knn_graph": Case({"k": 2}, {"k": 0}, needs=18, exempt=LENGTHS),
     "local_pca": Case({"k": K}, {"k": 1}),
     "mada": Case({"k": K}, {"k": 1}),
     "mind_ml": Case({"k": K - 1}, {"k": 0}),
@@ -53,6 +55,8 @@ ESTIMATORS = {
     "mle_radius": Case({"k": K, "radius": 1e4}, {"radius": 0.0}),
     "mom": Case({"k": K}, {"k": 1}),
     "pca": Case(refused={"rule": "no such rule"}, needs=1, exempt=COVARIANCE),
+    # One halving, as half of these points are few.
+    "ph0": Case({"halvings": 1, "resamples": 8}, {"alpha": 0.0}, needs=31, exempt=LENGTHS),
     "tle": Case({"k": K}, {"k": 2}),
     "twonn": Case(refused={"discard": 1.0}, needs=2),
 }

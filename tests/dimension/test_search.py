@@ -41,7 +41,7 @@ def uncertain(x, k=K, block=1024, precision="float32"):
     """Rows that the first search by matmul cannot prove."""
     points = jnp.asarray(x)
     scale = search.power_of_two_scale(points)
-    cloud = search.Cloud.of(points, jnp.ones(len(x), bool), scale, k, block, precision, None)
+    cloud = search.Cloud.of(points, jnp.ones(len(x), bool), scale, k, search.Effort(block, precision))
     found, bound = cloud.candidates_of_each()
     rows = jnp.arange(len(x))
     squared, _ = search._rescore(points, points, rows, scale, k, rows, found)
@@ -65,7 +65,7 @@ def test_several_spans_of_tiles(cloud, monkeypatch):
 def test_bfloat16_finds_the_same(cloud):
     points, rows = jnp.asarray(cloud), jnp.arange(N)
     find = lambda precision: search.nearest_squared(
-        points, None, jnp.ones(N, bool), rows, jnp.float32(1), K, precision=precision
+        points, None, jnp.ones(N, bool), rows, jnp.float32(1), K, search.Effort(precision=precision)
     )
     (squared, indices), (coarse_squared, coarse_indices) = find("float32"), find("bfloat16")
     np.testing.assert_array_equal(coarse_indices, indices)
@@ -76,8 +76,7 @@ def test_bfloat16_finds_the_same(cloud):
 
 @pytest.mark.parametrize("recall", [0.5, 0.9])
 def test_a_recall_asked_for_is_reached(cloud, recall):
-    points, rows = jnp.asarray(cloud), jnp.arange(N)
-    _, found = search.nearest_squared(points, None, jnp.ones(N, bool), rows, jnp.float32(1), K, recall=recall)
+    found = dimension.neighbors(cloud, K, approximate=recall).indices
     _, indices = brute_force(cloud, K)
     shared = [len(np.intersect1d(a, b)) for a, b in zip(np.asarray(found), indices, strict=True)]
     assert np.mean(shared) >= recall * K
