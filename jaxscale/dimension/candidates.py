@@ -87,9 +87,9 @@ def deflated_half_norms(exact: jax.Array, rounded: jax.Array) -> jax.Array:
     """w (n,) such that w_i + w_j - m_ij ≤ |x_i - x_j|²/2, with m_ij the float32 product of *rounded* rows.
 
     With x = h + l, h the rounded row: <x_i, x_j> - <h_i, h_j> = <l_i, x_j> + <h_i, l_j>, at most
-    |l_i||x_j| + |h_i||l_j|; and b_i a_j ≤ (r a_j² + b_i²/r)/2 for any r > 0 splits each product into a term of i and
-    one of j. Summing D products and norms in float32, in any order, adds at most γ|h_i||h_j| and γ|x|²/2 with
-    γ = (D + 4) 2⁻²³, and four times that for bfloat16.
+    |l_i||x_j| + |h_i||l_j|; and b_i a_j ≤ (r a_j² + b_i²/r)/2 splits each product into a term of i and one of j, for
+    any r > 0 that all points share: here the unit roundoff. Summing D products and norms in float32, in any order, adds
+    at most γ|h_i||h_j| and γ|x|²/2 with γ = (D + 4) 2⁻²³, and four times that for bfloat16.
 
     Args:
       exact: (n, D) floating rows.
@@ -97,13 +97,14 @@ def deflated_half_norms(exact: jax.Array, rounded: jax.Array) -> jax.Array:
     """
     # Matrix units that take half precision may truncate as they add, with few guard bits: four times as much.
     gamma = (exact.shape[1] + 4) * (2.0**-21 if rounded.dtype == jnp.bfloat16 else 2.0**-23)
-    lost = jnp.sum((exact - rounded.astype(exact.dtype)) ** 2, axis=1)
     # |h| ≤ |x| + |l|; squares of both sums.
     whole = jnp.sum(exact**2, axis=1)
+    if rounded.dtype == exact.dtype:
+        return ((1 - gamma) * whole / 2 - gamma * whole).astype(jnp.float32)
+    lost = jnp.sum((exact - rounded.astype(exact.dtype)) ** 2, axis=1)
     reach = (jnp.sqrt(whole) + jnp.sqrt(lost)) ** 2
-    total = jnp.sum(jnp.where(jnp.isfinite(reach), reach, 0))
-    ratio = jnp.sqrt(jnp.sum(jnp.where(jnp.isfinite(lost), lost, 0)) / jnp.where(total > 0, total, 1))
-    rounding = jnp.where(ratio > 0, ratio * reach + lost / jnp.where(ratio > 0, ratio, 1), 0)
+    roundoff = float(jnp.finfo(rounded.dtype).eps) / 2
+    rounding = (roundoff * reach + lost / roundoff) / 2
     return ((1 - gamma) * whole / 2 - gamma * reach - rounding).astype(jnp.float32)
 
 

@@ -55,8 +55,8 @@ ESTIMATORS = {
     "mle_radius": Case({"k": K, "radius": 1e4}, {"radius": 0.0}),
     "mom": Case({"k": K}, {"k": 1}),
     "pca": Case(refused={"rule": "no such rule"}, needs=1, exempt=COVARIANCE),
-    # One halving, as half of these points are few.
-    "ph0": Case({"halvings": 1, "resamples": 8}, {"alpha": 0.0}, needs=31, exempt=LENGTHS),
+    # Two halvings, as half of these points are few, and sixteen partitions, as those of 159 points are not of 160.
+    "ph0": Case({"halvings": 2, "resamples": 16}, {"alpha": 0.0}, needs=63, exempt=LENGTHS),
     "tle": Case({"k": K}, {"k": 2}),
     "twonn": Case(refused={"discard": 1.0}, needs=2),
 }

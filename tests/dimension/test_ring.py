@@ -56,6 +56,12 @@ def test_equal_distances_are_ordered_by_index_across_shards():
     assert_same(search(jax.device_put(lattice, by_rows())), search(lattice))
 
 
+def test_shards_of_different_magnitude_are_compared_by_one_scale(cloud):
+    # At the scale of the least, the squares of the largest overflow.
+    uneven = cloud * np.logspace(-15, 15, N, dtype=np.float32)[:, None]
+    assert_same(search(jax.device_put(uneven, by_rows())), search(uneven))
+
+
 def test_masked_points_are_found_on_no_device(cloud):
     mask = np.arange(N) % 3 != 0
     mask[:30] = False  # a whole shard
