@@ -44,7 +44,7 @@ def cloud(shape, d, key):
 def read_trials(shape, d, names, trials, clouds):
     """Per estimator: reading, its standard error, the analytic one, calibrated dimension and its standard error."""
     place = DIMENSIONS.index(d)
-    around = DIMENSIONS[max(0, place - 1) : place + 3]
+    around = DIMENSIONS[max(0, place - 1) : place + 2]
     references = {}
     for name in names:
         estimator, k = ESTIMATORS[name]

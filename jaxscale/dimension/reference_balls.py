@@ -26,6 +26,8 @@ from jaxscale.files import read_json, write_json
 
 # The concentration of angles is about 2d, and is read up to four times that of this dimension.
 MAX_DIMENSION = 256
+# References reach one of these dimensions, or a little farther.
+REACHES = (20, 40, 72, 128, MAX_DIMENSION)
 # Points at which references are read, over all samples of a dimension.
 READS = 10_000
 # Points of the largest sample.
@@ -57,16 +59,17 @@ class DancoReferences:
 def danco_references(
     n: int,
     k: int = 10,
-    max_dimension: int = 64,
+    max_dimension: int = 72,
     key: jax.Array | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> DancoReferences:
     """Simulated references for `danco` on clouds of `n` points.
 
-    Every dimension up to 20 is simulated and from there on steps of a tenth: 26 dimensions up to 32, 35 up to 70 and 48
-    up to 256. The samples of different dimensions are made of the same random numbers, so that their
+    Every dimension up to 20 is simulated and from there on steps of a tenth, up to the first of 20, 40, 72, 128 and 256
+    that is not less than `max_dimension`, so that clouds of many widths share references and compiled programs: 20, 29,
+    35, 42 and 49 dimensions. The samples of different dimensions are made of the same random numbers, so that their
     statistics vary smoothly in d and can be interpolated. Each is kept in memory, and in `folder` if given, by
-    (n, k, d, key): another `max_dimension` simulates what is missing alone.
+    (n, k, d, key): to reach farther simulates what is missing alone.
 
     To stay affordable, n is rounded to two digits, samples have at most 100,000 points, and statistics are read at
     about 10,000 points: from several samples if n is less, from some points of one sample if it is more. Clouds beyond
@@ -75,7 +78,7 @@ def danco_references(
     Args:
       n: points of the cloud, more than k+1.
       k: neighbors; at least 3.
-      max_dimension: the greatest d needed, at most 256; the references may reach a little farther.
+      max_dimension: the greatest d needed, at most 256; the references may reach farther.
       key: concrete, from `jax.random.key`; `jax.random.key(0)` if None.
       folder: where references are kept between processes, one file for each n, k and key; made if missing.
 
@@ -136,9 +139,10 @@ def _two_digits(n):
 
 
 def _dimensions(max_dimension):
-    """1, 2, …, 20, and from there a tenth more each, until `max_dimension` is reached; at least two."""
-    dimensions = [1, 2]
-    while dimensions[-1] < max_dimension:
+    """1, 2, …, 20, and from there a tenth more each, until one of `REACHES` is reached that is enough."""
+    reach = next(reach for reach in REACHES if reach >= max_dimension)
+    dimensions = [1]
+    while dimensions[-1] < reach:
         dimensions.append(max(dimensions[-1] + 1, math.floor(1.1 * dimensions[-1])))
     return dimensions
 
