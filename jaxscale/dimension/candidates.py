@@ -21,7 +21,7 @@ from jaxscale.dimension.fused_products import best_of_queries, best_of_tile, fit
 from jaxscale.dimension.selection import NONE, pack, place, smallest, smallest_pairs, two_smallest, without_place
 
 # Candidates dropped somewhere, expected per point; points that miss one are searched again.
-MISSES = 0.01
+MISSES = 0.03
 
 
 @dataclasses.dataclass(frozen=True)

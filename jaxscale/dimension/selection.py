@@ -55,20 +55,21 @@ def bits_for(size: int) -> int:
 
 def two_smallest(part: Callable[[jax.Array], jax.Array], count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Element by element over the int32 arrays part(0) ... part(count - 1): the two smallest and the third."""
-    half = max(1, count // 2)
+    together = min(4, count)
 
-    def of_half(step, best):
+    def of_some(step, best):
         first, second, third = best
-        for i in range(half):
-            keys = part(step * half + i)
+        for i in range(together):
+            keys = part(step * together + i)
             first, rest = jnp.minimum(first, keys), jnp.maximum(first, keys)
             second, rest = jnp.minimum(second, rest), jnp.maximum(second, rest)
             third = jnp.minimum(third, rest)
         return first, second, third
 
     shape = jax.eval_shape(part, jnp.int32(0)).shape
-    # Unrolled whole, XLA would fuse it with what follows and compute it again for each of its outputs.
-    return lax.fori_loop(0, count // half, of_half, (jnp.full(shape, NONE, jnp.int32),) * 3)
+    # Unrolled whole, XLA would fuse it with what follows and compute it again for each of its outputs; four at a time
+    # run almost as fast as sixteen, and take a quarter less memory to compile.
+    return lax.fori_loop(0, count // together, of_some, (jnp.full(shape, NONE, jnp.int32),) * 3)
 
 
 def smallest(keys: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
