@@ -179,6 +179,9 @@ ROWS = [
         same=False,
         slow=True,
     ),
+    Row("MLE k=5, calibrated", "calibrate"),
+    Row("MLE k=10, calibrated", "calibrate", {"k": 10}),
+    Row("GRIDE k=8, calibrated", "calibrate", {"estimator": "gride", "k": 8}),
     Row(
         "ABIDE, α=1e-6",
         "abide",
@@ -193,10 +196,8 @@ def ours():
     from jaxscale import dimension
 
     def makes_estimate(function):
-        return inspect.isfunction(function) and function.__annotations__.get("return") in (
-            "Estimate",
-            dimension.Estimate,
-        )
+        kinds = ("Estimate", dimension.Estimate, "Calibrated", dimension.Calibrated)
+        return inspect.isfunction(function) and function.__annotations__.get("return") in kinds
 
     def filled(function, options):
         return {**{p.name: p.default for p in inspect.signature(function).parameters.values()}, **options}

@@ -59,6 +59,24 @@ def mada(
 
 @jax.jit
 def _mada(hoods):
+    dimension, used_N, local_N = _read(hoods)
+    count = jnp.sum(used_N)
+    influence_N = jnp.where(used_N, local_N - dimension, 0)
+    return from_influence(
+        "mada",
+        hoods,
+        dimension,
+        influence_N,
+        jnp.sum(influence_N**2) / count**2,
+        used_N,
+        scale=hoods.distances[:, -1],
+        local=jnp.where(used_N, local_N, jnp.nan),
+        read=lambda part: _read(part)[0],
+    )
+
+
+def _read(hoods):
+    """Dimension, points used and local dimensions."""
     half = -(-hoods.k // 2)
     near_N, far_N = hoods.distances[:, half - 1], hoods.distances[:, -1]
     used_N = hoods.used & (near_N > 0) & (far_N < jnp.inf)
@@ -68,16 +86,4 @@ def _mada(hoods):
     within_N = log_ratio_N * width > growth
     cut_N = jnp.where(jnp.isnan(log_ratio_N), jnp.nan, width)
     local_N = jnp.where(within_N, growth / jnp.where(within_N, log_ratio_N, 1), cut_N)
-    count = jnp.sum(used_N)
-    dimension = jnp.sum(jnp.where(used_N, local_N, 0)) / count
-    influence_N = jnp.where(used_N, local_N - dimension, 0)
-    return from_influence(
-        "mada",
-        hoods,
-        dimension,
-        influence_N,
-        jnp.sum(influence_N**2) / count**2,
-        used_N,
-        scale=far_N,
-        local=jnp.where(used_N, local_N, jnp.nan),
-    )
+    return jnp.sum(jnp.where(used_N, local_N, 0)) / jnp.sum(used_N), used_N, local_N

@@ -70,6 +70,22 @@ def mom(
 
 @functools.partial(jax.jit, static_argnames=("pooling", "normalization"))
 def _mom(hoods, pooling, normalization):
+    dimension, influence_N, variance, used_N, local_N = _read(hoods, pooling, normalization)
+    return from_influence(
+        "mom",
+        hoods,
+        dimension,
+        influence_N,
+        variance,
+        used_N,
+        scale=hoods.distances[:, -1],
+        local=local_N,
+        read=lambda part: _read(part, pooling, normalization)[0],
+    )
+
+
+def _read(hoods, pooling, normalization):
+    """Dimension, influences, their variance as if independent, points used and local dimensions."""
     farthest_N, k = hoods.distances[:, -1], hoods.k
     used_N = hoods.used & (farthest_N > 0) & (farthest_N < jnp.inf)
     nearer_Nxk, unit_N = jnp.where(used_N[:, None], hoods.distances[:, :-1], 0), jnp.where(used_N, farthest_N, 1)
@@ -90,13 +106,5 @@ def _mom(hoods, pooling, normalization):
         slope = k / (k - 1)
         dimension, local_N = slope * dimension + 1 / (k - 1), slope * local_N + 1 / (k - 1)
         influence_N, variance = slope * influence_N, slope**2 * variance
-    return from_influence(
-        "mom",
-        hoods,
-        dimension,
-        jnp.where(used_N, influence_N, 0),
-        variance,
-        used_N,
-        scale=farthest_N,
-        local=jnp.where(used_N, local_N, jnp.nan),
-    )
+    influence_N, local_N = jnp.where(used_N, influence_N, 0), jnp.where(used_N, local_N, jnp.nan)
+    return dimension, influence_N, variance, used_N, local_N

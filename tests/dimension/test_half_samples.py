@@ -86,7 +86,13 @@ def trials(estimator, k, d, n, count):
 
 # k = 20 on the cube is where products of influences over the neighbor graph are too large by six tenths.
 @pytest.mark.parametrize(
-    ("estimator", "k"), [(functools.partial(dimension.mle, k=20), 20), (functools.partial(dimension.gride, n1=2), 4)]
+    ("estimator", "k"),
+    [
+        (functools.partial(dimension.mle, k=20), 20),
+        (functools.partial(dimension.gride, n1=2), 4),
+        pytest.param(functools.partial(dimension.mom, k=10), 10, marks=pytest.mark.slow),
+        pytest.param(functools.partial(dimension.mada, k=10), 10, marks=pytest.mark.slow),
+    ],
 )
 def test_intervals_cover_the_mean_where_analytic_ones_do_not(estimator, k):
     read, error, analytic = trials(estimator, k, d=5, n=N, count=160)
