@@ -115,6 +115,11 @@ def _dimension_arguments(parser):
     )
     add("--max-points", type=int, help="draw so many rows at most (default: all); tokens, with --model (default 4000)")
     add("--seed", type=int, default=0, help="of every draw (default %(default)s)")
+    add(
+        "--calibrate",
+        action="store_true",
+        help="report the dimension each reading stands for too: simulated clouds of known dimension are read alike",
+    )
     add("--plot", metavar="OUT", help="draw dimension against scale: a page OUT.html or a picture OUT.png")
     add(
         "--scales",
@@ -310,7 +315,18 @@ def _measured(options, bars):
     for index, total, name, points, documents in sources:
         report = bars.run(name, index, total, "cloud")
         try:
-            said = summary(points, estimators, options.k, options.metric, options.nonfinite, documents, ks, key, report)
+            said = summary(
+                points,
+                estimators,
+                options.k,
+                options.metric,
+                options.nonfinite,
+                documents,
+                ks,
+                key,
+                options.calibrate,
+                report,
+            )
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
         clouds.append({"cloud": name, "shape": list(points.shape), **said})

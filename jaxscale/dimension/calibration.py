@@ -85,11 +85,10 @@ class Calibrated:
         """One sentence to be shown beside a reading that is likely too low; empty for another. Concrete values only."""
         if not bool(self.underestimated):
             return ""
-        resolved = 2 * math.log10(int(self.points_used))
+        n = int(self.points_used)
         return (
             f"The reading {float(self.reading):.3g} is likely too low: clouds of dimension {float(self.dimension):.3g} "
-            f"read so at n={int(self.points_used)} points, which resolve dimensions up to 2 log10 n = {resolved:.2g} "
-            "(Eckmann & Ruelle 1992)."
+            f"read so at n={n} points, which resolve dimensions up to {_resolved(n)}."
         )
 
 
@@ -179,6 +178,21 @@ def calibrate(
         cache=cache,
     )
     return apply_references(estimate, hoods, _around(float(estimate.dimension), make))
+
+
+def note_of_reading(estimate: Estimate) -> str:
+    """One sentence to be shown beside a reading beyond what its points can resolve; empty for another.
+
+    It needs no references, and speaks only where the reading is far too low; see `calibrate`. Concrete values only.
+    """
+    reading, n = float(estimate.dimension), int(estimate.points_used)
+    if not reading > 2 * math.log10(max(n, 1)):
+        return ""
+    return f"The reading {reading:.3g} is likely too low: n={n} points resolve dimensions up to {_resolved(n)}."
+
+
+def _resolved(n):
+    return f"2 log10 n = {2 * math.log10(n):.2g} (Eckmann & Ruelle 1992)"
 
 
 def _around(reading, make):

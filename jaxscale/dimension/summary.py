@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.dimension.calibration import calibrate, note_of_reading
 from jaxscale.dimension.neighborhoods import Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.dimension.registry import at_all_neighbors
@@ -26,6 +27,7 @@ def summary(
     clusters: np.ndarray | None = None,
     ks: Sequence[int] = (),
     key: jax.Array | None = None,
+    calibrated: bool = False,
     report: Callable[..., None] = lambda **values: None,
 ) -> dict[str, Any]:
     """The dimension of `x` by several estimators, and if wanted against scale, from one neighbor search.
@@ -38,10 +40,12 @@ def summary(
       clusters: (n,) integers, the documents that tokens are from; errors then allow for their dependence too.
       ks: numbers of neighbors for profiles by `by_k`; none for no such profiles.
       key: `jax.random.key` for profiles by `by_decimation` instead, which search neighbors anew at each size.
+      calibrated: also the dimensions that the readings stand for, by `calibrate`, which reads simulated clouds.
       report: called with `step` and `steps` as the work goes on.
 
     Returns:
-      A dict: `estimates`, each with its `estimator`, numbers and counts, and `profiles`, each with its `plateau`.
+      A dict: `estimates`, each with its `estimator`, numbers and counts, a `note` if it is likely too low, and what is
+      `calibrated` if asked for; and `profiles`, each with its `plateau`.
 
     Raises:
       InputError: as `neighborhoods` and the estimators do, or if an argument cannot be used.
@@ -50,7 +54,7 @@ def summary(
     if ks and key is not None:
         raise InputError("ks and key ask for two kinds of profile. Pass one of them.")
     profiled = bool(ks) or key is not None
-    done, steps = 0, 1 + len(readers) * (2 if profiled else 1)
+    done, steps = 0, 1 + len(readers) * (1 + profiled + calibrated)
 
     def advance():
         nonlocal done
@@ -62,8 +66,13 @@ def summary(
     advance()
     estimates, profiles = [], []
     for name, read in readers.items():
-        estimates.append(_estimate(name, read(hoods.nearest(k)), clusters))
+        estimate = read(hoods.nearest(k))
+        said = _estimate(name, estimate, clusters)
         advance()
+        if calibrated:
+            said |= _calibrated(calibrate(hoods.nearest(k), name, k), said, estimate)
+            advance()
+        estimates.append(said)
     for name, read in readers.items() if profiled else ():
         profile = by_k(hoods, ks, read) if key is None else by_decimation(hoods.nearest(k), key, k, read)
         profiles.append(_profile(name, profile, plateau(profile)))
@@ -87,7 +96,18 @@ def _estimate(name, estimate, clusters):
         "interval": [value - 1.96 * error, value + 1.96 * error],
         **numbers,
         **{field: int(getattr(estimate, field)) for field in counts},
+        "note": note_of_reading(estimate),
     }
+
+
+def _calibrated(found, said, estimate):
+    """The dimension a reading stands for, its error allowing for clusters as that of the reading does."""
+    value = float(found.dimension)
+    beyond = (said["standard_error"] ** 2 - float(estimate.standard_error) ** 2) * (value / said["dimension"]) ** 2
+    error = math.sqrt(float(found.standard_error) ** 2 + max(0.0, beyond))
+    interval = [value - 1.96 * error, value + 1.96 * error]
+    numbers = {"dimension": value, "standard_error": error, "interval": interval, "bias": float(found.bias)}
+    return {"note": found.note, "calibrated": numbers}
 
 
 def _profile(name: str, profile: Profile, found: Plateau) -> dict[str, Any]:

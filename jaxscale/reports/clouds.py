@@ -22,21 +22,22 @@ from jaxscale.reports.page import PAGE, figure_section, ruled_table
 from jaxscale.reports.stylesheet import STYLE
 
 HEADINGS = ("cloud", "estimator", "d", "95% interval", "distance", "points", "left out")
-NAMES = ("cloud", "left out")
+HEADINGS_CALIBRATED = ("cloud", "estimator", "d", "95% interval", "calibrated", "its interval", "left out")
+TEXTS = ("cloud", "estimator", "left out")
 LEFT_OUT = {"duplicates_collapsed": "duplicate", "nonfinite_dropped": "not finite"}
 
 
 def print_clouds(measured: dict[str, Any], console: Console) -> None:
     """Prints a line for each cloud and estimator, and what the profiles say where there are any."""
     table = Table(header_style="bold")
-    for heading in HEADINGS:
-        right = heading in ("d", "95% interval", "distance", "points")
+    for heading in _headings(measured):
         # A narrow terminal folds names, never numbers.
-        table.add_column(heading, justify="right" if right else "left", overflow="fold", no_wrap=heading not in NAMES)
+        folds = heading in ("cloud", "left out")
+        table.add_column(heading, justify="left" if heading in TEXTS else "right", overflow="fold", no_wrap=not folds)
     for cells in _rows(measured):
         table.add_row(*map(Text, cells))
     console.print(table)
-    for sentence in _plateaus(measured):
+    for sentence in _sentences(measured):
         console.print(Text(sentence))
 
 
@@ -88,8 +89,10 @@ def _page(measured, figure):
         "over which the dimension is constant within its errors and two percent. Small distances show noise, large "
         "ones curvature and the ends of the data."
     )
+    headings = _headings(measured)
+    numeric = {place for place, heading in enumerate(headings) if heading not in TEXTS}
     body = [[html.escape(cell) for cell in cells] for cells in _rows(measured)]
-    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _plateaus(measured))
+    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _sentences(measured))
     return PAGE.substitute(
         title=html.escape(f"Dimension of {title} · jaxscale"),
         style=STYLE,
@@ -97,7 +100,7 @@ def _page(measured, figure):
         body=f"""<header><h1>Dimension of {html.escape(title)}</h1></header>
 {figure_section("Dimension against scale", drawing, caption)}
 <ul>{said}</ul>
-<section><h2>Estimates</h2>{ruled_table(list(HEADINGS), body, _how(measured), numeric={2, 3, 4, 5})}</section>""",
+<section><h2>Estimates</h2>{ruled_table(list(headings), body, _how(measured), numeric)}</section>""",
     )
 
 
@@ -105,20 +108,40 @@ def _how(measured):
     return f"{measured['k']} neighbors, {measured['metric']} metric."
 
 
+def _headings(measured):
+    return HEADINGS_CALIBRATED if _is_calibrated(measured) else HEADINGS
+
+
+def _is_calibrated(measured):
+    return any("calibrated" in estimate for cloud in measured["clouds"] for estimate in cloud["estimates"])
+
+
 def _rows(measured):
-    """Cells of text, by `HEADINGS`."""
+    """Cells of text, by `_headings`."""
     for cloud in measured["clouds"]:
         for estimate in cloud["estimates"]:
+            if stands_for := estimate.get("calibrated"):
+                details = [number(stands_for["dimension"]), interval(stands_for["interval"])]
+            else:
+                details = [number(estimate["scale"]), number(estimate["points_used"])]
             left_out = [f"{number(estimate[field])} {word}" for field, word in LEFT_OUT.items() if estimate[field]]
             yield [
                 cloud["cloud"],
                 estimate["estimator"],
                 number(estimate["dimension"]),
                 interval(estimate["interval"]),
-                number(estimate["scale"]),
-                number(estimate["points_used"]),
+                *details,
                 ", ".join(left_out),
             ]
+
+
+def _sentences(measured):
+    yield from _plateaus(measured)
+    for cloud in measured["clouds"]:
+        for estimate in cloud["estimates"]:
+            if estimate["note"]:
+                remedy = "" if "calibrated" in estimate else " --calibrate takes the bias off."
+                yield f"{cloud['cloud']}, {estimate['estimator']}: {estimate['note']}{remedy}"
 
 
 def _plateaus(measured):

@@ -72,6 +72,19 @@ def test_a_summary_is_plain_values_and_tells_progress():
     assert told == [{"step": step, "steps": 3} for step in range(4)]
 
 
+def test_a_summary_says_what_a_reading_stands_for():
+    x = np.random.default_rng(0).uniform(size=(300, 12)).astype(np.float32)
+    groups = np.arange(300) // 30
+    said, raw = (summary(x, ["mle"], k=8, clusters=groups, calibrated=flag)["estimates"][0] for flag in (True, False))
+    found = dimension.calibrate(x, "mle", k=8)
+    assert said["dimension"] == raw["dimension"] < found.dimension
+    assert said["calibrated"]["dimension"] == pytest.approx(float(found.dimension), rel=1e-5)
+    assert said["calibrated"]["bias"] == pytest.approx(said["dimension"] - said["calibrated"]["dimension"], rel=1e-4)
+    # Documents whose tokens depend on each other widen both intervals alike.
+    assert said["calibrated"]["standard_error"] >= found.standard_error * (1 - 1e-5)
+    assert "clouds of dimension" in said["note"] and "points resolve" in raw["note"] and "calibrated" not in raw
+
+
 def test_a_summary_has_one_kind_of_profile():
     with pytest.raises(InputError, match="two kinds of profile"):
         summary(X, ks=(4, 8), key=jax.random.key(0))

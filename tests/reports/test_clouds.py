@@ -17,7 +17,7 @@ FOUND = {"found": True, "dimension": 2.01, "standard_error": 0.02, "lower": 0.1,
 def estimate(name, **changes):
     numbers = {"dimension": 2.0123, "standard_error": 0.05, "interval": [1.914, 2.11], "scale": 0.2}
     counts = {"points_used": 3990, "duplicates_collapsed": 8, "zero_distances": 0, "nonfinite_dropped": 2}
-    return {"estimator": name, **numbers, "analytic_standard_error": 0.04, **counts, **changes}
+    return {"estimator": name, **numbers, "analytic_standard_error": 0.04, **counts, "note": "", **changes}
 
 
 def profile(name, plateau, scales=(0.1, 0.2, 0.4)):
@@ -54,6 +54,18 @@ def test_table_has_a_line_for_each_estimate_and_a_sentence_for_each_profile():
     assert "mle: plateau at d = 2.01 ± 0.020 from distance 0.100 to 0.400" in text
     assert "gride: no plateau; the dimension depends on the scale" in text
     assert "twonn: no plateau" not in text  # it reads one scale, which says nothing of others
+
+
+def test_calibrated_dimensions_stand_beside_their_readings_with_a_note():
+    stands_for = {"dimension": 12.1, "standard_error": 0.15, "interval": [11.8, 12.4], "bias": -2.3}
+    low = estimate("mle", dimension=9.8, note="The reading 9.8 is likely too low: so it is.")
+    values = {"k": 10, "metric": "euclidean", "seed": 0, "clouds": [{"cloud": "cube.npy", "shape": [2000, 12]}]}
+    values["clouds"][0]["estimates"] = [low]
+    text = printed(values)
+    assert "calibrated" not in text.split("\n")[1] and "is likely too low" in text and "--calibrate takes" in text
+    values["clouds"][0]["estimates"] = [low | {"calibrated": stands_for}]
+    text = printed(values)
+    assert "[11.8, 12.4]" in text and "is likely too low" in text and "--calibrate" not in text
 
 
 def test_numbers_stay_whole_on_a_narrow_terminal():
