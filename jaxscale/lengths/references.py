@@ -1,0 +1,70 @@
+"""Every task in a few lines of plain Python: what the oracles on device must agree with, and what to read first."""
+
+import collections
+import math
+import re
+
+
+def simple(x, omega):
+    """sin(ω (c_0 - c_1) / (c_0 + c_1))."""
+    zeros, ones = x.count(0), x.count(1)
+    return math.sin(omega * (zeros - ones) / (zeros + ones)) if zeros + ones else 0.0
+
+
+def mod_p(x, period, residue):
+    """The mean of x at positions t = k mod p, t from 1; None where there are none."""
+    there = [token for t, token in enumerate(x, start=1) if t % period == residue]
+    return sum(there) / len(there) if there else None
+
+
+def k_gram(x, order, symbols):
+    """How often each symbol followed the last k tokens before; None where they never stood before."""
+    followers = [x[t] for t in range(order, len(x)) if x[t - order : t] == x[len(x) - order :]]
+    return [followers.count(s) / len(followers) for s in range(symbols)] if followers else None
+
+
+def most_frequent(x):
+    (first, count), *others = collections.Counter(x).most_common()
+    assert all(other < count for _, other in others), "a tie"
+    return [first]
+
+
+def interleaved_majority(x):
+    return [most_frequent(x[strand::3])[0] for strand in range(3)]
+
+
+def addition(x):
+    """Binary digits around a 2, most significant first, to the digits of their sum."""
+    plus = x.index(2)
+    number = lambda digits: int("".join(map(str, digits)), 2)
+    return [int(digit) for digit in f"{number(x[:plus]) + number(x[plus + 1 :]):b}"]
+
+
+ALGORITHMIC = {
+    "bin_majority": most_frequent,
+    "majority": most_frequent,
+    "interleaved_majority": interleaved_majority,
+    "sort": sorted,
+    "unique_copy": list,
+    "repeat_copy": list,
+    "parity": lambda x: [sum(x) % 2],
+    "addition": addition,
+}
+
+
+def is_member(language, text):
+    """Whether `text`, letters of the language's symbols, belongs to a language of `lengths.LANGUAGES`."""
+    if hasattr(language, "pattern"):
+        return re.fullmatch(language.pattern, text) is not None
+    if hasattr(language, "letters"):
+        blocks = [letter * (len(text) // language.letters) for letter in language.symbols]
+        return bool(text) and text == "".join(blocks)
+    for opening, closing in zip(language.symbols[::2], language.symbols[1::2], strict=True):
+        depth = 0
+        for letter in text:
+            depth += (letter == opening) - (letter == closing)
+            if depth < 0:
+                return False
+        if depth:
+            return False
+    return True

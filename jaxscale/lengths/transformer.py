@@ -1,0 +1,305 @@
+"""The limit transformer: periodic positions, a local bias, translation invariance, and three ways through it.
+
+    net = LimitTransformer(alphabet=2, period=3)
+    params = net.init(key, tokens_T)["params"]
+    apply = lambda *inputs, **options: net.apply({"params": params}, *inputs, **options)
+    apply(tokens_T, length)                                    # token by token: the definition, T² work
+    apply(tokens_T, length, method="running")                  # through running counts: T work, one or two layers
+    apply(seen, method="summarized")                           # one layer, from `Statistics`: no T at all
+    apply(law, recent_R, method="limit")                       # T = ∞, one or two layers, from the law of the string
+
+All take one string and agree wherever they apply; `jax.vmap` takes them over strings and parameters. Letters in names:
+T tokens, S symbols, R residues, C token classes, W the last τ+1 tokens, H heads, D width, K head width, F hidden.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxscale.errors import InputError
+from jaxscale.lengths import strings
+from jaxscale.lengths.attention import Regime, check_regime, class_weights, token_weights
+
+# Running counts are float32: exact up to 2^24 tokens.
+CHUNK = 4096
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """What an infinite string looks like from a position far from its beginning.
+
+    Attributes:
+      windows: (M, W) int32, every τ+1 consecutive tokens, the last one first.
+      residues: (M,) int32, t mod Δ of the last one.
+      shares: (M,) float32, how often; they sum to one.
+    """
+
+    windows: jax.Array
+    residues: jax.Array
+    shares: jax.Array
+
+
+class Layer(nn.Module):
+    """One layer of attention and its ReLU network, as functions of single positions."""
+
+    width: int
+    heads: int
+    head_width: int
+    hidden: int
+    locality: int
+
+    def setup(self):
+        H, D, K, F = self.heads, self.width, self.head_width, self.hidden
+        scaled = lambda fan_in: nn.initializers.normal(fan_in**-0.5)
+        self.query_HxDxK = self.param("query", scaled(D), (H, D, K))
+        self.key_HxDxK = self.param("key", scaled(D), (H, D, K))
+        self.value_HxDxD = self.param("value", scaled(D), (H, D, D))
+        self.bias_HxW = self.param("bias", nn.initializers.zeros, (H, self.locality + 1))
+        self.up_DxF = self.param("up", scaled(D), (D, F))
+        self.shift_F = self.param("shift", nn.initializers.zeros, (F,))
+        self.down_FxD = self.param("down", scaled(F), (F, D))
+
+    def logits(self, query_D, keys_CxD):
+        """y_jᵀ Kᵀ Q y_i over K, by head, (H, C)."""
+        query_HxK = jnp.einsum("d,hdk->hk", query_D, self.query_HxDxK)
+        key_HxCxK = jnp.einsum("cd,hdk->hck", keys_CxD, self.key_HxDxK)
+        return jnp.einsum("hk,hck->hc", query_HxK, key_HxCxK) / self.head_width
+
+    def values(self, weights_HxC, rows_CxD):
+        """Σ_h Σ_j weight_hj V_h y_j, (D,)."""
+        return jnp.einsum("hc,cd,hde->e", weights_HxC, rows_CxD, self.value_HxDxD)
+
+    def output(self, query_D, mixed_D):
+        """Y + B ψ(A Y + b) of Y = y_i + what attention adds."""
+        summed_D = query_D + mixed_D
+        return summed_D + nn.relu(summed_D @ self.up_DxF + self.shift_F) @ self.down_FxD
+
+    def over_tokens(self, rows_TxD, positions_Q, length, regime, bits):
+        """The layer's output at the positions asked for, over all tokens: (T, D) to (Q, D). The definition."""
+        queries_QxD = rows_TxD[positions_Q - 1]
+        logits_QxHxT = jax.vmap(lambda query_D: self.logits(query_D, rows_TxD))(queries_QxD)
+        weights_HxQxT = jax.vmap(
+            lambda content_QxT, bias_W: token_weights(content_QxT, bias_W, positions_Q, length, regime, bits), (1, 0)
+        )(logits_QxHxT, self.bias_HxW)
+        mixed_QxD = jax.vmap(lambda weights_HxT: self.values(weights_HxT, rows_TxD))(weights_HxQxT.swapaxes(0, 1))
+        return jax.vmap(self.output)(queries_QxD, mixed_QxD)
+
+    def over_classes(self, query_D, rows_CxD, bulk_C, near_WxD, present_W, length, regime, bits):
+        """The layer's output at one position, over classes of tokens and the suffix, (D,)."""
+        weights_HxC, weights_HxW = self.weights_of_classes(
+            query_D, rows_CxD, bulk_C, near_WxD, present_W, length, regime, bits
+        )
+        mixed_D = self.values(weights_HxC, rows_CxD) + self.values(weights_HxW, near_WxD)
+        return self.output(query_D, mixed_D)
+
+    def weights_of_classes(self, query_D, rows_CxD, bulk_C, near_WxD, present_W, length, regime, bits):
+        """Attention on classes (H, C) and on the suffix (H, W)."""
+        return jax.vmap(
+            lambda content_C, content_W, bias_W: class_weights(
+                bulk_C, content_C, content_W, bias_W, present_W, length, regime, bits
+            )
+        )(self.logits(query_D, rows_CxD), self.logits(query_D, near_WxD), self.bias_HxW)
+
+
+class LimitTransformer(nn.Module):
+    """A limit transformer f(x) = U y_T, read at the last token (Izzo, Nichani & Lee 2026, Section 3).
+
+        y_t      = E[x_t] + p_(t mod Δ)
+        a_ij     = y_jᵀ Kᵀ Q y_i / K + φ(i - j), φ = 0 beyond distance τ
+        Y_i      = y_i + Σ_h Σ_(j<=i) weight_hij V_h y_j
+        y_i'     = Y_i + B ψ(A Y_i + b), ψ = ReLU
+
+    Weights by `attention`'s regimes. Logits are divided by the head width K, the scaling of maximal update
+    parametrization, which the paper says it trains with. Parameters and activations are float32.
+
+    Attributes:
+      alphabet: number of symbols S.
+      outputs: dimensions of f(x).
+      layers: 1 or 2.
+      heads, width, hidden: of every layer.
+      head_width: of keys and queries; `width` if None.
+      period: Δ.
+      locality: τ; the last τ+1 tokens carry a bias.
+      regime: "infinite", "finite" or "hardmax"; see `attention`.
+      bits: p of the finite regime; unlimited if None.
+    """
+
+    alphabet: int
+    outputs: int = 1
+    layers: int = 1
+    heads: int = 1
+    width: int = 16
+    hidden: int = 64
+    head_width: int | None = None
+    period: int = 1
+    locality: int = 0
+    regime: Regime = "infinite"
+    bits: int | None = None
+
+    def __post_init__(self):
+        check_regime(self.regime, self.bits)
+        if self.layers not in (1, 2):
+            raise InputError(f"layers={self.layers} must be 1 or 2, the depths that the theorems speak of.")
+        for name in ("alphabet", "outputs", "heads", "width", "hidden", "period"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} must be positive. Give a larger value.")
+        if self.locality < 0:
+            raise InputError(f"locality={self.locality} must be 0 or more: the last locality + 1 tokens have a bias.")
+        super().__post_init__()
+
+    def setup(self):
+        D = self.width
+        self.embed_SxD = self.param("embed", nn.initializers.normal(1.0), (self.alphabet, D))
+        self.position_RxD = self.param("positions", nn.initializers.normal(1.0), (self.period, D))
+        self.unembed_DxO = self.param("unembed", nn.initializers.normal(1 / D), (D, self.outputs))
+        self.stack = [
+            Layer(D, self.heads, self.head_width or D, self.hidden, self.locality, name=f"layer_{i}")
+            for i in range(self.layers)
+        ]
+
+    def __call__(self, tokens_T, length=None):
+        """f(x) token by token, (O,).
+
+        Args:
+          tokens_T: (T,) integers; those from `length` on do not matter.
+          length: how many tokens the string has; all if None.
+        """
+        length = len(tokens_T) if length is None else length
+        rows_TxD = self._rows(tokens_T)
+        for layer in self.stack[:-1]:
+            rows_TxD = layer.over_tokens(rows_TxD, jnp.arange(1, len(tokens_T) + 1), length, self.regime, self.bits)
+        last_1 = jnp.asarray(length, jnp.int32)[None]
+        return self.stack[-1].over_tokens(rows_TxD, last_1, length, self.regime, self.bits)[0] @ self.unembed_DxO
+
+    def prefixes(self, tokens_T):
+        """f of every prefix of the string, (T, O), in one pass; the infinite regime only.
+
+        Raises:
+          InputError: in the regimes that scale logits by the length of the string, for then prefixes share nothing.
+        """
+        if self.regime != "infinite":
+            raise InputError(f"prefixes need regime='infinite'; it is {self.regime!r}. Take each prefix as a string.")
+        positions_T, rows_TxD = jnp.arange(1, len(tokens_T) + 1), self._rows(tokens_T)
+        for layer in self.stack:
+            rows_TxD = layer.over_tokens(rows_TxD, positions_T, len(tokens_T), self.regime, None)
+        return rows_TxD @ self.unembed_DxO
+
+    def summarized(self, seen):
+        """f(x) of a one-layer transformer from `strings.Statistics`, (O,); at infinite length too.
+
+        The classes are those of `seen.bulk`: fewer symbols or residues than the transformer has will do.
+        """
+        self._only_layers(1, "summarized")
+        return self._first(seen) @ self.unembed_DxO
+
+    def attention(self, seen):
+        """Where the last token of a one-layer transformer looks: (H, S, R) on classes, (H, W) on the suffix."""
+        self._only_layers(1, "attention")
+        classes_SxRxD, near_WxD, present_W = self._seen(seen)
+        weights_HxC, weights_HxW = self.stack[0].weights_of_classes(
+            near_WxD[0],
+            classes_SxRxD.reshape(-1, self.width),
+            seen.bulk.reshape(-1),
+            near_WxD,
+            present_W,
+            seen.length,
+            self.regime,
+            self.bits,
+        )
+        return weights_HxC.reshape(self.heads, *seen.bulk.shape), weights_HxW
+
+    def running(self, tokens_T, length=None):
+        """f(x) in work proportional to T, (O,): the first layer through running counts, the second at the last token.
+
+        Args:
+          tokens_T: (T,) integers, T up to 2^24; those from `length` on do not matter.
+          length: how many tokens the string has; all if None.
+        """
+        length = len(tokens_T) if length is None else length
+        rows_TxD = self._first_at_all(tokens_T, length) if self.layers == 2 else self._rows(tokens_T)
+        last_1 = jnp.asarray(length, jnp.int32)[None]
+        return self.stack[-1].over_tokens(rows_TxD, last_1, length, self.regime, self.bits)[0] @ self.unembed_DxO
+
+    def limit(self, law, recent_R):
+        """f(x) at T = ∞, (O,), for strings that look like `law` and end in `recent_R`, the very last token first.
+
+        Args:
+          law: the `Law` of the string.
+          recent_R: at least 2τ+1 tokens where there are two layers, τ+1 where there is one.
+        """
+        window, depth = self.locality + 1, self.layers
+        wanted = (window - 1) * depth + 1
+        if len(recent_R) < wanted:
+            raise InputError(f"recent has {len(recent_R)} tokens; {depth} layers at τ={window - 1} read {wanted}.")
+        bulk_SxR = jnp.zeros((self.alphabet, self.period)).at[law.windows[:, 0], law.residues].add(law.shares)
+        # The string ends at residue 0 (a limit along multiples of Δ); the token d before it stands at -d.
+        ends_W = -jnp.arange(window if depth == 2 else 1) % self.period
+        recent_WxW = jnp.stack([recent_R[d : d + window] for d in range(len(ends_W))])
+        first = lambda near_W, residue: self._first(
+            strings.Statistics(bulk_SxR, near_W, residue, jnp.int32(self.period), jnp.float32(jnp.inf))
+        )
+        near_WxD = jax.vmap(first)(recent_WxW, ends_W)
+        if depth == 1:
+            return near_WxD[0] @ self.unembed_DxO
+        rows_MxD = jax.vmap(first)(law.windows, law.residues)
+        present_W = jnp.ones(window, bool)
+        last_D = self.stack[1].over_classes(
+            near_WxD[0], rows_MxD, law.shares, near_WxD, present_W, jnp.inf, self.regime, self.bits
+        )
+        return last_D @ self.unembed_DxO
+
+    def _rows(self, tokens_T):
+        return self.embed_SxD[tokens_T] + self.position_RxD[strings.residues(len(tokens_T), self.period)]
+
+    def _seen(self, seen):
+        """Class embeddings (S, R, D), suffix embeddings (W, D), and which suffix places hold a token (W,)."""
+        symbols, residues = seen.bulk.shape
+        classes_SxRxD = self.embed_SxD[:symbols, None] + self.position_RxD[:residues]
+        place_W = (seen.residue - jnp.arange(self.locality + 1)) % seen.period
+        # Looked up in the same table, so that equal tokens have equal logits to the last bit, as ties require.
+        near_WxD = classes_SxRxD[jnp.maximum(seen.suffix, 0), place_W]
+        return classes_SxRxD, near_WxD, seen.suffix >= 0
+
+    def _first(self, seen):
+        """The first layer's output at the last token of `seen`, (D,)."""
+        classes_SxRxD, near_WxD, present_W = self._seen(seen)
+        return self.stack[0].over_classes(
+            near_WxD[0],
+            classes_SxRxD.reshape(-1, self.width),
+            seen.bulk.reshape(-1),
+            near_WxD,
+            present_W,
+            seen.length,
+            self.regime,
+            self.bits,
+        )
+
+    def _first_at_all(self, tokens_T, length):
+        """The first layer's output at every position, (T, D), in chunks: the running counts are what it reads."""
+        size = len(tokens_T)
+        bulk_TxC = self._running_counts(tokens_T)
+        window_TxW = jax.vmap(lambda i: strings.suffix(tokens_T, i + 1, self.locality))(jnp.arange(size))
+
+        def at(inputs):
+            i, bulk_C, near_W, residue = inputs
+            # In the finite regime all logits scale with the string's length; in the infinite one φ with the position.
+            seen_length = i + 1 if self.regime == "infinite" else length
+            bulk_SxR = bulk_C.reshape(self.alphabet, self.period)
+            period, seen_length = jnp.int32(self.period), jnp.asarray(seen_length, jnp.float32)
+            return self._first(strings.Statistics(bulk_SxR, near_W, residue, period, seen_length))
+
+        inputs = (jnp.arange(size), bulk_TxC, window_TxW, strings.residues(size, self.period))
+        return jax.lax.map(at, inputs, batch_size=min(CHUNK, size))
+
+    def _running_counts(self, tokens_T):
+        """Tokens of each class at positions up to i - τ - 1, (T, C)."""
+        class_T = tokens_T * self.period + strings.residues(len(tokens_T), self.period)
+        counts_TxC = jnp.cumsum(jax.nn.one_hot(class_T, self.alphabet * self.period), axis=0)
+        return jnp.pad(counts_TxC, ((self.locality + 1, 0), (0, 0)))[: len(tokens_T)]
+
+    def _only_layers(self, layers, method):
+        if self.layers != layers:
+            raise InputError(f"{method} is for {layers} layer; this has {self.layers}. Use method='running'.")
