@@ -5,8 +5,8 @@
     example.tokens                                     # BOS, 20 tokens, SEP, the answer, END, PAD, …
     example.answer                                     # True where a token is to be predicted: the answer and END
 
-Symbols of a task are 0..S-1, then come BOS, SEP and END. A prediction is right if every token of the answer is; with the
-right tokens given before each (teacher forcing) that is the same event as with the model's own. `jax.vmap` takes
+Symbols of a task are 0..S-1, then come BOS, SEP and END. A prediction is right if every token of the answer is; with
+the right tokens given before each (teacher forcing) that is the same event as with the model's own. `jax.vmap` takes
 `sample` over keys and lengths.
 """
 

@@ -1,4 +1,4 @@
-"""The in-context k-gram of Izzo, Nichani & Lee 2026 (Section 6): what followed the last k tokens where they stood before.
+"""The in-context k-gram of Izzo, Nichani & Lee 2026: what followed the last k tokens where they stood before.
 
 task = KGramTask(order=2, symbols=3, alphabet=3, longest_order=2)
 tokens_T = task.sample(key, length, size=64)

@@ -183,9 +183,9 @@ def _chain(letters):
 def _nested(depth):
     """D_n: (a D_(n-1) b)*, brackets at most `depth` deep."""
     dead = depth + 1
-    moves = tuple((min(q + 1, dead), q - 1 if q else dead) for q in range(depth + 1)) + ((dead, dead),)
+    moves = [(min(q + 1, dead), q - 1 if q else dead) for q in range(depth + 1)]
     pattern = functools.reduce(lambda inner, _: f"(?:a{inner}b)*", range(depth), "")
-    return RegularLanguage("ab", moves, frozenset({0}), pattern)
+    return RegularLanguage("ab", (*moves, (dead, dead)), frozenset({0}), pattern)
 
 
 def _of(letters, moves, accepting, pattern):

@@ -22,8 +22,8 @@ class Statistics:
     """What a one-layer Δ-periodic, τ-local transformer can know of a string (Izzo, Nichani & Lee 2026, Section 3).
 
     Attributes:
-      bulk: (S, Δ) float32. How often each symbol stands at each residue, the last τ+1 tokens left out; where `length` is
-        infinite, shares that sum to one instead.
+      bulk: (S, Δ) float32. How often each symbol stands at each residue, the last τ+1 tokens left out; where `length`
+        is infinite, shares that sum to one instead.
       suffix: (τ+1,) int32. The last tokens, the very last first; PAD where the string is shorter.
       residue: int32, the residue T mod Δ of the last token.
       period: int32, Δ; at most the number of columns of `bulk`.

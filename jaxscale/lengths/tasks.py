@@ -1,4 +1,4 @@
-"""The three targets of Izzo, Nichani & Lee 2026 (arXiv 2510.27015, Section 6): their strings, drawn on device, and oracles.
+"""Two targets of Izzo, Nichani & Lee 2026 (arXiv 2510.27015): strings drawn on device, and exact oracles.
 
     task = SimpleTask(omega=4.0)
     tokens_T = task.sample(key, length, size=64)       # tokens from `length` on are PAD
@@ -6,8 +6,8 @@
     seen = task.sample_statistics(key, length)         # the same law without the string: any length, `jnp.inf` too
     task.target_of(seen)
 
-Tasks are pytrees: parameters such as ω, p and k are data, so that one compiled program serves a whole grid of them; what
-fixes shapes is static. Methods take one key, one length; `jax.vmap` takes them over batches. The paper does not state
+Tasks are pytrees: parameters such as ω, p and k are data, so that one compiled program serves a whole grid of them;
+what fixes shapes is static. Methods take one key, one length; `jax.vmap` takes them over batches. The paper does not state
 the laws of its strings; those here are ours, stated with each task, and chosen so that the statistic a task reads does
 not concentrate: otherwise the loss would fall with the length by itself.
 """
@@ -43,8 +43,8 @@ class Target:
 class SimpleTask:
     """f*(x) = sin(ω (c_0 - c_1) / (c_0 + c_1)), c_s the count of symbol s; 0 where both are 0.
 
-    Law: θ ~ Dirichlet(α, …, α), tokens independent with law θ. With S = 2 and α = 1 the count c_0 is uniform on 0..T, so
-    that means over the law are finite sums.
+    Law: θ ~ Dirichlet(α, …, α), tokens independent with law θ. With S = 2 and α = 1 the count c_0 is uniform on 0..T,
+    so that means over the law are finite sums.
 
     Attributes:
       omega: ω, the frequency; the Lipschitz constant is of its order.
@@ -110,8 +110,8 @@ class SimpleTask:
 class ModPTask:
     """f*(x) = Σ_t 1[x_t = 1, t = k mod p] / Σ_t 1[t = k mod p], positions t from 1; two symbols, Δ = p.
 
-    Law: a bias θ_r, uniform on [0, 1], for each residue r, tokens independent: x_t = 1 with probability θ_(t mod p). With
-    one bias for all residues the mean of all tokens would serve as well as the right ones.
+    Law: a bias θ_r, uniform on [0, 1], for each residue r, tokens independent: x_t = 1 with probability θ_(t mod p).
+    With one bias for all residues the mean of all tokens would serve as well as the right ones.
 
     Attributes:
       period: p, at least 1.
