@@ -54,6 +54,13 @@ def _validate_run(run, at):
         training.accumulation,
         f"must divide training.batch_size={training.batch_size}. Choose a divisor of the batch.",
     )
+    _positive(training, f"{at}training.", "loss_chunks")
+    _need(
+        model.context % training.loss_chunks == 0,
+        f"{at}training.loss_chunks",
+        training.loss_chunks,
+        f"must divide model.context={model.context}. Choose a divisor of the context.",
+    )
     if training.epochs is not None:
         _positive(training, f"{at}training.", "epochs")
     _positive(optimizer, f"{at}optimizer.", "learning_rate clip_norm")

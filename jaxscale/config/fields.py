@@ -65,8 +65,16 @@ class Decoder:
     positions: Literal["rotary", "learned"] = "rotary"
     tied: bool = True
     """Use the embedding table as output matrix too."""
+    norm: Literal["rms", "layer"] = "rms"
+    """rms: by the root mean square; layer: by mean and variance, with a learned shift (GPT-2)."""
+    bias: bool = False
+    """Add a learned vector after every matrix but the output's."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of activations and matmul inputs; parameters, softmax, norms and losses stay float32."""
+    attention: Literal["plain", "fused"] = "plain"
+    """fused: by cuDNN on NVIDIA GPUs (bfloat16) and splash attention on TPUs, which never hold all weights."""
+    scan: bool = False
+    """Run the blocks as one scanned program: compile time does not grow with depth; parameters lie stacked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +111,10 @@ class Training:
     """Sequences a step, over all devices."""
     accumulation: int = 1
     """Gradients of this many equal parts of a batch are averaged before the update."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again: nothing; all of a block but its products with weights; whole blocks."""
+    loss_chunks: int = 1
+    """Logits are formed for this many equal parts of a sequence, one after the other, and never whole."""
     evaluate_every: int = 50
     """Steps between evaluations, at least."""
     evaluate_growth: float = 0.0
@@ -125,8 +137,12 @@ class Mesh:
     """Data parallel: parameters copied, batch divided."""
     fsdp: int = 1
     """Fully sharded data parallel: parameters and batch divided."""
+    context: int = 1
+    """Each sequence divided: activations of long contexts."""
     tensor: int = 1
     """Heads, hidden units and vocabulary divided."""
+    slices: int = 1
+    """Groups of devices that only a slower network joins (TPU slices, GPU nodes); they divide the replicas."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,24 +4,57 @@
     params = model.init(key, tokens_BxT)["params"]
     logits_BxTxV = model.apply({"params": params}, tokens_BxT)
 
+How it is computed, and over which devices, changes no result beyond rounding: see `Execution`.
+
 Letters in names: B batch, T tokens, D width, H heads, K head width, F hidden, V vocabulary, L layers.
 """
+
+import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
+from jaxscale.models import attention
+
+Remat = Literal["none", "dots", "full"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How a forward pass is computed.
+
+    Attributes:
+      mesh: devices over which activations lie, rows along replica and fsdp, tokens along context; None to let the
+        compiler decide.
+      remat: what the backward pass computes again in each block: "none" of it, all but the products with weights
+        ("dots"), or all of it ("full").
+    """
+
+    mesh: Mesh | None = None
+    remat: Remat = "none"
+
+    def place(self, x_BxTxD):
+        """Residual stream over the mesh."""
+        if self.mesh is None:
+            return x_BxTxD
+        spec = P(("replica", "fsdp"), "context")
+        return jax.lax.with_sharding_constraint(x_BxTxD, NamedSharding(self.mesh, spec))
 
 
 class Decoder(nn.Module):
     """Pre-norm decoder with rotary or learned positions, GELU or SwiGLU, tied or separate output matrix.
 
-    Parameters are float32; activations and matmul inputs have `config.dtype`; logits are float32. No biases.
+    Parameters are float32; activations and matmul inputs have `config.dtype`; logits are float32.
     """
 
     config: configs.Decoder
     vocab_size: int
+    execution: Execution = Execution()
 
     def setup(self):
         c = self.config
@@ -31,14 +64,27 @@ class Decoder(nn.Module):
             self.positions = self.param("positions", init, (c.context, c.width), jnp.float32)
         if not c.tied:
             self.head = self.param("head", init, (c.width, self.vocab_size), jnp.float32)
-        self.blocks = [Block(c, name=f"block_{i}") for i in range(c.layers)]
-        self.norm = RMSNorm()
+        if c.scan:
+            body = _recomputed(BlockOfScan, self.execution.remat)
+            scanned = nn.scan(body, variable_axes={"params": 0}, split_rngs={"params": True}, length=c.layers)
+            self.blocks = scanned(c, self.execution)
+        else:
+            block = _recomputed(Block, self.execution.remat)
+            self.blocks = [block(c, self.execution, name=f"block_{i}") for i in range(c.layers)]
+        self.norm = norm(c)
 
     def __call__(self, tokens_BxT):
         """Next-token logits, (B, T) integers to (B, T, V) float32."""
-        x_BxTxD = self.layers(tokens_BxT)[-1]
+        return self.logits(self.hidden(tokens_BxT))
+
+    def logits(self, x_BxTxD):
+        """Next-token logits (B, T, V) of the last layer's stream, whose T may be any part of the sequence."""
         head_DxV = self.embed.T if self.config.tied else self.head
         return jnp.matmul(x_BxTxD, head_DxV.astype(x_BxTxD.dtype), preferred_element_type=jnp.float32)
+
+    def hidden(self, tokens_BxT):
+        """Residual stream after the last block, normed, (B, T, D)."""
+        return self.layers(tokens_BxT)[-1]
 
     def layers(self, tokens_BxT):
         """Residual stream, L + 1 arrays (B, T, D): the token embedding, then after each block; the last is normed."""
@@ -46,27 +92,54 @@ class Decoder(nn.Module):
         x_BxTxD = self.embed.astype(dtype)[tokens_BxT]
         if self.config.positions == "learned":
             x_BxTxD += self.positions.astype(dtype)[: tokens_BxT.shape[1]]
-        streams = [x_BxTxD]
-        for block in self.blocks:
-            streams.append(block(streams[-1]))
+        streams = [self.execution.place(x_BxTxD)]
+        if self.config.scan:
+            _, streams_LxBxTxD = self.blocks(streams[0], None)
+            streams += [streams_LxBxTxD[i] for i in range(self.config.layers)]
+        else:
+            for block in self.blocks:
+                streams.append(block(streams[-1]))
         return [*streams[:-1], self.norm(streams[-1])]
+
+
+def _recomputed(block, remat):
+    """`block` with a backward pass that computes again what `remat` says."""
+    if remat == "none":
+        return block
+    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None
+    return nn.remat(block, policy=policy, prevent_cse=block is not BlockOfScan)  # a scan keeps its steps apart
 
 
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
     config: configs.Decoder
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x_BxTxD):
-        x_BxTxD += Attention(self.config, name="attention")(RMSNorm(name="norm_attention")(x_BxTxD))
-        return x_BxTxD + MLP(self.config, name="mlp")(RMSNorm(name="norm_mlp")(x_BxTxD))
+        c, place = self.config, self.execution.place
+        x_BxTxD = place(x_BxTxD + Attention(c, self.execution, name="attention")(norm(c, "norm_attention")(x_BxTxD)))
+        return place(x_BxTxD + MLP(c, name="mlp")(norm(c, "norm_mlp")(x_BxTxD)))
+
+
+class BlockOfScan(nn.Module):
+    """A `Block` as the step of a scan over blocks, whose parameters are stacked along a leading axis."""
+
+    config: configs.Decoder
+    execution: Execution = Execution()
+
+    @nn.compact
+    def __call__(self, x_BxTxD, _):
+        x_BxTxD = Block(self.config, self.execution, name="block")(x_BxTxD)
+        return x_BxTxD, x_BxTxD
 
 
 class Attention(nn.Module):
     """Causal multi-head softmax attention; the softmax is taken in float32."""
 
     config: configs.Decoder
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x_BxTxD):
@@ -78,10 +151,10 @@ class Attention(nn.Module):
         q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = (split(dense(D, c, name)(x_BxTxD)) for name in ("query", "key", "value"))
         if c.positions == "rotary":
             q_BxHxTxK, k_BxHxTxK = rotate(q_BxHxTxK), rotate(k_BxHxTxK)
-        scores_BxHxTxT = jnp.einsum("bhqk,bhtk->bhqt", q_BxHxTxK, k_BxHxTxK, preferred_element_type=jnp.float32)
-        causal_TxT = jnp.tril(jnp.ones((T, T), bool))
-        weights_BxHxTxT = jax.nn.softmax(jnp.where(causal_TxT, scores_BxHxTxT * K**-0.5, -jnp.inf), axis=-1)
-        mixed_BxHxTxK = jnp.einsum("bhqt,bhtk->bhqk", weights_BxHxTxT.astype(v_BxHxTxK.dtype), v_BxHxTxK)
+        if c.attention == "fused":
+            mixed_BxHxTxK = attention.fused(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, self.execution.mesh)
+        else:
+            mixed_BxHxTxK = attention.plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
         return dense(D, c, "out", residual=True)(mixed_BxHxTxK.swapaxes(1, 2).reshape(B, T, D))
 
 
@@ -101,6 +174,11 @@ class MLP(nn.Module):
         return dense(c.width, c, "down", residual=True)(up_BxTxF)
 
 
+def norm(c, name=None):
+    """The norm of a config: of the root mean square, or of mean and variance with a learned shift."""
+    return (RMSNorm if c.norm == "rms" else LayerNorm)(name=name)
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) with a learned scale, in float32, returned in the input's dtype (Zhang & Sennrich 2019)."""
 
@@ -112,11 +190,24 @@ class RMSNorm(nn.Module):
         return (x * scale_D).astype(x_BxTxD.dtype)
 
 
+class LayerNorm(nn.Module):
+    """(x - mean) / std with learned scale and shift, in float32, returned in the input's dtype (Ba et al. 2016)."""
+
+    @nn.compact
+    def __call__(self, x_BxTxD):
+        scale_D = self.param("scale", nn.initializers.ones, x_BxTxD.shape[-1:], jnp.float32)
+        bias_D = self.param("bias", nn.initializers.zeros, x_BxTxD.shape[-1:], jnp.float32)
+        x = x_BxTxD.astype(jnp.float32)
+        x -= jnp.mean(x, axis=-1, keepdims=True)
+        x *= jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-5)
+        return (x * scale_D + bias_D).astype(x_BxTxD.dtype)
+
+
 def dense(features, c, name, residual=False):
-    """A bias-free linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
+    """A linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
     std = 0.02 * (2 * c.layers) ** -0.5 if residual else 0.02
     return nn.Dense(
-        features, use_bias=False, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name
+        features, use_bias=c.bias, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name
     )
 
 

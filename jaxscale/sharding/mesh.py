@@ -1,37 +1,79 @@
-"""The one mesh every program runs on: ("replica", "fsdp", "tensor"), each of size 1 unless asked for."""
+"""The one mesh every program runs on: ("replica", "fsdp", "context", "tensor"), each of size 1 unless asked for."""
 
 import math
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxscale.errors import InputError
 
-AXES = ("replica", "fsdp", "tensor")
+AXES = ("replica", "fsdp", "context", "tensor")
 BATCH_AXES = ("replica", "fsdp")
 
 
 def make_mesh(mesh, devices=None):
     """A `jax.sharding.Mesh` of all devices from a `config.Mesh`, whose -1 stands for the devices that remain.
 
+    Devices of a TPU are ordered so that neighbors in the mesh are neighbors on the chip's links. With `slices` the
+    replicas are dealt to the slices first, so that of all traffic only the sum of gradients leaves a slice.
+
     Raises:
-      InputError: the sizes do not multiply to the number of devices.
+      InputError: the sizes do not multiply to the number of devices, or the slices do not divide them.
     """
-    devices = jax.devices() if devices is None else devices
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = _sizes(mesh, len(devices))
+    array = in_mesh_order(devices, mesh.slices, sizes)
+    return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _sizes(mesh, devices):
     sizes = {axis: getattr(mesh, axis) for axis in AXES}
     free = [axis for axis, size in sizes.items() if size == -1]
     named = math.prod(size for size in sizes.values() if size != -1)
     if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
         raise InputError(f"mesh={sizes}: sizes must be positive; one of them may be -1, all devices that remain.")
-    if len(devices) % named or (not free and named != len(devices)):
+    if devices % named or (not free and named != devices):
         raise InputError(
-            f"mesh={sizes} does not fit {len(devices)} devices. "
-            f"Make the sizes multiply to {len(devices)}, or set one to -1."
+            f"mesh={sizes} does not fit {devices} devices. Make the sizes multiply to {devices}, or set one to -1."
         )
     for axis in free:
-        sizes[axis] = len(devices) // named
-    return Mesh(np.asarray(devices).reshape(*sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+        sizes[axis] = devices // named
+    return sizes
+
+
+def in_mesh_order(devices, slices, sizes):
+    """Devices as an array of the mesh's shape: slice after slice, within each as its links lie.
+
+    Raises:
+      InputError: `slices` do not divide the replicas, or are not as many as those the devices name.
+    """
+    if slices < 1 or sizes["replica"] % slices:
+        raise InputError(
+            f"mesh.slices={slices} must divide mesh.replica={sizes['replica']}: only replicas span slices. "
+            f"Use a multiple of {slices} replicas, or fewer slices."
+        )
+    groups: dict[int, list] = {}
+    for place, device in enumerate(devices):
+        # Processors and GPUs name no slice: their devices come group after group.
+        index = getattr(device, "slice_index", None)
+        unnamed = index is None or slices == 1
+        groups.setdefault(place * slices // len(devices) if unnamed else index, []).append(device)
+    if len(groups) != slices or len({len(group) for group in groups.values()}) > 1:
+        raise InputError(
+            f"mesh.slices={slices} does not fit: these {len(devices)} devices lie in {len(groups)} slices. "
+            f"Set mesh.slices={len(groups)}."
+        )
+    within = (sizes["replica"] // slices, *(sizes[axis] for axis in AXES[1:]))
+    ordered = [_as_linked(group, within) for _, group in sorted(groups.items())]
+    return np.concatenate(ordered).reshape(*sizes.values())
+
+
+def _as_linked(devices, shape):
+    if devices[0].platform != "tpu":
+        return np.asarray(devices).reshape(shape)
+    return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
 def batch_sharding(mesh):
@@ -47,6 +89,11 @@ def check_fits(mesh, run):
         raise InputError(
             f"training.batch_size={batch}{f' in {parts} parts' if parts > 1 else ''} does not divide over "
             f"replica × fsdp = {rows} devices. Use a multiple of {rows * parts}, or a smaller mesh."
+        )
+    if run.model.context % mesh.shape["context"]:
+        raise InputError(
+            f"model.context={run.model.context} does not divide over mesh.context={mesh.shape['context']}. "
+            f"Use a multiple of {mesh.shape['context']} tokens, or a smaller context axis."
         )
     if run.model.heads % tensor:
         raise InputError(

@@ -15,8 +15,11 @@ RULES = (
     ("embed", P("tensor", "fsdp")),
     ("head", P("fsdp", "tensor")),
     ("positions", P(None, "fsdp")),
-    ("scale", P()),
+    ("(query|key|value|up|gate)/bias", P("tensor")),
+    ("scale|bias", P()),
 )
+# Parameters below this stand for all blocks at once, stacked along a leading axis that no mesh axis divides.
+STACKED = "(^|/)blocks/"
 
 
 def spec(path, shape, mesh):
@@ -27,6 +30,8 @@ def spec(path, shape, mesh):
     """
     for pattern, axes in RULES:
         if re.search(pattern, path):
+            if re.search(STACKED, path):
+                axes = (None, *axes)
             fits = (
                 axis if axis is None or size % mesh.shape[axis] == 0 else None
                 for axis, size in zip(axes, shape, strict=False)

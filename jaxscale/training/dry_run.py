@@ -68,7 +68,9 @@ def _activation_bytes(run, shared):
     rows = run.training.batch_size // run.training.accumulation
     tokens = jax.ShapeDtypeStruct((rows, run.model.context + 1), np.int32)
     kept = jax.eval_shape(
-        lambda p, t: jax.vjp(lambda p: mean_loss(shared.model, p, t).mean(), p)[1], shared.abstract.params, tokens
+        lambda p, t: jax.vjp(lambda p: mean_loss(shared.model, p, t, run.training.loss_chunks).mean(), p)[1],
+        shared.abstract.params,
+        tokens,
     )
     batched = [leaf for leaf in jax.tree.leaves(kept) if rows in leaf.shape]
     total = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in batched)

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxscale import sharding
-from jaxscale.models import Decoder
+from jaxscale.models import Decoder, Execution
 from jaxscale.training import optimizer as optimizers
 
 
@@ -52,15 +52,41 @@ class Program:
     """shapes, dtypes and shardings of a state"""
 
 
-def mean_loss(model, params, tokens_BxT1):
-    """Next-token cross-entropy of each sequence, (B,) float32 nats per token."""
-    logits_BxTxV = model.apply({"params": params}, tokens_BxT1[:, :-1])
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, tokens_BxT1[:, 1:]), axis=-1)
+def mean_loss(model, params, tokens_BxT1, chunks=1):
+    """Next-token cross-entropy of each sequence, (B,) float32 nats per token.
+
+    Args:
+      model: a `Decoder`.
+      params: its parameters.
+      tokens_BxT1: inputs and, one to the right, targets.
+      chunks: parts of a sequence whose logits are formed one after the other, in the backward pass again; static.
+    """
+    inputs_BxT, targets_BxT = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:]
+    if chunks == 1:
+        logits_BxTxV = model.apply({"params": params}, inputs_BxT)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, targets_BxT), axis=-1)
+    x_BxTxD = model.apply({"params": params}, inputs_BxT, method="hidden")
+
+    @jax.checkpoint
+    def of_chunk(x_BxCxD, targets_BxC):
+        logits_BxCxV = model.apply({"params": params}, x_BxCxD, method="logits")
+        return jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits_BxCxV, targets_BxC), axis=-1)
+
+    # Every chunk takes tokens from all over the sequence, so that each device of a context axis keeps working.
+    chunked = lambda a: jnp.moveaxis(a.reshape(a.shape[0], -1, chunks, *a.shape[2:]), 2, 0)
+    add = lambda total_B, chunk: (total_B + of_chunk(*chunk), None)
+    zero_B = jnp.zeros(len(targets_BxT), jnp.float32)
+    total_B, _ = jax.lax.scan(add, zero_B, (chunked(x_BxTxD), chunked(targets_BxT)))
+    return total_B / targets_BxT.shape[1]
 
 
 def program(run, vocab_size, mesh):
     """The `Program` of a `config.Run`; those that differ only in data, seed, length or learning rate share one."""
-    return _program(run.model, vocab_size, _shape_of(run.optimizer), run.training.accumulation, mesh)
+    training = run.training
+    execution = Execution(mesh if mesh.size > 1 else None, training.remat)
+    return _program(
+        run.model, vocab_size, _shape_of(run.optimizer), training.accumulation, training.loss_chunks, execution, mesh
+    )
 
 
 def _shape_of(optimizer):
@@ -71,8 +97,8 @@ def _shape_of(optimizer):
 
 
 @functools.lru_cache(maxsize=8)
-def _program(model_config, vocab_size, optimizer, accumulation, mesh):
-    model = Decoder(model_config, vocab_size)
+def _program(model_config, vocab_size, optimizer, accumulation, loss_chunks, execution, mesh):
+    model = Decoder(model_config, vocab_size, execution)
     transform = optimizers.direction(optimizer)
     batches, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
 
@@ -81,7 +107,7 @@ def _program(model_config, vocab_size, optimizer, accumulation, mesh):
         return State(params, transform.init(params), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
 
     def step(state, tokens_BxT1, learning_rate):
-        loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens))
+        loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens, loss_chunks))
         value, gradient = _accumulated(jax.value_and_grad(loss), accumulation)(state.params, tokens_BxT1)
         norm = optax.tree.norm(gradient)
         updates, moments = transform.update(gradient, state.moments, state.params)
@@ -93,7 +119,7 @@ def _program(model_config, vocab_size, optimizer, accumulation, mesh):
         return new, {"train_loss": value, "gradient_norm": norm}
 
     def evaluate(params, tokens_NxBxT1, weights_NxB):
-        losses_NxB = jax.lax.map(lambda tokens: mean_loss(model, params, tokens), tokens_NxBxT1)
+        losses_NxB = jax.lax.map(lambda tokens: mean_loss(model, params, tokens, loss_chunks), tokens_NxBxT1)
         return jnp.sum(losses_NxB * weights_NxB) / jnp.sum(weights_NxB)
 
     abstract = jax.eval_shape(init, jax.random.key(0))

@@ -25,6 +25,8 @@ OPTIONS = [
     {"positions": "learned"},
     {"tied": False},
     {"dtype": "bfloat16"},
+    {"norm": "layer", "bias": True},
+    {"scan": True, "attention": "fused"},
 ]
 
 
@@ -47,6 +49,8 @@ def test_a_token_changes_nothing_before_it(options):
         ({"activation": "swiglu"}, 11 * 16 + 2 * (4 * 256 + 3 * 16 * 24 + 32) + 16),
         ({"positions": "learned"}, 11 * 16 + 12 * 16 + 2 * (4 * 256 + 2 * 16 * 24 + 32) + 16),
         ({"tied": False}, 2 * 11 * 16 + 2 * (4 * 256 + 2 * 16 * 24 + 32) + 16),
+        ({"bias": True}, 11 * 16 + 2 * (4 * 256 + 2 * 16 * 24 + 32 + 4 * 16 + 24 + 16) + 16),
+        ({"norm": "layer", "scan": True}, 11 * 16 + 2 * (4 * 256 + 2 * 16 * 24 + 64) + 32),
     ],
     ids=str,
 )

@@ -8,15 +8,38 @@ import pytest
 from jaxscale import config as configs
 from jaxscale import sharding
 from jaxscale.errors import InputError
+from jaxscale.sharding import mesh as mesh_module
 
 
 def test_minus_one_takes_the_devices_that_remain():
-    assert dict(sharding.make_mesh(configs.Mesh(replica=2, fsdp=-1, tensor=2)).shape) == {
-        "replica": 2,
-        "fsdp": 2,
-        "tensor": 2,
-    }
-    assert dict(sharding.make_mesh(configs.Mesh(), jax.devices()[:1]).shape) == {"replica": 1, "fsdp": 1, "tensor": 1}
+    shape = lambda mesh, devices=None: tuple(sharding.make_mesh(mesh, devices).shape.values())
+    assert sharding.AXES == ("replica", "fsdp", "context", "tensor")
+    assert shape(configs.Mesh(replica=2, fsdp=-1, tensor=2)) == (2, 2, 1, 2)
+    assert shape(configs.Mesh(context=4)) == (2, 1, 4, 1)
+    assert shape(configs.Mesh(), jax.devices()[:1]) == (1, 1, 1, 1)
+
+
+def test_slices_divide_the_replicas_and_nothing_else():
+    mesh = sharding.make_mesh(configs.Mesh(replica=4, fsdp=2, slices=2))
+    halves = mesh.devices.reshape(2, 4)
+    assert {device.id for device in halves[0]} == {0, 1, 2, 3} and {device.id for device in halves[1]} == {4, 5, 6, 7}
+
+
+class Chip:
+    """What a mesh asks of a device."""
+
+    platform = "chip"
+
+    def __init__(self, index, slice_index):
+        self.id, self.slice_index = index, slice_index
+
+
+def test_slices_that_devices_name_are_kept_together():
+    chips = [Chip(i, i % 2) for i in range(8)]
+    array = mesh_module.in_mesh_order(chips, 2, dict(zip(sharding.AXES, (2, 4, 1, 1), strict=True)))
+    assert [[chip.slice_index for chip in part] for part in array.reshape(2, 4)] == [[0] * 4, [1] * 4]
+    with pytest.raises(InputError, match=r"mesh.slices=4 does not fit: these 8 devices lie in 2 slices"):
+        mesh_module.in_mesh_order(chips, 4, dict(zip(sharding.AXES, (8, 1, 1, 1), strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +49,7 @@ def test_minus_one_takes_the_devices_that_remain():
         (configs.Mesh(replica=2, fsdp=2, tensor=1), "does not fit 8 devices"),
         (configs.Mesh(replica=-1, fsdp=-1), "one of them may be -1"),
         (configs.Mesh(replica=0), "must be positive"),
+        (configs.Mesh(replica=1, fsdp=8, slices=2), r"mesh.slices=2 must divide mesh.replica=1"),
     ],
 )
 def test_meshes_that_do_not_fit_are_refused(mesh, message):
@@ -44,3 +68,6 @@ def test_batch_and_heads_must_divide():
     odd = configs.Run(model=configs.Decoder(width=120, heads=3), training=configs.Training(batch_size=8))
     with pytest.raises(InputError, match=r"model.heads=3 does not divide over mesh.tensor=2"):
         sharding.check_fits(mesh, odd)
+    long = configs.Run(model=configs.Decoder(context=30), training=configs.Training(batch_size=8))
+    with pytest.raises(InputError, match=r"model.context=30 does not divide over mesh.context=4"):
+        sharding.check_fits(sharding.make_mesh(configs.Mesh(context=4)), long)

@@ -11,7 +11,16 @@ from jaxscale import sharding, training
 MESH = configs.Mesh(replica=1, fsdp=4, tensor=2)
 
 
-@pytest.mark.parametrize("options", [{}, {"activation": "swiglu"}, {"positions": "learned"}, {"tied": False}], ids=str)
+OPTIONS = [
+    {},
+    {"activation": "swiglu"},
+    {"positions": "learned"},
+    {"tied": False},
+    {"norm": "layer", "bias": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_parameter_has_a_rule_and_moments_follow_it(options):
     run = configs.Run(model=configs.Decoder(layers=1, width=16, heads=2, hidden=32, context=8, **options), mesh=MESH)
     state = training.program(run, 64, sharding.make_mesh(MESH)).abstract
@@ -28,6 +37,13 @@ def test_every_parameter_has_a_rule_and_moments_follow_it(options):
     }
     for name, spec in specs.items():
         assert [s for path, s in moments.items() if path.endswith("mu/" + name)] == [spec]
+
+
+def test_stacked_blocks_are_laid_out_like_single_ones():
+    mesh = sharding.make_mesh(MESH)
+    for name, shape in (("attention/query/kernel", (16, 16)), ("mlp/up/bias", (32,)), ("norm_mlp/scale", (16,))):
+        single = sharding.spec(f"block_0/{name}", shape, mesh)
+        assert sharding.spec(f"params/blocks/block/{name}", (6, *shape), mesh) in (P(None, *single), P(None))
 
 
 def test_an_axis_that_does_not_divide_is_left_whole():

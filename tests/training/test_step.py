@@ -1,6 +1,7 @@
 """One step: the same on any mesh and any accumulation, and still when the loss is not a number."""
 
 import dataclasses
+import math
 
 import chex
 import jax
@@ -33,7 +34,7 @@ def alone():
     return stepped(RUN, configs.Mesh(), jax.devices()[:1])
 
 
-@pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)])
+@pytest.mark.parametrize("sizes", [(8, 1, 1, 1), (1, 8, 1, 1), (2, 2, 1, 2), (1, 4, 1, 2), (1, 2, 2, 2)])
 def test_every_mesh_makes_the_same_step(alone, sizes):
     state, values = stepped(RUN, configs.Mesh(*sizes))
     chex.assert_trees_all_close(values, alone[1], rtol=1e-4)
@@ -46,6 +47,37 @@ def test_accumulation_changes_nothing_but_rounding(alone, parts):
     state, values = stepped(run, configs.Mesh(), jax.devices()[:1])
     chex.assert_trees_all_close(values, alone[1], rtol=1e-4)
     chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"remat": "full"}, (1, 1, 1, 1)),
+        ({"remat": "dots", "loss_chunks": 4}, (1, 1, 1, 1)),
+        ({"loss_chunks": 2, "remat": "full"}, (1, 2, 4, 1)),
+    ],
+    ids=str,
+)
+def test_what_is_computed_again_or_in_chunks_changes_nothing_but_rounding(alone, options, sizes):
+    run = dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, **options))
+    state, values = stepped(run, configs.Mesh(*sizes), jax.devices()[: math.prod(sizes)])
+    chex.assert_trees_all_close(values, alone[1], rtol=1e-4)
+    chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
+
+
+def test_scanned_blocks_make_the_same_step():
+    mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
+    scanned = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, scan=True))
+    plain, stacked = program(RUN, 64, mesh), program(scanned, 64, mesh)
+    params = jax.device_get(stacked.init(jax.random.key(0)).params)
+    blocks = params.pop("blocks")["block"]
+    same = params | {f"block_{i}": jax.tree.map(lambda p, i=i: p[i], blocks) for i in range(2)}
+    tokens = jax.device_put(TOKENS[0], sharding.batch_sharding(mesh))
+    state, values = stacked.step(stacked.init(jax.random.key(0)), tokens, np.float32(1e-2))
+    of_same = dataclasses.replace(plain.init(jax.random.key(0)), params=jax.device_put(same))
+    _, expected = plain.step(of_same, tokens, np.float32(1e-2))
+    chex.assert_trees_all_close(values, expected, rtol=1e-5)
+    assert state.params["blocks"]["block"]["mlp"]["up"]["kernel"].shape == (2, 16, 32)
 
 
 def test_runs_that_differ_in_rate_and_seed_share_a_program():

@@ -1,0 +1,73 @@
+"""Causal softmax attention: as written down, or by the kernel of the backend that never holds all weights at once.
+
+    mixed_BxHxTxK = plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
+    mixed_BxHxTxK = fused(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, mesh)
+
+Queries and keys of width K are scaled by K^-1/2 here. Accumulation and softmax are float32 in both.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+# Heads of a TPU's kernel are as wide as its lanes, and its tiles divide the sequence.
+LANES = 128
+
+
+def plain(q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array) -> jax.Array:
+    """softmax(q kᵀ / √K) v over the past, by two products per head; memory grows with T²."""
+    T, K = q_BxHxTxK.shape[-2:]
+    scores_BxHxTxT = jnp.einsum("bhqk,bhtk->bhqt", q_BxHxTxK, k_BxHxTxK, preferred_element_type=jnp.float32)
+    causal_TxT = jnp.tril(jnp.ones((T, T), bool))
+    weights_BxHxTxT = jax.nn.softmax(jnp.where(causal_TxT, scores_BxHxTxT * K**-0.5, -jnp.inf), axis=-1)
+    return jnp.einsum("bhqt,bhtk->bhqk", weights_BxHxTxT.astype(v_BxHxTxK.dtype), v_BxHxTxK)
+
+
+def fused(
+    q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array, mesh: jax.sharding.Mesh | None = None
+) -> jax.Array:
+    """The same by cuDNN on NVIDIA GPUs in half precision, by splash attention on TPUs; `plain` elsewhere.
+
+    Args:
+      mesh: over whose replica, fsdp and tensor axes rows and heads lie; None on one device. Kernels do not divide the
+        sequence: with a context axis of more than one device, `plain` is taken, which the compiler divides.
+    """
+    divided = mesh is not None and mesh.shape.get("context", 1) > 1
+    T = q_BxHxTxK.shape[-2]
+    if divided:
+        return plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
+    half = q_BxHxTxK.dtype in (jnp.bfloat16, jnp.float16)
+    kernels = {}
+    if half:
+        kernels["cuda"] = _cudnn
+    if T % LANES == 0:
+        kernels["tpu"] = functools.partial(_splash_on_each_device, mesh)
+    return lax.platform_dependent(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, default=plain, **kernels)
+
+
+def _cudnn(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
+    q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q_BxHxTxK, k_BxHxTxK, v_BxHxTxK))
+    return jnp.swapaxes(jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn"), 1, 2)
+
+
+def _splash_on_each_device(mesh, q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
+    if mesh is None:
+        return _splash(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
+    spec = P(("replica", "fsdp"), "tensor")
+    # The kernel's outputs carry no types that say along which axes they vary.
+    mapped = jax.shard_map(_splash, mesh=mesh, in_specs=(spec,) * 3, out_specs=spec, check_vma=False)
+    return mapped(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
+
+
+def _splash(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+    H, T, K = q_BxHxTxK.shape[1:]
+    # Zeros beyond K change no product.
+    pad = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, -K % LANES)))
+    attend = kernel.make_splash_mha_single_device(masks.MultiHeadMask([masks.CausalMask((T, T))] * H))
+    return jax.vmap(attend)(pad(q_BxHxTxK * K**-0.5), pad(k_BxHxTxK), pad(v_BxHxTxK))[..., :K]
