@@ -1,7 +1,8 @@
 """The `jaxscale` command: a thin skin over the library.
 
 Every sub-command: results on standard output, progress on standard error; `--json` prints one JSON document and nothing
-else on standard output; exit code 0 done, 1 failed while working, 2 bad input.
+else on standard output; exit code 0 done, 1 failed while working, 2 bad input, 75 asked to leave by the system and
+saved: start it again.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def _work(arguments):
         return 2
     except (RunError, OSError) as error:
         print(f"jaxscale {options.command}: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from the last checkpoint" if options.configured else ""
         print(f"jaxscale {options.command}: interrupted{goes_on}", file=sys.stderr)
@@ -68,6 +69,9 @@ def _parser():
     train.add_argument("--workdir", help="the run's folder; the same command goes on where it stopped")
     train.add_argument(
         "--dry-run", action="store_true", help="print shapes, parameters and memory; compute and download nothing"
+    )
+    train.add_argument(
+        "--profile", action="store_true", help="write a trace of a few steps to WORKDIR/profile, for TensorBoard"
     )
 
     embed = add("embed", _embed, "held-out token embeddings of a finished run", "embed runs/one --out embeddings.npy")
@@ -199,7 +203,8 @@ def _study(options, overrides):
 
 
 def _train(options, overrides):
-    from jaxscale import config, data, files, progress, training
+    from jaxscale import config, files, progress, training
+    from jaxscale.sharding import processes
 
     run = config.load(options.config, overrides, config.Run, f"jaxscale train {options.config}")
     if options.dry_run:
@@ -207,16 +212,21 @@ def _train(options, overrides):
         return _print_json(facts) if options.json else _print_dry_run(facts)
     if not options.workdir:
         raise InputError("--workdir is needed to train: the folder for checkpoints and metrics. Or use --dry-run.")
+    processes.start()
     folder = pathlib.Path(options.workdir)
-    config.refuse_other(folder, run)
-    with progress.OnTerminal() as bars:
+    processes.first_says(lambda: config.refuse_other(folder, run))
+    with progress.OnTerminal() if processes.is_first() else progress.Silent() as bars:
         with files.workplace(folder):
-            store = data.prepare(run.corpus, run.tokenizer, folder / "corpus", bars.say)
-        summary = training.train(run, store, folder, bars.run(folder.name, 0, 1))
+            store = training.prepare(run, folder / "corpus", bars.say)
+        summary = training.train(run, store, folder, bars.run(folder.name, 0, 1), options.profile)
+    if not processes.is_first():
+        return
     if options.json:
         return _print_json(summary)
     print("\n".join(f"{name:12} {value}" for name, value in summary.items()))
     print(f"{'metrics':12} {folder / 'metrics.jsonl'} (tensorboard --logdir {folder})")
+    if options.profile:
+        print(f"{'profile':12} {folder / 'profile'}")
 
 
 def _embed(options, _):

@@ -10,6 +10,20 @@ import re
 
 from jaxscale.errors import InputError, RunError
 
+_writes = True
+
+
+def only_read(flag):
+    """Of several processes of one program one writes; in the others (`flag` true) this module only reads."""
+    global _writes
+    _writes = not flag
+
+
+def writes():
+    """Whether this process writes files."""
+    return _writes
+
+
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Libraries that write for us (tensorstore under orbax) report the system's error as text in an error of their own.
 FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED.*writ", re.S)
@@ -21,6 +35,8 @@ def write_text(path, text):
     Raises:
       RunError: the disk is full or the folder cannot be written to; what was there is untouched.
     """
+    if not _writes:
+        return
     path = pathlib.Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -70,6 +86,9 @@ def workplace(folder):
       InputError: the folder cannot be made or written to, or another process works in it.
     """
     folder = pathlib.Path(folder)
+    if not _writes:  # the one that does holds the folder for all
+        yield folder
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "a")  # noqa: SIM115  held while the caller works

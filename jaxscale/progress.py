@@ -7,7 +7,13 @@ from rich.console import Console
 
 
 class Silent:
-    """Says nothing; the default for those who call the library from their own program."""
+    """Says nothing; the default for those who call the library from their own program. A context manager."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
 
     def say(self, text):
         """A sentence about what begins."""

@@ -40,7 +40,13 @@ def _validate_run(run, at):
         "Choose fewer or more heads, or positions='learned'.",
     )
     _positive(training, f"{at}training.", "steps batch_size accumulation evaluate_every evaluation_sequences")
-    _positive(training, f"{at}training.", "checkpoint_every log_every")
+    _positive(training, f"{at}training.", "checkpoint_every log_every most_skipped")
+    _need(
+        training.spike == 0 or training.spike > 1,
+        f"{at}training.spike",
+        training.spike,
+        "must be 0 (off), or more than 1, the usual norm. 10 is usual.",
+    )
     _need(
         0 <= training.evaluate_growth < 1,
         f"{at}training.evaluate_growth",

@@ -127,6 +127,15 @@ class Training:
     """Evaluations between checkpoints of a run that is under way; a new minimum is always saved."""
     log_every: int = 10
     """Steps between lines of training metrics."""
+    bad_steps: Literal["stop", "skip"] = "stop"
+    """What to do about a step whose loss or result is not finite, or whose gradient spikes: stop, keeping the last good
+    state; or leave its update out, log it, and go on."""
+    spike: float = 0.0
+    """A gradient with this many times the usual norm is a spike (0: none is)."""
+    most_skipped: int = 10
+    """Bad steps in a row after which a run that skips them stops all the same."""
+    wandb: str = ""
+    """Report to this Weights & Biases project too; needs the extra [wandb]."""
 
 
 @dataclasses.dataclass(frozen=True)

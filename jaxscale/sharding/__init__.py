@@ -1,4 +1,4 @@
-"""Meshes and partition rules."""
+"""Meshes, partition rules, and programs of several processes."""
 
 from jaxscale.sharding.mesh import AXES, batch_sharding, check_fits, make_mesh
 from jaxscale.sharding.rules import RULES, spec, state_shardings

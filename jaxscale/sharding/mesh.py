@@ -58,8 +58,8 @@ def in_mesh_order(devices, slices, sizes):
     for place, device in enumerate(devices):
         # Processors and GPUs name no slice: their devices come group after group.
         index = getattr(device, "slice_index", None)
-        unnamed = index is None or slices == 1
-        groups.setdefault(place * slices // len(devices) if unnamed else index, []).append(device)
+        group = place * slices // len(devices) if index is None or slices == 1 else index
+        groups.setdefault(group, []).append(device)
     if len(groups) != slices or len({len(group) for group in groups.values()}) > 1:
         raise InputError(
             f"mesh.slices={slices} does not fit: these {len(devices)} devices lie in {len(groups)} slices. "

@@ -30,11 +30,10 @@ def spec(path, shape, mesh):
     """
     for pattern, axes in RULES:
         if re.search(pattern, path):
-            if re.search(STACKED, path):
-                axes = (None, *axes)
+            along = (None, *axes) if re.search(STACKED, path) else tuple(axes)
             fits = (
                 axis if axis is None or size % mesh.shape[axis] == 0 else None
-                for axis, size in zip(axes, shape, strict=False)
+                for axis, size in zip(along, shape, strict=False)
             )
             return P(*fits)
     raise KeyError(f"no partition rule matches parameter {path!r}; add one to jaxscale.sharding.rules.RULES")

@@ -1,25 +1,32 @@
 """Checkpoints of a run: the latest to go on from, the best to measure; written by orbax in the background."""
 
 import pathlib
+import shutil
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 from jaxscale import files
+from jaxscale.sharding import processes
 
 
 class Checkpoints:
     """The checkpoints below a run's folder. A context manager: leaving it waits for the last write.
 
     Each holds the training state and the run's progress (a JSON document); a step's folder appears only when complete.
+    The two newest are kept, in case one is damaged, and the best.
+
+    Args:
+      folder: where they lie.
+      warn: called with a sentence when a damaged one is found.
     """
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder).absolute()
+    def __init__(self, folder, warn=lambda sentence: None):
+        self.folder, self._warn = pathlib.Path(folder).absolute(), warn
         # The earliest of equal losses is the best, as in the run's summary.
         order = lambda metrics: (metrics["loss"], metrics["step"])
-        kept = [managers.LatestN(1), managers.BestN(get_metric_fn=order, reverse=True, n=1)]
+        kept = [managers.LatestN(2), managers.BestN(get_metric_fn=order, reverse=True, n=1)]
         # Without best_fn orbax would forget the losses on a restart, and then keep every earlier checkpoint.
         options = ocp.CheckpointManagerOptions(
             preservation_policy=managers.AnyPreservationPolicy(kept), best_fn=order, best_mode="min"
@@ -30,7 +37,9 @@ class Checkpoints:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, error, _):
+        if kind is not None and jax.process_count() > 1:
+            return  # the others may be gone, and would be waited for
         with files.full_disk_told(self.folder):
             self._manager.wait_until_finished()
         self._manager.close()
@@ -45,11 +54,30 @@ class Checkpoints:
         """Step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
-    def restore(self, step, abstract):
-        """The state (shapes and shardings as in `abstract`) and the progress saved at `step`."""
+    def restore_newest(self, abstract):
+        """The state (shapes and shardings as in `abstract`) and the progress of the newest checkpoint that can be read.
+
+        None if there is none. Those that cannot be read are put aside, into the folder `damaged`.
+        """
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=items)
-        return restored["state"], restored["progress"]
+        while (step := self.latest()) is not None:
+            try:
+                restored = self._manager.restore(step, args=items)
+                return restored["state"], restored["progress"]
+            except Exception as error:  # whatever orbax and tensorstore say of a damaged file
+                self._put_aside(step, error)
+        return None
+
+    def _put_aside(self, step, error):
+        damaged = self.folder.with_name("damaged") / str(step)
+        reason = str(error).strip().split("\n")[0][:200]
+        self._warn(f"the checkpoint of step {step} cannot be read and was moved to {damaged}: {reason}")
+        if processes.is_first():
+            damaged.parent.mkdir(exist_ok=True)
+            shutil.rmtree(damaged, ignore_errors=True)
+            (self.folder / str(step)).rename(damaged)
+        processes.meet(f"put aside {step}")
+        self._manager.reload()
 
 
 def restore_params(folder, step, abstract_params):

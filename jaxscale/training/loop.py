@@ -3,34 +3,48 @@
     summary = train(config.Run(tokens=65536), store, "runs/one")
     summary["loss"]                                     # minimum of the validation curve, nats per token
 
-The folder holds `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/` and, when done, `summary.json`. Giving
-the same run again goes on from the latest checkpoint, on the same trajectory to the last bit; a finished one is read.
+The folder holds `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`, `attempts.jsonl` (a line for each
+start) and, when done, `summary.json`. Giving the same run again goes on from the latest checkpoint, on the same
+trajectory to the last bit; a finished one is read. Several processes may train together: see `sharding.processes`.
 """
 
 import dataclasses
 import math
 import pathlib
 import time
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import config as configs
-from jaxscale import files, sharding
+from jaxscale import data, files, sharding
 from jaxscale.data import Batches, evaluation_windows
 from jaxscale.errors import RunError
+from jaxscale.sharding import processes
 from jaxscale.training import optimizer, throughput
 from jaxscale.training.checkpoints import Checkpoints
+from jaxscale.training.feeding import Feed
 from jaxscale.training.metrics import Metrics
 from jaxscale.training.step import Program, program
+
+# Steps that a profile shows, counted from the start of the process; those before compile and warm up.
+PROFILED = (5, 10)
 
 
 class NonFiniteLoss(RunError):
     """Loss, gradient or parameters became NaN or infinite; the run's newest checkpoint is the last good state."""
 
 
-def train(run, store, folder, report=lambda **progress: None):
+def prepare(run, folder, say=lambda text: None):
+    """The corpus of a run as a `data.Store` in `folder`, made by the first process and read by all."""
+    made = lambda: data.prepare(run.corpus, run.tokenizer, folder, say)
+    processes.first_says(lambda: made() and None)
+    return made()
+
+
+def train(run, store, folder, report=lambda **progress: None, profile=False):
     """Trains until the steps are done or the held-out loss stops falling.
 
     Args:
@@ -38,34 +52,54 @@ def train(run, store, folder, report=lambda **progress: None):
       store: a prepared corpus (`data.Store`).
       folder: the run's folder.
       report: called after every logged step and every evaluation with `step`, `steps` and what was logged.
+      profile: write a trace of a few steps to `folder`/profile, for TensorBoard or Perfetto.
 
     Returns:
       The run's summary, the content of `summary.json`: minimum of the validation curve (`loss`, nats per token) and its
       `step`; planned `steps`, passes over the data at the minimum (`epochs`), why it `stopped` ("patience" or
-      "budget"), the `edge` of the search at which the minimum lies (see `_edge`), `parameters`, `seconds`.
+      "budget"), the `edge` of the search at which the minimum lies (see `_edge`), `parameters`, `seconds` at work,
+      `attempts`, and `goodput`, the share that training steps have of the time since the first of them began.
 
     Raises:
       InputError: the run needs more tokens than the corpus has, does not fit the mesh, or the folder is another's.
       NonFiniteLoss: naming the step.
-      RunError: the disk is full.
+      Preempted: SIGTERM came; the state is saved.
+      RunError: the disk is full, or another process of this run is gone.
     """
     folder = pathlib.Path(folder)
     mesh = sharding.make_mesh(run.mesh)
     check(run, store, mesh)
-    with files.workplace(folder):
-        configs.claim(folder, run)
-        if not (folder / "summary.json").is_file():
-            files.write_json(folder / "summary.json", _run(_prepare(run, store, mesh), folder, report))
-        return files.read_json(folder / "summary.json")
+    with files.workplace(folder), processes.lost_peer_told():
+        processes.first_says(lambda: configs.claim(folder, run))
+        if not processes.first_says((folder / "summary.json").is_file):
+            summary = _run(_prepare(run, store, mesh), folder, report, profile)
+            files.write_json(folder / "summary.json", summary)
+        return processes.first_says(lambda: files.read_json(folder / "summary.json"))
 
 
-def _run(work, folder, report):
+def _run(work, folder, report, profile):
     """Goes on from the latest checkpoint to the end; returns the summary."""
-    with Checkpoints(folder / "checkpoints") as checkpoints:
+    with Checkpoints(folder / "checkpoints", warnings.warn) as checkpoints:
         state, progress = _start(work, checkpoints)
-        with Metrics(folder, progress.step) as metrics:
-            stopped = _continue(work, state, progress, checkpoints, metrics, report)
-    return _summary(work, progress, stopped)
+        attempts = processes.first_says(lambda: _attempts(folder, progress.step))
+        with (
+            Metrics(folder, progress.step, work.run.training.wandb) as metrics,
+            Feed(work.batches, sharding.batch_sharding(work.program.mesh)) as feed,
+            processes.notice() as notice,
+            _Trace(folder / "profile" if profile else None) as trace,
+        ):
+            loop = _Loop(work, checkpoints, metrics, feed, notice, trace, report)
+            stopped = loop.run(state, progress)
+    return _summary(work, progress, stopped, attempts)
+
+
+def _attempts(folder, step):
+    """[time, step] of every start of this run, this one included."""
+    path = folder / "attempts.jsonl"
+    rows = files.read_json_lines(path) if path.is_file() else []
+    rows.append({"time": time.time(), "step": step})
+    files.write_json_lines(path, rows)
+    return [[row["time"], row["step"]] for row in rows]
 
 
 def check(run, store, mesh):
@@ -95,13 +129,16 @@ class _Work:
 
 @dataclasses.dataclass
 class _Progress:
-    """What a run carries beside its state: evaluations so far, as [step, loss], and seconds spent."""
+    """What a run carries beside its state: evaluations, [step, loss], steps done, seconds spent, and those in steps."""
 
     history: list[list]
+    step: int = 0
     seconds: float = 0.0
+    productive: float = 0.0
 
     @property
-    def step(self):
+    def evaluated(self):
+        """Step of the last evaluation."""
         return self.history[-1][0] if self.history else 0
 
     @property
@@ -147,49 +184,166 @@ def _evaluation_batches(windows, rows, mesh):
 
 
 def _start(work, checkpoints):
-    latest = checkpoints.latest()
-    if latest is None:
+    restored = checkpoints.restore_newest(work.program.abstract)
+    if restored is None:
         return work.program.init(jax.random.key(work.run.seed)), _Progress([])
-    state, progress = checkpoints.restore(latest, work.program.abstract)
+    state, progress = restored
     return state, _Progress(**progress)
 
 
-def _continue(work, state, progress, checkpoints, metrics, report):
-    """Steps, logs, evaluates and saves until the run ends; `progress` is brought up to date. Returns why it ended."""
-    training, begun, spent = work.run.training, time.perf_counter(), progress.seconds
-    rows = sharding.batch_sharding(work.program.mesh)
-    first = logged_step = progress.step
-    logged_at = begun
-    while progress.step < work.steps and not _exhausted(training, progress):
-        for step in range(progress.step, min(progress.step + _stride(training, progress.step), work.steps)):
-            state, values = work.program.step(state, work.batches.on_device(step, rows), work.rates[step])
-            if step == first:  # it includes the compiler's time
-                jax.block_until_ready(values)
-                logged_step, logged_at = step + 1, time.perf_counter()
-            if (step + 1) % training.log_every == 0 and step > first:
-                values = {name: float(value) for name, value in values.items()}
+class _Loop:
+    """Steps, logs, evaluates and saves until the run ends."""
+
+    def __init__(self, work, checkpoints, metrics, feed, notice, trace, report):
+        self.work, self.training = work, work.run.training
+        self.checkpoints, self.metrics, self.feed = checkpoints, metrics, feed
+        self.notice, self.trace, self.report = notice, trace, report
+
+    def run(self, state, progress):
+        """Brings `progress` up to date and returns why the run ended."""
+        self.progress, self.begun, self.spent = progress, time.perf_counter(), progress.seconds
+        self.first, self.clock, self.before = progress.step, _Clock(self.feed), progress.productive
+        work, training = self.work, self.training
+        while progress.step < work.steps and not _exhausted(training, progress):
+            evaluated = progress.evaluated
+            until = min(evaluated + _stride(training, evaluated), work.steps)
+            state = self._steps(state, until)
+            state = self._evaluation(state)
+        return "patience" if _exhausted(training, progress) else "budget"
+
+    def _steps(self, state, until):
+        """Goes on to step `until`, or to the one that broke down."""
+        for step in range(self.progress.step, until):
+            self.trace.at(step - self.first)
+            tokens = self.feed.batch(step)
+            state, values = self.work.program.step(state, tokens, self.work.rates[step])
+            self.clock.tick(values["train_loss"])
+            self.progress.step = step + 1
+            if step == self.first:  # it includes the compiler's time
+                self.clock.restart()
+            elif (step + 1) % self.training.log_every == 0:
                 if int(state.failed) >= 0:
                     break
-                elapsed = time.perf_counter() - logged_at
-                values |= _speed(work, (step + 1 - logged_step) / elapsed)
-                values |= {"learning_rate": float(work.rates[step]), "tokens": (step + 1) * work.tokens_per_step}
-                metrics.write(step + 1, **values)
-                report(step=step + 1, steps=work.steps, **values)
-                logged_step, logged_at = step + 1, time.perf_counter()
+                self._log(step, values)
+            if self.notice.given(step + 1):
+                self._leave(state)
+        self.clock.settle()
+        return state
+
+    def _log(self, step, values):
+        work = self.work
+        values = {name: float(value) for name, value in values.items()}
+        # Of a step that was skipped there may be nothing else to tell than that.
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        seconds = self.clock.window()
+        values |= _speed(work, seconds.pop("steps_per_second")) | seconds
+        values |= {"learning_rate": float(work.rates[step]), "tokens": (step + 1) * work.tokens_per_step}
+        self.metrics.write(step + 1, **values)
+        self.report(step=step + 1, steps=work.steps, **values)
+
+    def _evaluation(self, state):
+        """Evaluates, logs and saves; raises `NonFiniteLoss` for a run that broke down."""
+        work, training, progress = self.work, self.training, self.progress
         loss = float(work.program.evaluate(state.params, *work.held_out))
         if int(state.failed) >= 0 or not math.isfinite(loss):
-            _fail(work, state, progress, loss, checkpoints)
-        done = int(state.step)
-        progress.history.append([done, loss])
-        progress.seconds = spent + time.perf_counter() - begun
-        metrics.write(done, validation_loss=loss)
-        report(step=done, steps=work.steps, validation_loss=loss)
-        last = done == work.steps or _exhausted(training, progress)
+            _fail(work, state, progress, loss, self.checkpoints)
+        progress.step = int(state.step)
+        progress.history.append([progress.step, loss])
+        self.metrics.write(progress.step, validation_loss=loss)
+        self.report(step=progress.step, steps=work.steps, validation_loss=loss)
+        last = progress.step == work.steps or _exhausted(training, progress)
         if last or progress.since_best == 0 or len(progress.history) % training.checkpoint_every == 0:
-            checkpoints.save(done, state, dataclasses.asdict(progress), loss)
-        logged_at = time.perf_counter()  # evaluations and checkpoints do not count against the speed of training
-        logged_step = done
-    return "patience" if _exhausted(training, progress) else "budget"
+            self._save(state, loss)
+        self.clock.restart()  # evaluations and checkpoints do not count against the speed of training
+        return state
+
+    def _save(self, state, loss):
+        self.progress.seconds = self.spent + time.perf_counter() - self.begun
+        self.progress.productive = self.before + self.clock.productive
+        self.checkpoints.save(self.progress.step, state, dataclasses.asdict(self.progress), loss)
+
+    def _leave(self, state):
+        """Saves the state and raises `Preempted`; of a run that broke down there is nothing good to save."""
+        progress = self.progress
+        self.clock.settle()
+        if int(state.failed) < 0:
+            # No measured loss: never the best.
+            self._save(state, progress.history[-1][1] if progress.history else float(np.finfo(np.float32).max))
+        raise processes.Preempted(
+            f"asked to leave by the system; the state after step {progress.step} is saved in "
+            f"{self.checkpoints.folder}. The same command goes on from there."
+        )
+
+
+class _Clock:
+    """How long steps take, seen one step behind so that the devices always have the next one waiting.
+
+    Attributes:
+      productive: seconds in all steps so far, without those that compiled.
+    """
+
+    def __init__(self, feed):
+        self._feed, self._pending, self._seconds = feed, None, []
+        self._since, self._waited, self.productive = time.perf_counter(), feed.waited, 0.0
+
+    def tick(self, value):
+        """After a step was handed to the devices whose result is `value`."""
+        self.settle()
+        self._pending = value
+
+    def settle(self):
+        """Waits for the step under way."""
+        if self._pending is not None:
+            jax.block_until_ready(self._pending)
+            now = time.perf_counter()
+            self._seconds.append(now - self._since)
+            self.productive += now - self._since
+            self._since, self._pending = now, None
+
+    def restart(self):
+        """Leaves out the time until now, and the step under way."""
+        jax.block_until_ready(self._pending)
+        self._pending, self._seconds = None, []
+        self._since, self._waited = time.perf_counter(), self._feed.waited
+
+    def window(self):
+        """Of the steps since the last window: how many a second, median and 95th percentile, share of waiting."""
+        self.settle()
+        total, waited = sum(self._seconds), self._feed.waited - self._waited
+        said = {
+            "steps_per_second": len(self._seconds) / total,
+            "step_seconds": float(np.median(self._seconds)),
+            "step_seconds_95": float(np.percentile(self._seconds, 95)),
+            "input_wait": min(1.0, waited / total),
+        }
+        self._seconds, self._waited = [], self._feed.waited
+        return said
+
+
+class _Trace:
+    """A profile of the steps `PROFILED`, if a folder is given for it. A context manager."""
+
+    def __init__(self, folder):
+        self._folder, self._running = folder, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stop()
+
+    def at(self, step):
+        """Before `step`, counted from the start of this process."""
+        if self._folder is not None and step == PROFILED[0]:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+        elif step == PROFILED[1]:
+            self._stop()
+
+    def _stop(self):
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
 
 
 def _stride(training, step):
@@ -214,6 +368,7 @@ def _fail(work, state, progress, loss, checkpoints):
     if good and checkpoints.latest() != good and math.isfinite(loss):
         state = dataclasses.replace(state, failed=jnp.full_like(state.failed, -1))
         progress.history.append([good, loss])
+        progress.step = good
         checkpoints.save(good, state, dataclasses.asdict(progress), loss)
     latest = checkpoints.latest()
     kept = "no state was saved" if latest is None else f"the state after step {latest} is kept in {checkpoints.folder}"
@@ -224,7 +379,7 @@ def _fail(work, state, progress, loss, checkpoints):
     )
 
 
-def _summary(work, progress, stopped):
+def _summary(work, progress, stopped, attempts):
     best_step, best_loss = progress.best
     return {
         "loss": best_loss,
@@ -235,6 +390,8 @@ def _summary(work, progress, stopped):
         "edge": _edge(work.run.training, progress, stopped),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.program.abstract.params)),
         "seconds": progress.seconds,
+        "attempts": len(attempts),
+        "goodput": min(1.0, progress.productive / (time.time() - attempts[0][0])),
     }
 
 

@@ -1,10 +1,12 @@
 """What a run reports while it works: lines of JSON and TensorBoard scalars, cut back to the checkpoint on a restart."""
 
+import hashlib
 import json
 import pathlib
 import time
 
 from jaxscale import files
+from jaxscale.errors import InputError
 
 
 class Metrics:
@@ -13,13 +15,20 @@ class Metrics:
     Args:
       folder: the run's folder.
       step: the checkpoint the run goes on from; lines of later steps are dropped, for they will be written again.
+      wandb: a Weights & Biases project to report to as well; "" for none.
+
+    Of several processes the one that writes files does all this, the others nothing.
 
     Raises:
+      InputError: if `wandb` is asked for and not installed.
       RunError: from every method, if the disk is full.
     """
 
-    def __init__(self, folder, step):
+    def __init__(self, folder, step, wandb=""):
         self.path = pathlib.Path(folder) / "metrics.jsonl"
+        self._wandb = _wandb_run(wandb, folder) if wandb and files.writes() else None
+        if not files.writes():
+            return
         if self.path.is_file():
             files.write_json_lines(self.path, [row for row in files.read_json_lines(self.path) if row["step"] <= step])
         with files.full_disk_told(self.path):
@@ -30,16 +39,36 @@ class Metrics:
         return self
 
     def __exit__(self, *_):
-        with files.full_disk_told(self.path):
-            self._board.close()
-            self._file.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+        if files.writes():
+            with files.full_disk_told(self.path):
+                self._board.close()
+                self._file.close()
 
     def write(self, step, **values):
         """One line: the step and the values (floats)."""
+        if not files.writes():
+            return
+        if self._wandb is not None:
+            self._wandb.log(values, step=step)
         with files.full_disk_told(self.path):
             self._file.write(json.dumps({"step": step, **values}) + "\n")
             self._file.flush()
             self._board.write(step, values)
+
+
+def _wandb_run(project, folder):
+    """A Weights & Biases run that a restart in the same folder goes on with."""
+    try:
+        import wandb
+    except ImportError:
+        raise InputError(
+            f"training.wandb={project!r} needs the package 'wandb'. Install it with: pip install 'jaxscale[wandb]'."
+        ) from None
+    place = pathlib.Path(folder).absolute()
+    identity = hashlib.sha256(str(place).encode()).hexdigest()[:16]
+    return wandb.init(project=project, name=place.name, id=identity, dir=str(place), resume="allow")
 
 
 class _Board:

@@ -11,14 +11,16 @@ import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxscale import config as configs
 from jaxscale import sharding
 from jaxscale.models import Decoder, Execution
 from jaxscale.training import optimizer as optimizers
 
+# Steps before a gradient can be called a spike, and the share of a new one in the running mean it is held against.
+SETTLED, NEW = 20, 0.05
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["params", "moments", "step", "failed"], meta_fields=[]
-)
+
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
     """What a step changes.
@@ -27,13 +29,17 @@ class State:
       params: float32 parameters.
       moments: the optimizer's state.
       step: int32 scalar, steps done.
-      failed: int32 scalar, the step whose loss, gradient or result was not finite, or -1; from then on nothing moves.
+      failed: int32 scalar, the step at which the run broke down, or -1; from then on nothing moves.
+      skipped: int32 scalar, bad steps in a row whose update was left out.
+      usual: float32 scalar, running mean of the gradient's norm.
     """
 
     params: Any
     moments: Any
     step: jax.Array
     failed: jax.Array
+    skipped: jax.Array
+    usual: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Program:
     init: Callable
     """key -> State"""
     step: Callable
-    """(State, (B, T+1) tokens, learning rate) -> (State, {"train_loss", "gradient_norm"}); the state is donated"""
+    """(State, (B, T+1) tokens, rate) -> (State, {"train_loss", "gradient_norm", "skipped"}); the state is donated"""
     evaluate: Callable
     """(params, (N, B, T+1) tokens, (N, B) weights) -> mean loss, nats per token"""
     abstract: State
@@ -84,9 +90,10 @@ def program(run, vocab_size, mesh):
     """The `Program` of a `config.Run`; those that differ only in data, seed, length or learning rate share one."""
     training = run.training
     execution = Execution(mesh if mesh.size > 1 else None, training.remat)
-    return _program(
-        run.model, vocab_size, _shape_of(run.optimizer), training.accumulation, training.loss_chunks, execution, mesh
-    )
+    # Of the training's fields those that the program is made of.
+    kept = ("accumulation", "loss_chunks", "bad_steps", "spike", "most_skipped")
+    shape = dataclasses.replace(configs.Training(), **{name: getattr(training, name) for name in kept})
+    return _program(run.model, vocab_size, _shape_of(run.optimizer), shape, execution, mesh)
 
 
 def _shape_of(optimizer):
@@ -97,29 +104,28 @@ def _shape_of(optimizer):
 
 
 @functools.lru_cache(maxsize=8)
-def _program(model_config, vocab_size, optimizer, accumulation, loss_chunks, execution, mesh):
+def _program(model_config, vocab_size, optimizer, training, execution, mesh):
     model = Decoder(model_config, vocab_size, execution)
     transform = optimizers.direction(optimizer)
     batches, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
 
     def init(key):
         params = model.init(key, jnp.zeros((1, model_config.context), jnp.int32))["params"]
-        return State(params, transform.init(params), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
+        count = lambda value: jnp.full((), value, jnp.int32)
+        return State(params, transform.init(params), count(0), count(-1), count(0), jnp.zeros(()))
 
     def step(state, tokens_BxT1, learning_rate):
-        loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens, loss_chunks))
-        value, gradient = _accumulated(jax.value_and_grad(loss), accumulation)(state.params, tokens_BxT1)
+        loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens, training.loss_chunks))
+        value, gradient = _accumulated(jax.value_and_grad(loss), training.accumulation)(state.params, tokens_BxT1)
         norm = optax.tree.norm(gradient)
         updates, moments = transform.update(gradient, state.moments, state.params)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-        good = (state.failed < 0) & jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
-        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
-        failed = jnp.where(good | (state.failed >= 0), state.failed, state.step)
-        new = State(keep(params, state.params), keep(moments, state.moments), state.step + good, failed)
-        return new, {"train_loss": value, "gradient_norm": norm}
+        finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
+        new = _after(state, params, moments, norm, finite, training)
+        return new, {"train_loss": value, "gradient_norm": norm, "skipped": new.skipped}
 
     def evaluate(params, tokens_NxBxT1, weights_NxB):
-        losses_NxB = jax.lax.map(lambda tokens: mean_loss(model, params, tokens, loss_chunks), tokens_NxBxT1)
+        losses_NxB = jax.lax.map(lambda tokens: mean_loss(model, params, tokens, training.loss_chunks), tokens_NxBxT1)
         return jnp.sum(losses_NxB * weights_NxB) / jnp.sum(weights_NxB)
 
     abstract = jax.eval_shape(init, jax.random.key(0))
@@ -132,6 +138,31 @@ def _program(model_config, vocab_size, optimizer, accumulation, loss_chunks, exe
         jax.jit(step, donate_argnums=0, in_shardings=(shardings, batches, None), out_shardings=(shardings, everywhere)),
         jax.jit(evaluate, in_shardings=(shardings.params, rows, rows), out_shardings=everywhere),
         jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings),
+    )
+
+
+def _after(state, params, moments, norm, finite, training):
+    """The state after a step that would make `params` and `moments`: these, or the old ones if the step was bad."""
+    good = finite
+    if training.spike:
+        good &= (state.step < SETTLED) | (norm <= training.spike * state.usual)
+    alive = state.failed < 0
+    take = good & alive
+    keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
+    if training.bad_steps == "stop":
+        skipped, broken, done = state.skipped, ~good, take
+    else:
+        skipped = jnp.where(take, 0, state.skipped + alive)
+        broken = skipped >= training.most_skipped
+        done = alive & ~broken
+    usual = jnp.where(state.step == 0, norm, (1 - NEW) * state.usual + NEW * norm)
+    return State(
+        keep(params, state.params),
+        keep(moments, state.moments),
+        state.step + done,
+        jnp.where(alive & broken, state.step, state.failed),
+        skipped,
+        keep(usual, state.usual),
     )
 
 

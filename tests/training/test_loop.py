@@ -1,6 +1,8 @@
 """A run: learns, stops, resumes to the last bit, and keeps its last good state."""
 
 import dataclasses
+import os
+import signal
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from jaxscale import files, sharding, training
 from jaxscale.errors import InputError
+from jaxscale.sharding import processes
 from jaxscale.training import loop
 
 
@@ -52,7 +55,9 @@ def test_resumed_run_ends_with_the_same_bits(tiny_run, tiny_store, tmp_path):
         with pytest.raises(Stop):
             training.train(tiny_run, tiny_store, tmp_path / "cut", stop_after(step))
     cut = training.train(tiny_run, tiny_store, tmp_path / "cut")
-    assert {**whole, "seconds": 0} == {**cut, "seconds": 0}
+    timeless = lambda summary: {k: v for k, v in summary.items() if k not in ("seconds", "goodput", "attempts")}
+    assert timeless(whole) == timeless(cut)
+    assert (whole["attempts"], cut["attempts"]) == (1, 4) and 0 < cut["goodput"] <= whole["goodput"] <= 1
     program = training.program(tiny_run, tiny_store.vocab_size, sharding.make_mesh(tiny_run.mesh))
     a, b = (
         training.restore_params(tmp_path / n / "checkpoints", whole["step"], program.abstract.params)
@@ -129,3 +134,49 @@ def test_more_tokens_than_the_corpus_has_are_refused_before_any_work(tiny_run, t
     with pytest.raises(InputError, match=f"tokens={have + 1} is more than the corpus's {have}"):
         training.train(dataclasses.replace(tiny_run, tokens=have + 1), tiny_store, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+RATES = loop.optimizer.learning_rates
+
+
+def infinite_at(bad):
+    return lambda c, steps: np.where(np.isin(np.arange(steps), bad), np.inf, RATES(c, steps))
+
+
+def test_bad_steps_are_left_out_on_request_up_to_a_number_in_a_row(tiny_run, tiny_store, tmp_path, monkeypatch):
+    skipping = changed(tiny_run, bad_steps="skip", most_skipped=3, log_every=1)
+    monkeypatch.setattr(loop.optimizer, "learning_rates", infinite_at([4, 5, 9]))
+    summary = training.train(skipping, tiny_store, tmp_path / "goes_on")
+    assert summary["steps"] == 12 and np.isfinite(summary["loss"])
+    rows = files.read_json_lines(tmp_path / "goes_on" / "metrics.jsonl")
+    assert [row["skipped"] for row in rows if "skipped" in row] == [0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0]
+    monkeypatch.setattr(loop.optimizer, "learning_rates", infinite_at([5, 6, 7, 8]))
+    with pytest.raises(training.NonFiniteLoss, match=r"at step 7; the state after step 7 is kept"):
+        training.train(skipping, tiny_store, tmp_path / "stops")
+
+
+def test_every_logged_step_says_how_fast_and_how_steady_it_goes(tiny_run, tiny_store, tmp_path):
+    summary = training.train(tiny_run, tiny_store, tmp_path, profile=True)
+    row = next(row for row in files.read_json_lines(tmp_path / "metrics.jsonl") if "step_seconds" in row)
+    assert 0 < row["step_seconds"] <= row["step_seconds_95"] and 0 <= row["input_wait"] <= 1
+    assert 0 < summary["goodput"] < 1
+    assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
+
+
+def test_a_profile_ends_with_a_short_run(tiny_run, tiny_store, tmp_path):
+    training.train(changed(tiny_run, steps=7), tiny_store, tmp_path, profile=True)
+    assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
+
+
+def test_order_to_leave_saves_at_once_and_the_rest_is_the_same(tiny_run, tiny_store, tmp_path):
+    whole = training.train(tiny_run, tiny_store, tmp_path / "whole")
+
+    def at_step_6(step, **_):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(processes.Preempted, match=r"state after step 6 is saved"):
+        training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut", at_step_6)
+    assert (tmp_path / "cut" / "checkpoints" / "6").is_dir()
+    rest = training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut")
+    assert rest["loss"] == whole["loss"] and rest["attempts"] == 2

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import types
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from jaxscale import files
+from jaxscale.errors import InputError
 from jaxscale.training.metrics import Metrics
 
 
@@ -52,3 +55,28 @@ def test_full_disk_ends_the_writing_instead_of_hanging(tmp_path):
     limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", sys.executable, "-c", program, tmp_path]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=120)
     assert "the disk is full: cannot write" in done.stdout, done.stderr
+
+
+def test_weights_and_biases_gets_the_same_and_goes_on_after_a_restart(tmp_path, monkeypatch):
+    class Run:
+        def __init__(self, **options):
+            self.options, self.lines, self.finished = options, [], False
+            runs.append(self)
+
+        def log(self, values, step):
+            self.lines.append((step, values))
+
+        def finish(self):
+            self.finished = True
+
+    runs = []
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **options: Run(**options)))
+    for step in (0, 4):
+        with Metrics(tmp_path, step, wandb="scaling") as metrics:
+            metrics.write(step + 4, train_loss=2.0)
+    first, second = runs
+    assert first.options["project"] == "scaling" and first.options["id"] == second.options["id"]
+    assert first.lines == [(4, {"train_loss": 2.0})] and first.finished
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match=r"training.wandb='scaling' needs .* pip install 'jaxscale\[wandb\]'"):
+        Metrics(tmp_path, 0, wandb="scaling")

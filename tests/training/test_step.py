@@ -110,3 +110,18 @@ def test_evaluation_weighs_sequences_and_ignores_padding(alone):
     weights = np.concatenate([np.ones((1, 16)), np.zeros((1, 16))]).astype(np.float32)
     padded = shared.evaluate(alone[0].params, TOKENS[:2], weights)
     np.testing.assert_allclose(whole, padded, rtol=1e-6)
+
+
+def test_a_spike_is_bad_once_the_usual_norm_is_known():
+    mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
+    watchful = dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, spike=3.0, bad_steps="skip"))
+    shared = program(watchful, 64, mesh)
+    place = lambda tokens: jax.device_put(tokens, sharding.batch_sharding(mesh))
+    state = shared.init(jax.random.key(0))
+    settled = dataclasses.replace(state, step=jnp.int32(50), usual=jnp.float32(0.01))
+    before = jax.device_get(settled.params)
+    after, values = shared.step(settled, place(TOKENS[0]), np.float32(1e-2))
+    assert float(values["gradient_norm"]) > 0.03 and int(values["skipped"]) == 1 and int(after.step) == 51
+    np.testing.assert_equal(jax.device_get(after.params), before)
+    young, values = shared.step(shared.init(jax.random.key(0)), place(TOKENS[0]), np.float32(1e-2))
+    assert int(values["skipped"]) == 0 and float(young.usual) == float(values["gradient_norm"])

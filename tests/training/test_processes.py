@@ -1,0 +1,215 @@
+"""Training on several real processes: one trajectory on any number of them, and what faults and restarts do."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from jaxscale import config as configs
+from jaxscale import files
+
+CONFIG = """
+from jaxscale.config import Corpus, Decoder, Mesh, Optimizer, Run, Tokenizer, Training
+
+config = Run(
+    corpus=Corpus(kind="files", path={text!r}, passage=128),
+    tokenizer=Tokenizer(kind="bytes"),
+    model=Decoder(layers=1, width=16, heads=2, hidden=32, context=16),
+    optimizer=Optimizer(schedule="constant", learning_rate=1e-2, warmup_steps=2),
+    training=Training(steps={steps}, batch_size=8, evaluate_every=4, evaluation_sequences=16, log_every=1),
+    mesh=Mesh(replica=1, fsdp=-1),
+    tokens=2048,
+)
+"""
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(config, workdir, processes=1, devices=1, extra=()):
+    """The command on `processes` processes of `devices` devices each, as `launch/local.py` starts it."""
+    port, started = free_port(), []
+    for index in range(processes):
+        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_NUM_CPU_DEVICES": str(devices)}
+        if processes > 1:
+            environment |= {
+                "JAXSCALE_COORDINATOR": f"127.0.0.1:{port}",
+                "JAXSCALE_PROCESSES": str(processes),
+                "JAXSCALE_PROCESS": str(index),
+            }
+        command = [sys.executable, "-m", "jaxscale.cli", "train", str(config), "--workdir", str(workdir), *extra]
+        started.append(
+            subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )
+    return started
+
+
+def finish(started, timeout=240):
+    """(exit code, standard error, standard output) of each."""
+    ended = []
+    try:
+        for process in started:
+            out, error = process.communicate(timeout=timeout)
+            ended.append((process.returncode, error, out))
+    finally:
+        for process in started:
+            process.kill()
+    return ended
+
+
+@pytest.fixture
+def config(text_folder, tmp_path):
+    def write(steps=12):
+        path = tmp_path / "config.py"
+        path.write_text(CONFIG.format(text=str(text_folder), steps=steps))
+        return path
+
+    return write
+
+
+def wait_for_step(workdir, step, processes, seconds=200):
+    """Until the metrics of `step` are written and all processes live."""
+    path, end = pathlib.Path(workdir) / "metrics.jsonl", time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert all(process.poll() is None for process in processes), finish(processes)
+        if path.is_file() and any(row["step"] >= step for row in files.read_json_lines(path)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} within {seconds} s")
+
+
+def losses(workdir):
+    rows = files.read_json_lines(pathlib.Path(workdir) / "metrics.jsonl")
+    return np.array([[row["step"], row["validation_loss"]] for row in rows if "validation_loss" in row])
+
+
+def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, tmp_path):
+    (alone,) = finish(start(config(), tmp_path / "alone", extra=["--json"]))
+    assert alone[0] == 0, alone
+    both = start(config(), tmp_path / "both", processes=2, extra=["--json"])
+    wait_for_step(tmp_path / "both", 5, both)
+    both[1].send_signal(signal.SIGTERM)
+    said = finish(both)
+    assert [code for code, *_ in said] == [75, 75], said
+    assert all("asked to leave by the system; the state after step" in error for _, error, _ in said)
+    (rest,) = finish(start(config(), tmp_path / "both", devices=4, extra=["--json"]))
+    assert rest[0] == 0, rest
+    np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "alone"), rtol=1e-5)
+    assert json.loads(rest[2])["attempts"] == 2
+
+
+def test_what_one_process_refuses_all_refuse(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(configs.to_json(configs.Run()))
+    said = finish(start(config(), tmp_path / "run", processes=2))
+    assert [code for code, *_ in said] == [2, 2], said
+    assert all("holds another configuration" in error for _, error, _ in said)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"JAXSCALE_PROCESSES": "2"}, "JAXSCALE_COORDINATOR, JAXSCALE_PROCESS must be set"),
+        (
+            {"JAXSCALE_COORDINATOR": "127.0.0.1:1", "JAXSCALE_PROCESSES": "2", "JAXSCALE_PROCESS": "2"},
+            "JAXSCALE_PROCESS=2 must lie between 0 and JAXSCALE_PROCESSES - 1 = 1",
+        ),
+        (
+            {"JAXSCALE_COORDINATOR": "127.0.0.1:1", "JAXSCALE_PROCESSES": "two", "JAXSCALE_PROCESS": "0"},
+            "must be integers",
+        ),
+    ],
+)
+def test_contradicting_variables_are_refused(variables, message, monkeypatch):
+    from jaxscale.errors import InputError
+    from jaxscale.sharding import processes
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=re.escape(message)):
+        processes.start()
+
+
+UNREACHABLE = """
+from jaxscale.errors import InputError
+from jaxscale.sharding import processes
+try:
+    processes.start(startup_seconds=3)
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_coordinator_that_cannot_be_reached_is_told():
+    environment = os.environ | {"JAXSCALE_COORDINATOR": f"127.0.0.1:{free_port()}"}
+    environment |= {"JAXSCALE_PROCESSES": "2", "JAXSCALE_PROCESS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", UNREACHABLE], env=environment, capture_output=True, text=True, timeout=90
+    )
+    assert "cannot be reached" in done.stdout and "Start all processes within 3 s" in done.stdout, done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_when_one_of_four_is_gone_the_others_end_and_the_next_start_finishes(how, config, tmp_path):
+    path = config(steps=400)
+    four = start(path, tmp_path / "run", processes=4)
+    wait_for_step(tmp_path / "run", 9, four)
+    four[2].send_signal(how)
+    gone = time.monotonic()
+    survivors = [process for i, process in enumerate(four) if i != 2]
+    codes = [process.wait(timeout=90) for process in survivors]
+    assert time.monotonic() - gone < 60
+    assert all(code != 0 for code in codes), codes
+    finish(four)
+    said = finish(start(path, tmp_path / "run", processes=4), timeout=500)
+    assert [code for code, *_ in said] == [0] * 4, said
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_and_devices_may_change_at_every_start(config, tmp_path):
+    path = config(steps=24)
+    (alone,) = finish(start(path, tmp_path / "alone"))
+    assert alone[0] == 0, alone
+    for step, (processes, devices) in ((5, (4, 1)), (11, (2, 1)), (17, (4, 2))):
+        some = start(path, tmp_path / "run", processes, devices)
+        wait_for_step(tmp_path / "run", step, some)
+        some[0].send_signal(signal.SIGTERM)
+        assert {code for code, *_ in finish(some)} <= {75, 0}
+    (last,) = finish(start(path, tmp_path / "run", processes=1, devices=8))
+    assert last[0] == 0, last
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "alone"), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_change_no_bit(config, tmp_path):
+    path, chance = config(steps=3000), np.random.default_rng(0)
+    (alone,) = finish(start(path, tmp_path / "alone", extra=["--json"]), timeout=600)
+    assert alone[0] == 0, alone
+    kills = 0
+    while True:
+        (run,) = start(path, tmp_path / "run", extra=["--json"])
+        try:
+            # From the start-up to well into the steps, of which every fourth writes a checkpoint.
+            said, _ = run.communicate(timeout=chance.uniform(4, 14) if kills < 20 else 600)
+            break
+        except subprocess.TimeoutExpired:
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+            kills += 1
+    assert run.returncode == 0
+    timeless = lambda text: {k: v for k, v in json.loads(text).items() if k not in ("seconds", "goodput", "attempts")}
+    assert timeless(said) == timeless(alone[2])
+    np.testing.assert_array_equal(losses(tmp_path / "run"), losses(tmp_path / "alone"))
+    assert kills == 20
