@@ -7,9 +7,9 @@
     task.target_of(seen)
 
 Tasks are pytrees: parameters such as ω, p and k are data, so that one compiled program serves a whole grid of them;
-what fixes shapes is static. Methods take one key, one length; `jax.vmap` takes them over batches. The paper does not state
-the laws of its strings; those here are ours, stated with each task, and chosen so that the statistic a task reads does
-not concentrate: otherwise the loss would fall with the length by itself.
+what fixes shapes is static. Methods take one key, one length; `jax.vmap` takes them over batches. The paper's text at
+hand does not say how its strings are drawn; the laws here are ours, stated with each task, and chosen so that the
+statistic a task reads does not concentrate: otherwise the loss would fall with the length by itself.
 """
 
 import dataclasses
