@@ -1,0 +1,287 @@
+"""Real-valued programs: what `compile_program` turns into a transformer.
+
+    x, y, z = inputs("x y z", low=-1, high=1)
+    program = x * y + maximum(z, 0.3)        # functions of `primitives`
+    program.evaluate(points_BxD)             # the formula, in float64
+
+An expression is a vector of numbers, each an affine combination of atoms; sums, differences, constants, indexing and
+matrices therefore cost nothing until a product, a ReLU network or the end of the program asks for the value. An atom is
+what costs a block of the transformer: a product, an inner product, or a small ReLU network applied to each entry. Every
+expression knows an interval that holds each of its entries: this is what decides how large a head's parameters must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from jaxscale.constructions.atoms import Atom, Input, Product
+from jaxscale.errors import InputError
+
+
+class Expression:
+    """Affine combinations of atoms: entry j is Σ over atoms of (matrix[j] @ atom) + offset[j].
+
+    Attributes:
+      terms: pairs of an atom and a sparse matrix (size, atom.size).
+      offset: (size,).
+      low, high: (size,) an interval for each entry.
+      scalar: whether it was written as a single number rather than a vector.
+      active: if not None, no more than so many atoms of a combination differ from zero at once, which bounds rounding.
+    """
+
+    __array_ufunc__ = None  # numpy arrays on the left defer to the operators here
+
+    def __init__(self, terms, offset, scalar=False, low=None, high=None, active=None):
+        terms = tuple(terms)
+        for _, matrix in terms:
+            matrix.eliminate_zeros()
+        self.terms: tuple[tuple[Atom, sparse.csr_matrix], ...] = tuple((a, m) for a, m in terms if m.nnz)
+        self.offset = np.asarray(offset, dtype=float)
+        self.scalar, self.active = scalar, active
+        self.low, self.high = self.offset.copy(), self.offset.copy()
+        for atom, matrix in self.terms:
+            up, down = matrix.maximum(0), matrix.minimum(0)
+            self.low += up @ atom.low + down @ atom.high
+            self.high += up @ atom.high + down @ atom.low
+        if low is not None:
+            self.low = np.clip(np.broadcast_to(low, self.low.shape), self.low, self.high)
+        if high is not None:
+            self.high = np.clip(np.broadcast_to(high, self.high.shape), self.low, self.high)
+
+    @property
+    def size(self) -> int:
+        return len(self.offset)
+
+    def __len__(self) -> int:
+        if self.scalar:
+            raise TypeError("an expression of a single number has no length")
+        return self.size
+
+    def __iter__(self) -> Iterator[Expression]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index) -> Expression:
+        """An entry for an integer; a vector for a slice, a mask or an array of integers."""
+        rows = np.arange(self.size)[index]
+        flat = np.atleast_1d(rows)
+        terms = [(atom, matrix[flat]) for atom, matrix in self.terms]
+        return Expression(terms, self.offset[flat], rows.ndim == 0, self.low[flat], self.high[flat])
+
+    def __add__(self, other):
+        a, b = _aligned(self, other)
+        merged = dict(a.terms)
+        for atom, matrix in b.terms:
+            merged[atom] = merged[atom] + matrix if atom in merged else matrix
+        return Expression(merged.items(), a.offset + b.offset, a.scalar and b.scalar, a.low + b.low, a.high + b.high)
+
+    __radd__ = __add__
+
+    def __neg__(self):
+        return self._scaled(-np.ones(self.size))
+
+    def __sub__(self, other):
+        return self + -_expression(other)
+
+    def __rsub__(self, other):
+        return _expression(other) + -self
+
+    def __mul__(self, other):
+        if not isinstance(other, Expression):
+            constant = np.asarray(other, dtype=float)
+            wide = self if constant.ndim == 0 or not self.scalar else self._repeated(constant.size)
+            return wide._scaled(np.broadcast_to(constant, wide.size))
+        return of_atom(Product(*_aligned(self, other)), self.scalar and other.scalar)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other):
+        if isinstance(other, Expression):
+            raise InputError("an expression cannot be divided by one. Multiply by reciprocal(…) of it.")
+        return self * (1 / np.asarray(other, dtype=float))
+
+    def __pow__(self, power):
+        from jaxscale.constructions.primitives import power as raised
+
+        return raised(self, power)
+
+    def __abs__(self):
+        from jaxscale.constructions.primitives import absolute
+
+        return absolute(self)
+
+    def __rmatmul__(self, matrix) -> Expression:
+        """A constant matrix (n, size), dense or sparse, or a vector (size,), times this vector."""
+        single = getattr(matrix, "ndim", 2) == 1
+        matrix = sparse.csr_matrix(np.atleast_2d(matrix) if not sparse.issparse(matrix) else matrix, dtype=float)
+        if matrix.shape[1] != self.size:
+            raise InputError(f"a matrix {matrix.shape} cannot multiply {self.size} numbers. Pass {self.size} columns.")
+        terms = [(atom, (matrix @ m).tocsr()) for atom, m in self.terms]
+        up, down = matrix.maximum(0), matrix.minimum(0)
+        low, high = up @ self.low + down @ self.high, up @ self.high + down @ self.low
+        return Expression(terms, matrix @ self.offset, single, low, high)
+
+    def sum(self) -> Expression:
+        """The sum of all entries."""
+        return np.ones(self.size) @ self
+
+    def within(self, low=None, high=None, active=None) -> Expression:
+        """The same, known to lie in [low, high], or to combine no more than `active` atoms that differ from zero.
+
+        What the interval analysis cannot see, such as that a partition of unity sums to one, is said by this. It is
+        taken on trust: a claim that does not hold makes the compiled heads leak.
+        """
+        active = self.active if active is None else active
+        return Expression(self.terms, self.offset, self.scalar, low, high, active)
+
+    def same_as(self, other: Expression) -> bool:
+        """Whether both are written alike, entry by entry."""
+        if self is other:
+            return True
+        mine, theirs = dict(self.terms), dict(other.terms)
+        return (
+            mine.keys() == theirs.keys()
+            and np.array_equal(self.offset, other.offset)
+            and all(matrix.shape == theirs[a].shape and (matrix != theirs[a]).nnz == 0 for a, matrix in mine.items())
+        )
+
+    def evaluate(self, x_BxD: np.ndarray) -> np.ndarray:
+        """The value at points (B, D) in float64: (B,), or (B, size) of a vector."""
+        x_BxD = np.asarray(x_BxD, dtype=float)
+        known: dict[Atom, np.ndarray] = {}
+        for atom in atoms_of(self):
+            if isinstance(atom, Input):
+                known[atom] = x_BxD.T
+            else:
+                known[atom] = atom.values([_value(x, known, len(x_BxD)) for x in atom.arguments])
+        value = _value(self, known, len(x_BxD))
+        return value[0] if self.scalar else value.T
+
+    def _scaled(self, factor):
+        low, high = np.minimum(self.low * factor, self.high * factor), np.maximum(self.low * factor, self.high * factor)
+        terms = [(atom, (sparse.diags(factor) @ matrix).tocsr()) for atom, matrix in self.terms]
+        return Expression(terms, self.offset * factor, self.scalar, low, high)
+
+    def _repeated(self, n):
+        return self[np.zeros(n, dtype=int)]
+
+
+def of_atom(atom: Atom, scalar: bool = False) -> Expression:
+    """The atom itself as an expression."""
+    return Expression([(atom, sparse.identity(atom.size, format="csr"))], np.zeros(atom.size), scalar)
+
+
+def inputs(names: str | Sequence[str], low=0.0, high=1.0) -> Expression | tuple[Expression, ...]:
+    """The variables of a program, one expression each, and the intervals they lie in.
+
+    Args:
+      names: "x y z", or a list; their order is that of the coordinates of points.
+      low, high: ends of the intervals, one for all or one each.
+
+    Returns:
+      The variables in order; one alone, not a tuple, if there is one name.
+
+    Raises:
+      InputError: without names, or if an interval is empty or infinite.
+    """
+    names = names.split() if isinstance(names, str) else list(names)
+    vector = input_vector(names, low, high)
+    return vector[0] if len(names) == 1 else tuple(vector)
+
+
+def input_vector(names: int | Sequence[str], low=0.0, high=1.0) -> Expression:
+    """As `inputs`, the variables as one vector; `names` may be their number."""
+    names = list(names) if isinstance(names, Sequence) else [f"x{i}" for i in range(names)]
+    if not names:
+        raise InputError("a program needs at least one input. Pass names, such as inputs('x y').")
+    low, high = (np.broadcast_to(np.asarray(end, dtype=float), (len(names),)).copy() for end in (low, high))
+    if not (np.all(np.isfinite(low) & np.isfinite(high)) and np.all(low <= high)):
+        raise InputError(f"inputs need finite intervals with low ≤ high; low={low}, high={high}. Pass such ends.")
+    return of_atom(Input(names, low, high))
+
+
+def stack(parts: Sequence[Expression | float]) -> Expression:
+    """One vector of all entries of the parts, in order."""
+    vectors = [_expression(part) for part in parts]
+    starts = np.cumsum([0, *(part.size for part in vectors)])
+    total, blocks = starts[-1], dict[Atom, list[Any]]()
+    for part, start in zip(vectors, starts, strict=False):
+        for atom, matrix in part.terms:
+            blocks.setdefault(atom, []).append((start, matrix))
+    terms = []
+    for atom, pieces in blocks.items():
+        coo = [(matrix.tocoo(), start) for start, matrix in pieces]
+        row = np.concatenate([m.row + start for m, start in coo])
+        column, data = (np.concatenate([getattr(m, field) for m, _ in coo]) for field in ("col", "data"))
+        terms.append((atom, sparse.csr_matrix((data, (row, column)), shape=(total, atom.size))))
+    join = lambda field: np.concatenate([getattr(part, field) for part in vectors])
+    return Expression(terms, join("offset"), False, join("low"), join("high"))
+
+
+def atoms_of(*expressions: Expression) -> list[Atom]:
+    """All atoms that the expressions rest on, each after those it needs."""
+    order: dict[Atom, None] = {}
+
+    def visit(atom):
+        stack = [(atom, iter([a for x in atom.arguments for a, _ in x.terms]))]
+        while stack:
+            current, needed = stack[-1]
+            for a in needed:
+                if a not in order:
+                    stack.append((a, iter([b for x in a.arguments for b, _ in x.terms])))
+                    break
+            else:
+                order[current] = None
+                stack.pop()
+
+    for expression in expressions:
+        for atom, _ in expression.terms:
+            if atom not in order:
+                visit(atom)
+    return list(order)
+
+
+def levels(*expressions: Expression) -> dict[Atom, int]:
+    """The block that computes each atom: one more than the last of those it needs; inputs are there from the start."""
+    level: dict[Atom, int] = {}
+    for atom in atoms_of(*expressions):
+        needed = [level[a] for x in atom.arguments for a, _ in x.terms]
+        level[atom] = 0 if isinstance(atom, Input) else 1 + max(needed, default=0)
+    return level
+
+
+def depth(expression: Expression) -> int:
+    """Blocks until every atom of the expression is known; combining them adds none by itself."""
+    return max(levels(expression).values(), default=0)
+
+
+def _expression(value) -> Expression:
+    if isinstance(value, Expression):
+        return value
+    constant = np.asarray(value, dtype=float)
+    if constant.ndim > 1 or not np.all(np.isfinite(constant)):
+        raise InputError(f"{value!r} is not a finite number or vector. Pass one.")
+    return Expression([], np.atleast_1d(constant), constant.ndim == 0)
+
+
+def _aligned(a, b) -> tuple[Expression, Expression]:
+    """Both as expressions of one size; a single number is repeated."""
+    a, b = _expression(a), _expression(b)
+    if a.size != b.size:
+        if a.scalar or a.size == 1:
+            a = a._repeated(b.size)
+        elif b.scalar or b.size == 1:
+            b = b._repeated(a.size)
+        else:
+            raise InputError(f"vectors of {a.size} and {b.size} numbers do not combine. Make them the same length.")
+    return a, b
+
+
+def _value(expression, known, points):
+    total = np.broadcast_to(expression.offset[:, None], (expression.size, points))
+    for atom, matrix in expression.terms:
+        total = total + matrix @ known[atom]
+    return total

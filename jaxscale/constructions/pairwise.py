@@ -1,0 +1,87 @@
+"""The theorem's back end: a token for each number, a head of the Interaction Lemma for each pair that meets.
+
+    network = compile_pairwise(program, encoding="parabola")      # d_embd = 5 for the theorems' programs
+
+A token has data rows, the encoding and the constant one. Programs that go layer by layer, such as those of the
+theorems, never need more than two data rows: products are written beside their factors, and what is still needed of
+the factors' row is copied after them if that is little, so that the row can be emptied.
+"""
+
+import numpy as np
+
+from jaxscale.constructions.atoms import Input, Linear
+from jaxscale.constructions.atoms import Network as NetworkAtom
+from jaxscale.constructions.encodings import Encoding, named
+from jaxscale.constructions.expressions import Expression, atoms_of, of_atom
+from jaxscale.constructions.heads import PairHeads, Sources
+from jaxscale.constructions.interaction import interaction_heads
+from jaxscale.constructions.legalize import Pairwise
+from jaxscale.constructions.network import Network, Selection, input_of
+from jaxscale.constructions.planning import Plan, with_output
+
+
+def compile_pairwise(expression: Expression, encoding: str | Encoding = "parabola", limit: float = 4e9) -> Network:
+    """A transformer that equals `expression` on its domain, with one head for each pair of numbers that meet.
+
+    Args:
+      expression: a number, or a vector whose entries are read one by one.
+      encoding: what tokens carry to be told apart; a name of `encodings.ENCODINGS`, or an `Encoding`.
+      limit: of bytes that the parameters may take.
+
+    Returns:
+      `Network`.
+
+    Raises:
+      InputError: if the program has no inputs or several declarations of them, or is too large.
+    """
+    encoding = named(encoding)
+    source = input_of(expression)
+    plan = PairwisePlan(with_output(Pairwise().expression(expression)), source, encoding)
+    return plan.network(expression, encoding.name, encoding.table(plan.tokens), limit)
+
+
+class PairwisePlan(Plan):
+    """New tokens for every sum and network; products at the tokens of their left factors."""
+
+    def __init__(self, legal: Expression, source: Input, encoding: Encoding):
+        self.encoding, self._next = encoding, source.size
+        tokens = source.size + sum(a.size for a in atoms_of(legal) if isinstance(a, (Linear, NetworkAtom)))
+        super().__init__(legal, source, tokens, (np.arange(source.size), np.zeros(source.size, dtype=int)))
+
+    def tokens_of(self, atom):
+        self._next += atom.size
+        return np.arange(self._next - atom.size, self._next)
+
+    def product_tokens(self, atom, known):
+        return Sources.of(atom.left, known).token
+
+    def new_heads(self):
+        return PairHeads(self.residual.copy())
+
+    def make_room(self, block, row, known, alive):
+        for r in range(self.residual.rows):
+            here = {a: known[a] for a in alive if a in known and np.any(known[a][1] == r)}
+            if r == row or not here or any(np.any(rows != r) for _, rows in here.values()):
+                continue
+            heads = sum(len(token) * (1 + bool(np.any(a.low < 0))) for a, (token, _) in here.items())
+            free = not any(self.residual.used[row, token].any() for token, _ in here.values())
+            if heads <= block.heads.count and free:
+                for atom, (token, _) in here.items():
+                    self.write_sum(block, atom, of_atom(atom), token, row, known, alive)
+
+    def parameters(self, heads, rows):
+        table = heads.table()
+        query, key, bound = heads.kernels(table, rows)
+        made = interaction_heads(
+            query, key, table.token, table.seen, table.row, table.coefficient, bound, self.encoding, self.tokens, rows
+        )
+        selection = Selection(
+            token=table.token[:, None],
+            seen=table.seen[:, None],
+            data=1,
+            bound=bound,
+            scale=made.scale,
+            gap=self.encoding.gap(self.tokens),
+            active=heads.active,
+        )
+        return {"query": made.query, "key": made.key, "value": made.value}, selection
