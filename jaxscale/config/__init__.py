@@ -7,7 +7,6 @@ A config file is ordinary Python that binds `config` to a `Run` (one training ru
 
 from jaxscale.config.checks import validate
 from jaxscale.config.fields import (
-    Config,
     Corpus,
     DataScaling,
     Decoder,
@@ -20,7 +19,8 @@ from jaxscale.config.fields import (
     cell,
 )
 from jaxscale.config.folders import claim, refuse_other
-from jaxscale.config.loading import from_json, load, to_json
+from jaxscale.config.lengths import LengthStudy, LengthTraining, LimitNetwork, PositionStudy
+from jaxscale.config.loading import Config, from_json, load, to_json
 
 __all__ = [
     "Config",
@@ -28,8 +28,12 @@ __all__ = [
     "DataScaling",
     "Decoder",
     "Dimension",
+    "LengthStudy",
+    "LengthTraining",
+    "LimitNetwork",
     "Mesh",
     "Optimizer",
+    "PositionStudy",
     "Run",
     "Tokenizer",
     "Training",

@@ -1,26 +1,22 @@
 """Values that must fit together; a contradiction is told with the field, its value and the remedy."""
 
+from jaxscale.config.conditions import need as _need
+from jaxscale.config.conditions import positive as _positive
 from jaxscale.config.fields import DataScaling, cell
-from jaxscale.errors import InputError
+from jaxscale.config.length_checks import validate_lengths, validate_positions
+from jaxscale.config.lengths import LengthStudy, PositionStudy
 
 
 def validate(config):
     """Raises InputError, naming field, value and remedy, if values are out of range or contradict each other."""
     if isinstance(config, DataScaling):
         _validate_study(config)
+    elif isinstance(config, LengthStudy):
+        validate_lengths(config)
+    elif isinstance(config, PositionStudy):
+        validate_positions(config)
     else:
         _validate_run(config, "")
-
-
-def _need(condition, field, value, sentence):
-    if not condition:
-        raise InputError(f"{field}={value!r} {sentence}")
-
-
-def _positive(config, prefix, names):
-    for name in names.split():
-        value = getattr(config, name)
-        _need(value > 0, f"{prefix}{name}", value, "must be positive. Give a larger value.")
 
 
 def _validate_run(run, at):

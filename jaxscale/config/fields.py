@@ -204,9 +204,6 @@ class DataScaling:
     """Of every interval."""
 
 
-Config = Run | DataScaling
-
-
 def cell(study, tokens, seed):
     """The run of a study's grid with `tokens` training tokens and `seed`."""
     return dataclasses.replace(study.run, tokens=tokens, seed=seed)

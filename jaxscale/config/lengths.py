@@ -4,7 +4,6 @@ import dataclasses
 from typing import Literal
 
 from jaxscale.config.fields import Decoder
-from jaxscale.errors import InputError
 
 Encoding = Literal[
     "none",
@@ -88,7 +87,7 @@ class PositionStudy:
     """Prompts of every length up to this are trained on, all alike."""
     test_bins: tuple[int, ...] = (50, 100, 150)
     """Ends of the ranges of prompt lengths that are tested: up to 50, 51 to 100, 101 to 150."""
-    model: Decoder = Decoder(layers=2, width=64, heads=4, hidden=256)
+    model: Decoder = dataclasses.field(default_factory=Decoder)
     """Its context and positions are replaced by what the tasks and the encodings need."""
     steps: int = 3000
     batch_size: int = 32
@@ -113,120 +112,3 @@ def complexities(study):
     if study.task == "mod_p":
         return [{"period": period} for period in study.periods]
     return [{"order": order, "symbols": symbols} for order in study.orders for symbols in study.alphabets]
-
-
-def validate_lengths(study):
-    """Raises InputError if a `LengthStudy` contradicts itself."""
-    _distinct(study, "train_lengths", "seeds", "omegas", "periods", "orders", "alphabets", "epsilons", "test_lengths")
-    _positive(study.network, "network.", "width", "heads", "hidden")
-    _positive(study.training, "training.", "steps", "batch_size", "learning_rate", "checkpoint_every")
-    _need(study.samples >= 64, "samples", study.samples, "must be at least 64 for a mean.")
-    _need(all(e > 0 for e in study.epsilons), "epsilons", study.epsilons, "must be positive errors.")
-    _interval(study)
-    _need(min(study.train_lengths) >= 1, "train_lengths", study.train_lengths, "must be positive.")
-    _need(max(study.test_lengths, default=1) <= 2**24, "test_lengths", study.test_lengths, "must not exceed 2^24.")
-    if study.task == "simple":
-        _need(all(o > 0 for o in study.omegas), "omegas", study.omegas, "must be positive frequencies.")
-        _shortest(study, 1, "omegas")
-    elif study.task == "mod_p":
-        _need(min(study.periods) >= 1, "periods", study.periods, "must be positive. 2 is the least not trivial.")
-        _shortest(study, max(study.periods), "periods")
-        _congruent(study)
-    else:
-        _need(min(study.orders) >= 1, "orders", study.orders, "must be at least 1.")
-        _need(
-            min(study.alphabets) >= 2,
-            "alphabets",
-            study.alphabets,
-            "must be at least 2: strings over one symbol are all alike.",
-        )
-        _need(
-            study.network.heads >= max(study.orders),
-            "network.heads",
-            study.network.heads,
-            f"must be at least the largest order, {max(study.orders)}: a head looks one token back. Give more heads.",
-        )
-        _shortest(study, max(study.orders) + 1, "orders")
-
-
-def validate_positions(study, tasks):
-    """Raises InputError if a `PositionStudy` contradicts itself; `tasks` are the algorithmic ones by name."""
-    _distinct(study, "tasks", "encodings", "seeds", "test_bins")
-    for name in study.tasks:
-        _need(name in tasks, "tasks", name, f"is not one of {', '.join(tasks)}. Choose some of them.")
-    _positive(study, "", "longest_train", "steps", "batch_size", "learning_rate", "checkpoint_every", "samples")
-    _need(
-        list(study.test_bins) == sorted(study.test_bins) and study.test_bins[0] == study.longest_train,
-        "test_bins",
-        study.test_bins,
-        f"must increase and begin with longest_train={study.longest_train}, the range that is trained on.",
-    )
-    for name in study.tasks:
-        task = tasks[name]
-        _need(
-            study.longest_train > task.shortest,
-            "longest_train",
-            study.longest_train,
-            f"must exceed {task.shortest}, the shortest prompt of {name}. Raise it.",
-        )
-        _need(
-            task.longest is None or study.test_bins[-1] <= task.longest,
-            "test_bins",
-            study.test_bins,
-            f"exceed {task.longest}, the longest prompt of {name}. Lower the last one.",
-        )
-    _need(0 < study.fitted <= 1, "fitted", study.fitted, "must lie in (0, 1]. 0.99 is usual.")
-    _need(study.regularizer >= 0, "regularizer", study.regularizer, "must be 0 or more. 1e-3 is usual.")
-    _interval(study)
-
-
-def _shortest(study, least, field):
-    length = min(study.train_lengths)
-    _need(
-        length >= least,
-        "train_lengths",
-        length,
-        f"is below {least}, the shortest string that every one of {field}={getattr(study, field)} speaks of. "
-        "Train on longer strings.",
-    )
-
-
-def _congruent(study):
-    """With a fixed train length the query's residue is fixed too, and a test at another one asks for the untrained."""
-    if study.train_on == "up_to":
-        return
-    for period in study.periods:
-        for length in study.train_lengths:
-            other = [test for test in study.test_lengths if test % period != length % period]
-            _need(
-                not other,
-                "test_lengths",
-                other[0] if other else None,
-                f"is {other[0] % period if other else 0} mod {period}, but strings of train_on='fixed' with N={length} "
-                f"always end at residue {length % period}: the network has never seen that query. "
-                "Choose congruent lengths, or train_on='up_to'.",
-            )
-
-
-def _distinct(study, *names):
-    for name in names:
-        values = getattr(study, name)
-        _need(len(set(values)) == len(values) and values, name, values, "needs at least one value, none twice.")
-
-
-def _interval(study):
-    _need(0 < study.level < 1, "level", study.level, "must lie between 0 and 1. 0.95 is usual.")
-    _need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")
-    for seed in study.seeds:
-        _need(0 <= seed < 2**31, "seeds", study.seeds, "must lie between 0 and 2**31.")
-
-
-def _positive(config, prefix, *names):
-    for name in names:
-        value = getattr(config, name)
-        _need(value > 0, f"{prefix}{name}", value, "must be positive. Give a larger value.")
-
-
-def _need(condition, field, value, sentence):
-    if not condition:
-        raise InputError(f"{field}={value!r} {sentence}")

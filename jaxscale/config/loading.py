@@ -8,10 +8,14 @@ import pathlib
 import re
 import typing
 
-from jaxscale.config import fields
+from jaxscale.config import fields, lengths
 from jaxscale.config.checks import validate
-from jaxscale.config.fields import Config, DataScaling, Run
+from jaxscale.config.fields import DataScaling, Run
+from jaxscale.config.lengths import LengthStudy, PositionStudy
 from jaxscale.errors import InputError
+
+Config = Run | DataScaling | LengthStudy | PositionStudy
+COMMANDS = {Run: "train", DataScaling: "study", LengthStudy: "length", PositionStudy: "length"}
 
 
 def load(path, overrides=(), kind=None, prog=None):
@@ -20,7 +24,8 @@ def load(path, overrides=(), kind=None, prog=None):
     Args:
       path: a Python file.
       overrides: flags such as `["--run.training.steps", "200"]`; `--help` prints every field and default and exits.
-      kind: `Run` or `DataScaling`; a study's file also serves where a `Run` is wanted: its largest, first-seed run.
+      kind: `Run`, `DataScaling`, …, or a union of them; a `DataScaling` also serves where a `Run` is wanted: its
+        largest, first-seed run.
       prog: name of the command in help and error texts.
 
     Returns:
@@ -40,8 +45,8 @@ def load(path, overrides=(), kind=None, prog=None):
         config = fields.cell(config, max(config.sizes), config.seeds[0])
     if kind is not None and not isinstance(config, kind):
         raise InputError(
-            f"config={str(path)!r} holds a {type(config).__name__}; this command needs a {kind.__name__}. "
-            f"Use `jaxscale train` for a Run and `jaxscale study` for a study."
+            f"config={str(path)!r} holds a {type(config).__name__}; this command needs a {_names(kind)}. "
+            f"Use `jaxscale {COMMANDS[type(config)]}` for it."
         )
     config = tyro.cli(type(config), default=config, args=list(overrides), prog=prog or f"… {path}")
     validate(config)
@@ -54,7 +59,7 @@ def to_json(config):
 
 
 def from_json(text, kind):
-    """The `kind` (`Run` or `DataScaling`) that `to_json` wrote. Raises InputError for a text it did not write."""
+    """The `kind` (`Run`, `DataScaling`, …) that `to_json` wrote. Raises InputError for a text it did not write."""
     import pydantic
 
     try:
@@ -81,18 +86,19 @@ def _from_file(path):
         raise InputError(f"config={str(path)!r} fails: {_nearest_field(error)}") from error
     config = getattr(module, "config", None)
     if not isinstance(config, typing.get_args(Config)):
-        raise InputError(
-            f"config={str(path)!r} must bind `config` to a Run or a DataScaling, not {type(config).__name__}."
-        )
+        raise InputError(f"config={str(path)!r} must bind `config` to a {_names(Config)}, not {type(config).__name__}.")
     return config
 
 
 def _nearest_field(error):
     """The text of `error`; for a misspelt field of a config class, with the name that was probably meant."""
     match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if not match or not hasattr(fields, match[1]):
-        return f"{type(error).__name__}: {error}"
-    return _unknown_field(getattr(fields, match[1]), match[2])
+    kind = match and (getattr(fields, match[1], None) or getattr(lengths, match[1], None))
+    return _unknown_field(kind, match[2]) if kind else f"{type(error).__name__}: {error}"
+
+
+def _names(kind):
+    return " or a ".join(one.__name__ for one in typing.get_args(kind) or (kind,))
 
 
 def _unknown_field(kind, name):
