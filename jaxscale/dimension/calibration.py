@@ -128,7 +128,7 @@ def calibrate(
     Let m_f(d) be the mean reading of family f at dimension d, as many points and the same k. The reading r of `x`
     stands for the dimension m_f⁻¹(r) were `x` of that family. The families differ by up to a tenth of d at d = 10;
     which one `x` is like shows in the unevenness of its neighbor distances (see `unevenness`), smallest for the sphere
-    and largest for the Gaussian. Between the two families around that of `x`, log d is interpolated linearly; beyond
+    and largest for the Gaussian. Between the two families around that of `x`, log d is interpolated smoothly; beyond
     them it is that of the nearest. Derived and measured, see docs/mathematics.
 
     References are read where they are needed, `clouds` of them at each dimension from below the reading until all
@@ -274,17 +274,20 @@ def _invert(log_reading, log_d_G, log_reading_G, error_G, uneven_G, spread_G):
 
 
 def _mix(uneven, uneven_F, log_d_F):
-    """Shares of the families by linear interpolation in unevenness, and the derivative of the mixed log d in it."""
+    """Shares of the families by smooth interpolation in unevenness, and the derivative of the mixed log d in it."""
     families = len(uneven_F)
     if families == 1:
         return jnp.ones(1), jnp.zeros(())
     ascending_F = lax.cummax(uneven_F) + 1e-6 * jnp.arange(families)
     place = jnp.interp(uneven, ascending_F, jnp.arange(families, dtype=ascending_F.dtype))
     left = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, families - 2)
-    mixture_F = jnp.maximum(0, 1 - jnp.abs(jnp.arange(families) - place))
-    inside = (uneven > ascending_F[0]) & (uneven < ascending_F[-1])
-    leverage = (log_d_F[left + 1] - log_d_F[left]) / (ascending_F[left + 1] - ascending_F[left])
-    return mixture_F, jnp.where(inside, leverage, 0)
+    # Level at every family: were it a corner there, the chance in the unevenness would bias what is like that family.
+    share = place - left
+    right_weight, slope = share**2 * (3 - 2 * share), 6 * share * (1 - share)
+    order_F = jnp.arange(families)
+    mixture_F = jnp.where(order_F == left, 1 - right_weight, jnp.where(order_F == left + 1, right_weight, 0))
+    leverage = slope * (log_d_F[left + 1] - log_d_F[left]) / (ascending_F[left + 1] - ascending_F[left])
+    return mixture_F, leverage
 
 
 def read_references(

@@ -47,17 +47,22 @@ def test_inversion_is_exact_where_log_reading_is_linear():
     np.testing.assert_allclose(its_uneven, 0.2 - 0.1 * share, rtol=1e-5)
 
 
-def test_mixing_is_linear_between_families_and_flat_beyond():
+def test_mixing_is_smooth_between_families_and_flat_at_and_beyond_them():
     uneven, log_d = jnp.array([0.1, 0.2, 0.4]), jnp.array([1.0, 2.0, 1.5])
     for value, shares, leverage in (
         (0.05, [1, 0, 0], 0),
-        (0.15, [0.5, 0.5, 0], 10),
-        (0.25, [0, 0.75, 0.25], -2.5),
+        (0.15, [0.5, 0.5, 0], 15),
+        (0.2, [0, 1, 0], 0),
+        (0.25, [0, 27 / 32, 5 / 32], -2.8125),
         (0.5, [0, 0, 1], 0),
     ):
         mixture, found = calibration._mix(jnp.float32(value), uneven, log_d)
         np.testing.assert_allclose(mixture, shares, atol=1e-3)
-        np.testing.assert_allclose(found, leverage, rtol=1e-2)
+        np.testing.assert_allclose(found, leverage, rtol=1e-2, atol=1e-3)
+    # The derivative is that of the mixture.
+    at = jnp.float32(0.31)
+    slope = jax.grad(lambda value: calibration._mix(value, uneven, log_d)[0] @ log_d)(at)
+    np.testing.assert_allclose(slope, calibration._mix(at, uneven, log_d)[1], rtol=1e-3)
 
 
 @pytest.mark.parametrize(("family", "d"), [("sphere", 10), ("cube", 10), ("gaussian", 10), ("cube", 2)])
