@@ -20,14 +20,15 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import data, files, sharding
-from jaxscale.data import Batches, evaluation_windows
+from jaxscale.data import Batches
 from jaxscale.errors import RunError
 from jaxscale.sharding import processes
-from jaxscale.training import optimizer, throughput
+from jaxscale.training import throughput
 from jaxscale.training.checkpoints import Checkpoints
 from jaxscale.training.feeding import Feed
 from jaxscale.training.metrics import Metrics
-from jaxscale.training.step import Program, program
+from jaxscale.training.step import program
+from jaxscale.training.work import Progress, attempts, exhausted, held_out, plan, speed, stride, summary
 
 # Steps that a profile shows, counted from the start of the process; those before compile and warm up.
 PROFILED = (5, 10)
@@ -57,7 +58,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
     Returns:
       The run's summary, the content of `summary.json`: minimum of the validation curve (`loss`, nats per token) and its
       `step`; planned `steps`, passes over the data at the minimum (`epochs`), why it `stopped` ("patience" or
-      "budget"), the `edge` of the search at which the minimum lies (see `_edge`), `parameters`, `seconds` at work,
+      "budget"), the `edge` of the search at which the minimum lies (see `work.edge`), `parameters`, `seconds` at work,
       `attempts`, and `goodput`, the share that training steps have of the time since the first of them began.
 
     Raises:
@@ -72,8 +73,8 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
     with files.workplace(folder), processes.lost_peer_told():
         processes.first_says(lambda: configs.claim(folder, run))
         if not processes.first_says((folder / "summary.json").is_file):
-            summary = _run(_prepare(run, store, mesh), folder, report, profile)
-            files.write_json(folder / "summary.json", summary)
+            work = _prepare(run, store, mesh)
+            files.write_json(folder / "summary.json", _run(work, folder, report, profile))
         return processes.first_says(lambda: files.read_json(folder / "summary.json"))
 
 
@@ -81,7 +82,7 @@ def _run(work, folder, report, profile):
     """Goes on from the latest checkpoint to the end; returns the summary."""
     with Checkpoints(folder / "checkpoints", warnings.warn) as checkpoints:
         state, progress = _start(work, checkpoints)
-        attempts = processes.first_says(lambda: _attempts(folder, progress.step))
+        starts = processes.first_says(lambda: attempts(folder, progress.step))
         with (
             Metrics(folder, progress.step, work.run.training.wandb) as metrics,
             Feed(work.batches, sharding.batch_sharding(work.program.mesh)) as feed,
@@ -90,16 +91,7 @@ def _run(work, folder, report, profile):
         ):
             loop = _Loop(work, checkpoints, metrics, feed, notice, trace, report)
             stopped = loop.run(state, progress)
-    return _summary(work, progress, stopped, attempts)
-
-
-def _attempts(folder, step):
-    """[time, step] of every start of this run, this one included."""
-    path = folder / "attempts.jsonl"
-    rows = files.read_json_lines(path) if path.is_file() else []
-    rows.append({"time": time.time(), "step": step})
-    files.write_json_lines(path, rows)
-    return [[row["time"], row["step"]] for row in rows]
+    return summary(work, progress, stopped, starts)
 
 
 def check(run, store, mesh):
@@ -109,86 +101,18 @@ def check(run, store, mesh):
     Batches.of(store.train, run.tokens, run.model.context, run.training.batch_size, run.seed)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """All that a run needs and does not change."""
-
-    run: configs.Run
-    program: Program
-    batches: Batches
-    steps: int
-    rates: np.ndarray
-    held_out: tuple[jax.Array, jax.Array]
-    flops: float
-    peak: float | None
-
-    @property
-    def tokens_per_step(self):
-        return self.run.training.batch_size * self.run.model.context
-
-
-@dataclasses.dataclass
-class _Progress:
-    """What a run carries beside its state: evaluations, [step, loss], steps done, seconds spent, and those in steps."""
-
-    history: list[list]
-    step: int = 0
-    seconds: float = 0.0
-    productive: float = 0.0
-
-    @property
-    def evaluated(self):
-        """Step of the last evaluation."""
-        return self.history[-1][0] if self.history else 0
-
-    @property
-    def best(self):
-        """[step, loss] of the minimum of the validation curve, the earliest where there are several."""
-        return min(self.history, key=lambda point: point[1])
-
-    @property
-    def since_best(self):
-        """Evaluations after the minimum."""
-        return len(self.history) - 1 - self.history.index(self.best)
-
-
 def _prepare(run, store, mesh):
-    context, rows = run.model.context, run.training.batch_size
-    batches = Batches.of(store.train, run.tokens, context, rows, run.seed)
-    steps = run.training.steps
-    if run.training.epochs is not None:
-        steps = min(steps, math.ceil(run.training.epochs * batches.size / (rows * context)))
-    windows = evaluation_windows(store.held_out.tokens, context, run.training.evaluation_sequences)
-    part = rows // run.training.accumulation  # evaluated in parts of the size that training holds in memory
-    return _Work(
-        run,
-        program(run, store.vocab_size, mesh),
-        batches,
-        steps,
-        optimizer.learning_rates(run.optimizer, steps),
-        _evaluation_batches(windows, part, mesh),
-        throughput.training_flops(run, store.vocab_size),
-        throughput.peak_flops(mesh.devices.ravel()),
-    )
-
-
-def _evaluation_batches(windows, rows, mesh):
-    """Windows in batches of `rows`, (N, rows, T+1), the last filled up with weightless ones; and weights (N, rows)."""
-    padding = -len(windows) % rows
-    tokens = np.concatenate([windows, np.repeat(windows[:1], padding, axis=0)]).reshape(-1, rows, windows.shape[1])
-    weights = (np.arange(len(windows) + padding) < len(windows)).astype(np.float32).reshape(-1, rows)
-    spec = jax.sharding.PartitionSpec(None, *sharding.batch_sharding(mesh).spec)
-    where = jax.sharding.NamedSharding(mesh, spec)
-    place = lambda array: jax.make_array_from_callback(array.shape, where, lambda index: array[index])
-    return place(tokens), place(weights)
+    shared = program(run, store.vocab_size, mesh)
+    sequences = held_out(run, store, mesh, sharding.batch_sharding(mesh).spec)
+    return plan(run, store, shared, sequences, throughput.peak_flops(mesh.devices.ravel()))
 
 
 def _start(work, checkpoints):
     restored = checkpoints.restore_newest(work.program.abstract)
     if restored is None:
-        return work.program.init(jax.random.key(work.run.seed)), _Progress([])
+        return work.program.init(jax.random.key(work.run.seed)), Progress([])
     state, progress = restored
-    return state, _Progress(**progress)
+    return state, Progress(**progress)
 
 
 class _Loop:
@@ -204,12 +128,12 @@ class _Loop:
         self.progress, self.begun, self.spent = progress, time.perf_counter(), progress.seconds
         self.first, self.clock, self.before = progress.step, _Clock(self.feed), progress.productive
         work, training = self.work, self.training
-        while progress.step < work.steps and not _exhausted(training, progress):
+        while progress.step < work.steps and not exhausted(training, progress):
             evaluated = progress.evaluated
-            until = min(evaluated + _stride(training, evaluated), work.steps)
+            until = min(evaluated + stride(training, evaluated), work.steps)
             state = self._steps(state, until)
             state = self._evaluation(state)
-        return "patience" if _exhausted(training, progress) else "budget"
+        return "patience" if exhausted(training, progress) else "budget"
 
     def _steps(self, state, until):
         """Goes on to step `until`, or to the one that broke down."""
@@ -236,7 +160,7 @@ class _Loop:
         # Of a step that was skipped there may be nothing else to tell than that.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         seconds = self.clock.window()
-        values |= _speed(work, seconds.pop("steps_per_second")) | seconds
+        values |= speed(work, seconds.pop("steps_per_second")) | seconds
         values |= {"learning_rate": float(work.rates[step]), "tokens": (step + 1) * work.tokens_per_step}
         self.metrics.write(step + 1, **values)
         self.report(step=step + 1, steps=work.steps, **values)
@@ -251,7 +175,7 @@ class _Loop:
         progress.history.append([progress.step, loss])
         self.metrics.write(progress.step, validation_loss=loss)
         self.report(step=progress.step, steps=work.steps, validation_loss=loss)
-        last = progress.step == work.steps or _exhausted(training, progress)
+        last = progress.step == work.steps or exhausted(training, progress)
         if last or progress.since_best == 0 or len(progress.history) % training.checkpoint_every == 0:
             self._save(state, loss)
         self.clock.restart()  # evaluations and checkpoints do not count against the speed of training
@@ -346,22 +270,6 @@ class _Trace:
             self._running = False
 
 
-def _stride(training, step):
-    """Steps from an evaluation to the next."""
-    return max(training.evaluate_every, round(training.evaluate_growth * step))
-
-
-def _exhausted(training, progress):
-    return 0 < training.patience <= len(progress.history) and progress.since_best >= training.patience
-
-
-def _speed(work, steps_per_second):
-    speed = {"tokens_per_second": steps_per_second * work.tokens_per_step}
-    if work.peak:
-        speed["model_flops_utilization"] = steps_per_second * work.flops / work.peak
-    return speed
-
-
 def _fail(work, state, progress, loss, checkpoints):
     """Keeps the last good state and raises NonFiniteLoss."""
     good, failed = int(state.step), int(state.failed)
@@ -377,28 +285,3 @@ def _fail(work, state, progress, loss, checkpoints):
         f"Lower optimizer.learning_rate={work.run.optimizer.learning_rate} "
         f"or optimizer.clip_norm={work.run.optimizer.clip_norm}."
     )
-
-
-def _summary(work, progress, stopped, attempts):
-    best_step, best_loss = progress.best
-    return {
-        "loss": best_loss,
-        "step": best_step,
-        "steps": work.steps,
-        "epochs": best_step * work.tokens_per_step / work.batches.size,
-        "stopped": stopped,
-        "edge": _edge(work.run.training, progress, stopped),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.program.abstract.params)),
-        "seconds": progress.seconds,
-        "attempts": len(attempts),
-        "goodput": min(1.0, progress.productive / (time.time() - attempts[0][0])),
-    }
-
-
-def _edge(training, progress, stopped):
-    """At which edge the minimum may not be one: "late" (the loss may still be falling when the budget ends), "early"
-    (it lies at the first evaluation, a lower one may lie before), or "" (it lies inside).
-    """
-    if stopped == "budget" and (training.patience > 0 or progress.since_best == 0):
-        return "late"
-    return "early" if progress.since_best == len(progress.history) - 1 else ""

@@ -11,7 +11,7 @@ import pytest
 from jaxscale import files, sharding, training
 from jaxscale.errors import InputError
 from jaxscale.sharding import processes
-from jaxscale.training import loop
+from jaxscale.training import optimizer
 
 
 def changed(run, **training_fields):
@@ -115,9 +115,9 @@ def test_epochs_bound_the_steps(tiny_run, tiny_store, tmp_path):
 
 def test_nan_stops_the_run_names_the_step_and_keeps_the_last_good_state(tiny_run, tiny_store, tmp_path, monkeypatch):
     # A learning rate that is infinite at step 6, and there alone, would make the parameters so.
-    rates = loop.optimizer.learning_rates
+    rates = optimizer.learning_rates
     monkeypatch.setattr(
-        loop.optimizer, "learning_rates", lambda c, steps: np.where(np.arange(steps) == 6, np.inf, rates(c, steps))
+        optimizer, "learning_rates", lambda c, steps: np.where(np.arange(steps) == 6, np.inf, rates(c, steps))
     )
     with pytest.raises(
         training.NonFiniteLoss, match=r"not finite at step 6; the state after step 6 is kept .*learning_rate=0.01"
@@ -136,7 +136,7 @@ def test_more_tokens_than_the_corpus_has_are_refused_before_any_work(tiny_run, t
     assert not (tmp_path / "run").exists()
 
 
-RATES = loop.optimizer.learning_rates
+RATES = optimizer.learning_rates
 
 
 def infinite_at(bad):
@@ -145,12 +145,12 @@ def infinite_at(bad):
 
 def test_bad_steps_are_left_out_on_request_up_to_a_number_in_a_row(tiny_run, tiny_store, tmp_path, monkeypatch):
     skipping = changed(tiny_run, bad_steps="skip", most_skipped=3, log_every=1)
-    monkeypatch.setattr(loop.optimizer, "learning_rates", infinite_at([4, 5, 9]))
+    monkeypatch.setattr(optimizer, "learning_rates", infinite_at([4, 5, 9]))
     summary = training.train(skipping, tiny_store, tmp_path / "goes_on")
     assert summary["steps"] == 12 and np.isfinite(summary["loss"])
     rows = files.read_json_lines(tmp_path / "goes_on" / "metrics.jsonl")
     assert [row["skipped"] for row in rows if "skipped" in row] == [0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0]
-    monkeypatch.setattr(loop.optimizer, "learning_rates", infinite_at([5, 6, 7, 8]))
+    monkeypatch.setattr(optimizer, "learning_rates", infinite_at([5, 6, 7, 8]))
     with pytest.raises(training.NonFiniteLoss, match=r"at step 7; the state after step 7 is kept"):
         training.train(skipping, tiny_store, tmp_path / "stops")
 

@@ -1,0 +1,148 @@
+"""What a run has to do, how far it has come, and what came of it."""
+
+import dataclasses
+import math
+import time
+
+import jax
+import numpy as np
+
+from jaxscale import config as configs
+from jaxscale import files
+from jaxscale.data import Batches, evaluation_windows
+from jaxscale.training import optimizer, throughput
+from jaxscale.training.step import Program
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """All that a run needs and does not change."""
+
+    run: configs.Run
+    program: Program
+    batches: Batches
+    steps: int
+    rates: np.ndarray
+    held_out: tuple[jax.Array, jax.Array]
+    flops: float
+    peak: float | None
+
+    @property
+    def tokens_per_step(self):
+        return self.run.training.batch_size * self.run.model.context
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a run carries beside its state: evaluations, [step, loss], steps done, seconds spent, and those in steps."""
+
+    history: list[list]
+    step: int = 0
+    seconds: float = 0.0
+    productive: float = 0.0
+
+    @property
+    def evaluated(self):
+        """Step of the last evaluation."""
+        return self.history[-1][0] if self.history else 0
+
+    @property
+    def best(self):
+        """[step, loss] of the minimum of the validation curve, the earliest where there are several."""
+        return min(self.history, key=lambda point: point[1])
+
+    @property
+    def since_best(self):
+        """Evaluations after the minimum."""
+        return len(self.history) - 1 - self.history.index(self.best)
+
+
+def plan(run, store, shared, held_out, peak):
+    """The `Work` of a `config.Run` on a prepared corpus.
+
+    Args:
+      run: a `config.Run`.
+      store: a `data.Store`.
+      shared: the `Program` of the run's shape.
+      held_out: what `held_out` returned; runs of one corpus and shape share it.
+      peak: FLOP/s of all devices, or None.
+    """
+    context, rows = run.model.context, run.training.batch_size
+    batches = Batches.of(store.train, run.tokens, context, rows, run.seed)
+    steps = run.training.steps
+    if run.training.epochs is not None:
+        steps = min(steps, math.ceil(run.training.epochs * batches.size / (rows * context)))
+    rates, flops = optimizer.learning_rates(run.optimizer, steps), throughput.training_flops(run, store.vocab_size)
+    return Work(run, shared, batches, steps, rates, held_out, flops, peak)
+
+
+def held_out(run, store, mesh, rows):
+    """Held-out windows of a run in batches, (N, B, T+1), the last filled up with weightless ones; and weights (N, B).
+
+    Args:
+      run: a `config.Run`.
+      store: a `data.Store`.
+      mesh: of the run.
+      rows: `PartitionSpec` of the B sequences of a batch: as many as training holds in memory at once.
+    """
+    windows = evaluation_windows(store.held_out.tokens, run.model.context, run.training.evaluation_sequences)
+    size = run.training.batch_size // run.training.accumulation
+    padding = -len(windows) % size
+    tokens = np.concatenate([windows, np.repeat(windows[:1], padding, axis=0)]).reshape(-1, size, windows.shape[1])
+    weights = (np.arange(len(windows) + padding) < len(windows)).astype(np.float32).reshape(-1, size)
+    where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, *rows))
+    place = lambda array: jax.make_array_from_callback(array.shape, where, lambda index: array[index])
+    return place(tokens), place(weights)
+
+
+def stride(training, step):
+    """Steps from an evaluation to the next."""
+    return max(training.evaluate_every, round(training.evaluate_growth * step))
+
+
+def exhausted(training, progress):
+    """Whether the run has waited long enough for a new minimum."""
+    return 0 < training.patience <= len(progress.history) and progress.since_best >= training.patience
+
+
+def speed(work, steps_per_second):
+    """Tokens a second, and the share of the devices' peak where that is known."""
+    said = {"tokens_per_second": steps_per_second * work.tokens_per_step}
+    if work.peak:
+        said["model_flops_utilization"] = steps_per_second * work.flops / work.peak
+    return said
+
+
+def attempts(folder, step):
+    """[time, step] of every start of this run, this one included."""
+    path = folder / "attempts.jsonl"
+    rows = files.read_json_lines(path) if path.is_file() else []
+    rows.append({"time": time.time(), "step": step})
+    files.write_json_lines(path, rows)
+    return [[row["time"], row["step"]] for row in rows]
+
+
+def summary(work, progress, stopped, starts):
+    """The content of `summary.json`: see `loop.train`; `starts` is what `attempts` returned."""
+    best_step, best_loss = progress.best
+    return {
+        "loss": best_loss,
+        "step": best_step,
+        "steps": work.steps,
+        "epochs": best_step * work.tokens_per_step / work.batches.size,
+        "stopped": stopped,
+        "edge": edge(work.run.training, progress, stopped),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.program.abstract.params)),
+        "seconds": progress.seconds,
+        "attempts": len(starts),
+        "goodput": min(1.0, progress.productive / (time.time() - starts[0][0])),
+    }
+
+
+def edge(training, progress, stopped):
+    """At which edge the minimum may not be one: "late" (the loss may still be falling when the budget ends), "early"
+    (it lies at the first evaluation, a lower one may lie before), or "" (it lies inside).
+    """
+    if stopped == "budget" and (training.patience > 0 or progress.since_best == 0):
+        return "late"
+    return "early" if progress.since_best == len(progress.history) - 1 else ""
