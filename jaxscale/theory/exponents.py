@@ -6,12 +6,10 @@ Every function broadcasts, traces under `jit`, `grad` and `vmap`, and returns nu
 floats stay float64 without any global switch. Concrete values out of range raise; traced values are not checked.
 """
 
-from typing import Any
-
-import jax
-import numpy as np
+from typing import NamedTuple
 
 from jaxscale.errors import InputError
+from jaxscale.theory.ranges import dimension, in_range, positive, smoothness
 
 LIMITS = (
     "The rates are upper bounds on the error; no lower bound for transformers says that training cannot do better.",
@@ -39,7 +37,7 @@ def data_exponent(d, beta=1.0):
     Raises:
       InputError: if a concrete `d` or `beta` is out of range.
     """
-    d, beta = _dimension(d), _smoothness(beta)
+    d, beta = dimension(d), smoothness(beta)
     return 2 * beta / (2 * beta + d)
 
 
@@ -63,7 +61,7 @@ def model_exponent(d, beta=1.0, loss="squared"):
     """
     if loss not in ("squared", "norm"):
         raise InputError(f"loss={loss!r} is not a loss with a known model exponent. Pass 'squared' or 'norm'.")
-    d, beta = _dimension(d), _smoothness(beta)
+    d, beta = dimension(d), smoothness(beta)
     return (2 * beta if loss == "squared" else beta) / d
 
 
@@ -83,25 +81,53 @@ def compute_exponent(d, beta=1.0):
     Raises:
       InputError: if a concrete `d` or `beta` is out of range.
     """
-    d, beta = _dimension(d), _smoothness(beta)
+    d, beta = dimension(d), smoothness(beta)
     return beta / (beta + d)
 
 
-def dimension_from_data_exponent(alpha, beta=1.0):
-    """The intrinsic dimension at which `data_exponent` equals a measured `alpha`: d = 2β (1/α - 1).
+def optimal_size_exponent(d, beta=1.0):
+    """Exponent a of the compute-optimal model size N* ∝ C^a: a = α_D / (α_N + α_D) = d / (2 (β + d)), below 1/2.
+
+    Derived, see docs/mathematics; the tokens then grow as C^(1-a).
 
     Args:
-      alpha: data exponent, in (0, 1); scalar or any array.
+      d: intrinsic dimension of the data, > 0; scalar or any array.
       beta: Hölder smoothness of the target, in (0, 1].
 
     Returns:
-      d, broadcast over `alpha` and `beta`.
+      a, broadcast over `d` and `beta`.
 
     Raises:
-      InputError: if a concrete `alpha` or `beta` is out of range.
+      InputError: if a concrete `d` or `beta` is out of range.
     """
-    alpha = _in_range("alpha", alpha, lambda a: (a > 0) & (a < 1), "in (0, 1), where every data exponent lies")
-    return 2 * _smoothness(beta) * (1 / alpha - 1)
+    d, beta = dimension(d), smoothness(beta)
+    return d / (2 * (beta + d))
+
+
+class ComputeSplit(NamedTuple):
+    """How the best split of compute C = N n scales."""
+
+    loss: object  # α_C: the excess loss falls as C^-α_C
+    size: object  # a: N* grows as C^a
+    data: object  # b = 1 - a: n* grows as C^b
+
+
+def compute_split(alpha_model, alpha_data) -> ComputeSplit:
+    """Exponents of the compute-optimal loss, model size and data for any two exponents, of theory or of a fit.
+
+    For a N^-α_N + b n^-α_D at N n = C: α_C = α_N α_D / (α_N + α_D), N* ∝ C^(α_D / (α_N + α_D)). Derived, see
+    docs/mathematics; the same as Hoffmann et al. 2022 (arXiv 2203.15556), equation 4.
+
+    Args:
+      alpha_model: exponent of the excess loss in the number of parameters, > 0; scalar or any array.
+      alpha_data: exponent of the excess loss in the number of samples, > 0.
+
+    Raises:
+      InputError: if a concrete exponent is not positive.
+    """
+    alpha_model, alpha_data = positive("alpha_model", alpha_model), positive("alpha_data", alpha_data)
+    total = alpha_model + alpha_data
+    return ComputeSplit(alpha_model * alpha_data / total, alpha_data / total, alpha_model / total)
 
 
 def consistency(alpha_data, alpha_model):
@@ -120,27 +146,6 @@ def consistency(alpha_data, alpha_model):
     Raises:
       InputError: if a concrete exponent is not positive.
     """
-    alpha_data = _in_range("alpha_data", alpha_data, lambda a: a > 0, "positive")
-    alpha_model = _in_range("alpha_model", alpha_model, lambda a: a > 0, "positive")
+    alpha_data = in_range("alpha_data", alpha_data, lambda a: a > 0, "positive")
+    alpha_model = in_range("alpha_model", alpha_model, lambda a: a > 0, "positive")
     return 1 / alpha_data - 1 / alpha_model
-
-
-def _dimension(d):
-    return _in_range("d", d, lambda d: d > 0, "a positive intrinsic dimension")
-
-
-def _smoothness(beta):
-    return _in_range("beta", beta, lambda b: (b > 0) & (b <= 1), "in (0, 1], where the theorems hold")
-
-
-def _in_range(name: str, value, holds, wanted: str) -> Any:
-    """`value` as a number or an array, after checking every concrete entry: finite, and `holds`."""
-    if isinstance(value, jax.core.Tracer):
-        return value
-    if not isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
-        value = np.asarray(value, dtype=float)
-    entries = np.asarray(value)
-    valid = np.isfinite(entries) & holds(entries)
-    if not np.all(valid):
-        raise InputError(f"{name}={entries[~valid].flat[0]} is out of range. Pass a finite {name} {wanted}.")
-    return value

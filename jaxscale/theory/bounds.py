@@ -1,0 +1,209 @@
+"""The bound behind the exponents in full: architecture, covering number and generalization error, with every constant.
+
+    bound = generalization_bound(n=1e9, d=2, width=10)
+    bound.total, bound.approximation, bound.estimation      # the constants are what the exponents leave out
+    bound.architecture.blocks                               # 5, whatever the accuracy
+
+The constants are proved and far from sharp: read the numbers as what is guaranteed, which for most n is nothing yet.
+"""
+
+import math
+from typing import NamedTuple
+
+from jaxscale.errors import InputError
+from jaxscale.theory.ranges import count, dimension, in_range, positive, smoothness
+
+_EMBEDDING = 5  # value, accumulator, two rows of position, constant
+_FFN_LAYERS, _FFN_WIDTH = 2, 6
+
+
+class Architecture(NamedTuple):
+    """The class of transformers T(L_T, m, d_embd, l, L_FFN, w_FFN, R, κ) of a construction.
+
+    Attributes:
+      blocks: L_T.
+      heads: m, in a block at most.
+      tokens: l.
+      embedding: d_embd.
+      ffn_layers: L_FFN, affine maps.
+      ffn_width: w_FFN.
+      output_bound: R.
+      weight_bound: κ, of every parameter.
+    """
+
+    blocks: int
+    heads: float
+    tokens: float
+    embedding: int
+    ffn_layers: int
+    ffn_width: int
+    output_bound: float
+    weight_bound: float
+
+    @property
+    def parameters(self) -> float:
+        """P = L_T (m (2 d_embd² + d_embd²) + L_FFN w (w + 1)), at most."""
+        heads = 3 * self.heads * self.embedding**2
+        return self.blocks * (heads + self.ffn_layers * self.ffn_width * (self.ffn_width + 1))
+
+
+def architecture(d, width, grid, charts=1, output_bound=1.0) -> Architecture:
+    """The transformer that interpolates a function on a manifold at `grid` + 1 points along each chart coordinate.
+
+    L_T = 3 + ⌈log2(d + 1)⌉ blocks, l = D + (d + 1) G + 1 tokens and m = (d (D + 1) + 2 D + 1) G heads for
+    G = charts · (grid + 1)^d, κ from the Interaction Lemma's worst case. Depth does not depend on the accuracy, as in
+    Havrilla & Liao 2024, Theorem 2; the construction and its constants are derived, see docs/mathematics.
+
+    Args:
+      d: intrinsic dimension, a whole number >= 1.
+      width: D, of the ambient space, >= d.
+      grid: N, cells along each coordinate, >= 1.
+      charts: C_M, how many cover the manifold, >= 1.
+      output_bound: R, of the target and the class, > 0.
+
+    Raises:
+      InputError: if an argument is out of range.
+    """
+    _check_space(d, width)
+    grid, charts, R = count("grid", grid), count("charts", charts), positive("output_bound", output_bound)
+    cells = charts * (grid + 1.0) ** d
+    tokens = width + (d + 1) * cells + 1
+    data = 3 * grid + 2  # bounds both what tokens hold and what projections multiply it by
+    weight = 2 * (_EMBEDDING - 2) * _EMBEDDING**2 * data**4 * tokens**2
+    return Architecture(
+        blocks=3 + math.ceil(math.log2(d + 1)),
+        heads=(d * (width + 1) + 2 * width + 1) * cells,
+        tokens=tokens,
+        embedding=_EMBEDDING,
+        ffn_layers=_FFN_LAYERS,
+        ffn_width=_FFN_WIDTH,
+        output_bound=float(R),
+        weight_bound=float(max(weight, R)),
+    )
+
+
+def log_covering_number(sizes: Architecture, delta, input_bound=1.0) -> float:
+    """log of the number of balls of radius `delta` in supremum norm that cover a class of transformers.
+
+    P (log(2κ/δ) + log Lip), for the constant Lip with which the output moves with the parameters. One block maps
+    tokens of size M to A M³ with A = 4 (2wκ)^L_FFN m l d_embd⁴ κ³, for attention is cubic, so
+
+        log Lip <= log(L_T (3 + L_FFN)) + L_T log(3A) + (3^(L_T+1)/2) (log(A)/2 + log M_0).
+
+    Derived, see docs/mathematics; Havrilla & Liao 2024 prove a bound of the same kind on the way to Theorem 1.
+
+    Args:
+      sizes: the class.
+      delta: radius, > 0.
+      input_bound: M_0, the largest entry of an embedded input, >= 1.
+
+    Raises:
+      InputError: if `delta` or `input_bound` is out of range.
+    """
+    delta, start = positive("delta", delta), count("input_bound", input_bound)
+    kappa, width = max(sizes.weight_bound, 1.0), max(sizes.ffn_width, sizes.embedding)
+    log_growth = (
+        math.log(4)
+        + sizes.ffn_layers * math.log(2 * width * kappa)
+        + math.log(sizes.heads * sizes.tokens)
+        + 4 * math.log(sizes.embedding)
+        + 3 * math.log(kappa)
+    )
+    log_lipschitz = (
+        math.log(sizes.blocks * (3 + sizes.ffn_layers))
+        + sizes.blocks * (math.log(3) + log_growth)
+        + 3 ** (sizes.blocks + 1) / 2 * (log_growth / 2 + math.log(start))
+    )
+    return sizes.parameters * max(math.log(2 * kappa) - math.log(delta) + log_lipschitz, 0.0)
+
+
+class Bound(NamedTuple):
+    """A bound on the expected squared error of the empirical risk minimizer, and what it is made of.
+
+    Attributes:
+      total: the sum of the other two.
+      approximation: 4 ε², ε the distance in supremum norm from the target to the class.
+      estimation: what n samples leave open, of the order of log-covering number over n.
+      grid: cells along each coordinate, chosen for the least total.
+      log_covering: log of the covering number at radius 1/n.
+      architecture: the class.
+    """
+
+    total: float
+    approximation: float
+    estimation: float
+    grid: float
+    log_covering: float
+    architecture: Architecture
+
+
+def generalization_bound(n, d, width, beta=1.0, hoelder=1.0, output_bound=1.0, noise=1.0, charts=1, overlap=1) -> Bound:
+    """E ||T_n - f||² <= 4 ε² + (32 σ² + 8 R²)(log N + 1)/n + (8 σ + 8 b + 12 R)/n at the best grid, N at radius 1/n.
+
+    ε = overlap · H (√d / (2 grid))^β by interpolation on the grid (Theorem 2's construction), b² = 4 σ² (log N + 1)/n.
+    As n grows the total falls like n^(-2β/(2β+d)) up to logarithms: Havrilla & Liao 2024, Theorem 1. The constants are
+    derived, see docs/mathematics.
+
+    Args:
+      n: samples, >= 1.
+      d: intrinsic dimension, a whole number >= 1.
+      width: D, of the ambient space, >= d.
+      beta: Hölder smoothness of the target, in (0, 1].
+      hoelder: H, its Hölder constant in the charts' coordinates, > 0.
+      output_bound: R with |f| <= R, > 0.
+      noise: σ of sub-Gaussian label noise, > 0.
+      charts: C_M, how many charts cover the manifold, >= 1.
+      overlap: how many charts hold any one point at most, >= 1.
+
+    Raises:
+      InputError: if an argument is out of range.
+    """
+    n, beta = float(count("n", n)), float(smoothness(beta))
+    _check_space(d, width)
+    hoelder, noise, R = positive("hoelder", hoelder), positive("noise", noise), positive("output_bound", output_bound)
+    charts, overlap = count("charts", charts), count("overlap", overlap)
+
+    def at(grid):
+        sizes = architecture(d, width, grid, charts, R)
+        log_covering = log_covering_number(sizes, 1 / n)
+        error = overlap * hoelder * (math.sqrt(d) / (2 * grid)) ** beta
+        spread = 2 * noise * math.sqrt((log_covering + 1) / n)
+        estimation = (32 * noise**2 + 8 * R**2) * (log_covering + 1) / n + (8 * noise + 8 * spread + 12 * R) / n
+        approximation = 4 * error**2
+        return Bound(approximation + estimation, approximation, estimation, grid, log_covering, sizes)
+
+    # Estimation grows with the grid, so that no finer one can be better once it alone is above the least total.
+    best, grid = at(1.0), 1.0
+    while (bound := at(grid)).estimation <= best.total:
+        best = min(best, bound, key=lambda bound: bound.total)
+        grid = max(grid + 1, math.floor(grid * 1.1) * 1.0)
+    return best
+
+
+def samples_for_bound(error, d, width, **properties) -> float:
+    """The least n, to a part in 10⁶, at which `generalization_bound` falls to `error`.
+
+    Args:
+      error: squared error aimed at, > 0.
+      d: intrinsic dimension, a whole number >= 1.
+      width: D, of the ambient space, >= d.
+      **properties: the other arguments of `generalization_bound`.
+
+    Raises:
+      InputError: if an argument is out of range, or no n below 1e300 is enough.
+    """
+    error = positive("error", error)
+    total = lambda log_n: generalization_bound(math.exp(log_n), d, width, **properties).total
+    low, high = 0.0, math.log(1e300)
+    if total(high) > error:
+        raise InputError(f"error={error} is not reached by any n below 1e300. Aim for a larger error.")
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if total(middle) <= error else (middle, high)
+    return math.exp(high)
+
+
+def _check_space(d, width):
+    dimension(d)
+    in_range("d", d, lambda d: (d >= 1) & (d == int(d)), "that is a whole number of at least 1")
+    in_range("width", width, lambda width: width >= d, f"of at least d={d}")

@@ -1,0 +1,41 @@
+"""Checks shared by the functions of theory: concrete numbers out of range raise, traced ones pass."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.errors import InputError
+
+
+def in_range(name: str, value, holds, wanted: str) -> Any:
+    """`value` as a number or an array, after checking every concrete entry: finite, and `holds`."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if not isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
+        value = np.asarray(value, dtype=float)
+    entries = np.asarray(value)
+    valid = np.isfinite(entries) & holds(entries)
+    if not np.all(valid):
+        raise InputError(f"{name}={entries[~valid].flat[0]} is out of range. Pass a finite {name} {wanted}.")
+    return value
+
+
+def positive(name: str, value) -> Any:
+    """`value`, refused unless positive."""
+    return in_range(name, value, lambda v: v > 0, "above 0")
+
+
+def count(name: str, value) -> Any:
+    """`value`, refused below 1: a number of samples, parameters, layers or the like."""
+    return in_range(name, value, lambda v: v >= 1, "of at least 1")
+
+
+def dimension(d) -> Any:
+    """`d`, refused unless a positive intrinsic dimension."""
+    return in_range("d", d, lambda d: d > 0, "a positive intrinsic dimension")
+
+
+def smoothness(beta) -> Any:
+    """`beta`, refused outside (0, 1]."""
+    return in_range("beta", beta, lambda b: (b > 0) & (b <= 1), "in (0, 1], where the theorems hold")
