@@ -54,7 +54,7 @@ def certificate(f, g, tokens_T, length, short):
 
 
 def tightest(f, g, tokens_T, length, shorts):
-    """The `Certificate` of least bound among several short strings, a `Short` with a leading axis; infeasible ones out."""
+    """The `Certificate` of least bound among several short strings, a `Short` with a leading axis; feasible ones."""
     found = jax.vmap(lambda short: certificate(f, g, tokens_T, length, short))(shorts)
     best = jnp.argmin(jnp.where(shorts.feasible, found.bound, jnp.inf))
     return jax.tree.map(lambda leaf: leaf[best], found)

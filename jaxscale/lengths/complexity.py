@@ -107,7 +107,7 @@ def _log10_constant(net, params):
     """C = 4 |U| (1+|A2||B2|) e^(2m) (1+m) |V_2| R1 (1+|A1||B1|) (1 + Σ_h 2 |V_1h| R0 e^(2 |K_1hᵀ Q_1h| R0²)), log10.
 
     R0 >= |y^(0)|, R1 >= |y^(1)|, m = |K_2ᵀ Q_2| R1². With several heads in layer 2, |V_2| is their sum and m the
-    largest. The exponential of the first layer is the Lipschitz constant of softmax in the histogram that it averages over.
+    largest. The exponential of the first layer is the Lipschitz constant of softmax in the histogram it averages.
     """
     first, second = params["layer_0"], params["layer_1"]
     r0, r1 = _largest_row(params), _largest_first_output(params)

@@ -77,8 +77,9 @@ def k_gram(order, alphabet, beta, offset_bias=2.0, bos=False):
     Layer 1: head h has no content logit and the bias c = `offset_bias` at distance h, so that it returns the token h
     places back, up to O(i^(1-c)); γ = c - 1. Layer 2: position i scores β for each of the k tokens before it that
     equals its counterpart among the last k, and the value is the token at i. A full match scores βk and no other
-    position more than β(k-1), hence an error of (T / matches) e^-β, and a floor of order 1/T from the first k positions, whose heads
-    reach before the beginning. Derived, see docs/lengths; it has the γ >= 1 and C = ε^-Θ(k²) of the paper's corollary.
+    position more than β(k-1), hence an error of (T / matches) e^-β, and a floor of order 1/T from the first k
+    positions, whose heads reach before the beginning. Derived, see docs/lengths; it has the γ >= 1 and C = ε^-Θ(k²) of
+    the paper's corollary.
 
     Args:
       order: k.

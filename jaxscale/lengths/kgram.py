@@ -82,7 +82,7 @@ class KGramTask:
     def sample(self, key, length, size):
         """(size,) int32 tokens, PAD from `length` on."""
         key_chain, key_tokens = jax.random.split(key)
-        return strings.pad(self._run(key_tokens, self._chain(key_chain), size), length)
+        return strings.pad(self.run(key_tokens, self.chain(key_chain), size), length)
 
     def target(self, tokens_T, length):
         """`Target` of a string."""
@@ -104,8 +104,8 @@ class KGramTask:
         if locality < self.longest_order:
             raise InputError(f"locality={locality} must be at least longest_order={self.longest_order}.")
         key_chain, key_tokens = jax.random.split(key)
-        rows_CxS = self._chain(key_chain)
-        recent = self._run(key_tokens, rows_CxS, MIXING + 2 * locality + 1)[: -(2 * locality + 2) : -1]
+        rows_CxS = self.chain(key_chain)
+        recent = self.run(key_tokens, rows_CxS, MIXING + 2 * locality + 1)[: -(2 * locality + 2) : -1]
         window, symbols = locality + 1, self.alphabet
         windows_MxW = jnp.stack(jnp.meshgrid(*[jnp.arange(symbols)] * window, indexing="ij"), -1).reshape(-1, window)
         next_MxS = rows_CxS[jax.vmap(self._context)(windows_MxW)]
@@ -120,13 +120,13 @@ class KGramTask:
         law = Law(windows_MxW, jnp.zeros(len(windows_MxW), jnp.int32), share_M / jnp.sum(share_M))
         return InfiniteString(law, recent, rows_CxS[self._context(recent)])
 
-    def _chain(self, key):
+    def chain(self, key):
         """Next-token laws by context, (A^K, A)."""
         draw = jax.random.exponential(key, (self.alphabet**self.longest_order, self.alphabet))
         draw = jnp.where(jnp.arange(self.alphabet) < self.symbols, draw, 0)
         return draw / jnp.sum(draw, axis=1, keepdims=True)
 
-    def _run(self, key, rows_CxS, size):
+    def run(self, key, rows_CxS, size):
         """(size,) tokens of the chain."""
         bound_CxS = jnp.cumsum(rows_CxS, axis=1)[:, :-1]
         first = jax.random.uniform(key, (size,))

@@ -111,17 +111,11 @@ def arrange(dealt_SxR, size, period):
     return jnp.minimum(symbol_N, len(dealt_SxR) - 1)
 
 
-def places(length, period):
-    """How many of the positions 1..length have each residue, (Δ,) int32."""
-    residue_R = jnp.arange(period)
-    return jnp.maximum((length - residue_R) // period + (residue_R > 0), 0)
-
-
 def _bulk(tokens_T, length, budget, alphabet, period, locality):
     """n, the counts of the long string's bulk (S, Δ), and the short one's free places by residue (Δ,)."""
     n = _congruent(length, budget, period)
     counts_SxR = strings.summarize(tokens_T, length, alphabet, period, locality).bulk
-    return n, counts_SxR, places(n - locality - 1, period)
+    return n, counts_SxR, strings.places(n - locality - 1, period)
 
 
 def _congruent(length, budget, period):

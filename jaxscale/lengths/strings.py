@@ -42,6 +42,19 @@ def residues(size, period):
     return (jnp.arange(size, dtype=jnp.int32) + 1) % period
 
 
+def places(length, period, rows=None):
+    """How many of the positions 1..length have each residue, (rows,) int32; zero from Δ on.
+
+    Args:
+      length: may be traced.
+      period: Δ; may be traced if `rows` says how many residues to make room for.
+      rows: Δ if None. Static.
+    """
+    residue_R = jnp.arange(rows or period)
+    placed_R = jnp.maximum((length - residue_R) // period + (residue_R > 0), 0)
+    return jnp.where(residue_R < period, placed_R, 0)
+
+
 def pad(tokens_T, length):
     """`tokens_T` with PAD from index `length` on."""
     return jnp.where(jnp.arange(len(tokens_T)) < length, tokens_T, PAD)

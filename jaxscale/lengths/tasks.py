@@ -71,8 +71,12 @@ class SimpleTask:
         key_law, key_tokens = jax.random.split(key)
         return strings.pad(_categorical(key_tokens, self._law(key_law), size), length)
 
-    def sample_statistics(self, key, length):
-        """`Statistics` of a string of this law, at τ = 0; no string is made where α = 1."""
+    def sample_statistics(self, key, length, ends=0):
+        """`Statistics` of a string of this law, at τ = 0, without making it; `ends`, its residue, is 0 for Δ = 1.
+
+        Raises:
+          InputError: unless α = 1, for which alone counts are known to be uniform.
+        """
         if self.alpha != 1:
             raise InputError(f"alpha={self.alpha}: counts without strings need alpha=1. Count those of `sample`.")
         key_law, key_counts, key_last = jax.random.split(key, 3)
@@ -84,6 +88,36 @@ class SimpleTask:
         last = jax.random.categorical(key_last, jnp.log(held_S))
         bulk_S = held_S - jnp.where(infinite, 0, jax.nn.one_hot(last, self.alphabet))
         return Statistics(bulk_S[:, None], last[None], jnp.int32(0), jnp.int32(1), length)
+
+    def every_statistics(self, length, most=4096):
+        """All `Statistics` of strings of `length` with their probabilities, (2 most,), for two symbols and α = 1.
+
+        Beyond `most` - 1 tokens: evenly spaced counts; at infinite length midpoints, a quadrature of as many points.
+
+        Raises:
+          InputError: for another law, whose counts are not uniform.
+        """
+        if self.alphabet != 2 or self.alpha != 1:
+            raise InputError(f"alphabet={self.alphabet}, alpha={self.alpha}: every count is listed for 2 and 1 only.")
+        length = jnp.asarray(length, jnp.float32)
+        index_M = jnp.arange(most, dtype=jnp.float32)
+        few, infinite = length < most, jnp.isinf(length)
+        total = jnp.where(infinite, 1, length)
+        spaced_M = jnp.where(infinite, (index_M + 0.5) / most, jnp.round(index_M / (most - 1) * total))
+        zeros_M = jnp.where(few, index_M, spaced_M)
+        held_MxS = jnp.stack([zeros_M, total - zeros_M], axis=1)
+        weight_MxS = jnp.where(~few | (index_M <= length), 1.0, 0)[:, None] * jnp.maximum(held_MxS, 0)
+        one_SxS = jnp.where(infinite, 0, jnp.eye(2))
+        bulk_MxSxS = jnp.maximum(held_MxS[:, None] - one_SxS, 0)  # the last token is not of the bulk
+        shape = (2 * most,)
+        seen = Statistics(
+            bulk_MxSxS.reshape(*shape, 2, 1),
+            jnp.tile(jnp.arange(2, dtype=jnp.int32), most)[:, None],
+            jnp.zeros(shape, jnp.int32),
+            jnp.ones(shape, jnp.int32),
+            jnp.full(shape, length),
+        )
+        return seen, (weight_MxS / jnp.sum(weight_MxS)).reshape(shape)
 
     def target(self, tokens_T, length):
         """`Target` of a string."""
@@ -150,21 +184,21 @@ class ModPTask:
         bias_T = bias_R[strings.residues(size, self.period)]
         return strings.pad((jax.random.uniform(key_tokens, (size,)) < bias_T).astype(jnp.int32), length)
 
-    def sample_statistics(self, key, length):
+    def sample_statistics(self, key, length, ends=0):
         """`Statistics` of a string of this law, at τ = 0, without making it.
 
-        A count of tokens whose bias is uniform is uniform itself. A limit goes along lengths that p divides.
+        A count of tokens whose bias is uniform is uniform itself. At infinite length the last token has residue `ends`.
         """
         key_law, key_counts, key_last = jax.random.split(key, 3)
         length = jnp.asarray(length, jnp.float32)
         infinite = jnp.isinf(length)
         whole = jnp.where(infinite, 0, length).astype(jnp.int32)
-        places_R = self._places(whole)
+        places_R = strings.places(whole, self.period, self.rows)
         ones_R = jax.random.randint(key_counts, (self.rows,), 0, places_R + 1)
         share_R = (jnp.arange(self.rows) < self.period) / jnp.asarray(self.period, jnp.float32)
         ones_R = jnp.where(infinite, jax.random.uniform(key_law, (self.rows,)) * share_R, ones_R)
         counts_SxR = jnp.stack([jnp.where(infinite, share_R, places_R) - ones_R, ones_R])
-        at = whole % self.period
+        at = jnp.where(infinite, ends, whole % self.period)
         last = jax.random.categorical(key_last, jnp.log(counts_SxR[:, at])).astype(jnp.int32)
         bulk_SxR = counts_SxR.at[last, at].add(jnp.where(infinite, 0.0, -1.0))
         return Statistics(bulk_SxR, last[None], at, jnp.asarray(self.period, jnp.int32), length)
@@ -181,12 +215,6 @@ class ModPTask:
         zeros, ones = counts_SxR[:, self.residue]
         total = zeros + ones
         return Target((ones / jnp.where(total > 0, total, 1))[None], total > 0)
-
-    def _places(self, length):
-        """How many of the positions 1..length have each residue, (rows,)."""
-        residue_R = jnp.arange(self.rows)
-        places_R = (length - residue_R) // self.period + (residue_R > 0)
-        return jnp.where(residue_R < self.period, places_R, 0)
 
 
 def check_alphabet(alphabet):

@@ -87,21 +87,33 @@ class Layer(nn.Module):
         mixed_QxD = jax.vmap(lambda weights_HxT: self.values(weights_HxT, rows_TxD))(weights_HxQxT.swapaxes(0, 1))
         return jax.vmap(self.output)(queries_QxD, mixed_QxD)
 
-    def over_classes(self, query_D, rows_CxD, bulk_C, near_WxD, present_W, length, regime, bits):
-        """The layer's output at one position, over classes of tokens and the suffix, (D,)."""
-        weights_HxC, weights_HxW = self.weights_of_classes(
-            query_D, rows_CxD, bulk_C, near_WxD, present_W, length, regime, bits
-        )
-        mixed_D = self.values(weights_HxC, rows_CxD) + self.values(weights_HxW, near_WxD)
-        return self.output(query_D, mixed_D)
+    def over_classes(self, query, near_W, present_W, rows_CxD, bulk_C, length, regime, bits):
+        """The layer's output at one position whose token, and those of the suffix, are among the classes; (D,).
 
-    def weights_of_classes(self, query_D, rows_CxD, bulk_C, near_WxD, present_W, length, regime, bits):
+        Args:
+          query, near_W: indices of classes.
+          rows_CxD: what tokens of each class are.
+          bulk_C, present_W, length: as for `class_weights`.
+        """
+        weights_HxC, weights_HxW = self.weights_of_classes(
+            query, near_W, present_W, rows_CxD, bulk_C, length, regime, bits
+        )
+        near_WxC = jax.nn.one_hot(near_W, len(bulk_C))
+        values_HxCxD = jnp.einsum("cd,hde->hce", rows_CxD, self.value_HxDxD)
+        mixed_D = jnp.einsum("hc,hce->e", weights_HxC + weights_HxW @ near_WxC, values_HxCxD)
+        return self.output(rows_CxD[query], mixed_D)
+
+    def weights_of_classes(self, query, near_W, present_W, rows_CxD, bulk_C, length, regime, bits):
         """Attention on classes (H, C) and on the suffix (H, W)."""
+        # Logits of all pairs depend on no string: under vmap they are computed once. And tokens of one class have equal
+        # logits to the last bit, as ties require.
+        logits_CxHxC = jax.vmap(lambda row_D: self.logits(row_D, rows_CxD))(rows_CxD)
+        content_HxC = logits_CxHxC[query]
         return jax.vmap(
-            lambda content_C, content_W, bias_W: class_weights(
-                bulk_C, content_C, content_W, bias_W, present_W, length, regime, bits
+            lambda content_C, bias_W: class_weights(
+                bulk_C, content_C, content_C[near_W], bias_W, present_W, length, regime, bits
             )
-        )(self.logits(query_D, rows_CxD), self.logits(query_D, near_WxD), self.bias_HxW)
+        )(content_HxC, self.bias_HxW)
 
 
 class LimitTransformer(nn.Module):
@@ -198,17 +210,7 @@ class LimitTransformer(nn.Module):
     def attention(self, seen):
         """Where the last token of a one-layer transformer looks: (H, S, R) on classes, (H, W) on the suffix."""
         self._only_layers(1, "attention")
-        classes_SxRxD, near_WxD, present_W = self._seen(seen)
-        weights_HxC, weights_HxW = self.stack[0].weights_of_classes(
-            near_WxD[0],
-            classes_SxRxD.reshape(-1, self.width),
-            seen.bulk.reshape(-1),
-            near_WxD,
-            present_W,
-            seen.length,
-            self.regime,
-            self.bits,
-        )
+        weights_HxC, weights_HxW = self.stack[0].weights_of_classes(*self._classes(seen))
         return weights_HxC.reshape(self.heads, *seen.bulk.shape), weights_HxW
 
     def running(self, tokens_T, length=None):
@@ -244,38 +246,28 @@ class LimitTransformer(nn.Module):
         near_WxD = jax.vmap(first)(recent_WxW, ends_W)
         if depth == 1:
             return near_WxD[0] @ self.unembed_DxO
-        rows_MxD = jax.vmap(first)(law.windows, law.residues)
-        present_W = jnp.ones(window, bool)
-        last_D = self.stack[1].over_classes(
-            near_WxD[0], rows_MxD, law.shares, near_WxD, present_W, jnp.inf, self.regime, self.bits
-        )
+        # The last tokens have windows of their own: classes that fill no share of the bulk.
+        rows_CxD = jnp.concatenate([near_WxD, jax.vmap(first)(law.windows, law.residues)])
+        share_C = jnp.pad(law.shares, (window, 0))
+        near_W, present_W = jnp.arange(window), jnp.ones(window, bool)
+        last_D = self.stack[1].over_classes(0, near_W, present_W, rows_CxD, share_C, jnp.inf, self.regime, self.bits)
         return last_D @ self.unembed_DxO
 
     def _rows(self, tokens_T):
         return self.embed_SxD[tokens_T] + self.position_RxD[strings.residues(len(tokens_T), self.period)]
 
-    def _seen(self, seen):
-        """Class embeddings (S, R, D), suffix embeddings (W, D), and which suffix places hold a token (W,)."""
+    def _classes(self, seen):
+        """What `Layer.over_classes` asks of a string: classes (symbol, residue), symbols first."""
         symbols, residues = seen.bulk.shape
-        classes_SxRxD = self.embed_SxD[:symbols, None] + self.position_RxD[:residues]
+        rows_CxD = (self.embed_SxD[:symbols, None] + self.position_RxD[:residues]).reshape(-1, self.width)
         place_W = (seen.residue - jnp.arange(self.locality + 1)) % seen.period
-        # Looked up in the same table, so that equal tokens have equal logits to the last bit, as ties require.
-        near_WxD = classes_SxRxD[jnp.maximum(seen.suffix, 0), place_W]
-        return classes_SxRxD, near_WxD, seen.suffix >= 0
+        near_W = jnp.maximum(seen.suffix, 0) * residues + place_W
+        bulk_C = seen.bulk.reshape(-1)
+        return near_W[0], near_W, seen.suffix >= 0, rows_CxD, bulk_C, seen.length, self.regime, self.bits
 
     def _first(self, seen):
         """The first layer's output at the last token of `seen`, (D,)."""
-        classes_SxRxD, near_WxD, present_W = self._seen(seen)
-        return self.stack[0].over_classes(
-            near_WxD[0],
-            classes_SxRxD.reshape(-1, self.width),
-            seen.bulk.reshape(-1),
-            near_WxD,
-            present_W,
-            seen.length,
-            self.regime,
-            self.bits,
-        )
+        return self.stack[0].over_classes(*self._classes(seen))
 
     def _first_at_all(self, tokens_T, length):
         """The first layer's output at every position, (T, D), in chunks: the running counts are what it reads."""

@@ -1,0 +1,107 @@
+"""Strings to fail on: counts on many scales, rare symbols, constant tokens, other residues, laws that drift.
+
+    kinds, seen = hard_statistics(key, task, length, each=32)      # for one layer, at any finite length
+    kinds, tokens_NxT = hard_strings(key, task, length, each=16)   # for two layers, whose first reads the order
+
+The theorems bound the error on every string; a mean over a law says little of it. These are laws under which what a
+network must count is rare, unbalanced or moves, beside the law it was trained on.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxscale.lengths import strings
+from jaxscale.lengths.simulation import largest_remainder
+from jaxscale.lengths.strings import Statistics
+
+STATISTIC_KINDS = ("trained law", "many scales", "rare symbols", "constant", "other residues")
+STRING_KINDS = ("trained law", "drifted", "nearly deterministic", "rare symbols")
+
+
+def hard_statistics(key, task, length, each=32):
+    """`Statistics` of `each` strings of every one of `STATISTIC_KINDS`, one after the other.
+
+        trained law     the task's own
+        many scales     at every residue counts n^-u, u uniform on [0, 1] and its own for each symbol
+        rare symbols    every symbol but one stands once at every residue
+        constant        one symbol at every residue, its own for each
+        other residues  the task's own law at length + 1, length + 2, …
+
+    Args:
+      key: of the draws.
+      task: a `SimpleTask` or a `ModPTask`; vmap over its parameters.
+      length: T, finite; may be traced.
+      each: strings of a kind; static.
+    """
+    keys_K = jax.random.split(key, len(STATISTIC_KINDS))
+    at = jnp.asarray(length, jnp.int32)
+    placed_R = strings.places(at, task.period, task.rows)
+
+    def counted(draw_counts, key):
+        key_counts, key_last = jax.random.split(key)
+        counts_SxR = draw_counts(key_counts)
+        residue = at % task.period
+        last = jax.random.categorical(key_last, jnp.log(counts_SxR[:, residue].astype(jnp.float32)))
+        bulk_SxR = counts_SxR.at[last, residue].add(-1).astype(jnp.float32)
+        period = jnp.asarray(task.period, jnp.int32)
+        return Statistics(bulk_SxR, last[None].astype(jnp.int32), residue, period, at.astype(jnp.float32))
+
+    shape = (task.alphabet, task.rows)
+    deal = jax.vmap(largest_remainder, (1, 0), 1)
+
+    def many_scales(key):
+        log_n_R = jnp.log(jnp.maximum(placed_R, 1))
+        return deal(jnp.exp(-jax.random.uniform(key, shape) * log_n_R), placed_R)
+
+    def one_symbol(key):
+        return jax.nn.one_hot(jax.random.randint(key, (task.rows,), 0, task.alphabet), task.alphabet, axis=0)
+
+    def rare_symbols(key):
+        return deal(1e-9 + one_symbol(key), placed_R)
+
+    def constant(key):
+        return (one_symbol(key) * placed_R).astype(jnp.int32)
+
+    def own(key, shift):
+        return task.sample_statistics(key, at + shift)
+
+    draws = [
+        lambda key, _: own(key, 0),
+        lambda key, _: counted(many_scales, key),
+        lambda key, _: counted(rare_symbols, key),
+        lambda key, _: counted(constant, key),
+        lambda key, index: own(key, index % task.period),
+    ]
+    parts = [
+        jax.vmap(draw)(jax.random.split(key, each), jnp.arange(each)) for draw, key in zip(draws, keys_K, strict=True)
+    ]
+    seen = jax.tree.map(lambda *leaves: jnp.concatenate([leaf.astype(leaves[0].dtype) for leaf in leaves]), *parts)
+    return jnp.repeat(jnp.arange(len(STATISTIC_KINDS)), each), seen
+
+
+def hard_strings(key, task, length, each=16):
+    """`each` strings of every one of `STRING_KINDS` for a `KGramTask`, (kinds, length) int32.
+
+    trained law            the task's own
+    drifted                two chains, one for each half
+    nearly deterministic   rows of the chain to the eighth power, normalized: long runs of the same contexts
+    rare symbols           rows that give one symbol all but one part in the length
+    """
+    keys_K = jax.random.split(key, len(STRING_KINDS))
+
+    def run(sharpen, key):
+        key_rows, key_tokens = jax.random.split(key)
+        rows_CxS = sharpen(task.chain(key_rows))
+        return task.run(key_tokens, rows_CxS / jnp.sum(rows_CxS, axis=1, keepdims=True), length)
+
+    def drifted(key):
+        first, second = (run(lambda rows: rows, key) for key in jax.random.split(key))
+        return jnp.where(jnp.arange(length) < length // 2, first, second)
+
+    def rare(rows_CxS):
+        return jnp.where(jnp.arange(task.alphabet) == 0, 1.0, (rows_CxS > 0) / length)
+
+    draws = [lambda key: task.sample(key, length, length), drifted]
+    draws += [lambda key: run(lambda rows: rows**8, key), lambda key: run(rare, key)]
+    tokens = [jax.vmap(draw)(jax.random.split(key, each)) for draw, key in zip(draws, keys_K, strict=True)]
+    return jnp.repeat(jnp.arange(len(STRING_KINDS)), each), jnp.concatenate(tokens)

@@ -1,0 +1,143 @@
+"""What trained limit transformers do at every length: losses, errors at worst, where they look, and whether they look.
+
+    losses_C, valid_C = losses(net, cells, params, lengths_C, key, samples=8192)      # jnp.inf is a length too
+    collapsed = collapse(net, params, task)                                           # above COLLAPSED: on one value
+
+Losses are mean squared errors |f(x) - f*(x)|², summed over the outputs.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jaxscale.lengths.kgram import KGramTask
+from jaxscale.lengths.strings import Statistics
+from jaxscale.lengths.tasks import SimpleTask
+
+# Attention of which more lies on one token value, where all values are equally frequent, cannot count.
+COLLAPSED = 0.95
+# Tokens of strings that are held in memory at once.
+TOKENS_AT_ONCE = 1 << 18
+FEWEST_STRINGS, MOST_TOKENS = 16, 1 << 21
+
+
+def losses(net, cells, params, lengths_C, key, samples):
+    """Mean squared error of every run at a length of its own, (C,), and the share of strings that have a target (C,).
+
+    Where all strings can be listed the mean is exact (`SimpleTask.every_statistics`); else it is over `samples` draws
+    of counts, or for the k-gram over so many strings, or fewer, that they have 2^21 tokens.
+
+    Args:
+      net, cells, params: as in `sweep`.
+      lengths_C: (C,) lengths, `jnp.inf` for the limit; of the k-gram all the same and concrete.
+      key: of the strings.
+      samples: how many.
+    """
+    if isinstance(cells.task, KGramTask):
+        length = float(lengths_C[0])
+        if length == float("inf"):
+            return _limit_losses(net, cells, params, key, samples)
+        strings = min(samples, max(FEWEST_STRINGS, int(MOST_TOKENS / length)))
+        return _string_losses(net, cells, params, key, int(length), strings)
+    return _statistic_losses(net, cells, params, jnp.asarray(lengths_C, jnp.float32), key, samples)
+
+
+def drawn_statistics(task, key, length, ends, samples):
+    """`Statistics` of strings of one length with their probabilities: all of them, or `samples` draws."""
+    if isinstance(task, SimpleTask) and task.alphabet == 2:
+        return task.every_statistics(length)
+    keys_B = jax.random.split(key, samples)
+    return jax.vmap(lambda key: task.sample_statistics(key, length, ends))(keys_B), jnp.full(samples, 1 / samples)
+
+
+def squared_errors(net, params, task, seen):
+    """|f - f*|² for each of a batch of `Statistics`, (B,)."""
+    outputs_BxO = jax.vmap(lambda seen: net.apply({"params": params}, seen, method="summarized"))(seen)
+    return jnp.sum((outputs_BxO - jax.vmap(task.target_of)(seen).value) ** 2, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "samples"))
+def _statistic_losses(net, cells, params, lengths_C, key, samples):
+    def one(inputs):
+        task, train_length, params, length = inputs
+        # At infinite length the query has the residue that strings of the train length end at.
+        seen, weight_B = drawn_statistics(task, key, length, train_length % task.period, samples)
+        return jnp.sum(squared_errors(net, params, task, seen) * weight_B)
+
+    losses_C = jax.lax.map(one, (cells.task, cells.length, params, lengths_C))
+    return losses_C, jnp.ones_like(losses_C)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "length", "strings"))
+def _string_losses(net, cells, params, key, length, strings):
+    def one(inputs):
+        task, params = inputs
+
+        def error(key):
+            tokens_T = task.sample(key, length, length)
+            target = task.target(tokens_T, length)
+            output_O = net.apply({"params": params}, tokens_T, length, method="running")
+            return jnp.sum((output_O - target.value) ** 2), target.valid
+
+        at_once = max(1, min(strings, TOKENS_AT_ONCE // length))
+        errors_B, valid_B = jax.lax.map(error, jax.random.split(key, strings), batch_size=at_once)
+        return jnp.sum(errors_B * valid_B) / jnp.maximum(jnp.sum(valid_B), 1), jnp.mean(valid_B)
+
+    return jax.lax.map(one, (cells.task, params))
+
+
+@functools.partial(jax.jit, static_argnames=("net", "samples"))
+def _limit_losses(net, cells, params, key, samples):
+    def one(inputs):
+        task, params = inputs
+
+        def error(key):
+            string = task.sample_limit(key, net.locality)
+            output_O = net.apply({"params": params}, string.law, string.recent, method="limit")
+            return jnp.sum((output_O - string.value) ** 2)
+
+        return jnp.mean(jax.lax.map(error, jax.random.split(key, min(samples, 512)), batch_size=64))
+
+    losses_C = jax.lax.map(one, (cells.task, params))
+    return losses_C, jnp.ones_like(losses_C)
+
+
+def even_statistics(task, query=0, ends=0):
+    """`Statistics` of an infinite string in which all symbols are equally frequent at every residue."""
+    residue_R = jnp.arange(task.rows)
+    share_R = jnp.where(residue_R < task.period, 1.0, 0) / (task.alphabet * task.period)
+    bulk_SxR = jnp.broadcast_to(share_R, (task.alphabet, task.rows)).astype(jnp.float32)
+    suffix, period = jnp.full(1, query, jnp.int32), jnp.asarray(task.period, jnp.int32)
+    return Statistics(bulk_SxR, suffix, jnp.asarray(ends, jnp.int32), period, jnp.float32(jnp.inf))
+
+
+def attention(net, params, task, ends=0):
+    """Where a one-layer transformer looks when all symbols are equally frequent, by query symbol: (S, H, S, R)."""
+    look = lambda query: net.apply({"params": params}, even_statistics(task, query, ends), method="attention")[0]
+    return jax.vmap(look)(jnp.arange(task.alphabet))
+
+
+def collapse(net, params, task, ends=0):
+    """The largest share of attention on one token value where all are equally frequent: 1/S at best, 1 at worst.
+
+    Of the heads the most even one counts, and of the queries their mean.
+    """
+    by_symbol_SxHxS = jnp.sum(attention(net, params, task, ends), axis=-1)
+    return jnp.mean(jnp.min(jnp.max(by_symbol_SxHxS, axis=2), axis=1))
+
+
+def mass_on_residue(net, params, task, ends=0):
+    """The share of attention on the residue that `ModPTask` asks for, mean over queries, of the best head."""
+    by_residue_SxHxR = jnp.sum(attention(net, params, task, ends), axis=2)
+    return jnp.max(jnp.mean(by_residue_SxHxR[..., task.residue], axis=0))
+
+
+def head_offsets(params):
+    """What the first layer of a k-gram network learned: by head the distance of its largest φ, that φ, and the next.
+
+    The construction has φ = c > 1 at the distances 1..k, a head for each, and 0 elsewhere.
+    """
+    bias_HxW = params["layer_0"]["bias"]
+    ordered_HxW = jnp.sort(bias_HxW, axis=1)
+    return jnp.argmax(bias_HxW, axis=1), ordered_HxW[:, -1], ordered_HxW[:, -2]

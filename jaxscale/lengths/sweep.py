@@ -1,0 +1,143 @@
+"""Many limit transformers trained as one program: task parameters, train lengths and seeds along one axis.
+
+    cells = Cells(task=SimpleTask(omega=jnp.array([4.0, 8.0])), length=jnp.array([16, 16]), seed=jnp.array([0, 0]))
+    runs = start(net, cells)
+    runs, losses_C = advance(net, config.LengthTraining(), "fixed", 16, cells, runs, steps=1000)
+
+Strings are drawn on device at every step from (seed, step), so a run is a function of its cell and of nothing else: it
+is the same to the last bit however often it is interrupted. Runs of one seed share initial parameters.
+
+Learning rates follow maximal update parametrization (Yang et al. 2021): those of matrices fall with the width read.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxscale.lengths.kgram import KGramTask
+
+# Learning rates are stated for matrices that read this many coordinates.
+BASE_WIDTH = 16
+WARM_UP = 0.05
+MATRICES = ("query", "key", "value", "up", "down", "unembed")
+DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """What the runs of a sweep differ in, C of each.
+
+    Attributes:
+      task: a task whose parameters have a leading axis.
+      length: (C,) int32, the train length N.
+      seed: (C,) int32, of parameters and strings.
+    """
+
+    task: Any
+    length: jax.Array
+    seed: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Networks in training, along the leading axis of every leaf but `step`.
+
+    Attributes:
+      params: parameters of a `LimitTransformer`.
+      moments: the optimizer's state.
+      step: int32, steps done by all.
+    """
+
+    params: Any
+    moments: Any
+    step: jax.Array
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def start(net, cells):
+    """`Runs` before the first step."""
+    params = jax.vmap(lambda seed: net.init(jax.random.fold_in(jax.random.key(seed), 0), jnp.zeros(1, jnp.int32)))(
+        cells.seed
+    )["params"]
+    return Runs(params, jax.vmap(DIRECTION.init)(params), jnp.zeros((), jnp.int32))
+
+
+@functools.partial(jax.jit, static_argnames=("net", "training", "train_on", "size", "steps"), donate_argnames="runs")
+def advance(net, training, train_on, size, cells, runs, steps):
+    """`steps` more steps of all runs.
+
+    Args:
+      net: the `LimitTransformer`; static, as are the next three and `steps`.
+      training: a `config.LengthTraining`.
+      train_on: "fixed" for strings of N tokens, "up_to" for every length the task has up to N, all alike.
+      size: the largest N, room for the strings of tasks that need them.
+      cells, runs: as above; `runs` is donated.
+      steps: how many.
+
+    Returns:
+      The runs, and the mean training loss of each over these steps, (C,).
+    """
+
+    def step(runs, _):
+        def one(task, length, seed, params, moments):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), runs.step)
+            loss, gradient = jax.value_and_grad(batch_loss, 1)(
+                net, params, task, key, length, train_on, size, training.batch_size
+            )
+            updates, moments = DIRECTION.update(gradient, moments)
+            rate = learning_rate(training, runs.step)
+            params = jax.tree_util.tree_map_with_path(
+                lambda path, value, update: value - rate * multiplier(path, value) * update, params, updates
+            )
+            return params, moments, loss
+
+        params, moments, losses = jax.vmap(one)(cells.task, cells.length, cells.seed, runs.params, runs.moments)
+        return Runs(params, moments, runs.step + 1), losses
+
+    runs, losses_SxC = jax.lax.scan(step, runs, None, length=steps)
+    return runs, jnp.mean(losses_SxC, axis=0)
+
+
+def batch_loss(net, params, task, key, length, train_on, size, batch_size):
+    """Mean squared error, summed over the outputs, on strings drawn afresh."""
+    keys_B = jax.random.split(key, batch_size)
+    apply = functools.partial(net.apply, {"params": params})
+    if isinstance(task, KGramTask):
+
+        def one(key):
+            tokens_T = task.sample(key, size, size)
+            target = task.prefix_targets(tokens_T)
+            position_T = jnp.arange(1, size + 1)
+            trained_T = target.valid & ((position_T == length) if train_on == "fixed" else (position_T <= length))
+            return jnp.sum((apply(tokens_T, method="prefixes") - target.value) ** 2, axis=1), trained_T
+
+        errors_BxT, trained_BxT = jax.vmap(one)(keys_B)
+        return jnp.sum(errors_BxT * trained_BxT) / jnp.maximum(jnp.sum(trained_BxT), 1)
+
+    def one_statistic(key):
+        key_length, key_string = jax.random.split(key)
+        drawn = length if train_on == "fixed" else jax.random.randint(key_length, (), task.shortest, length + 1)
+        seen = task.sample_statistics(key_string, drawn)
+        return jnp.sum((apply(seen, method="summarized") - task.target_of(seen).value) ** 2)
+
+    return jnp.mean(jax.vmap(one_statistic)(keys_B))
+
+
+def learning_rate(training, step):
+    """Linear warm-up over a twentieth of the steps, then half a cosine down to zero."""
+    done = step / training.steps
+    rise = jnp.minimum((step + 1) / jnp.maximum(WARM_UP * training.steps, 1), 1)
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((done - WARM_UP) / (1 - WARM_UP), 0, 1)))
+    return training.learning_rate * rise * fall
+
+
+def multiplier(path, value):
+    """Of the learning rate of one parameter: a matrix's is inverse to the coordinates it reads."""
+    name = path[-1].key
+    return BASE_WIDTH / value.shape[-2] if name in MATRICES else 1.0
