@@ -29,8 +29,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED.*writ", re.S)
 
 
-def write_text(path, text):
-    """Replaces `path` by `text` in one step: after a crash the file holds the old or the new text, never a part.
+def write_bytes(path, data):
+    """Replaces `path` by `data` in one step: after a crash the file holds the old or the new content, never a part.
 
     Raises:
       RunError: the disk is full or the folder cannot be written to; what was there is untouched.
@@ -41,8 +41,8 @@ def write_text(path, text):
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with full_disk_told(path):
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(part, "wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -51,6 +51,11 @@ def write_text(path, text):
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def write_text(path, text):
+    """`write_bytes` of text in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path, value):
