@@ -13,10 +13,13 @@ import pathlib
 import sys
 
 from jaxscale.errors import InputError, RunError
+from jaxscale.memory import use_huge_pages
 
 
 def main(arguments=None):
     """Runs the command line and returns its exit code."""
+    if arguments is None:
+        use_huge_pages()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         return _work(arguments)

@@ -120,7 +120,7 @@ class Block(nn.Module):
     def __call__(self, x_BxTxD):
         c, place = self.config, self.execution.place
         x_BxTxD = place(x_BxTxD + Attention(c, self.execution, name="attention")(norm(c, "norm_attention")(x_BxTxD)))
-        return place(x_BxTxD + MLP(c, name="mlp")(norm(c, "norm_mlp")(x_BxTxD)))
+        return place(x_BxTxD + MLP(c, self.execution, name="mlp")(norm(c, "norm_mlp")(x_BxTxD)))
 
 
 class BlockOfScan(nn.Module):
@@ -148,30 +148,33 @@ class Attention(nn.Module):
         H, K = c.heads, D // c.heads
         # Heads before tokens: the two products per head are then plain batched matmuls on every backend.
         split = lambda y_BxTxD: y_BxTxD.reshape(B, T, H, K).swapaxes(1, 2)
-        q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = (split(dense(D, c, name)(x_BxTxD)) for name in ("query", "key", "value"))
+        q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = (
+            split(dense(D, c, name, self.execution)(x_BxTxD)) for name in ("query", "key", "value")
+        )
         if c.positions == "rotary":
             q_BxHxTxK, k_BxHxTxK = rotate(q_BxHxTxK), rotate(k_BxHxTxK)
         if c.attention == "fused":
             mixed_BxHxTxK = attention.fused(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, self.execution.mesh)
         else:
             mixed_BxHxTxK = attention.plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
-        return dense(D, c, "out", residual=True)(mixed_BxHxTxK.swapaxes(1, 2).reshape(B, T, D))
+        return dense(D, c, "out", self.execution, residual=True)(mixed_BxHxTxK.swapaxes(1, 2).reshape(B, T, D))
 
 
 class MLP(nn.Module):
     """Position-wise GELU or SwiGLU (Shazeer 2020) network."""
 
     config: configs.Decoder
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x_BxTxD):
-        c = self.config
-        up_BxTxF = dense(c.hidden, c, "up")(x_BxTxD)
+        c, execution = self.config, self.execution
+        up_BxTxF = dense(c.hidden, c, "up", execution)(x_BxTxD)
         if c.activation == "swiglu":
-            up_BxTxF *= nn.silu(dense(c.hidden, c, "gate")(x_BxTxD))
+            up_BxTxF *= nn.silu(dense(c.hidden, c, "gate", execution)(x_BxTxD))
         else:
             up_BxTxF = nn.gelu(up_BxTxF)
-        return dense(c.width, c, "down", residual=True)(up_BxTxF)
+        return dense(c.width, c, "down", execution, residual=True)(up_BxTxF)
 
 
 def norm(c, name=None):
@@ -203,12 +206,20 @@ class LayerNorm(nn.Module):
         return (x * scale_D + bias_D).astype(x_BxTxD.dtype)
 
 
-def dense(features, c, name, residual=False):
+class Dense(nn.Dense):
+    """`nn.Dense` with all tokens as rows of one matrix: on a processor the faster product, by a sixth of a step."""
+
+    def __call__(self, inputs):
+        rows = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
+        return rows.reshape(*inputs.shape[:-1], self.features)
+
+
+def dense(features, c, name, execution, residual=False):
     """A linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
     std = 0.02 * (2 * c.layers) ** -0.5 if residual else 0.02
-    return nn.Dense(
-        features, use_bias=c.bias, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name
-    )
+    # Rows and tokens that lie along different axes of a mesh stay apart.
+    kind = Dense if execution.mesh is None else nn.Dense
+    return kind(features, use_bias=c.bias, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name)
 
 
 def rotate(x_BxHxTxK):
