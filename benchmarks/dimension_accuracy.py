@@ -173,7 +173,7 @@ ROWS = [
     Row("neighbor graph", "knn_graph", {}, {"scikit-dimension": skdim("KNN", random_state=0)}, same=False),
     Row(
         "persistent homology",
-        "persistent_homology",
+        "ph0",
         {},
         {"scikit-dimension": skdim("PH", nsteps=10, subsamples=2, random_state=0)},  # by default 1000 spanning trees
         same=False,
@@ -310,14 +310,15 @@ def estimate_with(peer, folder, limit):
         print(f"{peer} {version}: {path.stem}, {len(rows)} estimates", file=sys.stderr, flush=True)
 
 
-def estimate_ours(folder, labels, seeds, limit):
-    """{row: {(label, seed): outcome}} of jaxscale, and the rows it does not have."""
+def estimate_ours(folder, labels, seeds, limit, only):
+    """{row: {(label, seed): outcome}} of jaxscale, of `only` these rows if any, and the rows it does not have."""
     import jax
 
     from jaxscale import dimension
 
     jax.config.update("jax_compilation_cache_dir", str(folder.parent / "compiled"))
     calls, absent = ours()
+    calls = {name: call for name, call in calls.items() if not only or name in only}
     outcomes = {name: {} for name in calls}
     for label in labels:
         for seed in range(seeds):
@@ -416,6 +417,7 @@ def main():
     parser.add_argument("--clouds", choices=("published", "scikit-dimension"), default="published")
     parser.add_argument("--n", type=int, default=2500)
     parser.add_argument("--seeds", type=int, default=3, help="clouds of each label")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="make these rows of ours anew, and keep the others")
     parser.add_argument("--limit", type=int, default=120, help="seconds of processor time an estimate may take")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -429,7 +431,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     dimensions = draw(arguments.clouds, folder, arguments.n, arguments.seeds, pythons["scikit-dimension"])
     outcomes, versions = {}, {}
-    outcomes["jaxscale"], absent = estimate_ours(folder, dimensions, arguments.seeds, arguments.limit)
+    outcomes["jaxscale"], absent = estimate_ours(folder, dimensions, arguments.seeds, arguments.limit, arguments.rows)
     for peer, python in pythons.items():
         if python:
             worker = [python, __file__, "--worker", peer, "--scratch", folder, "--limit", str(arguments.limit)]
@@ -441,6 +443,11 @@ def main():
         package: {name: summary(values, dimensions) for name, values in rows.items()}
         for package, rows in outcomes.items()
     }
+    suffix = "" if arguments.clouds == "published" else "_scikit_dimension_clouds"
+    path = pathlib.Path(__file__).parent / "results" / f"dimension_accuracy{suffix}.json"
+    if arguments.rows:
+        kept = json.loads(path.read_text())["results"]["jaxscale"]
+        results["jaxscale"] = {name: row for name, row in kept.items() if name in ours()[0]} | results["jaxscale"]
     found = disagreements(results)
     best = {
         package: min(rows, key=lambda name: rows[name]["mean_percentage_error"]) for package, rows in results.items()
@@ -462,8 +469,6 @@ def main():
         **versions,
         "date": datetime.date.today().isoformat(),
     }
-    suffix = "" if arguments.clouds == "published" else "_scikit_dimension_clouds"
-    path = pathlib.Path(__file__).parent / "results" / f"dimension_accuracy{suffix}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print_table(results, absent, found)
 

@@ -86,7 +86,7 @@ def summary(d, reading, error, analytic, calibrated, calibrated_error):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=400)
-    parser.add_argument("--clouds", type=int, default=16, help="reference clouds at each dimension and family")
+    parser.add_argument("--clouds", type=int, default=64, help="reference clouds at each dimension and family")
     parser.add_argument("--shapes", nargs="+", default=["cube", "sphere"], choices=["cube", "sphere"])
     parser.add_argument("--dimensions", nargs="+", type=int, default=[2, 5, 10])
     parser.add_argument("--estimators", nargs="+", default=list(ESTIMATORS), choices=list(ESTIMATORS))

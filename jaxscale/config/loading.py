@@ -92,7 +92,7 @@ def _from_file(path):
 
 def _nearest_field(error):
     """The text of `error`; for a misspelt field of a config class, with the name that was probably meant."""
-    match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    match: typing.Any = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     kind = match and (getattr(fields, match[1], None) or getattr(lengths, match[1], None))
     return _unknown_field(kind, match[2]) if kind else f"{type(error).__name__}: {error}"
 

@@ -83,7 +83,7 @@ def evaluate(
         return _in_batches(compute, x, max(1, int(memory / (width * np.dtype(dtype).itemsize))))
 
 
-def choose(network: Network, points: int, trained: bool = False, mesh: bool = False) -> str:
+def choose(network: Network, points: int, trained: bool = False, mesh: bool = False) -> Executor:
     """The executor that "auto" stands for."""
     if mesh:
         return "sharded"

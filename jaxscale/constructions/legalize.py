@@ -138,7 +138,7 @@ def _on_first_token(x):
 
 def _uniform(x):
     """Whether entry i combines entries i of vectors on the same site alone, all of them alike."""
-    alike = np.all(x.offset == x.offset[0])
+    alike = bool(np.all(x.offset == x.offset[0]))
     for atom, matrix in x.terms:
         own = not isinstance(atom, Input) and atom.size == x.size and matrix.nnz == x.size
         alike = alike and own and np.array_equal(matrix.indices, np.arange(x.size)) and np.ptp(matrix.data) == 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxscale.constructions.atoms import Input
@@ -125,8 +126,8 @@ class Network:
 
     def variables(self, dtype=np.float32) -> dict[str, Any]:
         """What `module().apply` takes: parameters and the fixed encoding, in `dtype`."""
-        cast = lambda tree: {k: cast(v) if isinstance(v, dict) else v.astype(dtype) for k, v in tree.items()}
-        return {"params": cast(self.params), "fixed": {"encoding": self.encoding.astype(dtype)}}
+        cast = lambda leaf: leaf.astype(dtype)
+        return {"params": jax.tree.map(cast, self.params), "fixed": {"encoding": cast(self.encoding)}}
 
     def check_points(self, x) -> np.ndarray:
         """Points as an array (B, D) of floats inside the domain. InputError, naming one that is not."""

@@ -205,7 +205,8 @@ class Plan(abc.ABC):
         start = np.zeros((self.tokens, rows.width))
         start[:, rows.encoding], start[:, rows.constant] = table, 1
         # Rows opened later were empty before.
-        full = lambda ends: tuple(np.pad(end, ((0, data - len(end)), (0, 0))).T for end in ends)
+        pad = lambda end: np.pad(end, ((0, data - len(end)), (0, 0))).T
+        full = lambda ends: (pad(ends[0]), pad(ends[1]))
         return Network(
             shape=shape,
             params=params,
@@ -215,8 +216,8 @@ class Plan(abc.ABC):
             layout=Layout(self.layout),
             program=program,
             encoding_name=name,
-            streams=tuple(map(full, self.streams)),
-            attended=tuple(map(full, self.attended)),
+            streams=tuple(full(kept) for kept in self.streams),
+            attended=tuple(full(kept) for kept in self.attended),
         )
 
 

@@ -57,7 +57,7 @@ class RegularLanguage:
         moves, live = jnp.asarray(self.moves), jnp.asarray(self._live())
         ends = jnp.asarray([state in self.accepting for state in range(len(self.moves))])
         step = lambda state, token: (moves[state, token], moves[state, token])
-        states = jnp.append(0, jax.lax.scan(step, 0, tokens_T)[1])
+        states = jnp.append(0, jax.lax.scan(step, jnp.int32(0), tokens_T)[1])
         return jnp.concatenate([live[moves[states]], ends[states, None]], axis=1)
 
     def has_length(self, length):

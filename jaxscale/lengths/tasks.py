@@ -14,6 +14,7 @@ statistic a task reads does not concentrate: otherwise the loss would fall with 
 
 import dataclasses
 import functools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -155,7 +156,7 @@ class ModPTask:
 
     period: int | jax.Array = 5
     residue: int | jax.Array = 0
-    rows: int | None = None
+    rows: typing.Any = None
 
     alphabet = 2
     outputs = 1

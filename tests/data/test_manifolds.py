@@ -10,7 +10,8 @@ from jaxscale import dimension
 from jaxscale.data import manifolds
 from jaxscale.errors import InputError
 
-KEY = jax.random.key(0)
+# Of the generator that compiles fastest: samplers ask for numbers without a care whence they come.
+KEY = jax.random.key(0, impl="rbg")
 N = 2000
 BENCHMARK = manifolds.benchmark()
 LABELS = list(BENCHMARK)
@@ -178,10 +179,11 @@ def test_the_benchmark_draws_from_the_published_distributions(label):
     frequencies = [np.eye(width)[i % width] * rng.normal() * 2 for i in range(max(width, 20))]
     frequencies += [np.eye(width)[i % width] + np.eye(width)[(i * 7 + 1) % width] * rng.normal() for i in range(40)]
     frequencies += [rng.normal(size=width) * 2 / np.sqrt(width) for _ in range(40)]
-    features = lambda x: np.exp(1j * (x - theirs.mean(0)) / scale @ np.array(frequencies).T).mean(0)
+    phases = [(x - theirs.mean(0)) / scale @ np.array(frequencies).T for x in (ours, theirs)]
     # Real and imaginary parts have variances below 1/n in each sample; 5.5 standard errors over 24 × 200 numbers.
-    difference = features(ours) - features(theirs)
-    assert max(abs(difference.real).max(), abs(difference.imag).max()) < 5.5 * np.sqrt(2 / n)
+    for part in (np.cos, np.sin):
+        difference = np.mean(part(phases[0]), axis=0) - np.mean(part(phases[1]), axis=0)
+        assert np.max(np.abs(difference)) < 5.5 * np.sqrt(2 / n)
     # Where the formula is a copy of columns or a constant, it is so to the last bit, which no statistic sees.
     assert np.linalg.matrix_rank(ours[:200], tol=1e-3) == np.linalg.matrix_rank(theirs[:200], tol=1e-3)
 
@@ -332,13 +334,13 @@ def test_a_product_has_independent_factors():
     ids=lambda m: m.name,
 )
 def test_samplers_are_functions_of_the_key_under_jit_and_vmap(manifold):
-    keys = jax.random.split(KEY, 3)
+    keys = jax.random.split(jax.random.key(0), 3)
     plain = [np.asarray(manifold.sample(key, 50)) for key in keys]
     assert not np.array_equal(plain[0], plain[1])
     np.testing.assert_array_equal(plain[0], manifold.sample(keys[0], 50))
     # Fusion may change the last bit.
-    np.testing.assert_allclose(jax.vmap(lambda key: manifold.sample(key, 50))(keys), plain, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(jax.jit(manifold.sample, static_argnums=1)(keys[0], 50), plain[0], rtol=1e-5, atol=1e-6)
+    together = jax.jit(jax.vmap(lambda key: manifold.sample(key, 50)))
+    np.testing.assert_allclose(together(keys), plain, rtol=1e-5, atol=1e-6)
 
 
 def test_sampling_compiles_once_for_a_manifold_and_a_size():
@@ -349,7 +351,7 @@ def test_sampling_compiles_once_for_a_manifold_and_a_size():
         return jax.random.normal(key, (n, 2))
 
     manifold = manifolds.Manifold("counted", 2, 2, draw)
-    manifold.sample(KEY, 5), manifold.sample(jax.random.key(1), 5)
+    manifold.sample(KEY, 5), manifold.sample(jax.random.fold_in(KEY, 1), 5)
     assert traces == [5]
 
 

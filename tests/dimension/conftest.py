@@ -1,5 +1,6 @@
-"""Neighborhoods for which the model behind the estimators holds exactly."""
+"""Neighborhoods for which the model behind the estimators holds exactly, and what every estimator owes a trace."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,3 +37,22 @@ def poisson_neighborhoods():
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *hoods)
 
     return sample
+
+
+@pytest.fixture(scope="session")
+def assert_equal_to_a_loop():
+    """A function (read, clouds, rtol, atol): under jit and vmap at once, `read` says of all what it says of each.
+
+    Beside them stands a cloud with a row of nan, which cannot be refused under a trace: its estimates must be nan.
+    """
+
+    def check(read, clouds, rtol, atol):
+        spoiled = jnp.asarray(clouds[0]).at[3].set(jnp.nan)
+        together = jax.device_get(jax.jit(jax.vmap(read))(jnp.stack([*clouds, spoiled])))
+        *traced, unsound = (jax.tree.map(lambda leaf, i=i: leaf[i], together) for i in range(len(clouds) + 1))
+        for found, x in zip(traced, clouds, strict=True):
+            chex.assert_trees_all_close(found, jax.device_get(read(x)), rtol=rtol, atol=atol)
+        for estimate in jax.tree.leaves(unsound, is_leaf=lambda part: isinstance(part, dimension.Estimate)):
+            assert np.isnan(estimate.dimension) and np.isnan(estimate.standard_error)
+
+    return check
