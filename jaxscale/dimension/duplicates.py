@@ -6,7 +6,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 
 from jaxscale.dimension.points import replicated
-from jaxscale.dimension.ring import equal_rows, equal_rows_in_ring
+from jaxscale.dimension.ring import equal_rows, equal_rows_in_ring, map_tiles
 
 
 def first_occurrence(points: jax.Array, rows: NamedSharding | None = None) -> jax.Array:
@@ -18,7 +18,8 @@ def first_occurrence(points: jax.Array, rows: NamedSharding | None = None) -> ja
     gets all hashes and indices, but never all points.
     """
     n = points.shape[0]
-    hashes = replicated(_hash(points, seed=1)), replicated(_hash(points, seed=2))
+    hash_rows = lambda points: (_hash(points, seed=1), _hash(points, seed=2))
+    hashes = map_tiles(hash_rows, points) if rows is None else map(replicated, hash_rows(points))
     first_hash, second_hash, order = lax.sort((*hashes, jnp.arange(n, dtype=jnp.int32)), num_keys=3)
     same_hash = (first_hash == jnp.roll(first_hash, 1)) & (second_hash == jnp.roll(second_hash, 1))
     before = jnp.where(same_hash, jnp.roll(order, 1), -1).at[0].set(-1)

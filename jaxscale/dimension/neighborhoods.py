@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +120,7 @@ def neighborhoods(
         )
     clean = _check_points(points, metric, nonfinite, duplicates)
     hoods = _neighborhoods(points, k, metric, nonfinite, duplicates, clean, row_sharding(points))
+    hoods = dataclasses.replace(hoods, points=points) if clean else hoods
     _check_enough_points(hoods)
     return hoods
 
@@ -141,6 +142,7 @@ def distinct_points(
         raise InputError(f"a dimension needs two points or more; x has shape {points.shape}. Pass more points.")
     clean = _check_points(points, metric, nonfinite, duplicates)
     hoods = _neighborhoods(points, 0, metric, nonfinite, duplicates, clean, row_sharding(points))
+    hoods = dataclasses.replace(hoods, points=points) if clean else hoods
     if not is_traced(hoods.used) and int(jnp.sum(hoods.used)) < 2:
         raise InputError(
             f"a dimension needs two distinct points; of the {points.shape[0]} rows of x, "
@@ -178,7 +180,7 @@ def _check_enough_points(hoods):
 @functools.partial(jax.jit, static_argnames=("k", "metric", "nonfinite", "duplicates", "clean", "sharding"))
 def _neighborhoods(points, k, metric, nonfinite, duplicates, clean, sharding):
     if clean:
-        # No copy of a cloud that may fill half the memory.
+        # No copy of a cloud that may fill half the memory: the caller puts in the points it has.
         finite = valid = jnp.ones(points.shape[0], bool)
         rows = comparable = points
     else:
@@ -193,9 +195,10 @@ def _neighborhoods(points, k, metric, nonfinite, duplicates, clean, sharding):
     near = (
         find_neighbors(rows, None, used, k, metric, effort=usual_effort(), rows=sharding) if k else _no_neighbors(rows)
     )
+    kept: Any = None if clean else rows
     copies = jnp.zeros(points.shape[0], jnp.int32).at[first].add(valid.astype(jnp.int32))
     return Neighborhoods(
-        points=rows,
+        points=kept,
         distances=replicated(near.distances),
         indices=replicated(near.indices),
         used=used,

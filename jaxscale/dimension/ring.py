@@ -86,15 +86,29 @@ def equal_rows_in_ring(points: jax.Array, others: jax.Array, rows: NamedSharding
 def equal_rows(points: jax.Array, among: jax.Array, others: jax.Array) -> jax.Array:
     """Which points (n,) equal, in every column, the row of `among` that `others` (n,) names; -1 equals none.
 
-    A nan equals a nan. A few rows at a time, for their copies might fill the memory.
+    A nan equals a nan.
     """
 
-    def of_row(row):
-        point_D, other = row
-        other_D = among[jnp.maximum(other, 0)]
-        return (other >= 0) & jnp.all((point_D == other_D) | (jnp.isnan(point_D) & jnp.isnan(other_D)))
+    def of_rows(points_BxD, others_B):
+        others_BxD = among[jnp.maximum(others_B, 0)]
+        same_BxD = (points_BxD == others_BxD) | (jnp.isnan(points_BxD) & jnp.isnan(others_BxD))
+        return (others_B >= 0) & jnp.all(same_BxD, axis=1)
 
-    return lax.map(of_row, (points, others), batch_size=1024)
+    return map_tiles(of_rows, points, others)
+
+
+def map_tiles(function: Callable[..., Any], *arrays: jax.Array, rows: int = 1024) -> Any:
+    """`function(*arrays)`, which works row by row, a few rows at a time: what it makes of all might fill the memory.
+
+    `lax.map` would copy the arrays first, to divide them.
+    """
+    n = arrays[0].shape[0]
+    rows = min(rows, n)
+    # The last tile takes up some rows of the one before.
+    starts_T = jnp.minimum(jnp.arange(-(-n // rows)) * rows, n - rows)
+    tiles = lax.map(lambda start: function(*(lax.dynamic_slice_in_dim(a, start, rows) for a in arrays)), starts_T)
+    place_TxB = starts_T[:, None] + jnp.arange(rows)
+    return jax.tree.map(lambda part: jnp.zeros((n, *part.shape[2:]), part.dtype).at[place_TxB].set(part), tiles)
 
 
 def over_all_shards(
