@@ -112,7 +112,8 @@ def _say(index, stream):
 def _wait(processes, grace):
     """Waits until all have ended; once one has failed, no longer than `grace` seconds. Returns the first failure."""
     failed, deadline = 0, None
-    while any(process.poll() is None for process in processes):
+    # All are asked: one that still runs must not hide another that failed.
+    while None in [process.poll() for process in processes]:
         time.sleep(0.05)
         codes = [process.returncode for process in processes if process.returncode]
         if codes and deadline is None:
