@@ -1,14 +1,7 @@
 """Every test sees eight host devices; those that want one ask for one. Corpora are real text: Python's own modules."""
 
 import os
-import tempfile
 
-# What one test compiles, no other does, be it in this process, beside it or started by it. Thrown away at the end by
-# the process that made it: those started later are told of it.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _programs = tempfile.TemporaryDirectory(prefix="jaxscale-programs-", ignore_cleanup_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
