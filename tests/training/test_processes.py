@@ -23,8 +23,8 @@ config = Run(
     corpus=Corpus(kind="files", path={text!r}, passage=128),
     tokenizer=Tokenizer(kind="bytes"),
     model=Decoder(layers=1, width=16, heads=2, hidden=32, context=16),
-    optimizer=Optimizer(schedule="constant", learning_rate=1e-2, warmup_steps=2),
-    training=Training(steps={steps}, batch_size=8, evaluate_every=4, evaluation_sequences=16, log_every=1),
+    optimizer=Optimizer(schedule="constant", learning_rate={rate}, warmup_steps=2),
+    training=Training(steps={steps}, batch_size=8, evaluate_every={every}, evaluation_sequences=16, log_every=1),
     mesh=Mesh(replica=1, fsdp=-1),
     tokens=2048,
 )
@@ -70,9 +70,9 @@ def finish(started, timeout=240):
 
 @pytest.fixture
 def config(text_folder, tmp_path):
-    def write(steps=12):
+    def write(steps=12, every=4, rate=1e-2):
         path = tmp_path / "config.py"
-        path.write_text(CONFIG.format(text=str(text_folder), steps=steps))
+        path.write_text(CONFIG.format(text=str(text_folder), steps=steps, every=every, rate=rate))
         return path
 
     return write
@@ -95,15 +95,18 @@ def losses(workdir):
 
 
 def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, tmp_path):
-    (alone,) = finish(start(config(), tmp_path / "alone", extra=["--json"]))
+    # The order to leave takes a moment to reach all: enough steps that they are not done before, and such small ones
+    # that differences in the last digits do not grow over so many.
+    path = config(steps=1500, every=250, rate=1e-5)
+    (alone,) = finish(start(path, tmp_path / "alone", extra=["--json"]))
     assert alone[0] == 0, alone
-    both = start(config(), tmp_path / "both", processes=2, extra=["--json"])
+    both = start(path, tmp_path / "both", processes=2, extra=["--json"])
     wait_for_step(tmp_path / "both", 5, both)
     both[1].send_signal(signal.SIGTERM)
     said = finish(both)
     assert [code for code, *_ in said] == [75, 75], said
     assert all("asked to leave by the system; the state after step" in error for _, error, _ in said)
-    (rest,) = finish(start(config(), tmp_path / "both", devices=4, extra=["--json"]))
+    (rest,) = finish(start(path, tmp_path / "both", devices=4, extra=["--json"]))
     assert rest[0] == 0, rest
     np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "alone"), rtol=1e-5)
     assert json.loads(rest[2])["attempts"] == 2
