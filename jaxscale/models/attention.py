@@ -15,6 +15,8 @@ from jax.sharding import PartitionSpec as P
 
 # Heads of a TPU's kernel are as wide as its lanes, and its tiles divide the sequence.
 LANES = 128
+# cuDNN takes heads up to this width, in steps of 8.
+CUDNN_WIDEST = 128
 
 
 def plain(q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array) -> jax.Array:
@@ -36,16 +38,28 @@ def fused(
         sequence: with a context axis of more than one device, `plain` is taken, which the compiler divides.
     """
     divided = mesh is not None and mesh.shape.get("context", 1) > 1
-    T = q_BxHxTxK.shape[-2]
+    T, K = q_BxHxTxK.shape[-2:]
     if divided:
         return plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
     half = q_BxHxTxK.dtype in (jnp.bfloat16, jnp.float16)
     kernels = {}
-    if half:
+    if half and K % 8 == 0 and K <= CUDNN_WIDEST and has_cudnn():
         kernels["cuda"] = _cudnn
     if T % LANES == 0:
         kernels["tpu"] = functools.partial(_splash_on_each_device, mesh)
     return lax.platform_dependent(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, default=plain, **kernels)
+
+
+@functools.cache
+def has_cudnn() -> bool:
+    """Whether cuDNN is installed here: its kernel cannot even be traced without it, for whatever platform."""
+    x_BxTxHxK = jax.ShapeDtypeStruct((1, 64, 1, 64), jnp.bfloat16)
+    attend = functools.partial(jax.nn.dot_product_attention, implementation="cudnn")
+    try:
+        jax.eval_shape(attend, x_BxTxHxK, x_BxTxHxK, x_BxTxHxK)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _cudnn(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
@@ -56,7 +70,9 @@ def _cudnn(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
 def _splash_on_each_device(mesh, q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
     if mesh is None:
         return _splash(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
-    spec = P(("replica", "fsdp"), "tensor")
+    rows = mesh.shape["replica"] * mesh.shape["fsdp"]
+    # A batch of one, from which parameters are made, is not divided.
+    spec = P(None if len(q_BxHxTxK) % rows else ("replica", "fsdp"), "tensor")
     # The kernel's outputs carry no types that say along which axes they vary.
     mapped = jax.shard_map(_splash, mesh=mesh, in_specs=(spec,) * 3, out_specs=spec, check_vma=False)
     return mapped(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
