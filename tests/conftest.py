@@ -65,17 +65,20 @@ def tiny_study(tiny_run):
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
-    """A GPT-2 of two random layers and a tokenizer of bytes, saved as transformers saves them."""
-    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[hf]'")
-    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[hf]'")
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    """A GPT-2 of two random layers and a tokenizer of bytes, as transformers saves them."""
+    pytest.importorskip("safetensors", reason="needs safetensors: pip install 'jaxscale[hf]'")
+    import jax
+    import jax.numpy as jnp
+
+    from jaxscale.data import tokenizers
+    from jaxscale.models import Decoder, gpt2
 
     folder = tmp_path_factory.mktemp("hub") / "tiny"
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=256, n_positions=64, n_embd=16, n_layer=2, n_head=2)
-    transformers.GPT2Model(config).save_pretrained(folder)
+    shape = dict(layers=2, width=16, heads=2, hidden=64, context=64)
+    model = configs.Decoder(**shape, positions="learned", norm="layer", bias=True)
+    tokens = jnp.zeros((1, 64), jnp.int32)
+    params = jax.jit(Decoder(model, vocab_size=257).init)(jax.random.key(0), tokens)["params"]
+    gpt2.write(folder, model, params)
+    tokenizers.published(tokenizers.Bytes()).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return str(folder)

@@ -96,6 +96,23 @@ def load(tokenizer, folder):
     return Trained(tokenizers.Tokenizer.from_file(str(pathlib.Path(folder) / "tokenizer.json")))
 
 
+def published(tokenizer):
+    """The same tokenizer as one of the `tokenizers` library, whose `tokenizer.json` others can read."""
+    if isinstance(tokenizer, Trained):
+        return tokenizer.inner
+    import tokenizers
+
+    # Byte-level BPE writes a byte as the character of that number, but those that print nothing as 256, 257, ….
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    letters = {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={letters[b]: b for b in letters}, merges=[]))
+    inner.add_special_tokens([END_OF_TEXT])
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    return inner
+
+
 def vocab_size(tokenizer):
     """Entries of the tokenizer a `config.Tokenizer` describes, without building it."""
     return Bytes.vocab_size if tokenizer.kind == "bytes" else tokenizer.vocab_size

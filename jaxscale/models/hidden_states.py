@@ -1,25 +1,38 @@
 """Hidden states of pretrained Hugging Face models at sampled tokens of texts, layer by layer.
 
-model = pretrained("gpt2")                                  # weights by transformers, run by PyTorch
+model = pretrained("gpt2")                                  # weights by transformers, run by PyTorch; or, from a
+                                                            # folder that holds a GPT-2, our own forward pass
 states = hidden_states(model, texts, points=4000)
 states.layers[6]                                            # (N, D) float32
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxscale.errors import InputError
+from jaxscale.models import gpt2
+
+# Our own forward pass is compiled anew for every length of a text, of which there are so many fewer.
+TOKENS_OF_A_LENGTH = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A tokenizer and a model without its head, as transformers loads them; `layers` blocks above an embedding."""
+    """A tokenizer and a model without its head; `layers` blocks above an embedding.
 
-    tokenizer: Any
-    model: Any
+    Attributes:
+      tokenizer: called as those of transformers are.
+      forward: (sequences, layers) -> (B, T, D) float32 by layer, where T is at least the longest sequence's length.
+      layers: blocks.
+      context: tokens it can see at once; None for no limit.
+    """
+
+    tokenizer: Callable[..., dict[str, Any]]
+    forward: Callable[[Sequence[np.ndarray], Sequence[int]], dict[int, np.ndarray]]
     layers: int
     context: int | None
 
@@ -42,9 +55,52 @@ class HiddenStates:
 def pretrained(name: str) -> Pretrained:
     """Loads a model by its name on the Hugging Face hub, or from the folder of that name.
 
+    A folder that holds a GPT-2 needs neither transformers nor PyTorch: it runs on the devices of jax.
+
     Raises:
-      InputError: if transformers or PyTorch are not installed, or there is no such model.
+      InputError: if transformers or PyTorch are needed and not installed, there is no such model, or it is broken.
     """
+    return _of_ours(name) if gpt2.is_gpt2(name) else _of_transformers(name)
+
+
+def _of_ours(folder):
+    import jax
+
+    tokenizer = _tokenizer(pathlib.Path(folder))
+    loaded = gpt2.read(folder)
+    model: Any = loaded.model
+    layers_of = jax.jit(lambda params, tokens_BxT: model.apply({"params": params}, tokens_BxT, method="layers"))
+
+    def forward(sequences, layers):
+        context = model.config.context
+        tokens_BxT, _ = _padded(sequences, TOKENS_OF_A_LENGTH)
+        states = layers_of(loaded.params, tokens_BxT[:, :context])
+        return {layer: np.asarray(states[layer], np.float32) for layer in layers}
+
+    return Pretrained(tokenizer, forward, model.config.layers, model.config.context)
+
+
+def _tokenizer(folder):
+    """The tokenizer of a folder, by the library `tokenizers` alone."""
+    import tokenizers
+
+    if (folder / "tokenizer.json").is_file():
+        inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        inner = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    else:
+        raise InputError(
+            f"model={str(folder)!r} holds no tokenizer.json. Save one beside the model: tokenizer.save_pretrained."
+        )
+
+    def tokenize(text, truncation, max_length, return_special_tokens_mask):
+        encoded = inner.encode(text)
+        return {"input_ids": encoded.ids[:max_length], "special_tokens_mask": encoded.special_tokens_mask[:max_length]}
+
+    return tokenize
+
+
+def _of_transformers(name):
     try:
         import torch
         import transformers
@@ -60,8 +116,16 @@ def pretrained(name: str) -> Pretrained:
         raise InputError(f"model={name!r} cannot be loaded: {reason} Check the name, or give a folder.") from error
     config = model.config.get_text_config()
     context = getattr(config, "max_position_embeddings", None)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Pretrained(tokenizer, model.eval().to(device), config.num_hidden_layers, context)
+    model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def forward(sequences, layers):
+        on_device = lambda array: torch.from_numpy(array).to(model.device)
+        tokens_BxT, mask_BxT = map(on_device, _padded(sequences))
+        with torch.inference_mode():
+            output = model(input_ids=tokens_BxT, attention_mask=mask_BxT, output_hidden_states=True)
+        return {layer: output.hidden_states[layer].float().cpu().numpy() for layer in layers}
+
+    return Pretrained(tokenizer, forward, config.num_hidden_layers, context)
 
 
 def hidden_states(
@@ -110,7 +174,7 @@ def hidden_states(
     rows: dict[int, list[np.ndarray]] = {layer: [] for layer in chosen}
     documents, positions, done = [], [], 0
     for batch in _batches(drawn, batch_size):
-        states_LxBxTxD = _forward(model.model, [tokens for _, tokens, _ in batch], chosen)
+        states_LxBxTxD = model.forward([tokens for _, tokens, _ in batch], chosen)
         for row, (document, _, places) in enumerate(batch):
             for layer in chosen:
                 rows[layer].append(states_LxBxTxD[layer][row, places])
@@ -165,15 +229,10 @@ def _batches(items, size):
         yield batch
 
 
-def _forward(model, sequences, layers):
-    """(B, T, D) float32 by layer; texts are padded on the right, where attention is told not to look."""
-    import torch
-
-    longest = max(map(len, sequences))
+def _padded(sequences, multiple=1):
+    """Tokens and what counts of them, both (B, T) integers; padding is on the right, where no token looks."""
+    longest = -(-max(map(len, sequences)) // multiple) * multiple
     tokens_BxT, mask_BxT = np.zeros((2, len(sequences), longest), np.int64)
     for row, tokens in enumerate(sequences):
         tokens_BxT[row, : len(tokens)], mask_BxT[row, : len(tokens)] = tokens, 1
-    on_device = lambda array: torch.from_numpy(array).to(model.device)
-    with torch.inference_mode():
-        output = model(input_ids=on_device(tokens_BxT), attention_mask=on_device(mask_BxT), output_hidden_states=True)
-    return {layer: output.hidden_states[layer].float().cpu().numpy() for layer in layers}
+    return tokens_BxT, mask_BxT

@@ -39,3 +39,18 @@ def test_saved_tokenizer_is_the_same(bpe, tmp_path):
     loaded = tokenizers.load(configs.Tokenizer(kind="bpe"), tmp_path)
     assert loaded.encode(TEXTS[1]) == bpe.encode(TEXTS[1])
     assert loaded.end_of_text == bpe.end_of_text
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpe"])
+def test_a_published_tokenizer_encodes_alike(kind, bpe, tmp_path):
+    import tokenizers as library
+
+    tokenizer = tokenizers.Bytes() if kind == "bytes" else bpe
+    tokenizers.published(tokenizer).save(str(tmp_path / "tokenizer.json"))
+    read = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    every = "".join(map(chr, range(256))) + TEXTS[1] + "\x00\xad"
+    for text in (TEXTS[0], every):
+        assert read.encode(text).ids == tokenizer.encode(text)
+        assert read.decode(read.encode(text).ids) == text
+    assert read.get_vocab_size() == tokenizer.vocab_size
+    assert read.token_to_id(tokenizers.END_OF_TEXT) == tokenizer.end_of_text

@@ -1,12 +1,13 @@
 """Hidden states are those of the model at the tokens drawn, whatever stands beside them in a batch."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 
 from jaxscale.errors import InputError
-from jaxscale.models.hidden_states import Pretrained, hidden_states, pretrained
+from jaxscale.models.hidden_states import Pretrained, _of_transformers, hidden_states, pretrained
 
 TEXTS = ["the first text, of some length", "", "x", "another one that goes on for longer than the model can see " * 3]
 
@@ -21,18 +22,17 @@ class Letters:
 
 
 @pytest.fixture
-def letters(monkeypatch):
+def letters():
     """A model of two layers whose state is the token and its place, times one more than the layer."""
 
-    def forward(model, sequences, layers):
+    def forward(sequences, layers):
         longest = max(map(len, sequences))
         states = np.zeros((len(sequences), longest, 2), np.float32)
         for row, tokens in enumerate(sequences):
             states[row, : len(tokens)] = np.stack([tokens, np.arange(len(tokens))], axis=1)
         return {layer: states * (layer + 1) for layer in layers}
 
-    monkeypatch.setattr("jaxscale.models.hidden_states._forward", forward)
-    return Pretrained(Letters(), None, layers=2, context=64)
+    return Pretrained(Letters(), forward, layers=2, context=64)
 
 
 def test_tokens_are_drawn_from_documents_without_special_ones(letters):
@@ -80,7 +80,8 @@ def test_missing_packages_name_the_extra(monkeypatch):
         pretrained("gpt2")
 
 
-def test_a_saved_model_says_the_same_alone_and_in_a_batch(tiny_model):
+def test_a_gpt2_in_a_folder_needs_no_torch_and_says_the_same_alone_and_in_a_batch(tiny_model, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
     model = pretrained(tiny_model)
     assert (model.layers, model.context) == (2, 64)
     alone = hidden_states(model, TEXTS, tokens_per_document=10, batch_size=1)
@@ -91,6 +92,22 @@ def test_a_saved_model_says_the_same_alone_and_in_a_batch(tiny_model):
         np.testing.assert_allclose(alone.layers[layer], batched.layers[layer], atol=1e-5)
     # Text beyond the model's context is cut off.
     assert alone.position.max() < 64
+
+
+def test_a_gpt2_in_a_folder_says_what_it_says_by_torch(tiny_model):
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[hf]'")
+    pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[hf]'")
+    ours, theirs = (hidden_states(load(tiny_model), TEXTS, seed=1) for load in (pretrained, _of_transformers))
+    np.testing.assert_array_equal(ours.position, theirs.position)
+    for layer in range(3):
+        np.testing.assert_allclose(ours.layers[layer], theirs.layers[layer], atol=1e-4)
+
+
+def test_a_folder_without_a_tokenizer_is_named(tiny_model, tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(f"{tiny_model}/{name}", tmp_path)
+    with pytest.raises(InputError, match=r"holds no tokenizer\.json"):
+        pretrained(str(tmp_path))
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path, monkeypatch):
