@@ -58,10 +58,12 @@ class Batches:
 
     def rows(self, step, start=0, stop=None):
         """Rows `start` to `stop` of a step's batch, (rows, context + 1) int32."""
-        places = step * self.batch_size + np.arange(self.batch_size)[start:stop]
-        first = np.array([self._first_token(*divmod(int(place), self.windows)) for place in places])
-        index = (first[:, None] + np.arange(self.context + 1)) % self.size
-        return np.asarray(self.tokens[(self.start + index) % len(self.tokens)], np.int32)
+        return self._sequences(step * self.batch_size + np.arange(self.batch_size)[start:stop])
+
+    def of_steps(self, step, count):
+        """The batches of `count` steps from `step` on, (count, batch_size, context + 1) int32."""
+        places = step * self.batch_size + np.arange(count * self.batch_size)
+        return self._sequences(places).reshape(count, self.batch_size, self.context + 1)
 
     def on_device(self, step, sharding):
         """A step's batch as a global array; each process builds only the rows of its own devices."""
@@ -71,9 +73,16 @@ class Batches:
     def _shard(self, step, index):
         return self.rows(step, index[0].start, index[0].stop)
 
-    def _first_token(self, epoch, window):
-        offset, order = _epoch_order(self.seed, epoch, self.size, self.windows)
-        return offset + int(order[window]) * self.context
+    def _sequences(self, places):
+        """Sequences at `places` of the endless row of epochs, (places, context + 1) int32."""
+        epochs, windows = np.divmod(places, self.windows)
+        first = np.empty(len(places), np.int64)
+        for epoch in np.unique(epochs):
+            offset, order = _epoch_order(self.seed, int(epoch), self.size, self.windows)
+            here = epochs == epoch
+            first[here] = offset + order[windows[here]] * self.context
+        index = (first[:, None] + np.arange(self.context + 1)) % self.size
+        return np.asarray(self.tokens[(self.start + index) % len(self.tokens)], np.int32)
 
 
 @functools.lru_cache(maxsize=4)

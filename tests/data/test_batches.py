@@ -40,6 +40,12 @@ def test_an_epoch_reads_every_window_once():
     assert len(inputs) == 200
 
 
+def test_batches_of_several_steps_are_those_of_each():
+    these = batches(tokens=50, batch_size=5)  # six windows an epoch: most end inside a batch
+    np.testing.assert_array_equal(these.of_steps(3, 4), [these.rows(step) for step in range(3, 7)])
+    assert these.of_steps(3, 0).shape == (0, 5, 9)
+
+
 def test_epochs_and_seeds_differ_and_calls_do_not():
     these = batches()
     np.testing.assert_array_equal(these.rows(3), batches().rows(3))
