@@ -10,18 +10,23 @@ from jaxscale import dimension
 
 
 def with_distances(distances):
-    """Neighborhoods at these distances (n, k), without edges, so that points count as independent."""
-    n = len(distances)
+    """Neighborhoods at these distances (..., n, k), without edges, so that points count as independent."""
+    clouds, points = distances.shape[:-2], distances.shape[:-1]
     return dimension.Neighborhoods(
-        points=jnp.zeros((n, 1)),
+        points=jnp.zeros((*points, 1)),
         distances=jnp.asarray(distances),
         indices=jnp.full(distances.shape, -1, jnp.int32),
-        used=jnp.ones(n, bool),
-        multiplicity=jnp.ones(n, jnp.int32),
-        duplicates_collapsed=jnp.int32(0),
-        nonfinite_dropped=jnp.int32(0),
-        sound=jnp.array(True),
+        used=jnp.ones(points, bool),
+        multiplicity=jnp.ones(points, jnp.int32),
+        duplicates_collapsed=jnp.zeros(clouds, jnp.int32),
+        nonfinite_dropped=jnp.zeros(clouds, jnp.int32),
+        sound=jnp.ones(clouds, bool),
     )
+
+
+@pytest.fixture(scope="session")
+def neighborhoods_at():
+    return with_distances
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +38,7 @@ def poisson_neighborhoods():
 
     def sample(d, k, n, trials=1, seed=0):
         volumes = np.random.default_rng(seed).exponential(size=(trials, n, k)).cumsum(axis=-1)
-        hoods = [with_distances(each) for each in (volumes ** (1 / d)).astype(np.float32)]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *hoods)
+        return with_distances((volumes ** (1 / d)).astype(np.float32))
 
     return sample
 

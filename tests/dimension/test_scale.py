@@ -46,6 +46,7 @@ def plain(hoods):
 
 
 by_k = functools.partial(dimension.by_k, ks=KS)
+jitted_plateau = jax.jit(dimension.plateau)
 decimate = functools.partial(dimension.by_decimation, key=jax.random.key(0), k=4, estimator=plain, levels=3)
 
 
@@ -167,15 +168,15 @@ def test_plateau_of_a_step_is_its_longer_side():
 @pytest.mark.parametrize(
     "profile",
     [
-        made_up([4, 3.5, 3, 2.5, 2], 0.02),
+        made_up(np.linspace(5.5, 2, 8), 0.02),
         made_up([2, 2], 0.02),
-        made_up([np.nan, 2, 2, np.nan, 2, 2], 0.02),
-        made_up([2, np.inf, 2, 2], 0.02),
+        made_up([np.nan, 2, 2, np.nan, 2, 2, np.nan, 2], 0.02),
+        made_up([2, np.inf, 2, 2, np.inf, 2, 2, np.inf], 0.02),
     ],
     ids=["slope", "two scales", "holes", "infinite"],
 )
 def test_there_may_be_no_plateau(profile):
-    plateau = jax.jit(dimension.plateau)(profile)
+    plateau = jitted_plateau(profile)
     assert not plateau.found and np.isnan(plateau.dimension) and plateau.first == -1
 
 
