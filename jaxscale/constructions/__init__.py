@@ -1,13 +1,20 @@
 """Functions compiled into transformers that compute them, with a proof of the error.
 
-from jaxscale import constructions as con
+    from jaxscale import constructions as con
 
-x, y, z = con.inputs("x y z", low=-1, high=1)
-network = con.compile(x * y + con.maximum(z, 0.3))
-con.evaluate(network, points)                        # (B, 3) -> (B,), equal to the formula up to rounding
+    x, y, z = con.inputs("x y z", low=-1, high=1)
+    network = con.compile(x * y + con.maximum(z, 0.3))
+    con.evaluate(network, points)                        # (B, 3) -> (B,), equal to the formula up to rounding
+
+    made = con.approximate(f, dim=2, epsilon=0.05, holder=con.Holder(1.0))
+    made(points), made.bound
+
+Havrilla & Liao 2024 prove that such transformers exist (arXiv 2411.06646); these are they.
 """
 
+from jaxscale.constructions.approximation import Approximation
 from jaxscale.constructions.compiler import compile
+from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.encodings import ENCODINGS
 from jaxscale.constructions.executors import evaluate
 from jaxscale.constructions.expressions import Expression, input_vector, inputs, stack
@@ -18,6 +25,7 @@ from jaxscale.constructions.primitives import (
     dot,
     ffn,
     gate,
+    held,
     indicator,
     maximum,
     minimum,
@@ -31,18 +39,23 @@ from jaxscale.constructions.primitives import (
     total,
     trapezoid,
 )
+from jaxscale.constructions.targets import Holder
 
 __all__ = [
     "ENCODINGS",
+    "Approximation",
     "Expression",
+    "Holder",
     "Network",
     "absolute",
+    "approximate",
     "bump",
     "compile",
     "dot",
     "evaluate",
     "ffn",
     "gate",
+    "held",
     "indicator",
     "input_vector",
     "inputs",

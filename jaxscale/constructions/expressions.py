@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from jaxscale.constructions.atoms import Atom, Input, Product
+from jaxscale.constructions.atoms import Atom, Input, Linear, Product
 from jaxscale.errors import InputError
 
 
@@ -137,6 +137,12 @@ class Expression:
         active = self.active if active is None else active
         return Expression(self.terms, self.offset, self.scalar, low, high, active)
 
+    def named(self, name: str) -> Expression:
+        """The same, under that name in layouts; its atoms must have been made for this expression alone."""
+        for atom, _ in self.terms:
+            atom.name = name
+        return self
+
     def same_as(self, other: Expression) -> bool:
         """Whether both are written alike, entry by entry."""
         if self is other:
@@ -170,7 +176,9 @@ class Expression:
 
 
 def of_atom(atom: Atom, scalar: bool = False) -> Expression:
-    """The atom itself as an expression."""
+    """The atom itself as an expression; the constant it is, if its interval leaves it no choice."""
+    if not isinstance(atom, (Input, Linear)) and np.array_equal(atom.low, atom.high):
+        return Expression([], atom.low, scalar)
     return Expression([(atom, sparse.identity(atom.size, format="csr"))], np.zeros(atom.size), scalar)
 
 

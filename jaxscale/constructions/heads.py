@@ -110,9 +110,10 @@ class PairHeads:
         """A product of factors with one number an entry, at the tokens of the left one; of one or both signs."""
         left, right = Sources.of(product.left, known), Sources.of(product.right, known)
         for sign, used in ((1.0, product.high > 0), (-1.0, product.low < 0)):
+            target = np.broadcast_to(row, used.shape)[used]
             query = (left.row[used], sign * left.coefficient[used], sign * product.left.offset[used])
             key = (right.row[used], right.coefficient[used], product.right.offset[used])
-            self._add(left.token[used], right.token[used], row, sign, query, key)
+            self._add(left.token[used], right.token[used], target, sign, query, key)
 
     def _add(self, token, seen, row, coefficient, query, key):
         if len(token):

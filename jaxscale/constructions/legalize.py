@@ -141,7 +141,5 @@ def _uniform(x):
     alike = bool(np.all(x.offset == x.offset[0]))
     for atom, matrix in x.terms:
         own = not isinstance(atom, Input) and atom.size == x.size and matrix.nnz == x.size
-        alike = alike and own and np.array_equal(matrix.indices, np.arange(x.size)) and np.ptp(matrix.data) == 0
-        if not alike:
-            return False
-    return bool(alike)
+        alike &= own and np.array_equal(matrix.indices, np.arange(x.size)) and bool(np.ptp(matrix.data) == 0)
+    return alike

@@ -113,12 +113,12 @@ class Network:
     @property
     def kappa(self) -> float:
         """κ, the largest parameter in absolute value."""
-        return max(float(np.max(np.abs(leaf), initial=0.0)) for leaf in _leaves(self.params))
+        return max(float(np.max(np.abs(leaf), initial=0.0)) for leaf in jax.tree.leaves(self.params))
 
     @property
     def nonzeros(self) -> int:
         """Parameters that are not zero."""
-        return sum(int(np.count_nonzero(leaf)) for leaf in _leaves(self.params))
+        return sum(int(np.count_nonzero(leaf)) for leaf in jax.tree.leaves(self.params))
 
     def module(self, **options) -> rt.ReluTransformer:
         """The Flax module; options are its fields, such as `matmul_inputs`."""
@@ -126,8 +126,7 @@ class Network:
 
     def variables(self, dtype=np.float32) -> dict[str, Any]:
         """What `module().apply` takes: parameters and the fixed encoding, in `dtype`."""
-        cast = lambda leaf: leaf.astype(dtype)
-        return {"params": jax.tree.map(cast, self.params), "fixed": {"encoding": cast(self.encoding)}}
+        return variables_of(self.params, self.encoding, dtype)
 
     def check_points(self, x) -> np.ndarray:
         """Points as an array (B, D) of floats inside the domain. InputError, naming one that is not."""
@@ -143,6 +142,12 @@ class Network:
                 "network is defined. Pass points inside, or compile for a larger interval."
             )
         return x
+
+
+def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype) -> dict[str, Any]:
+    """Parameters and encoding as `rt.ReluTransformer.apply` takes them, in `dtype`."""
+    cast = lambda leaf: np.asarray(leaf).astype(dtype)
+    return {"params": jax.tree.map(cast, params), "fixed": {"encoding": cast(encoding)}}
 
 
 def input_of(*expressions: Expression) -> Input:
@@ -165,11 +170,6 @@ def check_size(shape: rt.Shape, limit: float):
             f"{shape.parameters:,} parameters, {size:.3g} bytes in float64; limit={limit:.3g}. "
             "Ask for less accuracy, another back end or encoding, or raise the limit."
         )
-
-
-def _leaves(tree):
-    for value in tree.values():
-        yield from _leaves(value) if isinstance(value, dict) else [value]
 
 
 def _span(values):

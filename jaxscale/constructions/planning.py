@@ -96,11 +96,11 @@ class Plan(abc.ABC):
             if isinstance(atom, (Input, Linear, NetworkAtom)):
                 continue
             token = self.product_tokens(atom, known)
-            row = residual.free_row(token, first)
+            row = self._rows_for(token, first)
             block.heads.add_product(row, atom, known)
             residual.add(token, row, atom.low, atom.high)
-            self._put(atom, token, row, alive)
-            first, size = (row, atom.size) if atom.size > size else (first, size)
+            self.place[atom] = alive[atom] = token, row
+            first, size = (int(row[0]), atom.size) if atom.size > size else (first, size)
         for atom in atoms:
             if isinstance(atom, Linear):
                 token = self.tokens_of(atom)
@@ -124,6 +124,18 @@ class Plan(abc.ABC):
         block.heads.add_sum(token, row, argument, known)
         self.residual.add(token, row, atom.low, atom.high)
         self._put(atom, token, row, alive)
+
+    def _rows_for(self, token, first):
+        """An empty row for each entry; entries on one token get different ones."""
+        row = np.zeros(len(token), dtype=int)
+        order = np.argsort(token, kind="stable")
+        starts = np.r_[0, np.nonzero(np.diff(token[order]))[0] + 1]
+        rank = np.empty(len(token), dtype=int)
+        rank[order] = np.arange(len(token)) - np.repeat(starts, np.diff(np.r_[starts, len(token)]))
+        for k in range(rank.max() + 1):
+            row[rank == k] = free = self.residual.free_row(token[rank == k], first)
+            self.residual.claim(token[rank == k], free)
+        return row
 
     def _put(self, atom, token, row, alive):
         self.place[atom] = alive[atom] = token, np.full(atom.size, row)
@@ -204,9 +216,6 @@ class Plan(abc.ABC):
                 params[f"block_{i}"] |= {f"kernel_{j}": kernel, f"bias_{j}": bias}
         start = np.zeros((self.tokens, rows.width))
         start[:, rows.encoding], start[:, rows.constant] = table, 1
-        # Rows opened later were empty before.
-        pad = lambda end: np.pad(end, ((0, data - len(end)), (0, 0))).T
-        full = lambda ends: (pad(ends[0]), pad(ends[1]))
         return Network(
             shape=shape,
             params=params,
@@ -216,8 +225,8 @@ class Plan(abc.ABC):
             layout=Layout(self.layout),
             program=program,
             encoding_name=name,
-            streams=tuple(full(kept) for kept in self.streams),
-            attended=tuple(full(kept) for kept in self.attended),
+            streams=tuple(_with_rows(data, *ends) for ends in self.streams),
+            attended=tuple(_with_rows(data, *ends) for ends in self.attended),
         )
 
 
@@ -228,3 +237,9 @@ def with_output(legal: Expression) -> Expression:
         if matrix.nnz == legal.size and np.all(np.diff(matrix.indptr) == 1) and np.all(matrix.data == 1):
             return legal
     return of_atom(Linear(legal, "output"), legal.scalar)
+
+
+def _with_rows(rows, low, high):
+    """Intervals (rows so far, l) as (l, rows): rows opened later were empty before."""
+    low, high = (np.pad(end, ((0, rows - len(end)), (0, 0))).T for end in (low, high))
+    return low, high

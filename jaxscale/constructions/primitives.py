@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxscale.constructions.atoms import Dot, Kind, Network
+from jaxscale.constructions.atoms import Dot, Kind, Linear, Network
 from jaxscale.constructions.expressions import Expression, depth, of_atom, stack
 from jaxscale.errors import InputError
 
@@ -174,6 +174,11 @@ def project(x: Expression, frame: np.ndarray, center: Sequence[float]) -> Expres
     return np.asarray(frame, dtype=float).T @ (x - np.asarray(center, dtype=float))
 
 
+def held(x: Expression) -> Expression:
+    """x itself, as numbers that tokens hold: one block now, so that many products can use it later."""
+    return of_atom(Linear(x), x.scalar)
+
+
 def gate(x: Expression, flag: Expression) -> Expression:
     """x where the flag is 1, exactly 0 where it is 0; by a product, which has no large constant to round."""
     return x * flag
@@ -210,6 +215,7 @@ __all__ = [
     "dot",
     "ffn",
     "gate",
+    "held",
     "indicator",
     "maximum",
     "minimum",

@@ -98,6 +98,7 @@ class SiteHeads:
     def add_product(self, row, atom: Product | Dot, known: dict):
         """Two functionals of one token, multiplied by the score; of an inner product, as many as it has terms."""
         rows = range(atom.left.size) if isinstance(atom, Dot) else range(1)
+        (row,) = set(np.atleast_1d(row).tolist())  # a token has one entry of a vector
         query, key = ([_of_token(x, i, known) for i in rows] for x in (atom.left, atom.right))
         address, tokens = self._table.address(atom.size), self._table.site(atom.size)
         for sign, used in ((1.0, atom.high > 0), (-1.0, atom.low < 0)):

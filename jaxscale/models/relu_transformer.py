@@ -116,7 +116,7 @@ class ReluTransformer(nn.Module):
             encoding_TxE = encoding_TxE.at[:, shape.learned_rows].add(learned_TxR)
         streams = [embed(shape, encoding_TxE, x_BxD)]
         for i, block in enumerate(shape.blocks):
-            weights = BlockParameters(block, shape.width, self.dtype, name=f"block_{i}")()
+            weights = BlockParameters(block, shape.width, shape.tokens, self.dtype, name=f"block_{i}")()
             attended = attention_in_chunks(
                 weights, streams[-1], streams[-1], self.matmul_inputs, self.head_chunk, self.query_tile
             )
@@ -129,17 +129,18 @@ class BlockParameters(nn.Module):
 
     block: Block
     width: int
+    tokens: int
     dtype: Any
 
     @nn.compact
     def __call__(self):
         M, K, E = self.block.heads, self.block.rank, self.width
-        # Scores are products of two projections and the sum has M·T of them: unit variance in, about unit variance out.
+        # Scores of unit variance; the sum over heads and keys then starts no larger than what it is added to.
         project = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2, batch_axis=0)
         weights = {
             "query": self.param("query", project, (M, K, E), self.dtype),
             "key": self.param("key", project, (M, K, E), self.dtype),
-            "value": self.param("value", nn.initializers.normal((M * E) ** -0.5), (M, E, E), self.dtype),
+            "value": self.param("value", nn.initializers.normal((M * E) ** -0.5 / self.tokens), (M, E, E), self.dtype),
         }
         layers = [E, *self.block.hidden, E] if self.block.hidden else []
         for i, (fan_in, fan_out) in enumerate(itertools.pairwise(layers)):
