@@ -150,6 +150,8 @@ class _Loop:
                     break
                 self._log(step, values)
             if self.notice.given(step + 1):
+                if step + 1 == until:  # else what goes on from here would owe an evaluation, and save this step twice
+                    state = self._evaluation(state)
                 self._leave(state)
         self.clock.settle()
         return state
@@ -170,7 +172,7 @@ class _Loop:
         work, training, progress = self.work, self.training, self.progress
         loss = float(work.program.evaluate(state.params, *work.held_out))
         if int(state.failed) >= 0 or not math.isfinite(loss):
-            _fail(work, state, progress, loss, self.checkpoints)
+            fail(work, state, progress, loss, self.checkpoints)
         progress.step = int(state.step)
         progress.history.append([progress.step, loss])
         self.metrics.write(progress.step, validation_loss=loss)
@@ -190,7 +192,7 @@ class _Loop:
         """Saves the state and raises `Preempted`; of a run that broke down there is nothing good to save."""
         progress = self.progress
         self.clock.settle()
-        if int(state.failed) < 0:
+        if int(state.failed) < 0 and self.checkpoints.latest() != progress.step:
             # No measured loss: never the best.
             self._save(state, progress.history[-1][1] if progress.history else float(np.finfo(np.float32).max))
         raise processes.Preempted(
@@ -270,7 +272,7 @@ class _Trace:
             self._running = False
 
 
-def _fail(work, state, progress, loss, checkpoints):
+def fail(work, state, progress, loss, checkpoints):
     """Keeps the last good state and raises NonFiniteLoss."""
     good, failed = int(state.step), int(state.failed)
     if good and checkpoints.latest() != good and math.isfinite(loss):

@@ -168,15 +168,16 @@ def test_a_profile_ends_with_a_short_run(tiny_run, tiny_store, tmp_path):
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
 
 
-def test_order_to_leave_saves_at_once_and_the_rest_is_the_same(tiny_run, tiny_store, tmp_path):
+@pytest.mark.parametrize("step", [6, 8, 12])  # between evaluations, at one, at the last
+def test_order_to_leave_saves_at_once_and_the_rest_is_the_same(tiny_run, tiny_store, tmp_path, step):
     whole = training.train(tiny_run, tiny_store, tmp_path / "whole")
 
-    def at_step_6(step, **_):
-        if step == 6:
+    def order(**values):
+        if values["step"] == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(processes.Preempted, match=r"state after step 6 is saved"):
-        training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut", at_step_6)
-    assert (tmp_path / "cut" / "checkpoints" / "6").is_dir()
+    with pytest.raises(processes.Preempted, match=rf"state after step {step} is saved"):
+        training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut", order)
+    assert (tmp_path / "cut" / "checkpoints" / str(step)).is_dir()
     rest = training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut")
-    assert rest["loss"] == whole["loss"] and rest["attempts"] == 2
+    assert (rest["loss"], rest["step"], rest["attempts"]) == (whole["loss"], whole["step"], 2)
