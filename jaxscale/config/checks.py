@@ -57,12 +57,6 @@ def _validate_run(run, at):
         f"must divide training.batch_size={training.batch_size}. Choose a divisor of the batch.",
     )
     _positive(training, f"{at}training.", "loss_chunks")
-    _need(
-        model.context % training.loss_chunks == 0,
-        f"{at}training.loss_chunks",
-        training.loss_chunks,
-        f"must divide model.context={model.context}. Choose a divisor of the context.",
-    )
     if training.epochs is not None:
         _positive(training, f"{at}training.", "epochs")
     _positive(optimizer, f"{at}optimizer.", "learning_rate clip_norm")
@@ -120,6 +114,13 @@ def _validate_study(study):
     )
     for seed in study.seeds:
         _need(0 <= seed < 2**63, "seeds", study.seeds, "must lie between 0 and 2**63.")
+    _positive(study, "", "together")
+    _need(
+        study.together == 1 or max(study.run.mesh.fsdp, study.run.mesh.context, study.run.mesh.tensor) <= 1,
+        "together",
+        study.together,
+        "trains each run on one device, which mesh.fsdp, mesh.context and mesh.tensor divide. Leave them at 1.",
+    )
     _need(0 < study.beta <= 1, "beta", study.beta, "must lie in (0, 1], where the theorem holds.")
     _need(0 < study.level < 1, "level", study.level, "must lie between 0 and 1. 0.95 is usual.")
     _need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")

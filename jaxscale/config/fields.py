@@ -114,7 +114,7 @@ class Training:
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass computes again: nothing; all of a block but its products with weights; whole blocks."""
     loss_chunks: int = 1
-    """Logits are formed for this many equal parts of a sequence, one after the other, and never whole."""
+    """Logits are formed for this many parts of the vocabulary, one after the other, and never whole."""
     evaluate_every: int = 50
     """Steps between evaluations, at least."""
     evaluate_growth: float = 0.0
@@ -195,6 +195,8 @@ class DataScaling:
     """Training tokens n of the grid."""
     seeds: tuple[int, ...] = (0, 1)
     """One run for each n and each of these."""
+    together: int = 1
+    """Train this many runs at a time as one program, each on one device: small models do not fill one alone."""
     beta: float = 1.0
     """Assumed Hölder smoothness of the target, in (0, 1]."""
     dimension: Dimension = Dimension()

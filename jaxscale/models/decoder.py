@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
+from jaxscale import sharding
 from jaxscale.models import attention
 
 Remat = Literal["none", "dots", "full"]
@@ -44,6 +45,17 @@ class Execution:
             return x_BxTxD
         spec = P(("replica", "fsdp"), "context")
         return jax.lax.with_sharding_constraint(x_BxTxD, NamedSharding(self.mesh, spec))
+
+    def gather(self, path, parameter):
+        """A parameter, or rows of it, as all devices of the fsdp axis use it: whole along the dimension FSDP divides.
+
+        Left to itself a compiler may multiply as many times as there are devices, each with a part of the parameter.
+        """
+        if self.mesh is None:
+            return parameter
+        axes = sharding.spec(path, parameter.shape, self.mesh)
+        whole = P(*("tensor" if axis == "tensor" or "tensor" in (axis or ()) else None for axis in axes))
+        return jax.lax.with_sharding_constraint(parameter, NamedSharding(self.mesh, whole))
 
 
 class Decoder(nn.Module):
@@ -75,12 +87,12 @@ class Decoder(nn.Module):
 
     def __call__(self, tokens_BxT):
         """Next-token logits, (B, T) integers to (B, T, V) float32."""
-        return self.logits(self.hidden(tokens_BxT))
+        x_BxTxD = self.hidden(tokens_BxT)
+        return jnp.matmul(x_BxTxD, self.head_matrix().astype(x_BxTxD.dtype), preferred_element_type=jnp.float32)
 
-    def logits(self, x_BxTxD):
-        """Next-token logits (B, T, V) of the last layer's stream, whose T may be any part of the sequence."""
-        head_DxV = self.embed.T if self.config.tied else self.head
-        return jnp.matmul(x_BxTxD, head_DxV.astype(x_BxTxD.dtype), preferred_element_type=jnp.float32)
+    def head_matrix(self):
+        """The output matrix (D, V), float32."""
+        return self.embed.T if self.config.tied else self.head
 
     def hidden(self, tokens_BxT):
         """Residual stream after the last block, normed, (B, T, D)."""
@@ -94,8 +106,9 @@ class Decoder(nn.Module):
             x_BxTxD += self.positions.astype(dtype)[: tokens_BxT.shape[1]]
         streams = [self.execution.place(x_BxTxD)]
         if self.config.scan:
-            _, streams_LxBxTxD = self.blocks(streams[0], None)
-            streams += [streams_LxBxTxD[i] for i in range(self.config.layers)]
+            # The last one is what the scan carries: where it alone is asked for, no others are stored.
+            last_BxTxD, streams_LxBxTxD = self.blocks(streams[0], None)
+            streams += [*(streams_LxBxTxD[i] for i in range(self.config.layers - 1)), last_BxTxD]
         else:
             for block in self.blocks:
                 streams.append(block(streams[-1]))
@@ -206,20 +219,33 @@ class LayerNorm(nn.Module):
         return (x * scale_D + bias_D).astype(x_BxTxD.dtype)
 
 
-class Dense(nn.Dense):
-    """`nn.Dense` with all tokens as rows of one matrix: on a processor the faster product, by a sixth of a step."""
+class Dense(nn.Module):
+    """A linear map in the dtype of the config; weights start with that standard deviation."""
 
-    def __call__(self, inputs):
-        rows = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
-        return rows.reshape(*inputs.shape[:-1], self.features)
+    features: int
+    config: configs.Decoder
+    execution: Execution
+    std: float
+
+    @nn.compact
+    def __call__(self, x_BxTxD):
+        dtype = jnp.dtype(self.config.dtype)
+        shape = (x_BxTxD.shape[-1], self.features)
+        gathered = lambda kind, value: self.execution.gather(f"{self.name}/{kind}", value.astype(dtype))
+        kernel_DxF = gathered("kernel", self.param("kernel", nn.initializers.normal(self.std), shape, jnp.float32))
+        # On one device all tokens are rows of one matrix: on a processor the faster product, by a sixth of a step.
+        # Rows and tokens that lie along different axes of a mesh stay apart.
+        lead = x_BxTxD.shape[:-1] if self.execution.mesh is not None else (-1,)
+        y = jnp.matmul(x_BxTxD.astype(dtype).reshape(*lead, shape[0]), kernel_DxF)
+        if self.config.bias:
+            y += gathered("bias", self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32))
+        return y.reshape(*x_BxTxD.shape[:-1], self.features)
 
 
 def dense(features, c, name, execution, residual=False):
     """A linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
     std = 0.02 * (2 * c.layers) ** -0.5 if residual else 0.02
-    # Rows and tokens that lie along different axes of a mesh stay apart.
-    kind = Dense if execution.mesh is None else nn.Dense
-    return kind(features, use_bias=c.bias, dtype=jnp.dtype(c.dtype), kernel_init=nn.initializers.normal(std), name=name)
+    return Dense(features, c, execution, std, name=name)
 
 
 def rotate(x_BxHxTxK):

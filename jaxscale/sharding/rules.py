@@ -3,6 +3,7 @@
 The first rule whose pattern occurs in the path wins. FSDP divides the axis that tensor parallelism leaves whole.
 """
 
+import math
 import re
 
 import jax
@@ -15,8 +16,8 @@ RULES = (
     ("embed", P("tensor", "fsdp")),
     ("head", P("fsdp", "tensor")),
     ("positions", P(None, "fsdp")),
-    ("(query|key|value|up|gate)/bias", P("tensor")),
-    ("scale|bias", P()),
+    ("(query|key|value|up|gate)/bias", P(("tensor", "fsdp"))),
+    ("scale|bias", P("fsdp")),
 )
 # Parameters below this stand for all blocks at once, stacked along a leading axis that no mesh axis divides.
 STACKED = "(^|/)blocks/"
@@ -31,12 +32,16 @@ def spec(path, shape, mesh):
     for pattern, axes in RULES:
         if re.search(pattern, path):
             along = (None, *axes) if re.search(STACKED, path) else tuple(axes)
-            fits = (
-                axis if axis is None or size % mesh.shape[axis] == 0 else None
-                for axis, size in zip(along, shape, strict=False)
-            )
-            return P(*fits)
+            return P(*(_dividing(axes, size, mesh) for axes, size in zip(along, shape, strict=False)))
     raise KeyError(f"no partition rule matches parameter {path!r}; add one to jaxscale.sharding.rules.RULES")
+
+
+def _dividing(axes, size, mesh):
+    """Of the mesh axes meant for a dimension, the last left out until they divide it."""
+    axes = axes if isinstance(axes, tuple) else (axes,) if axes else ()
+    while size % math.prod(mesh.shape[axis] for axis in axes):
+        axes = axes[:-1]
+    return axes if len(axes) > 1 else axes[0] if axes else None
 
 
 def state_shardings(abstract_state, mesh):

@@ -9,7 +9,8 @@ from jaxscale import config as configs
 from jaxscale import sharding
 from jaxscale.data import tokenizers
 from jaxscale.training import throughput
-from jaxscale.training.step import mean_loss, program
+from jaxscale.training.loss import mean_loss
+from jaxscale.training.step import program
 
 
 def describe(run, devices=None):
@@ -41,10 +42,10 @@ def describe(run, devices=None):
         for path, leaf in params
     ]
     memory = {
-        "parameters": _bytes_per_device(shared.abstract.params),
-        "moments": _bytes_per_device(shared.abstract.moments),
+        "parameters": bytes_per_device(shared.abstract.params),
+        "moments": bytes_per_device(shared.abstract.moments),
         # Accumulation holds the sum beside the part that is added.
-        "gradients": _bytes_per_device(shared.abstract.params) * (2 if run.training.accumulation > 1 else 1),
+        "gradients": bytes_per_device(shared.abstract.params) * (2 if run.training.accumulation > 1 else 1),
         "activations": _activation_bytes(run, shared),
     }
     return {
@@ -58,7 +59,7 @@ def describe(run, devices=None):
     }
 
 
-def _bytes_per_device(tree):
+def bytes_per_device(tree):
     shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
     return sum(shard(leaf) for leaf in jax.tree.leaves(tree))
 

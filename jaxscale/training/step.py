@@ -15,6 +15,7 @@ from jaxscale import config as configs
 from jaxscale import sharding
 from jaxscale.models import Decoder, Execution
 from jaxscale.training import optimizer as optimizers
+from jaxscale.training.loss import mean_loss
 
 # Steps before a gradient can be called a spike, and the share of a new one in the running mean it is held against.
 SETTLED, NEW = 20, 0.05
@@ -56,34 +57,6 @@ class Program:
     """(params, (N, B, T+1) tokens, (N, B) weights) -> mean loss, nats per token"""
     abstract: State
     """shapes, dtypes and shardings of a state"""
-
-
-def mean_loss(model, params, tokens_BxT1, chunks=1):
-    """Next-token cross-entropy of each sequence, (B,) float32 nats per token.
-
-    Args:
-      model: a `Decoder`.
-      params: its parameters.
-      tokens_BxT1: inputs and, one to the right, targets.
-      chunks: parts of a sequence whose logits are formed one after the other, in the backward pass again; static.
-    """
-    inputs_BxT, targets_BxT = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:]
-    if chunks == 1:
-        logits_BxTxV = model.apply({"params": params}, inputs_BxT)
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, targets_BxT), axis=-1)
-    x_BxTxD = model.apply({"params": params}, inputs_BxT, method="hidden")
-
-    @jax.checkpoint
-    def of_chunk(x_BxCxD, targets_BxC):
-        logits_BxCxV = model.apply({"params": params}, x_BxCxD, method="logits")
-        return jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits_BxCxV, targets_BxC), axis=-1)
-
-    # Every chunk takes tokens from all over the sequence, so that each device of a context axis keeps working.
-    chunked = lambda a: jnp.moveaxis(a.reshape(a.shape[0], -1, chunks, *a.shape[2:]), 2, 0)
-    add = lambda total_B, chunk: (total_B + of_chunk(*chunk), None)
-    zero_B = jnp.zeros(len(targets_BxT), jnp.float32)
-    total_B, _ = jax.lax.scan(add, zero_B, (chunked(x_BxTxD), chunked(targets_BxT)))
-    return total_B / targets_BxT.shape[1]
 
 
 def program(run, vocab_size, mesh):

@@ -1,5 +1,7 @@
 """Every parameter of every model option has a rule, and states are laid out by it."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -43,12 +45,26 @@ def test_stacked_blocks_are_laid_out_like_single_ones():
     mesh = sharding.make_mesh(MESH)
     for name, shape in (("attention/query/kernel", (16, 16)), ("mlp/up/bias", (32,)), ("norm_mlp/scale", (16,))):
         single = sharding.spec(f"block_0/{name}", shape, mesh)
-        assert sharding.spec(f"params/blocks/block/{name}", (6, *shape), mesh) in (P(None, *single), P(None))
+        assert sharding.spec(f"params/blocks/block/{name}", (6, *shape), mesh) == P(None, *single)
+
+
+def test_every_parameter_is_divided_over_all_devices():
+    mesh = sharding.make_mesh(MESH)
+    model = configs.Decoder(
+        layers=2, width=16, heads=2, hidden=32, context=8, positions="learned", norm="layer", bias=True, scan=True
+    )
+    abstract = training.program(configs.Run(model=model, mesh=MESH), 64, mesh).abstract
+    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract.params):
+        divided = math.prod(leaf.shape) // math.prod(leaf.sharding.shard_shape(leaf.shape))
+        # Vectors of the stream's width, and positions, are no tensor axis's to divide.
+        assert divided == 8 or (divided == 4 and "tensor" not in str(leaf.sharding.spec)), path
 
 
 def test_an_axis_that_does_not_divide_is_left_whole():
     mesh = sharding.make_mesh(MESH)
     assert sharding.spec("embed", (257, 16), mesh) == P(None, "fsdp")
+    assert sharding.spec("up/bias", (32,), mesh) == P(("tensor", "fsdp"))
+    assert sharding.spec("up/bias", (6,), mesh) == P("tensor")
 
 
 def test_a_parameter_without_a_rule_is_an_error():
