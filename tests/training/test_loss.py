@@ -43,6 +43,6 @@ def test_no_array_holds_all_logits():
 def test_in_half_precision_the_gradient_of_the_stream_is_summed_in_float32():
     model, params = with_params(dtype="bfloat16")
     whole, parts = (loss_and_gradient(model, params, n) for n in (1, 53))
-    # Each product is rounded to 2^-9 of itself; a sum of 53 kept in bfloat16 would lose ten times that.
+    # Products rounded to 2^-9 of themselves differ by 0.0037 here; a sum of 53 kept in bfloat16 by 0.0062.
     up = lambda read: read[1][1]["block_0"]["mlp"]["up"]["kernel"]
-    assert jnp.linalg.norm(up(parts) - up(whole)) < 0.01 * jnp.linalg.norm(up(whole))
+    assert jnp.linalg.norm(up(parts) - up(whole)) < 0.005 * jnp.linalg.norm(up(whole))
