@@ -16,12 +16,13 @@ import platform
 
 import jax
 
-from jaxscale import __version__, files, laws, reports, sharding, training
+from jaxscale import __version__, files, laws, reports, sharding
 from jaxscale import config as configs
 from jaxscale.data import prepare
 from jaxscale.errors import RunError
 from jaxscale.progress import Silent
 from jaxscale.studies import geometry
+from jaxscale.studies.cells import cells, check, groups, train
 from jaxscale.studies.verdict import compare
 
 COLUMNS = ("loss", "step", "steps", "epochs", "stopped", "edge", "parameters")
@@ -60,17 +61,16 @@ def _finished(study, workdir):
 
 def _run(study, workdir, progress):
     """Every stage that is not done yet."""
-    mesh = sharding.make_mesh(study.run.mesh)
-    sharding.check_fits(mesh, study.run)
+    if study.together == 1:
+        sharding.check_fits(sharding.make_mesh(study.run.mesh), study.run)
     store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
     geometry.check(study, store)
-    for _, n, seed in cells(study):
-        training.check(configs.cell(study, n, seed), store, mesh)
+    check(study, store)
     configs.claim(workdir, study)  # only now: what is refused above does not take the folder
     summaries = _train(study, store, workdir, progress)
     rows = [
         {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}
-        for (name, n, seed), summary in summaries.items()
+        for (name, n, seed), summary in zip(cells(study), summaries.values(), strict=True)
     ]
     files.write_json_lines(workdir / "table.jsonl", rows)
     measured = _measure(study, store, workdir, summaries, progress)
@@ -80,11 +80,6 @@ def _run(study, workdir, progress):
     verdict["seconds"] = sum(summary["seconds"] for summary in summaries.values())
     files.write_json(workdir / "verdict.json", verdict)
     reports.render(workdir)
-
-
-def cells(study):
-    """(name, n, seed) of every run, the cheapest first."""
-    return [(f"n={n}_seed={seed}", n, seed) for n in sorted(study.sizes) for seed in study.seeds]
 
 
 def versions():
@@ -100,16 +95,16 @@ def versions():
 
 
 def _train(study, store, workdir, progress):
-    """Summaries of all runs by (name, n, seed)."""
-    grid, summaries = cells(study), {}
-    for index, (name, n, seed) in enumerate(grid):
-        report = progress.run(name, index, len(grid))
+    """Summaries of all runs by name, in the order of `cells`."""
+    batches = groups(study)
+    summaries: dict[str, dict] = {}
+    for index, names in enumerate(batches):
+        title = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+        report = progress.run(title, index, len(batches), "run" if study.together == 1 else "sweep")
         try:
-            summaries[name, n, seed] = training.train(
-                configs.cell(study, n, seed), store, workdir / "runs" / name, report
-            )
+            summaries |= train(study, names, store, workdir / "runs", report)
         except RunError as error:
-            raise type(error)(f"run {name}: {error}") from error
+            raise type(error)(f"run {title}: {error}") from error
     return summaries
 
 
@@ -119,8 +114,7 @@ def _measure(study, store, workdir, summaries, progress):
     if not path.is_file():
         progress.say("measuring the intrinsic dimension of the embeddings")
         largest = max(study.sizes)
-        folders = {
-            name: (workdir / "runs" / name, summary) for (name, n, _), summary in summaries.items() if n == largest
-        }
+        names = [name for name, n, _ in cells(study) if n == largest]
+        folders = {name: (workdir / "runs" / name, summaries[name]) for name in names}
         files.write_json(path, geometry.measure(study, store, folders))
     return files.read_json(path)

@@ -94,10 +94,11 @@ def _run(work, folder, report, profile):
     return summary(work, progress, stopped, starts)
 
 
-def check(run, store, mesh):
-    """Raises InputError if the corpus or the mesh cannot serve the run."""
+def check(run, store, mesh=None):
+    """Raises InputError if the corpus, or the mesh where one is given, cannot serve the run."""
     configs.validate(run)
-    sharding.check_fits(mesh, run)
+    if mesh is not None:
+        sharding.check_fits(mesh, run)
     Batches.of(store.train, run.tokens, run.model.context, run.training.batch_size, run.seed)
 
 

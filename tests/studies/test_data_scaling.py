@@ -120,6 +120,26 @@ def test_eight_devices_give_the_losses_of_one(undisturbed, study_file, tmp_path)
     assert json.loads(done.stdout)["versions"]["device"].startswith("8 ×")
 
 
+def test_cells_trained_together_give_the_table_of_those_trained_one_by_one(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    study = configs.from_json((folder / "config.json").read_text(), configs.DataScaling)
+    verdict = data_scaling.run(dataclasses.replace(study, together=5), tmp_path)
+    apart, together = (files.read_json_lines(path / "table.jsonl") for path in (folder, tmp_path))
+    for column in ("run", "n", "seed", "step", "stopped", "edge"):
+        assert [row[column] for row in together] == [row[column] for row in apart]
+    np.testing.assert_allclose(*([row["loss"] for row in table] for table in (apart, together)), rtol=1e-4)
+    assert verdict["observed"]["exponent"] == pytest.approx(
+        files.read_json(folder / "verdict.json")["observed"]["exponent"], rel=0.02
+    )
+
+
+def test_together_needs_runs_that_fit_a_device(tiny_study, tmp_path):
+    mesh = configs.Mesh(replica=-1, fsdp=2)
+    study = dataclasses.replace(tiny_study, together=4, run=dataclasses.replace(tiny_study.run, mesh=mesh))
+    with pytest.raises(InputError, match="together=4 trains each run on one device"):
+        data_scaling.run(study, tmp_path)
+
+
 def test_folder_of_another_study_is_refused(undisturbed):
     folder, _ = undisturbed
     study = configs.from_json((folder / "config.json").read_text(), configs.DataScaling)
