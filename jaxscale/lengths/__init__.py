@@ -1,26 +1,57 @@
 """Length generalization: how long must training strings be before a transformer is right at every length?
 
-After Izzo, Nichani & Lee 2026 (arXiv 2510.27015) and Huang et al. 2025 (arXiv 2410.02140): the tasks, the limit
-transformers, the bounds, the simulation argument behind them, and the experiments.
+After Izzo, Nichani & Lee 2026 (arXiv 2510.27015) and Huang et al. 2025 (arXiv 2410.02140).
+
+    task, net = lengths.ModPTask(period=3), lengths.LimitTransformer(alphabet=2, period=3)
+    lengths.complexity(net, params).lipschitz           # what the bounds ask of a network
+    lengths.bounds.one_layer_worst_case(...)            # log10 of a sufficient train length, quoted and derived
+    lengths.proportional(tokens, length, budget=100, alphabet=2, period=3)    # the short string the proof builds
+
+Strings come in arrays of one shape, padded, so that one compiled program serves every length.
 """
 
+from jaxscale.lengths import adversarial, bounds, constructions, evaluation, references, sweep
 from jaxscale.lengths.algorithmic import ALGORITHMIC
+from jaxscale.lengths.certificates import Certificate, certificate, tightest
+from jaxscale.lengths.complexity import Complexity, complexity
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.languages import LANGUAGES
+from jaxscale.lengths.simulation import Short, last, proportional, random_draw
 from jaxscale.lengths.strings import PAD, Statistics, summarize
-from jaxscale.lengths.tasks import ModPTask, SimpleTask, Target
+from jaxscale.lengths.subsampling import thin
+from jaxscale.lengths.tasks import ModPTask, SimpleTask, Target, check_length
+from jaxscale.lengths.thresholds import exponent, threshold
 from jaxscale.lengths.transformer import Law, LimitTransformer
 
 __all__ = [
     "ALGORITHMIC",
     "LANGUAGES",
     "PAD",
+    "Certificate",
+    "Complexity",
     "KGramTask",
     "Law",
     "LimitTransformer",
     "ModPTask",
+    "Short",
     "SimpleTask",
     "Statistics",
     "Target",
+    "adversarial",
+    "bounds",
+    "certificate",
+    "check_length",
+    "complexity",
+    "constructions",
+    "evaluation",
+    "exponent",
+    "last",
+    "proportional",
+    "random_draw",
+    "references",
     "summarize",
+    "sweep",
+    "thin",
+    "threshold",
+    "tightest",
 ]

@@ -25,8 +25,9 @@ class Complexity:
     """A network in the terms of the theorems.
 
     Attributes:
-      gap: γ. In the infinite regime min_h (max P_h - second largest of P_h) over P_h = {φ_h(0), …, φ_h(τ), 1};
-        otherwise the least positive difference of logits that one query can meet. Infinite where all are equal.
+      gap: γ. Of two layers, as in infinite precision, min_h (max P_h - second largest of P_h) over
+        P_h = {φ_h(0), …, φ_h(τ), 1}; of one, as in finite precision, the least positive difference of logits that one
+        query can meet. Infinite where all are equal.
       lipschitz: L, change of the output per unit of total variation of the attention.
       log10_constant: log10 C of two layers; None for one.
       heads, layers, alphabet, period, locality: as of the network. A bound without its number of heads says little.
@@ -45,7 +46,7 @@ class Complexity:
 def complexity(net, params):
     """The `Complexity` of a `LimitTransformer` with concrete parameters."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-    gap = infinite_gap(params["layer_0"]["bias"]) if net.regime == "infinite" else logit_gap(net, params)
+    gap = infinite_gap(params["layer_0"].get("bias", [[]])) if net.layers == 2 else logit_gap(net, params)
     return Complexity(
         gap=gap,
         lipschitz=_lipschitz(net, params),
@@ -75,7 +76,7 @@ def logit_gap(net, params):
     rows_SxRxD = jnp.asarray(rows_SxRxD, jnp.float32)
     project = lambda name: jnp.einsum("srd,hdk->hsrk", rows_SxRxD, jnp.asarray(layer[name], jnp.float32))
     logits = np.asarray(jnp.einsum("hsrk,huvk->hsruv", project("query"), project("key")) / net_head_width(net))
-    bias_HxW = np.asarray(layer["bias"], np.float32)
+    bias_HxW = np.asarray(layer.get("bias", np.zeros((net.heads, 1))), np.float32)
     smallest = math.inf
     for h, s, r in itertools.product(range(net.heads), range(symbols), range(period)):
         met = [logits[h, s, r].reshape(-1)]

@@ -30,7 +30,7 @@ def count(omega, pieces=64, regime="infinite"):
     if pieces < 1:
         raise InputError(f"pieces={pieces} must be positive. Some four for each unit of omega are enough.")
     at = _slots(one=1, sign=1, mean=1, sine=1)
-    net = LimitTransformer(alphabet=2, width=4, hidden=pieces, regime=regime)
+    net = LimitTransformer(alphabet=2, width=4, hidden=pieces, biased=False, regime=regime)
     params = _zeros(net)
     params["embed"][:, at["one"]] = 1
     params["embed"][:, at["sign"]] = [[1], [-1]]
@@ -58,7 +58,9 @@ def mod_p(period, residue=0, beta=1.0, regime="hardmax"):
     if not 0 <= residue < period:
         raise InputError(f"residue={residue} must lie in 0..{period - 1}, the residues mod {period}.")
     at = _slots(one=1, bit=1, residue=period, mean=1)
-    net = LimitTransformer(alphabet=2, width=3 + period, hidden=1, head_width=1, period=period, regime=regime)
+    net = LimitTransformer(
+        alphabet=2, width=3 + period, hidden=1, head_width=1, period=period, biased=False, regime=regime
+    )
     params = _zeros(net)
     params["embed"][:, at["one"]] = 1
     params["embed"][1, at["bit"]] = 1
@@ -140,7 +142,13 @@ def witness(heads, delta):
     symbols = levels + 2
     at = _slots(symbol=symbols, shares=heads, fires=1)
     net = LimitTransformer(
-        alphabet=symbols, heads=heads, width=symbols + heads + 1, hidden=1, head_width=1, regime="hardmax"
+        alphabet=symbols,
+        heads=heads,
+        width=symbols + heads + 1,
+        hidden=1,
+        head_width=1,
+        biased=False,
+        regime="hardmax",
     )
     params = _zeros(net)
     params["embed"][:, at["symbol"]] = np.eye(symbols)

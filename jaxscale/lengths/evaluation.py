@@ -11,6 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxscale.lengths import adversarial
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.strings import Statistics
 from jaxscale.lengths.tasks import SimpleTask
@@ -101,6 +102,43 @@ def _limit_losses(net, cells, params, key, samples):
 
     losses_C = jax.lax.map(one, (cells.task, params))
     return losses_C, jnp.ones_like(losses_C)
+
+
+def hard_errors(net, cells, params, length, key, each=32):
+    """Largest and mean error |f - f*| of every run on strings to fail on, by kind.
+
+    Returns:
+      {"kinds": names, "largest": (C, kinds) lists, "mean": likewise}; strings without a target are left out.
+    """
+    of_strings = isinstance(cells.task, KGramTask)
+    kinds = adversarial.STRING_KINDS if of_strings else adversarial.STATISTIC_KINDS
+    largest_CxK, mean_CxK = _hard_errors(net, cells, params, length, key, each, of_strings)
+    return {"kinds": list(kinds), "largest": largest_CxK.tolist(), "mean": mean_CxK.tolist()}
+
+
+@functools.partial(jax.jit, static_argnames=("net", "length", "each", "of_strings"))
+def _hard_errors(net, cells, params, length, key, each, of_strings):
+    def one(inputs):
+        task, params = inputs
+        if of_strings:
+            _, tokens_NxT = adversarial.hard_strings(key, task, length, each)
+
+            def error(tokens_T):
+                target = task.target(tokens_T, length)
+                output_O = net.apply({"params": params}, tokens_T, length, method="running")
+                return jnp.sqrt(jnp.sum((output_O - target.value) ** 2)), target.valid
+
+            at_once = max(1, TOKENS_AT_ONCE // length)
+            errors_N, valid_N = jax.lax.map(error, tokens_NxT, batch_size=min(at_once, len(tokens_NxT)))
+        else:
+            _, seen = adversarial.hard_statistics(key, task, length, each)
+            errors_N = jnp.sqrt(squared_errors(net, params, task, seen))
+            valid_N = jax.vmap(task.target_of)(seen).valid
+        errors_KxE, valid_KxE = errors_N.reshape(-1, each), valid_N.reshape(-1, each)
+        total_K = jnp.maximum(jnp.sum(valid_KxE, axis=1), 1)
+        return jnp.max(errors_KxE * valid_KxE, axis=1), jnp.sum(errors_KxE * valid_KxE, axis=1) / total_K
+
+    return jax.lax.map(one, (cells.task, params))
 
 
 def even_statistics(task, query=0, ends=0):

@@ -35,7 +35,7 @@ class Short:
     feasible: jax.Array
 
 
-def proportional(tokens_T, length, budget, alphabet, period=1, locality=0):
+def proportional(tokens_T, length, budget, alphabet, period=1, locality=0, rows=None):
     """A string of at most `budget` tokens with the same suffix and residue, all the classes, and their proportions.
 
     1. n is the largest length up to the budget that equals T mod Δ; a string within the budget is returned as it is.
@@ -48,7 +48,8 @@ def proportional(tokens_T, length, budget, alphabet, period=1, locality=0):
       tokens_T: (T,) integers; those from `length` on do not matter.
       length: T, may be traced.
       budget: N; static.
-      alphabet, period, locality: S, Δ and τ; static.
+      alphabet, locality: S and τ; static.
+      period, rows: Δ, and room for residues, as for `strings.class_counts`.
 
     Returns:
       `Short`.
@@ -56,8 +57,8 @@ def proportional(tokens_T, length, budget, alphabet, period=1, locality=0):
     Raises:
       InputError: if the budget cannot hold a suffix and one token of every class.
     """
-    _check_budget(budget, alphabet, period, locality)
-    n, counts_SxR, slots_R = _bulk(tokens_T, length, budget, alphabet, period, locality)
+    _check_budget(budget, alphabet, rows or period, locality)
+    n, counts_SxR, slots_R = _bulk(tokens_T, length, budget, alphabet, period, locality, rows)
     dealt_SxR = jax.vmap(largest_remainder, (1, 0), 1)(counts_SxR, slots_R)
     feasible = jnp.all(jnp.sum(dealt_SxR, axis=0) == slots_R)
     return _built(tokens_T, length, budget, n, arrange(dealt_SxR, budget, period), feasible, locality)
@@ -111,11 +112,11 @@ def arrange(dealt_SxR, size, period):
     return jnp.minimum(symbol_N, len(dealt_SxR) - 1)
 
 
-def _bulk(tokens_T, length, budget, alphabet, period, locality):
+def _bulk(tokens_T, length, budget, alphabet, period, locality, rows=None):
     """n, the counts of the long string's bulk (S, Δ), and the short one's free places by residue (Δ,)."""
     n = _congruent(length, budget, period)
-    counts_SxR = strings.summarize(tokens_T, length, alphabet, period, locality).bulk
-    return n, counts_SxR, strings.places(n - locality - 1, period)
+    counts_SxR = strings.summarize(tokens_T, length, alphabet, period, locality, rows).bulk
+    return n, counts_SxR, strings.places(n - locality - 1, period, rows)
 
 
 def _congruent(length, budget, period):

@@ -50,6 +50,7 @@ class Layer(nn.Module):
     head_width: int
     hidden: int
     locality: int
+    biased: bool
 
     def setup(self):
         H, D, K, F = self.heads, self.width, self.head_width, self.hidden
@@ -57,7 +58,8 @@ class Layer(nn.Module):
         self.query_HxDxK = self.param("query", scaled(D), (H, D, K))
         self.key_HxDxK = self.param("key", scaled(D), (H, D, K))
         self.value_HxDxD = self.param("value", scaled(D), (H, D, D))
-        self.bias_HxW = self.param("bias", nn.initializers.zeros, (H, self.locality + 1))
+        window = (H, self.locality + 1)
+        self.bias_HxW = self.param("bias", nn.initializers.zeros, window) if self.biased else jnp.zeros(window)
         self.up_DxF = self.param("up", scaled(D), (D, F))
         self.shift_F = self.param("shift", nn.initializers.zeros, (F,))
         self.down_FxD = self.param("down", scaled(F), (F, D))
@@ -135,6 +137,7 @@ class LimitTransformer(nn.Module):
       head_width: of keys and queries; `width` if None.
       period: Δ.
       locality: τ; the last τ+1 tokens carry a bias.
+      biased: False for φ = 0 throughout and no such parameter.
       regime: "infinite", "finite" or "hardmax"; see `attention`.
       bits: p of the finite regime; unlimited if None.
     """
@@ -148,6 +151,7 @@ class LimitTransformer(nn.Module):
     head_width: int | None = None
     period: int = 1
     locality: int = 0
+    biased: bool = True
     regime: Regime = "infinite"
     bits: int | None = None
 
@@ -168,7 +172,7 @@ class LimitTransformer(nn.Module):
         self.position_RxD = self.param("positions", nn.initializers.normal(1.0), (self.period, D))
         self.unembed_DxO = self.param("unembed", nn.initializers.normal(1 / D), (D, self.outputs))
         self.stack = [
-            Layer(D, self.heads, self.head_width or D, self.hidden, self.locality, name=f"layer_{i}")
+            Layer(D, self.heads, self.head_width or D, self.hidden, self.locality, self.biased, name=f"layer_{i}")
             for i in range(self.layers)
         ]
 
