@@ -95,12 +95,14 @@ def _parser():
         )
     )
 
-    fit = add(
-        "fit", _fit, "a scaling law with intervals, from a table of runs", "fit runs/quickstart/table.jsonl --law data"
+    _fit_arguments(
+        add(
+            "fit",
+            _fit,
+            "a scaling law with intervals and diagnostics, from a table of runs",
+            "fit runs.csv --law chinchilla --map N=params D=tokens loss=val/loss --page fit.html",
+        )
     )
-    fit.add_argument("file", help=".jsonl or .csv with a column `loss` and the law's: `n` (data) or `N` (model)")
-    fit.add_argument("--law", default="data", help="data or model (default %(default)s)")
-    fit.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
 
     report = add("report", _report, "write a study's report.html again", "report runs/quickstart")
     report.add_argument("workdir", help="a study's folder")
@@ -145,6 +147,33 @@ def _dimension_arguments(parser):
     add("--tokens-per-document", type=int, default=32, help="drawn at most (default %(default)s)")
     add("--context", type=int, default=512, help="tokens of a text the model sees (default %(default)s)")
     add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
+
+
+def _fit_arguments(parser):
+    add = parser.add_argument
+    add("file", help=".csv, .tsv, .json, .jsonl or .parquet with a row for each run, or a folder of TensorBoard runs")
+    add("--law", default="data", help="data, chinchilla, additive:N,D,width, m4:n, … (default %(default)s)")
+    add(
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="COLUMN=SOURCE",
+        help="what the file calls a column, with a factor if need be: D=step*491520",
+    )
+    add("--compare", nargs="+", default=[], metavar="LAW", help="other laws: AICc and back-tests side by side")
+    add("--objective", default="huber", choices=("huber", "least-squares", "absolute"), help="of log residuals")
+    add("--delta", type=float, default=1e-3, help="of --objective huber (default %(default)s)")
+    add("--weights", metavar="COLUMN", help="multiplies each run's term of the objective")
+    add("--groups", default="auto", metavar="COLUMN", help="runs that err together; or none (default %(default)s)")
+    add("--bootstrap", default="auto", choices=("auto", "wild-cluster", "pairs-cluster", "pairs"))
+    add("--interval", default="percentile", choices=("percentile", "bca"), help="(default %(default)s)")
+    add("--level", type=float, default=0.95, help="of the intervals (default %(default)s)")
+    add("--resamples", type=int, default=2000, help="behind the intervals; 0 for none (default %(default)s)")
+    add("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
+    add("--page", metavar="OUT.html", help="write every figure to a web page")
+    add = parser.add_argument_group("held against what theory predicts").add_argument
+    add("--dimension", type=float, nargs="+", metavar="D", help="of the data; or D LOWER UPPER, with its interval")
+    add("--beta", type=float, nargs="+", default=[1.0], metavar="B", help="smoothness (default 1); or B LOWER UPPER")
 
 
 def _command(commands, name, work, summary, example, configured=False):
@@ -396,47 +425,52 @@ def _clouds_of_model(options, bars):
 def _fit(options, _):
     import jax
 
-    from jaxscale import laws
+    from jaxscale import laws, reports
 
     if not 0 <= options.seed < 2**63:
         raise InputError(f"seed={options.seed} must lie between 0 and 2**63. Give another.")
-    fit = laws.fit(_rows(options.file), law=options.law, key=jax.random.key(options.seed))
-    summary = fit.summary()
+    if options.page:
+        reports.check_law_page(options.page)
+    dimension = options.dimension and _with_interval("dimension", options.dimension)
+    beta = _with_interval("beta", options.beta)
+    objectives = {
+        "huber": lambda: laws.huber(options.delta),
+        "least-squares": laws.least_squares,
+        "absolute": laws.least_absolute_deviations,
+    }
+    table = laws.read_table(options.file, options.map)
+    chosen = {
+        "objective": objectives[options.objective](),
+        "weights": options.weights,
+        "groups": None if options.groups == "none" else options.groups,
+        "bootstrap": options.bootstrap,
+        "interval": options.interval,
+        "level": options.level,
+        "resamples": options.resamples,
+    }
+    fit_key, compare_key, document_key = jax.random.split(jax.random.key(options.seed), 3)
+    fit = laws.fit(table, options.law, key=fit_key, **chosen)
+    check = laws.against_theory(fit, *dimension, *beta) if dimension else None
+    others = [options.law, *options.compare]
+    comparison = laws.compare(table, others, key=compare_key, **chosen) if options.compare else None
+    said = _finite(laws.document(fit, document_key, check, comparison))
+    if options.page:
+        reports.write_law_page(said, options.page, pathlib.Path(options.file).name)
     if options.json:
-        return _print_json(summary)
-    print(
-        f"{summary['formula']}, {summary['runs']} runs, {summary['sizes']} sizes; intervals at {summary['level']:.0%}"
-    )
-    for name, value in summary["parameters"].items():
-        print(f"{name:18} {value['estimate']:.4g}  [{value['lower']:.4g}, {value['upper']:.4g}]")
-    for warning in summary["warnings"]:
-        print(f"- {warning['code']}: {warning['sentence']}")
+        return _print_json(said)
+    from rich.console import Console
+
+    console = Console()
+    reports.print_law(said, console)
+    if options.page:
+        console.print(f"Page: {options.page}", highlight=False, soft_wrap=True)
 
 
-def _rows(name):
-    """Rows of a table of runs; numbers where the text is one."""
-    import csv
-
-    path = pathlib.Path(name)
-    try:
-        if path.suffix == ".csv":
-            with open(path, newline="", encoding="utf-8") as file:
-                return [{column: _number(value) for column, value in row.items()} for row in csv.DictReader(file)]
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-        if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a line is not a JSON object")
-        return rows
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"file={name!r} cannot be read as a table: {error}. Give a .csv with a header, or JSON lines."
-        ) from None
-
-
-def _number(text):
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return text
+def _with_interval(name, values):
+    """(estimate, its interval or None) from one number or three."""
+    if len(values) not in (1, 3):
+        raise InputError(f"{name}={values} must be one number, or three: the estimate, and its interval's ends.")
+    return values[0], tuple(values[1:]) or None
 
 
 def _report(options, _):

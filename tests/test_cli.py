@@ -167,7 +167,7 @@ def test_fit_reads_tables(name, tmp_path, capsys):
     )
     (tmp_path / name).write_text(text)
     assert cli.main(["fit", str(tmp_path / name), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["parameters"]["exponent"]["estimate"] == pytest.approx(0.4, rel=1e-4)
+    assert json.loads(capsys.readouterr().out)["parameters"]["alpha"]["estimate"] == pytest.approx(0.4, rel=1e-4)
 
 
 def test_dry_run_of_the_papers_setting_downloads_nothing():

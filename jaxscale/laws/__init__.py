@@ -1,13 +1,77 @@
 """Scaling laws fitted to a table of runs: exponents with intervals that hold, and a warning where they cannot.
 
-    fit = laws.fit([{"n": 1e5, "loss": 3.1}, ...], law="data", key=jax.random.key(0))
-    fit.exponent, fit.intervals["exponent"]     # 0.30, Interval(lower=0.27, upper=0.34)
-    fit.predict(1e9), fit.band(1e9)             # the loss at a size not yet trained, and its interval
+    fit = laws.fit(table, "chinchilla", key=jax.random.key(0))
+    fit.parameters["alpha"], fit.intervals["alpha"]    # 0.34, Interval(lower=0.31, upper=0.37)
+    fit.warnings                                       # read these first
+    fit.predict(1e9, 2e10), fit.band(1e9, 2e10)        # the loss of a run not yet trained, and its interval
+    laws.frontier(fit, 1e22).size                      # the best model size at a budget, from the same draws
 
-The forms are listed in `LAWS`; each declares the columns it reads and the parameters it fits.
+The laws are listed in `LAWS`; `named` reads "additive:N,D,width" and the like, and a `Law` of your own is one
+declaration. What every diagnostic means is in docs/laws.
 """
 
-from jaxscale.laws.fitting import Fit, Interval, Profile, fit
-from jaxscale.laws.forms import LAWS, Law
+from jaxscale.laws.against_theory import ExponentCheck, TheoryCheck, against_theory, agreement
+from jaxscale.laws.catalogue import LAWS, additive, named, over
+from jaxscale.laws.compute_optimal import Envelope, Frontier, IsoFlop, envelope, frontier, isoflop
+from jaxscale.laws.document import document
+from jaxscale.laws.fitting import fit
+from jaxscale.laws.identifiability import Profile, held, profile
+from jaxscale.laws.influences import Influence
+from jaxscale.laws.law import EXPONENT, Law, Range, power
+from jaxscale.laws.objective import (
+    Objective,
+    asymmetric,
+    huber,
+    least_absolute_deviations,
+    least_squares,
+)
+from jaxscale.laws.optimality import Evaluation, evaluate
+from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
+from jaxscale.laws.runs import Runs, read
+from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
+from jaxscale.laws.table_files import read_table
 
-__all__ = ["LAWS", "Fit", "Interval", "Law", "Profile", "fit"]
+__all__ = [
+    "EXPONENT",
+    "LAWS",
+    "BackTest",
+    "Comparison",
+    "Convergence",
+    "Envelope",
+    "Evaluation",
+    "ExponentCheck",
+    "Fit",
+    "Frontier",
+    "Influence",
+    "Interval",
+    "IsoFlop",
+    "Law",
+    "Objective",
+    "Profile",
+    "Quantity",
+    "Range",
+    "Runs",
+    "TheoryCheck",
+    "additive",
+    "against_theory",
+    "agreement",
+    "asymmetric",
+    "back_test",
+    "compare",
+    "document",
+    "envelope",
+    "evaluate",
+    "fit",
+    "frontier",
+    "held",
+    "huber",
+    "isoflop",
+    "least_absolute_deviations",
+    "least_squares",
+    "named",
+    "over",
+    "power",
+    "profile",
+    "read",
+    "read_table",
+]

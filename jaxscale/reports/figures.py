@@ -31,7 +31,7 @@ ROOM = 0.03  # of the axis, left free at both ends
 
 def loss_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure:
     """Loss against n: every run a point, the fitted law and the predicted exponent each a curve in its band."""
-    figure = _empty("n, training tokens", "validation loss, nats per token")
+    figure = empty("n, training tokens", "validation loss, nats per token")
     observed = verdict["observed"]
     _add_law(figure, observed.get("curve"), f"fit, α = {number(observed['exponent'])}", FIT, "solid")
     predicted = f"predicted exponent, α = {number(verdict['predicted']['exponent'])}"
@@ -56,7 +56,7 @@ def excess_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure | None:
     sizes = [min(row["n"] for row in above), max(row["n"] for row in above)]
     middle = math.sqrt(sizes[0] * sizes[1])
     slope = verdict["predicted"]["exponent"]
-    figure = _empty("n, training tokens", "loss − fitted E, nats per token")
+    figure = empty("n, training tokens", "loss − fitted E, nats per token")
     fitted = [scale * n**-exponent for n in sizes]
     figure.add_trace(_line(sizes, fitted, f"fit, slope −{number(exponent)}", FIT, "solid"))
     if slope is not None:
@@ -70,7 +70,7 @@ def excess_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure | None:
 
 def curves_figure(rows: list[Row], curves: dict[str, Curve]) -> go.Figure:
     """Validation loss against step, a line for each run coloured by its n, a diamond at each run's minimum."""
-    figure = _empty("step", "validation loss, nats per token")
+    figure = empty("step", "validation loss, nats per token")
     colors = _size_colors(rows)
     for n, group in itertools.groupby(rows, key=lambda row: row["n"]):
         for i, row in enumerate(group):
@@ -82,7 +82,7 @@ def curves_figure(rows: list[Row], curves: dict[str, Curve]) -> go.Figure:
 def dimension_figure(dimension: dict[str, Any]) -> go.Figure:
     """Dimension by layer with bars of two standard errors; the layer the verdict uses is filled."""
     layers = sorted(dimension.get("by_layer", []), key=lambda entry: entry["layer"])
-    figure = _empty("layer", "intrinsic dimension d")
+    figure = empty("layer", "intrinsic dimension d")
     figure.add_trace(
         go.Scatter(
             x=[entry["layer"] for entry in layers],
@@ -111,12 +111,12 @@ def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
 
     Clouds, or the estimators of a single one, differ in colour; the estimators of several in their marks too.
     """
-    figure = _empty("distance at which the dimension is read", "intrinsic dimension d")
+    figure = empty("distance at which the dimension is read", "intrinsic dimension d")
     profiles = [(cloud["cloud"], profile) for cloud in clouds for profile in cloud.get("profiles", [])]
     marks = list(dict.fromkeys(profile["estimator"] for _, profile in profiles))
     names = list(dict.fromkeys(cloud for cloud, _ in profiles))
     several = len(names) > 1
-    shades = _spread_colors(names if several else marks)
+    shades = spread_colors(names if several else marks)
     for cloud, profile in profiles:
         estimator = profile["estimator"]
         color = shades[cloud if several else estimator]
@@ -148,7 +148,7 @@ def plotly_script() -> str:
     return f"<script>{get_plotlyjs()}</script>"
 
 
-def _empty(x_title: str, y_title: str) -> go.Figure:
+def empty(x_title: str, y_title: str) -> go.Figure:
     """Axes without data; paper and plot are transparent, so the page's background shows."""
     axis = {"gridcolor": "#dddddd", "linecolor": "#888888", "zeroline": False, "automargin": True, "ticks": "outside"}
     return go.Figure(
@@ -188,8 +188,8 @@ def _add_plateau(figure: go.Figure, plateau: dict[str, Any], name: str, color: s
         x=[left, right, right, left],
         y=[low, low, high, high],
         fill="toself",
-        fillcolor=_translucent(color),
-        line={"width": 6, "color": _translucent(color)},  # seen even where errors are tiny
+        fillcolor=translucent(color),
+        line={"width": 6, "color": translucent(color)},  # seen even where errors are tiny
         mode="lines",
         hoverinfo="skip",
         legendgroup=name,
@@ -210,7 +210,7 @@ def _profile_line(profile: dict[str, Any], name: str, color: str, mark: str) -> 
         marker={"size": 8, "color": color, "symbol": mark},
         name=html.escape(name),  # plotly reads names as a little HTML
         legendgroup=name,
-        hovertemplate=f"<b>{_literal(name)}</b><br>d = %{{y:.3g}} ± %{{customdata[0]:.2g}} (one standard error)"
+        hovertemplate=f"<b>{literal(name)}</b><br>d = %{{y:.3g}} ± %{{customdata[0]:.2g}} (one standard error)"
         "<br>at distance %{x:.3g}, %{customdata[1]} neighbors, %{customdata[2]:,} points<extra></extra>",
     )
 
@@ -251,7 +251,7 @@ def _add_law(figure: go.Figure, curve: dict[str, Any] | None, name: str, color: 
             x=[*sizes, *reversed(sizes)],
             y=[*curve["upper"], *reversed(curve["lower"])],
             fill="toself",
-            fillcolor=_translucent(color),
+            fillcolor=translucent(color),
             line={"width": 0},
             mode="lines",
             hoverinfo="skip",
@@ -276,7 +276,7 @@ def _learning_curve(row: Row, curve: Curve, color: str, in_legend: bool) -> go.S
         name=f"n = {number(row['n'])}",
         legendgroup=str(row["n"]),
         showlegend=in_legend,
-        hovertemplate=f"<b>{_literal(row['run'])}</b><br>step %{{x:,}}, loss %{{y:.4f}}<extra></extra>",
+        hovertemplate=f"<b>{literal(row['run'])}</b><br>step %{{x:,}}, loss %{{y:.4f}}<extra></extra>",
     )
 
 
@@ -293,17 +293,17 @@ def _minimum(row: Row, color: str) -> go.Scatter:
     )
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """`text` as itself inside a hover template, where `%{` opens a variable and `<` a tag."""
     return html.escape(text).replace("%", "&#37;")
 
 
 def _size_colors(rows: list[Row]) -> dict[int, str]:
     """A colour for each n, evenly spaced over the sizes present."""
-    return _spread_colors(sorted({row["n"] for row in rows}))
+    return spread_colors(sorted({row["n"] for row in rows}))
 
 
-def _spread_colors(keys: Sequence[Any]) -> dict[Any, str]:
+def spread_colors(keys: Sequence[Any]) -> dict[Any, str]:
     """A colour for each key, evenly spaced in their order, as `#rrggbb`."""
     places = [i / max(1, len(keys) - 1) for i in range(len(keys))]
     channels = sample_colorscale(SIZES, places, colortype="tuple")
@@ -318,6 +318,6 @@ def _size_axis(figure: go.Figure, rows: list[Row]) -> None:
         figure.update_xaxes(tickvals=sizes, ticktext=[number(n) for n in sizes])
 
 
-def _translucent(color: str) -> str:
+def translucent(color: str) -> str:
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.16)"

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from jaxscale import theory
+from jaxscale import laws, theory
+
+_LEAST_DIMENSION = 1e-6  # an interval of d may reach below 0, no prediction does
 
 
 def compare(study, rows, measured, fit):
@@ -17,9 +19,12 @@ def compare(study, rows, measured, fit):
       measured: the dimension, from `geometry.measure`.
       fit: the `laws.Fit` of the table.
     """
-    predicted = _prediction(study.beta, measured)
-    observed = _observation(fit)
-    agreement = _agreement(study.beta, measured, predicted, observed)
+    low, high = measured["interval"]
+    check = laws.against_theory(fit, measured["estimate"], (max(low, _LEAST_DIMENSION), high), study.beta)
+    exponent = check.exponents[0]
+    predicted = _prediction(study.beta, exponent, check.cross_entropy)
+    observed = _observation(fit, exponent)
+    agreement = exponent.agreement
     sizes = np.geomspace(min(study.sizes), max(study.sizes), 50)
     lower, upper = fit.band(sizes)
     observed["curve"] = _curve(sizes, fit.predict(sizes), lower, upper)
@@ -29,47 +34,47 @@ def compare(study, rows, measured, fit):
         "dimension": measured,
         "predicted": predicted,
         "observed": observed,
-        "prediction_curve": _prediction_curve(sizes, rows, predicted),
+        "prediction_curve": _prediction_curve(sizes, fit, predicted),
         "caveats": [*(_caveat(*warning) for warning in fit.warnings), *_caveats(study, rows, measured)],
         "limits": list(theory.LIMITS),
     }
 
 
-def _prediction(beta, measured):
-    low, high = measured["interval"]
+def _prediction(beta, exponent, cross_entropy):
     return {
         "beta": beta,
-        "exponent": float(theory.data_exponent(measured["estimate"], beta)),
-        "interval": [float(theory.data_exponent(high, beta)), float(theory.data_exponent(max(low, 1e-6), beta))],
+        "exponent": float(exponent.predicted.estimate),
+        "interval": [float(end) for end in exponent.predicted.interval],
         "formula": "2β/(2β+d)",
+        "cross_entropy": [float(end) for end in cross_entropy],
+        "rivals": exponent.rivals,
     }
 
 
-def _observation(fit):
+def _observation(fit, exponent):
     ends = {name: [float(end) for end in fit.intervals[name]] for name in fit.parameters}
     return {
         "law": "E + A n^-α",
-        "exponent": float(fit.exponent),
-        "exponent_interval": ends["exponent"],
-        "irreducible_loss": float(fit.irreducible_loss),
-        "irreducible_loss_interval": ends["irreducible_loss"],
-        "scale": float(fit.scale),
-        "scale_interval": ends["scale"],
+        "objective": str(fit.objective),
+        "exponent": float(fit.parameters["alpha"]),
+        "exponent_interval": ends["alpha"],
+        "irreducible_loss": float(fit.parameters["E"]),
+        "irreducible_loss_interval": ends["E"],
+        "scale": float(fit.parameters["A"]),
+        "scale_interval": ends["A"],
         "level": fit.level,
         "bootstrap": fit.bootstrap,
-        "relative_rms": float(fit.relative_rms),
+        "groups": fit.runs.group_by or None,
+        "relative_rms": float(np.sqrt(np.mean(np.expm1(fit.residuals) ** 2))),
+        "implied_dimension": _finite(exponent.implied_dimension.estimate),
+        "implied_dimension_interval": [_finite(end) for end in exponent.implied_dimension.interval],
+        "share_of_starts_at_optimum": float(fit.convergence.share_at_optimum),
     }
 
 
-def _agreement(beta, measured, predicted, observed):
-    low, high = observed["exponent_interval"]
-    if high < predicted["interval"][0] or low > predicted["interval"][1]:
-        return "inconsistent"
-    for factor in (0.5, 2.0):
-        ends = [float(theory.data_exponent(factor * max(end, 1e-6), beta)) for end in measured["interval"]]
-        if low <= max(ends) and min(ends) <= high:
-            return "inconclusive"
-    return "consistent"
+def _finite(value):
+    """The number, or None where there is none that JSON has a word for."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _sentence(study, measured, predicted, observed, agreement):
@@ -92,19 +97,11 @@ def _curve(sizes, loss, lower, upper):
     return {"n": plain(sizes), "loss": plain(loss), "lower": plain(lower), "upper": plain(upper)}
 
 
-def _prediction_curve(sizes, rows, predicted):
+def _prediction_curve(sizes, fit, predicted):
     """The law with the exponent held at its prediction and the ends of its interval; E and A fitted to the table."""
-    curves = [_refitted(sizes, rows, exponent) for exponent in (predicted["exponent"], *predicted["interval"])]
+    parameters = laws.held(fit, "alpha", [predicted["exponent"], *predicted["interval"]])
+    curves = fit.law.losses({name: values[:, None] for name, values in parameters.items()}, sizes)
     return _curve(sizes, curves[0], np.min(curves, axis=0), np.max(curves, axis=0))
-
-
-def _refitted(sizes, rows, exponent):
-    from scipy.optimize import nnls
-
-    n, loss = (np.array([row[name] for row in rows], float) for name in ("n", "loss"))
-    design = np.stack([1 / loss, n**-exponent / loss], axis=1)  # relative residuals, as in laws.fit
-    (floor, scale), _ = nnls(design, np.ones(len(n)))
-    return floor + scale * sizes**-exponent
 
 
 def _caveats(study, rows, measured):

@@ -1,4 +1,4 @@
-"""Do 95% intervals cover 95%? The figures in the docstring of `laws.fit` come from here:
+"""Do 95% intervals cover 95%? Larger designs are simulated by benchmarks/laws.py.
 
 .venv/bin/python -m pytest tests/laws/test_coverage.py -m slow -s
 """
@@ -30,8 +30,8 @@ def coverage(bootstrap, **design):
     for index in range(TABLES):
         fit = laws.fit(simulated_table(rng, **design), key=jax.random.key(index), bootstrap=bootstrap)
         checked = (
-            (fit.intervals["exponent"], EXPONENT),
-            (fit.intervals["irreducible_loss"], design["irreducible_loss"]),
+            (fit.intervals["alpha"], EXPONENT),
+            (fit.intervals["E"], design["irreducible_loss"]),
             (fit.band(target), target_loss),
         )
         hits.append([lower <= truth <= upper for (lower, upper), truth in checked])

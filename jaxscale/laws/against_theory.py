@@ -1,0 +1,159 @@
+"""A fit held against what theory predicts from the dimension of the data and the smoothness of the target.
+
+check = laws.against_theory(fit, d=10.0, d_interval=(9.0, 11.0))
+check.exponents[0].agreement     # "consistent", "inconsistent" or "inconclusive"
+check.delta                      # 1/α_D - 1/α_N, which theory fixes at 1 without d or β
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxscale import theory
+from jaxscale.errors import InputError
+from jaxscale.laws.results import Fit, Interval, Quantity, percentiles
+
+Agreement = Literal["consistent", "inconsistent", "inconclusive"]
+
+# Which exponent of theory a column's is, and the dimension that exponent implies.
+_OF_COLUMN = {
+    "n": (theory.data_exponent, theory.dimension_from_data_exponent),
+    "D": (theory.data_exponent, theory.dimension_from_data_exponent),
+    "N": (theory.model_exponent, theory.dimension_from_model_exponent),
+    "C": (theory.compute_exponent, theory.dimension_from_compute_exponent),
+}
+_RIVAL_COLUMN = {"n": "n", "D": "n", "N": "N", "C": "C"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentCheck:
+    """One fitted exponent beside its prediction.
+
+    Attributes:
+      column, parameter: what the exponent is of, and what the law calls it.
+      observed, predicted: `Quantity`.
+      agreement: see `agreement`.
+      implied_dimension: the dimension at which theory predicts what was observed; NaN where it predicts that nowhere.
+      rivals: what others predict, by name.
+    """
+
+    column: str
+    parameter: str
+    observed: Quantity
+    predicted: Quantity
+    agreement: Agreement
+    implied_dimension: Quantity
+    rivals: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class TheoryCheck:
+    """A fit beside theory.
+
+    Attributes:
+      d, beta: as given, `Quantity`.
+      exponents: one entry for each exponent of the law that theory speaks of.
+      delta: 1/α_D - 1/α_N with its interval, for a law that has both exponents; else None.
+      cross_entropy: the bracket of data exponents for losses in cross-entropy.
+      limits: what to print next to every prediction.
+    """
+
+    d: Quantity
+    beta: Quantity
+    exponents: tuple[ExponentCheck, ...]
+    delta: Quantity | None
+    cross_entropy: theory.Bracket
+    limits: tuple[str, ...] = theory.LIMITS
+
+
+def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, beta_interval=None) -> TheoryCheck:
+    """Compares every exponent of a fit with its prediction at dimension d and smoothness β (Havrilla & Liao 2024).
+
+    Args:
+      fitted: of a law with an irreducible loss: exponents fitted without one come out several times too small, and are
+        refused.
+      d, d_interval: intrinsic dimension of the data and its interval; exact where None.
+      beta, beta_interval: Hölder smoothness of the target, in (0, 1], and its interval.
+
+    Raises:
+      InputError: for a law without irreducible loss or without an exponent of n, D, N or C, or a value out of range.
+    """
+    law = fitted.law
+    if not law.has_floor:
+        raise InputError(
+            f"law {law.name!r} has no irreducible loss E, and exponents fitted without one are several times too small "
+            "to compare with theory. Fit a law with E, such as 'data' or 'chinchilla'."
+        )
+    spoken_of = {column: name for column, name in law.exponents.items() if column in _OF_COLUMN}
+    if not spoken_of:
+        raise InputError(f"law {law.name!r} has no exponent of n, D, N or C. Theory predicts those only.")
+    d_interval, beta_interval = Interval(*(d_interval or (d, d))), Interval(*(beta_interval or (beta, beta)))
+    return TheoryCheck(
+        d=Quantity(d, d_interval),
+        beta=Quantity(beta, beta_interval),
+        exponents=tuple(
+            _check(fitted, column, name, d, d_interval, beta, beta_interval) for column, name in spoken_of.items()
+        ),
+        delta=_delta(fitted, spoken_of),
+        cross_entropy=theory.cross_entropy_bracket(d, beta),
+    )
+
+
+def agreement(exponent, observed: Interval, d, d_interval, beta=1.0, beta_interval=None) -> Agreement:
+    """ "inconsistent" where the intervals of observation and prediction are disjoint; "consistent" where they meet and
+    the observation could have refuted another dimension, half or twice d; else "inconclusive"."""
+    predicted = lambda factor: theory.exponent_interval(
+        exponent, factor * d, tuple(factor * end for end in d_interval), beta, beta_interval
+    )
+    meets = lambda interval: observed[0] <= interval[1] and interval[0] <= observed[1]
+    if not meets(predicted(1.0)):
+        return "inconsistent"
+    return "inconclusive" if meets(predicted(0.5)) or meets(predicted(2.0)) else "consistent"
+
+
+def _check(fitted: Fit, column, name, d, d_interval, beta, beta_interval) -> ExponentCheck:
+    exponent, dimension = _OF_COLUMN[column]
+    observed = fitted.quantity(lambda p: p[name])
+    predicted = Quantity(
+        float(exponent(d, beta)), Interval(*theory.exponent_interval(exponent, d, d_interval, beta, beta_interval))
+    )
+    said: Agreement = "inconclusive"
+    if fitted.draws:
+        said = agreement(exponent, observed.interval, d, d_interval, beta, beta_interval)
+    implied = lambda p: _implied(dimension, p[name], beta)
+    return ExponentCheck(
+        column=column,
+        parameter=name,
+        observed=observed,
+        predicted=predicted,
+        agreement=said,
+        implied_dimension=_finite_quantity(fitted, implied),
+        rivals={title: float(predict(d)) for of, title, predict in theory.OVERLAYS if of == _RIVAL_COLUMN[column]},
+    )
+
+
+def _implied(dimension, alpha, beta) -> Any:
+    """The dimension each exponent implies; NaN beyond 1, where some exponents never are, and infinite at 0."""
+    alpha = np.asarray(alpha, float)
+    possible = (alpha > 0) & ((alpha < 1) | (dimension is theory.dimension_from_model_exponent))
+    return np.where(possible, dimension(np.where(possible, alpha, 0.5), beta), np.where(alpha > 0, np.nan, np.inf))[()]
+
+
+def _finite_quantity(fitted: Fit, of) -> Quantity:
+    """As `Fit.quantity`, over the draws that have a value."""
+    estimate = of(fitted.parameters)
+    if not fitted.draws:
+        return Quantity(estimate, Interval(np.nan, np.nan))
+    draws = np.asarray(of(fitted.draws))
+    draws = draws[np.isfinite(draws)]
+    return Quantity(estimate, percentiles(draws, fitted.level) if len(draws) else Interval(np.nan, np.nan))
+
+
+def _delta(fitted: Fit, spoken_of) -> Quantity | None:
+    data = spoken_of.get("D", spoken_of.get("n"))
+    model = spoken_of.get("N")
+    if data is None or model is None:
+        return None
+    positive = lambda alpha: np.maximum(alpha, 1e-12)
+    return fitted.quantity(lambda p: theory.consistency(positive(p[data]), positive(p[model])))

@@ -1,0 +1,354 @@
+"""The laws of the literature, one declaration each, and how a name such as "additive:N,D,width" is read.
+
+named("chinchilla")          # L(N, D) = E + A N^-α + B D^-β
+named("data:tokens")         # L = E + A tokens^-α, over a column of your own
+additive(("N", "D", "width"))
+"""
+
+import dataclasses
+import difflib
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+
+from jaxscale.errors import InputError
+from jaxscale.laws.law import EXPONENT, Law, Range, power
+
+# The letters of scales and exponents of up to four terms.
+SCALES = ("A", "B", "F", "G")
+EXPONENTS = ("alpha", "beta", "gamma", "eta")
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "eta": "η"}
+SHARE = Range(1e-3, 1e3, logarithmic=True, bounds=(1e-12, 1e12))
+
+
+def additive(columns, *, floor: bool = True, tied: bool = False, name: str = "additive") -> Law:
+    """E + Σ_i A_i x_i^-a_i over one to four columns.
+
+    One column is the power law of Hestness et al. 2017, two the law of Hoffmann et al. 2022 (arXiv 2203.15556).
+
+    Args:
+      columns: names of one to four columns.
+      floor: whether there is an irreducible loss E.
+      tied: whether all terms share one exponent.
+      name: of the law.
+    """
+    columns = tuple(columns)
+    if not 1 <= len(columns) <= len(SCALES) or len(set(columns)) < len(columns):
+        raise InputError(f"columns={columns} must be one to {len(SCALES)} different names.")
+    scales, exponents, expression, rescale = _sum_of_powers(len(columns), floor, tied)
+    terms = [f"{a} {x}^-{GREEK[e]}" for a, x, e in zip(scales, columns, exponents, strict=True)]
+    return Law(
+        name=name,
+        columns=columns,
+        formula=f"L({', '.join(columns)}) = {' + '.join((['E'] if floor else []) + terms)}",
+        expression=expression,
+        linear=(("E",) if floor else ()) + scales,
+        nonlinear=dict.fromkeys(exponents, EXPONENT),
+        rescale=rescale,
+        exponents=dict(zip(columns, exponents, strict=True)),
+    )
+
+
+@functools.cache
+def _sum_of_powers(terms: int, floor: bool, tied: bool):
+    """Cached, so that laws that differ in the names of their columns only share their compiled programs."""
+    scales = SCALES[:terms]
+    exponents = ("alpha",) * terms if tied else EXPONENTS[:terms]
+
+    def expression(p, *xs):
+        total = sum(p[a] * power(x, -p[e]) for a, e, x in zip(scales, exponents, xs, strict=True))
+        return p["E"] + total if floor else total
+
+    def rescale(p, *units):
+        return p | {a: p[a] * unit ** p[e] for a, e, unit in zip(scales, exponents, units, strict=True)}
+
+    return scales, exponents, expression, rescale
+
+
+def skaling() -> Law:
+    """E + (A N^-α + B D^-β)^k: a sum of two powers inside a third.
+
+    Linear in E and in S = A^k once B/A is held.
+    """
+    return Law(
+        name="skaling",
+        columns=("N", "D"),
+        formula="L(N, D) = E + (A N^-α + B D^-β)^k",
+        expression=lambda p, N, D: (
+            p["E"] + power(p["A"] * power(N, -p["alpha"]) + p["B"] * power(D, -p["beta"]), p["k"])
+        ),
+        linear=("E", "S"),
+        nonlinear={
+            "ratio": SHARE,
+            "alpha": EXPONENT,
+            "beta": EXPONENT,
+            "k": Range(0.2, 2.0, True, bounds=(0.05, 5.0)),
+        },
+        names=("E", "A", "B", "alpha", "beta", "k"),
+        from_coordinates=lambda z: (
+            {name: z[name] for name in ("E", "alpha", "beta", "k")}
+            | {"A": z["S"] ** (1 / z["k"]), "B": z["ratio"] * z["S"] ** (1 / z["k"])}
+        ),
+        to_coordinates=lambda p: (
+            {name: p[name] for name in ("E", "alpha", "beta", "k")} | {"S": p["A"] ** p["k"], "ratio": p["B"] / p["A"]}
+        ),
+        rescale=lambda p, N, D: p | {"A": p["A"] * N ** p["alpha"], "B": p["B"] * D ** p["beta"]},
+    )
+
+
+def kaplan() -> Law:
+    """((N_c/N)^(α_N/α_D) + D_c/D)^α_D, Kaplan et al. 2020 (arXiv 2001.08361), equation 1.5: no irreducible loss."""
+
+    def from_coordinates(z):
+        tokens = z["S"] ** (1 / z["alpha_D"])
+        size = (z["ratio"] * tokens) ** (z["alpha_D"] / z["alpha_N"])
+        return {"N_c": size, "D_c": tokens, "alpha_N": z["alpha_N"], "alpha_D": z["alpha_D"]}
+
+    def to_coordinates(p):
+        ratio = p["N_c"] ** (p["alpha_N"] / p["alpha_D"]) / p["D_c"]
+        return {"S": p["D_c"] ** p["alpha_D"], "ratio": ratio, "alpha_N": p["alpha_N"], "alpha_D": p["alpha_D"]}
+
+    slow = Range(0.03, 1.0, logarithmic=True, bounds=(0.01, 5.0))
+    return Law(
+        name="kaplan",
+        columns=("N", "D"),
+        formula="L(N, D) = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D",
+        expression=lambda p, N, D: power(power(p["N_c"] / N, p["alpha_N"] / p["alpha_D"]) + p["D_c"] / D, p["alpha_D"]),
+        linear=("S",),
+        nonlinear={"ratio": SHARE, "alpha_N": slow, "alpha_D": slow},
+        names=("N_c", "D_c", "alpha_N", "alpha_D"),
+        from_coordinates=from_coordinates,
+        to_coordinates=to_coordinates,
+        rescale=lambda p, N, D: p | {"N_c": p["N_c"] * N, "D_c": p["D_c"] * D},
+        exponents={"N": "alpha_N", "D": "alpha_D"},
+    )
+
+
+def over_training() -> Law:
+    """E + (a M^η + b M^-η) C^-η with M = D/N tokens per parameter, Gadre et al. 2024 (arXiv 2403.08540)."""
+    return Law(
+        name="over_training",
+        columns=("C", "M"),
+        formula="L(C, M) = E + (a M^η + b M^-η) C^-η",
+        expression=lambda p, C, M: (
+            p["E"] + (p["a"] * power(M, p["eta"]) + p["b"] * power(M, -p["eta"])) * power(C, -p["eta"])
+        ),
+        linear=("E", "a", "b"),
+        nonlinear={"eta": EXPONENT},
+        rescale=lambda p, C, M: p | {"a": p["a"] * (C / M) ** p["eta"], "b": p["b"] * (C * M) ** p["eta"]},
+        exponents={"C": "eta"},
+    )
+
+
+def repeated_data() -> Law:
+    """E + A N'^-α + B D'^-β with effective N' and D' when U unique tokens are repeated to D, Muennighoff et al. 2023.
+
+    D' = U + U R_D (1 - exp(-(D/U - 1) / R_D)) (arXiv 2305.16264, equation 5), and alike N' beyond the model size U_N
+    that is optimal for U tokens: with G = (αA / βB)^(1/(α+β)), U_N = min(N, G (U G)^(β/α)).
+    Linear in E and A once B/A is held, for G depends on nothing else.
+    """
+
+    def effective(x, unique, decay):
+        return unique * (1 + decay * -jnp.expm1(-jnp.maximum(x / unique - 1, 0) / decay))
+
+    def expression(p, N, D, U):
+        U = jnp.minimum(U, D)
+        balance = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / (p["alpha"] + p["beta"]))
+        fitting = jnp.minimum(N, balance * power(U * balance, p["beta"] / p["alpha"]))
+        size, tokens = effective(N, fitting, p["R_N"]), effective(D, U, p["R_D"])
+        return p["E"] + p["A"] * power(size, -p["alpha"]) + p["B"] * power(tokens, -p["beta"])
+
+    same = ("E", "A", "alpha", "beta", "R_N", "R_D")
+    decay = Range(0.5, 100.0, logarithmic=True, bounds=(1e-2, 1e4))
+    exponent = Range(0.1, 1.0, logarithmic=True, bounds=(1e-2, 5.0))
+    return Law(
+        name="repeated_data",
+        columns=("N", "D", "U"),
+        formula="L(N, D, U) = E + A N'^-α + B D'^-β",
+        expression=expression,
+        linear=("E", "A"),
+        nonlinear={"ratio": SHARE, "alpha": exponent, "beta": exponent, "R_N": decay, "R_D": decay},
+        names=("E", "A", "B", "alpha", "beta", "R_N", "R_D"),
+        from_coordinates=lambda z: {name: z[name] for name in same} | {"B": z["ratio"] * z["A"]},
+        to_coordinates=lambda p: {name: p[name] for name in same} | {"ratio": p["B"] / p["A"]},
+        rescale=lambda p, N, D, _: p | {"A": p["A"] * N ** p["alpha"], "B": p["B"] * D ** p["beta"]},
+        units=("N", "D", "D"),
+        exponents={"N": "alpha", "D": "beta"},
+    )
+
+
+def broken(breaks: int = 1, name: str = "bnsl") -> Law:
+    """E + A x^-c0 Π_i (1 + (x/d_i)^(1/f_i))^(-c_i f_i), Caballero et al. 2023 (arXiv 2210.14891), equation 1."""
+    numbers = range(1, breaks + 1)
+
+    def expression(p, x):
+        log_x = jnp.log(x)
+        bends = [
+            p[f"c{i}"] * p[f"f{i}"] * jnp.logaddexp(0.0, (log_x - jnp.log(p[f"d{i}"])) / p[f"f{i}"]) for i in numbers
+        ]
+        return p["E"] + p["A"] * jnp.exp(-p["c0"] * log_x - sum(bends))
+
+    nonlinear = {"c0": Range(0.0, 1.5, bounds=(-10.0, 10.0))}
+    for i in numbers:
+        nonlinear |= {
+            f"c{i}": Range(-1.0, 1.5, bounds=(-20.0, 20.0)),
+            f"d{i}": Range(1e-2, 1e2, logarithmic=True, bounds=(1e-6, 1e6)),
+            f"f{i}": Range(0.1, 1.0, logarithmic=True, bounds=(0.02, 10.0)),
+        }
+    product = "".join(f" (1 + (n/d{i})^(1/f{i}))^(-c{i} f{i})" for i in numbers)
+    return Law(
+        name=name,
+        columns=("n",),
+        formula=f"L(n) = E + A n^-c0{product}",
+        expression=expression,
+        linear=("E", "A"),
+        nonlinear=nonlinear,
+        rescale=lambda p, x: p | {"A": p["A"] * x ** p["c0"]} | {f"d{i}": p[f"d{i}"] * x for i in numbers},
+    )
+
+
+def saturating() -> Law:
+    """M3 of Alabdulmohsin et al. 2022 (arXiv 2209.06640): E + A (1/x + γ)^α, a power law that saturates."""
+    return Law(
+        name="m3",
+        columns=("n",),
+        formula="L(n) = E + A (1/n + γ)^α",
+        expression=lambda p, n: p["E"] + p["A"] * power(1 / n + p["gamma"], p["alpha"]),
+        linear=("E", "A"),
+        nonlinear={"alpha": EXPONENT, "gamma": Range(1e-4, 1.0, logarithmic=True, bounds=(0.0, 1e3))},
+        rescale=lambda p, n: p | {"A": p["A"] * n ** p["alpha"], "gamma": p["gamma"] / n},
+        exponents={"n": "alpha"},
+    )
+
+
+def sigmoidal() -> Law:
+    """M4 of Alabdulmohsin et al. 2022 (arXiv 2209.06640): (L - E) / (E0 - L)^a = A n^-α, from E0 by chance down to E.
+
+    With u = (L - E) / (E0 - E) this reads u / (1 - u)^a = κ n^-α for κ = A (E0 - E)^(a-1), so L is linear in E and
+    in E0 - E.
+    """
+
+    def expression(p, n):
+        drop = p["E0"] - p["E"]
+        log_side = jnp.log(p["A"]) + (p["a"] - 1) * jnp.log(drop) - p["alpha"] * jnp.log(n)
+        return p["E"] + drop * jax.nn.sigmoid(_logit(log_side, p["a"]))
+
+    return Law(
+        name="m4",
+        columns=("n",),
+        formula="(L - E) / (E0 - L)^a = A n^-α",
+        expression=expression,
+        linear=("E", "drop"),
+        nonlinear={
+            "kappa": Range(1e-3, 1e3, logarithmic=True, bounds=(1e-12, 1e12)),
+            "alpha": EXPONENT,
+            "a": Range(0.1, 4.0, logarithmic=True, bounds=(0.01, 20.0)),
+        },
+        names=("E", "E0", "A", "alpha", "a"),
+        from_coordinates=lambda z: {
+            "E": z["E"],
+            "E0": z["E"] + z["drop"],
+            "A": z["kappa"] * z["drop"] ** (1 - z["a"]),
+            "alpha": z["alpha"],
+            "a": z["a"],
+        },
+        to_coordinates=lambda p: {
+            "E": p["E"],
+            "drop": p["E0"] - p["E"],
+            "kappa": p["A"] * (p["E0"] - p["E"]) ** (p["a"] - 1),
+            "alpha": p["alpha"],
+            "a": p["a"],
+        },
+        rescale=lambda p, n: p | {"A": p["A"] * n ** p["alpha"]},
+        exponents={"n": "alpha"},
+    )
+
+
+def _logit(log_side, a):
+    """t with log u - a log(1 - u) = log_side at u = sigmoid(t): Newton on a monotone function of slope in [1, a].
+
+    The last two steps carry derivatives: one Newton step from the solution has the solution's first derivative, two
+    have its second.
+    """
+
+    def newton(t, log_side, a):
+        gap = -jax.nn.softplus(-t) + a * jax.nn.softplus(t) - log_side
+        u = jax.nn.sigmoid(t)
+        return t - gap / (1 - u + a * u)
+
+    t = held = jax.lax.stop_gradient(log_side)
+    t = jnp.where(held < 0, held, held / jax.lax.stop_gradient(a))
+    t = jax.lax.fori_loop(0, 12, lambda _, t: newton(t, held, jax.lax.stop_gradient(a)), t)
+    return newton(newton(jax.lax.stop_gradient(t), log_side, a), log_side, a)
+
+
+LAWS = {
+    law.name: law
+    for law in (
+        additive(("n",), name="data"),
+        additive(("N",), name="model"),
+        additive(("C",), name="compute"),
+        additive(("n",), floor=False, name="power"),
+        additive(("N", "D"), name="chinchilla"),
+        additive(("N", "D"), tied=True, name="tied"),
+        kaplan(),
+        skaling(),
+        over_training(),
+        repeated_data(),
+        broken(1, "bnsl"),
+        broken(2, "bnsl2"),
+        additive(("n",), floor=False, name="m1"),
+        additive(("n",), name="m2"),
+        saturating(),
+        sigmoidal(),
+    )
+}
+_OF_ANY_COLUMNS = {"additive": {}, "tied": {"tied": True}, "power": {"floor": False}}
+
+
+def named(name: str) -> Law:
+    """The law that a name stands for.
+
+    Args:
+      name: one of `LAWS`, or with columns of your own after a colon: "data:tokens", "m4:C", "tied:N,D,width", and
+        "additive:" or "power:" (without a floor) over one to four columns.
+
+    Raises:
+      InputError: for a name that is not among them (the nearest one is offered) or a wrong number of columns.
+    """
+    stem, colon, listed = str(name).partition(":")
+    if stem not in LAWS and not (stem in _OF_ANY_COLUMNS and colon):
+        known = [*LAWS, "additive:COLUMNS"]
+        nearest = difflib.get_close_matches(stem, known, n=1, cutoff=0.0)[0]
+        raise InputError(f"law={name!r} is unknown; did you mean {nearest!r}? Known laws: {', '.join(known)}.")
+    if not colon:
+        return LAWS[stem]
+    columns = tuple(column.strip() for column in listed.split(","))
+    if not all(columns):
+        raise InputError(f"law={name!r} names no column after the colon. Write for example {stem}:N,D.")
+    if stem in _OF_ANY_COLUMNS:
+        return additive(columns, name=str(name), **_OF_ANY_COLUMNS[stem])
+    return over(LAWS[stem], columns, str(name))
+
+
+def over(law: Law, columns, name: str | None = None) -> Law:
+    """The same law over columns of other names, in the order of `law.columns`."""
+    if len(columns) != len(law.columns):
+        raise InputError(f"law {law.name!r} reads {len(law.columns)} columns {law.columns}; {columns} were named.")
+    new = dict(zip(law.columns, columns, strict=True))
+    rename = lambda text: _substituted(text, new)
+    return dataclasses.replace(
+        law,
+        name=name or law.name,
+        columns=tuple(columns),
+        formula=rename(law.formula),
+        units=tuple(new[unit] for unit in law.units),
+        exponents={new[column]: exponent for column, exponent in law.exponents.items()},
+    )
+
+
+def _substituted(formula: str, new: dict[str, str]) -> str:
+    """`formula` with column names replaced where they stand as words, E and L never."""
+    return re.sub(r"\b[A-Za-z]\w*", lambda match: new.get(match[0], match[0]), formula)

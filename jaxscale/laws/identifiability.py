@@ -1,0 +1,140 @@
+"""Whether the runs determine a parameter: the objective as a function of it, all others fitted again."""
+
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxscale.errors import InputError
+from jaxscale.laws.objective import pieces
+from jaxscale.laws.results import Fit, Interval
+from jaxscale.laws.search import Problem, Refit, Search, refit
+
+_POINTS = 41
+_REACH = 4.0  # of the standard deviation of the draws, to either side
+
+
+class Profile(NamedTuple):
+    """The likelihood-ratio statistic along one parameter, the others fitted again at every value.
+
+    Attributes:
+      name: the parameter.
+      values: (K,) at which it was held.
+      statistic: (K,) 0 at the optimum.
+      threshold: of the statistic, at the level of the fit.
+      interval: values whose statistic is below it; an end that the profile does not reach is infinite, or the end of
+        the parameter's range.
+    """
+
+    name: str
+    values: np.ndarray
+    statistic: np.ndarray
+    threshold: float
+    interval: Interval
+
+
+def profile(fit: Fit, name: str, values=None) -> Profile:
+    """The profile of a parameter that is a coordinate of the fit, such as E or an exponent.
+
+    The statistic is (2/q) (R - P) log(F(θ)/F) for the objective F, R runs and P parameters, where q = Σ ψr / Σ ρ is
+    the power of the objective at the residuals: -2 log likelihood ratio for errors of density exp(-|r|^q), 2 for least
+    squares and 1 for absolute deviations. It takes runs as independent; the bootstrap intervals need not.
+
+    Args:
+      fit: of `laws.fit`.
+      name: "E", an exponent, or another coordinate that has the same value in any units.
+      values: (K,) to hold it at; 41 around the estimate where None.
+
+    Raises:
+      InputError: for a parameter without a profile.
+    """
+    index = _coordinate(fit, name)
+    values = _around(fit, name, index) if values is None else np.asarray(values, float)
+    statistic = _ratio(fit.problem, fit.search, _with_held(fit, index, values).total)
+    threshold = NormalDist().inv_cdf((1 + fit.level) / 2) ** 2
+    return Profile(name, values, statistic, threshold, _below(values, statistic, threshold, fit.law.bounds[index]))
+
+
+def held(fit: Fit, name: str, values) -> dict[str, Any]:
+    """Every parameter by name, (K,), fitted again with one of them held at values (K,); arguments as in `profile`.
+
+    Raises:
+      InputError: for a parameter that cannot be held.
+    """
+    return fit.problem.parameters(_with_held(fit, _coordinate(fit, name), np.asarray(values, float)).z)
+
+
+def flatness(task: Problem, found: Search) -> dict[str, float]:
+    """For every coordinate, the statistic of `profile` at the end of its range where it is least.
+
+    The ends are no irreducible loss, no term, and the ends of an exponent's range. Where the statistic stays below the
+    threshold there, the runs do not determine the parameter to that side.
+    """
+    names, held, owner = task.law.coordinates, [], []
+    for index, ends in enumerate(task.law.bounds):
+        for end in ends[np.isfinite(ends)]:
+            row = np.full(len(names), np.nan)
+            row[index] = end
+            held.append(row)
+            owner.append(names[index])
+    statistic = _ratio(task, found, refit(task, found, held=np.array(held)).total)
+    return {name: float(min(s for s, o in zip(statistic, owner, strict=True) if o == name)) for name in names}
+
+
+def power(task: Problem, found: Search) -> float:
+    """q = Σ ψr / Σ ρ, with which the objective grows around its residuals: from 1 for |r| to 2 for r²."""
+    residual = task.residuals(found.z)
+    with jax.enable_x64(True):
+        slope = np.asarray(pieces(residual, found.delta, None, task.objective.quantile).slope)
+    whole = found.total
+    return float(np.clip(np.sum(task.weight * slope * residual) / max(whole, 1e-300), 1.0, 2.0))
+
+
+def _ratio(task: Problem, found: Search, total) -> np.ndarray:
+    spare = max(len(task.loss) - len(found.z), 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(np.maximum(total, found.total) / max(found.total, 1e-300))
+    return 2 / power(task, found) * spare * np.nan_to_num(ratio, nan=0.0, posinf=np.inf)
+
+
+def _with_held(fit: Fit, index: int, values) -> Refit:
+    rows = np.full((len(values), len(fit.search.z)), np.nan)
+    rows[:, index] = values
+    return refit(fit.problem, fit.search, held=rows)
+
+
+def _coordinate(fit: Fit, name: str) -> int:
+    """The place of a parameter that is a coordinate of the fit, with the same value in any units."""
+    at = dict(zip(fit.law.coordinates, fit.search.z, strict=True))
+    own = [c for c in at if c in fit.parameters and np.isclose(fit.parameters[c], at[c])]
+    if name not in own:
+        raise InputError(
+            f"name={name!r} has no profile in law {fit.law.name!r}; its scale depends on units. Pass one of {own}."
+        )
+    return fit.law.coordinates.index(name)
+
+
+def _around(fit: Fit, name: str, index: int) -> np.ndarray:
+    estimate = float(fit.parameters[name])
+    low, high = fit.law.bounds[index]
+    if name == "E":
+        return np.linspace(0.0, float(fit.runs.loss.min()), _POINTS)
+    reach = _REACH * float(np.std(fit.draws[name])) if fit.draws else estimate
+    return np.linspace(max(estimate - reach, low), min(estimate + reach, high), _POINTS)
+
+
+def _below(values, statistic, threshold, bounds) -> Interval:
+    """Where the statistic crosses the threshold on either side of its least value, by linear interpolation."""
+    best = int(np.argmin(statistic))
+    ends = []
+    for side, end in ((slice(best, None, -1), bounds[0]), (slice(best, None), bounds[1])):
+        x, s = values[side], statistic[side]
+        above = np.flatnonzero(s > threshold)
+        if not len(above):
+            ends.append(float(end))
+            continue
+        i = above[0]
+        share = (threshold - s[i - 1]) / (s[i] - s[i - 1]) if np.isfinite(s[i]) else 0.0
+        ends.append(float(x[i - 1] + share * (x[i] - x[i - 1])))
+    return Interval(*ends)

@@ -1,0 +1,101 @@
+"""Many problems brought to their optimum: blocks of lanes through one compiled program, over every device there is.
+
+Programs are compiled for a number of runs and of lanes, so both are padded to the next of a few sizes, and lanes that
+have arrived make room for others: a block is full of lanes that still move.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxscale.laws import polish
+from jaxscale.laws.law import Law
+from jaxscale.laws.polish import Lane, State
+
+_FEWEST_RUNS = 16
+_SMALL_BLOCK, _BLOCK = 16, 256  # lanes
+_LANES_ON_ACCELERATOR = 4096  # on each
+_ITERATIONS = 4  # between two looks at which lanes have arrived
+_MOST_ROUNDS = 60
+_ARRIVED = 1e-13  # share of the objective that another step would remove
+_STALLED = 7
+
+
+class Optimum(NamedTuple):
+    """Where lanes ended, (B, ...)."""
+
+    z: np.ndarray  # (B, P)
+    total: np.ndarray  # (B,) the objective; infinite where the curve has no value at the start
+    iterations: np.ndarray  # (B,)
+
+
+def minimize(law: Law, logarithmic: bool, columns, lanes: Lane, start, smoothing) -> Optimum:
+    """The optimum of every lane from its start, in float64 whatever the global setting.
+
+    Args:
+      law: what is fitted.
+      logarithmic: whether targets are logarithms of losses.
+      columns: (X, R) in the units of the fit.
+      lanes: numpy arrays of B problems.
+      start: (B, P) coordinates.
+      smoothing: (B,) the width over which corners are rounded at first, 0 for none.
+    """
+    count, runs = lanes.target.shape
+    spare = bucket(runs) - runs
+    columns = np.pad(np.asarray(columns, float), ((0, 0), (0, spare)), constant_values=1.0)
+    lanes = lanes._replace(
+        target=np.pad(lanes.target, ((0, 0), (0, spare))), weight=np.pad(lanes.weight, ((0, 0), (0, spare)))
+    )
+    start = np.clip(start, lanes.bounds[..., 0], lanes.bounds[..., 1])
+    with jax.enable_x64(True):
+        state = State(*map(np.array, polish.begin(start, np.asarray(smoothing, float))))
+        iterations = np.zeros(count, int)
+        left = np.arange(count)
+        for _ in range(_MOST_ROUNDS):
+            for rounded in (True, False):
+                some = left[(state.smoothing[left] > 0) == rounded]
+                for block, after in _advanced(law, logarithmic, rounded, columns, lanes, state, some):
+                    for values, new in zip(state, after, strict=True):
+                        values[block] = new
+            iterations[left] += _ITERATIONS
+            moving = (state.gain > _ARRIVED) & (state.stalled < _STALLED)
+            left = left[moving[left]]
+            if not len(left):
+                break
+    return Optimum(state.z, state.total, iterations)
+
+
+def bucket(runs: int) -> int:
+    """The number of runs a program is compiled for: 16, 64, 256 and so on."""
+    size = _FEWEST_RUNS
+    while size < runs:
+        size *= 4
+    return size
+
+
+def _advanced(law, logarithmic, rounded, columns, lanes, state, left):
+    """(lanes, their state after a few iterations) of every block; all are under way before the first is waited for."""
+    devices = jax.devices()
+    # The devices of a host share its cores; accelerators do not.
+    each = -(-_BLOCK // len(devices)) if devices[0].platform == "cpu" else _LANES_ON_ACCELERATOR
+    size = _SMALL_BLOCK if len(left) <= 4 * _SMALL_BLOCK else each * len(devices)
+    place = _sharded(tuple(devices)) if size > _SMALL_BLOCK and len(devices) > 1 else (lambda tree: tree)
+    under_way = []
+    for first in range(0, len(left), size):
+        block = left[first : first + size]
+        padded = np.pad(block, (0, size - len(block)), "edge")
+        take = lambda values, padded=padded: values[padded]
+        inputs = place((jax.tree.map(take, lanes), jax.tree.map(take, state)))
+        after = polish.advance(law.curve, logarithmic, rounded, columns, law.strides, *inputs, iterations=_ITERATIONS)
+        under_way.append((block, after))
+    for block, after in under_way:
+        yield block, [np.asarray(values)[: len(block)] for values in after]
+
+
+@functools.cache
+def _sharded(devices):
+    mesh = jax.sharding.Mesh(np.array(devices), ("lanes",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("lanes"))
+    return lambda tree: jax.device_put(tree, sharding)

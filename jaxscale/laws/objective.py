@@ -1,0 +1,137 @@
+"""What a fit minimizes: Σ_i w_i |r_i| of some kind, over the residuals r_i of the logarithm of the loss.
+
+    huber(1e-3)                 # the objective of Hoffmann et al. 2022, and the default
+    least_squares(), least_absolute_deviations()
+    asymmetric(0.1)             # the curve below which a tenth of the runs lie
+
+All are one function of three numbers, so a fit, its resamples and a sweep over δ are lanes of one compiled program.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.errors import InputError
+
+# Least squares is a Huber function that no residual leaves; least absolute deviations one that none stays in. Below
+# 1e-8 of the typical residual the difference from |r| is beneath 1e-8 of the objective.
+_WIDEST = 1e12
+_NARROWEST = 1e-8
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Σ_i w_i 2 |τ - 1{r_i > 0}| h_δ(r_i) with r_i = log fitted_i - log observed_i (or fitted_i - observed_i).
+
+    h_δ(r) is r²/2 up to |r| = δ and δ (|r| - δ/2) beyond (Huber 1964). A sum, not a mean.
+
+    Attributes:
+      delta: δ; infinite for least squares, 0 for least absolute deviations, whose h is |r|.
+      quantile: τ in (0, 1); 1/2 weighs both sides alike, below it runs above the curve count less.
+      residual: "log", or "absolute" for the loss itself.
+    """
+
+    delta: float = 1e-3
+    quantile: float = 0.5
+    residual: Literal["log", "absolute"] = "log"
+
+    def __post_init__(self):
+        if not self.delta >= 0:
+            raise InputError(f"delta={self.delta} is negative. Pass 0 (least absolute deviations) up to infinity.")
+        if not 0 < self.quantile < 1:
+            raise InputError(f"quantile={self.quantile} is not between 0 and 1. Pass 0.5 to weigh both sides alike.")
+        if self.residual not in ("log", "absolute"):
+            raise InputError(f"residual={self.residual!r} is unknown. Pass 'log' or 'absolute'.")
+
+    def target(self, loss):
+        """What the curve is compared with: the loss, or its logarithm."""
+        return np.log(loss) if self.residual == "log" else np.asarray(loss, float)
+
+    def working_delta(self, typical: float) -> float:
+        """The δ that a program works with, given the size of a typical residual."""
+        return float(np.clip(self.delta, _NARROWEST * typical, _WIDEST))
+
+    def total(self, residual, weight):
+        """The objective of residuals (..., R) under weights (..., R), in numpy."""
+        size, delta = np.abs(residual), self.delta
+        if delta == 0:
+            each = size
+        elif np.isinf(delta):
+            each = 0.5 * size**2
+        else:
+            each = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+        return np.sum(weight * tilt(np, residual, self.quantile) * each, axis=-1)
+
+    def __str__(self):
+        name = {0.0: "least absolute deviations", np.inf: "least squares"}.get(self.delta, f"Huber δ={self.delta:g}")
+        side = "" if self.quantile == 0.5 else f", quantile {self.quantile:g}"
+        return f"{name}{side}, {'log' if self.residual == 'log' else 'absolute'} residuals"
+
+
+def huber(delta: float = 1e-3) -> Objective:
+    """Huber's function of log residuals; δ = 1e-3 is that of Hoffmann et al. 2022."""
+    return Objective(delta)
+
+
+def least_squares(residual: Literal["log", "absolute"] = "log") -> Objective:
+    """Half the sum of squares."""
+    return Objective(np.inf, residual=residual)
+
+
+def least_absolute_deviations(residual: Literal["log", "absolute"] = "log") -> Objective:
+    """The sum of absolute residuals."""
+    return Objective(0.0, residual=residual)
+
+
+def asymmetric(quantile: float, delta: float = 1e-3) -> Objective:
+    """Huber's function with the sides weighed τ : 1-τ, so that a share τ of the runs comes to lie below the curve."""
+    return Objective(delta, quantile)
+
+
+def tilt(xp, residual, quantile):
+    """The weight of each residual for the side it lies on; r > 0 is a run below the curve."""
+    return xp.where(residual > 0, 2 * (1 - quantile), 2 * quantile)
+
+
+class Pieces(NamedTuple):
+    """What a step needs of ρ at every residual: its derivative ψ, its second derivative, and the weight ψ/r."""
+
+    slope: Any
+    curvature: Any
+    majorizer: Any
+
+
+def value(residual, delta, smoothing, quantile):
+    """ρ at every residual, with corners rounded over a width `smoothing`; None for Huber's function itself.
+
+    Rounding ψ = (|r+δ| - |r-δ|)/2 to (q₊ - q₋)/2 with q± = √((r±δ)² + s²) leads from s = ∞, least squares, to Huber's
+    function at s = 0 through convex functions that are smooth all the way: a path for Newton to follow where Huber's
+    own ψ has more corners than curvature, as for small δ.
+    """
+    x, side = jnp.abs(residual), tilt(jnp, residual, quantile)
+    if smoothing is None:
+        return side * jnp.where(x <= delta, 0.5 * x * x, delta * (x - 0.5 * delta))
+    s2 = smoothing * smoothing
+    plus, minus = jnp.sqrt((x + delta) ** 2 + s2), jnp.sqrt((x - delta) ** 2 + s2)
+    center = jnp.sqrt(delta * delta + s2)
+    slope = 2 * x * delta / (plus + minus)
+    # x - δ + q₋ without cancellation where x < δ; likewise q_0 - δ.
+    low = jnp.where(x < delta, s2 / (minus - x + delta), minus + x - delta)
+    log_ratio = jnp.log((x + delta + plus) / low * (s2 / (center + delta) ** 2))
+    return side * 0.25 * (2 * x * slope + delta * (plus + minus - 2 * center) + s2 * log_ratio)
+
+
+def pieces(residual, delta, smoothing, quantile) -> Pieces:
+    """ψ, ρ'' and ψ/r of the function `value` computes."""
+    side = tilt(jnp, residual, quantile)
+    if smoothing is None:
+        x = jnp.abs(residual)
+        majorizer = side * jnp.minimum(1.0, delta / jnp.maximum(x, 1e-300))
+        return Pieces(majorizer * residual, jnp.where(x <= delta, side, 0.0), majorizer)
+    s2 = smoothing * smoothing
+    plus, minus = jnp.sqrt((residual + delta) ** 2 + s2), jnp.sqrt((residual - delta) ** 2 + s2)
+    majorizer = side * 2 * delta / (plus + minus)
+    curvature = side * 0.5 * ((residual + delta) / plus - (residual - delta) / minus)
+    return Pieces(majorizer * residual, curvature, majorizer)

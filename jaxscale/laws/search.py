@@ -1,0 +1,261 @@
+"""The lowest optimum of a table, and of tables like it: starts by variable projection, then polish.
+
+A first round starts where relative least squares is lowest, a second where it is so with the weights that the first
+optimum gives to outliers. If hardly a start came to the best optimum found, a third round looks closer.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxscale.laws import starts as lattices
+from jaxscale.laws.law import Law
+from jaxscale.laws.minimize import bucket, minimize
+from jaxscale.laws.objective import Objective
+from jaxscale.laws.polish import Lane
+from jaxscale.laws.runs import Runs
+from jaxscale.laws.starts import Lattice, Starts
+
+SAME_OPTIMUM = 1e-6  # relative: starts that end within it are said to have reached the optimum
+_STARTS, _MORE_STARTS = 16, 128
+_AGREEMENT = 0.2  # share of starts at the best optimum that ends the search
+_RESAMPLED_STARTS = 3
+_RESAMPLED_POINTS = 48
+_TABLES = 256  # projected at a time
+_SMOOTH = 3.0  # δ over the typical residual beyond which hardly a residual meets a corner
+_MANY_WITHIN = 8
+_LEAST_RESIDUAL = 1e-9  # a table without noise has rounding for residuals
+
+
+class Problem(NamedTuple):
+    """A table and what is asked of it, in the units of the fit."""
+
+    law: Law
+    objective: Objective
+    columns: np.ndarray  # (X, R)
+    units: tuple[float, ...]
+    loss: np.ndarray  # (R,)
+    weight: np.ndarray  # (R,)
+
+    @property
+    def target(self) -> np.ndarray:
+        """(R,) what the curve is compared with."""
+        return self.objective.target(self.loss)
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether that is the logarithm of the loss."""
+        return self.objective.residual == "log"
+
+    def losses(self, z) -> np.ndarray:
+        """The curve (..., R) at coordinates (..., P)."""
+        with jax.enable_x64(True):
+            spread = [values[..., None] for values in np.moveaxis(np.asarray(z, float), -1, 0)]
+            losses = np.asarray(self.law.curve(spread, self.columns))
+        return np.broadcast_to(losses, (*np.shape(z)[:-1], len(self.loss)))
+
+    def residuals(self, z, target=None) -> np.ndarray:
+        """Residuals (..., R) at coordinates (..., P)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.objective.target(self.losses(z)) - (self.target if target is None else target)
+
+    def parameters(self, z) -> dict[str, Any]:
+        """Parameters by name, for the columns as they are, at coordinates (..., P)."""
+        with jax.enable_x64(True), np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            scaled = self.law.parameters_at(np.moveaxis(np.asarray(z, float), -1, 0))
+            raw = self.law.in_raw_units(scaled, self.units)
+            return {name: np.asarray(raw[name], float)[()] for name in self.law.parameters}
+
+
+class Search(NamedTuple):
+    """What a search found.
+
+    Attributes:
+      z: (P,) the lowest optimum.
+      total: the objective there.
+      starts: (S, P) where each polish began.
+      ends: (S, P) where it ended.
+      totals: (S,) the objective there.
+      delta: the δ worked with.
+      typical: the size of a typical residual.
+      lattice: points at which to project tables like this one; None for a search from given starts.
+    """
+
+    z: np.ndarray
+    total: float
+    starts: np.ndarray
+    ends: np.ndarray
+    totals: np.ndarray
+    delta: float
+    typical: float
+    lattice: Lattice | None
+
+    @property
+    def share_at_optimum(self) -> float:
+        """Share of the starts that ended at the lowest optimum."""
+        return float(np.mean(self.totals <= self.total * (1 + SAME_OPTIMUM) + 1e-300))
+
+
+def problem(runs: Runs, law: Law, objective: Objective) -> Problem:
+    """The table of `runs` in the units of the fit."""
+    units = law.units_of(runs.values)
+    columns = np.stack([x / unit for x, unit in zip(runs.values, units, strict=True)])
+    return Problem(law, objective, columns, units, runs.loss, runs.weight)
+
+
+def find(task: Problem) -> Search:
+    """The lowest optimum of a table, from starts by variable projection."""
+    lattice = _lattice(task)
+    first = _lowest(lattice, task, np.ones_like(task.weight), _STARTS).z[0]
+    found = _polished(task, first, _typical(task, first[:1]))
+    again = _lowest(lattice, task, _tempering(task, found), _STARTS).z[0]
+    found = _joined(found, _polished(task, again, _typical(task, found.z[None])))
+    if found.share_at_optimum < _AGREEMENT:
+        closer = _lowest(lattice, task, _tempering(task, found), _MORE_STARTS, apart=0.5).z[0]
+        found = _joined(found, _polished(task, closer, found.typical))
+    places = _lowest(lattice, task, _tempering(task, found), _RESAMPLED_POINTS, apart=0.5).place[0]
+    return found._replace(lattice=Lattice(*(part[places] for part in lattice)))
+
+
+def find_from(task: Problem, z) -> Search:
+    """The lowest optimum reached from given coordinates (S, P), the linear ones of which are projected first.
+
+    Starts that differ in those alone are one start, and are polished once.
+    """
+    linear = len(task.law.linear)
+    given = np.asarray(z, float)
+    theta, same = np.unique(given[:, linear:], axis=0, return_inverse=True)
+    spare = bucket(len(task.loss)) - len(task.loss)
+    weight = task.weight / task.loss**2 if task.logarithmic else task.weight
+    loss, weight = np.pad(task.loss, (0, spare), constant_values=1.0), np.pad(weight, (0, spare))
+    with jax.enable_x64(True):
+        projected = lattices.project(lattices.basis(task.law, theta, _padded_columns(task)), loss[None], weight[None])
+        start = np.concatenate([np.asarray(projected.linear[0]), theta], axis=1)
+    found = _polished(task, start, _typical(task, start))
+    return found._replace(starts=given, ends=found.ends[same], totals=found.totals[same])
+
+
+class Refit(NamedTuple):
+    """The lowest optimum of each of B tables."""
+
+    z: np.ndarray  # (B, P)
+    total: np.ndarray  # (B,)
+
+
+def refit(task: Problem, found: Search, target=None, weight=None, delta=None, held=None) -> Refit:
+    """The optimum of tables like the one that was searched: each from its optimum, and from three starts of its own.
+
+    Args:
+      task: the table that was searched.
+      found: what was found.
+      target: (B, R) what the curves are compared with; that of the table where None.
+      weight: (B, R) of the runs; that of the table where None.
+      delta: (B,) δ of each objective; that of the search where None.
+      held: (B, P) coordinates to hold, NaN for those that are free.
+    """
+    count = next(len(given) for given in (target, weight, delta, held) if given is not None)
+    fill = lambda given, own: np.broadcast_to(own, (count, *np.shape(own))) if given is None else np.asarray(given)
+    target, weight = fill(target, task.target), fill(weight, task.weight)
+    delta, held = fill(delta, found.delta), fill(held, np.full(len(found.z), np.nan))
+    warm = np.broadcast_to(found.z, (count, 1, len(found.z)))
+    z = np.concatenate([warm, own_starts(task, found, target, weight)], axis=1)
+    z = np.where(np.isnan(held)[:, None], z, held[:, None])
+    each = z.shape[1]
+    bounds = np.where(np.isnan(held)[..., None], task.law.bounds, held[..., None])
+    repeat = lambda values: np.repeat(values, each, axis=0)
+    sharp, quantile = _sharp(task, delta, found.typical), np.full(count, task.objective.quantile)
+    lanes = Lane(*map(repeat, (target, weight, delta, sharp, quantile, bounds)))
+    smoothing = np.where(delta < _SMOOTH * found.typical, np.maximum(delta, 0.3 * found.typical), 0.0)
+    optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z.reshape(count * each, -1), repeat(smoothing))
+    totals = optimum.total.reshape(count, each)
+    best = np.argmin(totals, axis=1)
+    take = np.arange(count), best
+    return Refit(optimum.z.reshape(count, each, -1)[take], totals[take])
+
+
+def own_starts(task: Problem, found: Search, target=None, weight=None) -> np.ndarray:
+    """Starts (B, S, P) by variable projection of tables like the one that was searched; arguments as in `refit`."""
+    count = len(target if target is not None else weight)
+    loss = np.broadcast_to(task.loss, (count, len(task.loss)))
+    if target is not None:
+        loss = np.exp(target) if task.logarithmic else target
+    weight = np.broadcast_to(task.weight, (count, len(task.loss))) if weight is None else weight
+    assert found.lattice is not None  # a search from given starts is given the lattice of one that was not
+    return _projected(found.lattice, task, loss, weight * _tempering(task, found), _RESAMPLED_STARTS).z
+
+
+def _polished(task: Problem, z, typical) -> Search:
+    count = len(z)
+    delta = task.objective.working_delta(typical)
+    tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
+    sharp = _sharp(task, delta, typical)
+    lanes = Lane(*map(tile, (task.target, task.weight, delta, sharp, task.objective.quantile, task.law.bounds)))
+    with np.errstate(invalid="ignore"):
+        own = np.nan_to_num(np.median(np.abs(task.residuals(z)), axis=-1), nan=1.0, posinf=1.0)
+    smoothing = np.where(delta < _SMOOTH * typical, np.maximum(own, typical), 0.0)
+    optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z, smoothing)
+    best = int(np.argmin(optimum.total))
+    return Search(
+        optimum.z[best], float(optimum.total[best]), np.array(z), optimum.z, optimum.total, delta, typical, None
+    )
+
+
+def _sharp(task: Problem, delta, typical):
+    """The width below which to take corners for sharp: earlier where many residuals lie within δ and few on corners."""
+    within = len(task.loss) * delta / (2 * typical)
+    return np.where(within > _MANY_WITHIN, 0.3, 0.02) * delta
+
+
+def _joined(one: Search, other: Search) -> Search:
+    best = other if other.total < one.total else one
+    return best._replace(
+        starts=np.concatenate([one.starts, other.starts]),
+        ends=np.concatenate([one.ends, other.ends]),
+        totals=np.concatenate([one.totals, other.totals]),
+    )
+
+
+def _typical(task: Problem, z) -> float:
+    """The median absolute residual at the best of coordinates (S, P)."""
+    return max(float(np.min(np.median(np.abs(task.residuals(z)), axis=-1))), _LEAST_RESIDUAL)
+
+
+def _tempering(task: Problem, found: Search) -> np.ndarray:
+    """(R,) the weights of iteratively reweighted least squares at the optimum, which outliers have little of."""
+    size = np.abs(task.residuals(found.z))
+    return np.minimum(1.0, max(found.delta, 0.1 * found.typical) / np.maximum(size, 1e-150))
+
+
+def _padded_columns(task: Problem) -> np.ndarray:
+    return np.pad(task.columns, ((0, 0), (0, bucket(len(task.loss)) - len(task.loss))), constant_values=1.0)
+
+
+def _lattice(task: Problem) -> Lattice:
+    with jax.enable_x64(True):
+        whole = lattices.lattice(task.law, _padded_columns(task))
+    return whole._replace(basis=whole.basis[:, :, : len(task.loss)])
+
+
+def _lowest(lattice: Lattice, task: Problem, tempered, count, apart=1.0) -> Starts:
+    """Starts of the table itself, its weights tempered."""
+    return _projected(lattice, task, task.loss[None], (task.weight * tempered)[None], count, apart)
+
+
+def _projected(lattice: Lattice, task: Problem, loss, weight, count, apart=1.0) -> Starts:
+    """`count` starts of tables with losses (B, R) and weights (B, R) of their squared residuals."""
+    tables, runs = loss.shape
+    spare = bucket(runs) - runs
+    if task.logarithmic:
+        weight = weight / loss**2
+    size = 1 if tables == 1 else _TABLES
+    pad = lambda values, fill: np.pad(values, ((0, -tables % size), (0, spare)), constant_values=fill)
+    loss, weight, basis = pad(loss, 1.0), pad(weight, 0.0), np.pad(lattice.basis, ((0, 0), (0, 0), (0, spare)))
+    blocks = []
+    with jax.enable_x64(True):
+        for first in range(0, len(loss), size):
+            block = slice(first, first + size)
+            projected = lattices.project(basis, loss[block], weight[block])
+            count_here = min(count, len(lattice.theta))
+            blocks.append(lattices.lowest(lattice.share, lattice.theta, projected, count_here, apart))
+        return Starts(*(np.concatenate(parts)[:tables] for parts in zip(*blocks, strict=True)))

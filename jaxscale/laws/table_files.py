@@ -1,0 +1,165 @@
+"""Tables of runs as they lie on disk: CSV, JSON lines, Parquet, and exports of TensorBoard and Weights & Biases.
+
+read_table("runs.csv", ["N=params", "D=step*491520", "loss=val/loss"])
+"""
+
+import csv
+import json
+import pathlib
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jaxscale.errors import InputError
+
+_MAPPED = re.compile(r"^(?P<column>[^=]+)=(?P<source>.+?)(?:\*(?P<factor>[0-9.eE+]+))?$")
+_WANDB_SERIES = re.compile(r"^(?P<run>.+) - (?P<metric>[^-]+?)(?P<bound>__MIN|__MAX)?$")
+_EVENTS = "*tfevents*"
+
+
+def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows of a table of runs, by column.
+
+    A folder is searched for TensorBoard runs: each folder of event files is a row named after it, with the last value
+    and, as `tag:min`, the least of every scalar, and the last `step`. A chart exported from Weights & Biases, with a
+    column for every run, becomes a row for every run and step.
+
+    Args:
+      path: .csv, .tsv, .json, .jsonl, .parquet, or a folder.
+      mapping: "column=source" or "column=source*factor": what to call a column of the file, and what to multiply it by.
+
+    Raises:
+      InputError: if the file cannot be read, or a mapping names a column it does not have.
+    """
+    path = pathlib.Path(path)
+    try:
+        rows = _reader(path)(path)
+    except (OSError, ValueError, csv.Error, struct.error) as error:
+        raise InputError(
+            f"file={str(path)!r} cannot be read as a table: {error}. Give .csv with a header, .jsonl, .parquet or a "
+            "folder of TensorBoard runs."
+        ) from None
+    if not rows:
+        raise InputError(f"file={str(path)!r} holds no rows. Give a table with a row for every run.")
+    return _mapped(_long(rows), mapping)
+
+
+def _reader(path: pathlib.Path):
+    if path.is_dir():
+        return _tensorboard
+    readers = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise InputError(f"file={str(path)!r} is of no known kind. Give {', '.join(readers)} or a folder of runs.")
+    return readers[path.suffix]
+
+
+def _csv(path: pathlib.Path) -> list[dict[str, Any]]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        return [{str(column).strip(): _number(value) for column, value in row.items()} for row in rows]
+
+
+def _json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("a line is not a JSON object")
+    return rows
+
+
+def _json(path: pathlib.Path) -> list[dict[str, Any]]:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is not a list of objects")
+    return rows
+
+
+def _parquet(path: pathlib.Path) -> list[dict[str, Any]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(
+            f"file={str(path)!r} needs the package 'pyarrow'. Install it with: pip install 'jaxscale[hf]'."
+        ) from None
+    try:
+        return parquet.read_table(path).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error).split("\n")[0]) from None
+
+
+def _tensorboard(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """One row for every folder with event files, in the order of their names."""
+    runs = sorted({file.parent for file in folder.rglob(_EVENTS)})
+    if not runs:
+        raise ValueError("the folder holds no TensorBoard event files")
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {"run": str(run.relative_to(folder)) if run != folder else folder.name}
+        for file in sorted(run.glob(_EVENTS)):
+            for step, tag, value in _scalars(file.read_bytes()):
+                row["step"] = max(step, row.get("step", 0))
+                row[tag] = value
+                row[f"{tag}:min"] = min(value, row.get(f"{tag}:min", value))
+        rows.append(row)
+    return rows
+
+
+def _scalars(data: bytes) -> Iterator[tuple[int, str, float]]:
+    """(step, tag, value) of an event file: records of length, checksum, event, checksum. A cut-off last one is left."""
+    from tensorboardX.proto import event_pb2
+
+    place = 0
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        if place + 16 + length > len(data):
+            return
+        event = event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
+        place += 16 + length
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                yield event.step, value.tag, value.simple_value
+            elif value.HasField("tensor") and len(value.tensor.float_val) == 1:
+                yield event.step, value.tag, value.tensor.float_val[0]
+
+
+def _long(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A chart of Weights & Biases, one column for each run, as one row for each run and step; others as they are."""
+    series = {name: match for name in rows[0] if (match := _WANDB_SERIES.match(str(name)))}
+    if "Step" not in rows[0] or not series:
+        return rows
+    return [
+        {"run": match["run"], "step": row["Step"], match["metric"]: row[name]}
+        for row in rows
+        for name, match in series.items()
+        if not match["bound"] and row[name] not in ("", None)
+    ]
+
+
+def _mapped(rows: list[dict[str, Any]], mapping: Sequence[str]) -> list[dict[str, Any]]:
+    for entry in mapping:
+        match = _MAPPED.match(entry)
+        if not match:
+            raise InputError(f"map={entry!r} is not COLUMN=SOURCE or COLUMN=SOURCE*FACTOR. Write for example N=params.")
+        source, column = match["source"].strip(), match["column"].strip()
+        if not any(source in row for row in rows):
+            raise InputError(f"map={entry!r}: the table has no column {source!r}. It has {', '.join(rows[0])}.")
+        rows = [row | {column: _times(row.get(source), match["factor"])} for row in rows]
+    return rows
+
+
+def _times(value, factor: str | None):
+    """`value` times the factor where both are numbers; a cell that is not is left for the fit to name."""
+    if factor is None or not isinstance(value, (int, float)):
+        return value
+    try:
+        return value * float(factor)
+    except ValueError:
+        raise InputError(f"factor={factor!r} is not a number. Write for example D=step*491520.") from None
+
+
+def _number(text):
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return text
