@@ -1,9 +1,11 @@
-# make study · make test · make test-all · make bench · make docs · make lint · make lock
+# make study · make test · make test-all · make test-tpu · make bench · make docs · make lint · make lock
 PYTHON ?= python3
 BIN := .venv/bin
 WORKDIR ?= runs/quickstart
+# As jax 0.10.2 asks for it.
+LIBTPU := 0.0.42.*
 
-.PHONY: setup study test test-all bench docs lint lock clean
+.PHONY: setup study test test-all test-tpu bench docs lint lock clean
 
 setup: .venv/.runtime
 
@@ -29,6 +31,13 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2
+
+# Compiles for TPUs that are not there: the compiler is libtpu, kept apart since jax would look for TPUs with it.
+test-tpu: .venv/tpu
+	JAX_PLATFORMS=cpu PYTHONPATH=.venv/tpu $(BIN)/python -m pytest -m slow -k tpu tests/training/test_ahead.py
+
+.venv/tpu: .venv/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ 'libtpu==$(LIBTPU)'
 
 lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

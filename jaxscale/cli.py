@@ -66,6 +66,17 @@ def _parser():
     )
     study.add_argument("--workdir", required=True, help="the study's folder; the same command goes on where it stopped")
 
+    length = add(
+        "length",
+        _length,
+        "train networks on short strings, test them at every length: how long is long enough?",
+        "length configs/lengths_simple.py --workdir runs/simple",
+        True,
+    )
+    length.add_argument(
+        "--workdir", required=True, help="the study's folder; the same command goes on where it stopped"
+    )
+
     train = add(
         "train", _train, "one training run", "train configs/quickstart.py --workdir runs/one --tokens 65536", True
     )
@@ -77,6 +88,27 @@ def _parser():
         "--profile", action="store_true", help="write a trace of a few steps to WORKDIR/profile, for TensorBoard"
     )
 
+    ahead = add(
+        "compile",
+        _compile,
+        "a run's step compiled for devices that need not be there: memory, FLOPs, collectives, time",
+        "compile configs/gpt2_small.py --topology tpu:v5e:4x4 --mesh.replica 4",
+        True,
+    )
+    ahead.add_argument(
+        "--topology", required=True, help="tpu:v5e:4x4, tpu:v5p:4x4x4:2 (slices), gpu:h100:2x8 (nodes x GPUs) or cpu:8"
+    )
+    ahead.add_argument(
+        "--search", action="store_true", help="try meshes, recomputation, chunks of the loss; best first"
+    )
+    ahead.add_argument(
+        "--choices",
+        type=int,
+        default=4,
+        metavar="N",
+        help="of --search: compile till so many fit (default %(default)s)",
+    )
+
     embed = add("embed", _embed, "held-out token embeddings of a finished run", "embed runs/one --out embeddings.npy")
     embed.add_argument("workdir", help="folder of a run made by `jaxscale train`")
     embed.add_argument("--out", required=True, help="a .npy file: (points, width) float32")
@@ -85,6 +117,15 @@ def _parser():
     )
     embed.add_argument("--points", type=int, default=3600, help="tokens at most (default %(default)s)")
     embed.add_argument("--tokens-per-document", type=int, default=32, help="at most (default %(default)s)")
+
+    export = add(
+        "export",
+        _export,
+        "a finished run of GPT-2's shape as a folder that transformers reads",
+        "export runs/gpt2 --out gpt2-mine",
+    )
+    export.add_argument("workdir", help="folder of a run made by `jaxscale train`")
+    export.add_argument("--out", required=True, help="a folder: config.json, model.safetensors, tokenizer.json")
 
     _dimension_arguments(
         add(
@@ -207,7 +248,8 @@ class _Help(argparse.Action):
         if getattr(namespace, "config", None):
             from jaxscale import config
 
-            kind = {"study": config.DataScaling, "train": config.Run}[parser.prog.split()[-1]]
+            kinds = {"study": config.DataScaling, "length": config.LengthStudy}
+            kind = kinds.get(parser.prog.split()[-1], config.Run)
             try:
                 config.load(
                     namespace.config, ["--help"], kind, f"jaxscale {parser.prog.split()[-1]} {namespace.config}"
@@ -232,6 +274,20 @@ def _study(options, overrides):
     console = Console()
     reports.print_table(files.read_json_lines(folder / "table.jsonl"), verdict, console)
     console.print(f"Page: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _length(options, overrides):
+    from jaxscale import config, progress
+    from jaxscale.reports import lengths as pages
+    from jaxscale.studies import length_generalization
+
+    study = config.load(options.config, overrides, config.LengthStudy, f"jaxscale length {options.config}")
+    with progress.OnTerminal() as bars:
+        verdict = length_generalization.run(study, options.workdir, bars)
+    if options.json:
+        return _print_json(verdict)
+    print(pages.sentence(verdict))
+    print(f"Page: {pathlib.Path(options.workdir) / 'report.html'}")
 
 
 def _train(options, overrides):
@@ -261,24 +317,38 @@ def _train(options, overrides):
         print(f"{'profile':12} {folder / 'profile'}")
 
 
+def _compile(options, overrides):
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the devices compiled for are only described
+    from rich.console import Console
+
+    from jaxscale import config, progress
+    from jaxscale.reports import ahead
+    from jaxscale.sharding import topologies
+    from jaxscale.training.ahead import compile_ahead
+    from jaxscale.training.search import search
+
+    run = config.load(options.config, overrides, config.Run, f"jaxscale compile {options.config}")
+    topology = topologies.describe(options.topology)
+    if options.search:
+        with progress.OnTerminal() as bars:
+            facts = search(run, topology, options.choices, bars.run(f"meshes of {topology.name}", 0, 1, "search"))
+    else:
+        facts = compile_ahead(run, topology)
+    if options.json:
+        return _print_json(facts)
+    (ahead.print_choices if options.search else ahead.print_step)(facts, Console())
+
+
 def _embed(options, _):
     import numpy as np
 
-    from jaxscale import config, files
+    from jaxscale import config, data, files
     from jaxscale.studies import geometry
 
-    folder, out = pathlib.Path(options.workdir), pathlib.Path(options.out)
+    folder, out = _finished_run(options.workdir), pathlib.Path(options.out)
     for name in ("points", "tokens_per_document"):
         if getattr(options, name) < 1:
             raise InputError(f"{name}={getattr(options, name)} must be positive. Give a larger value.")
-    if (folder / "table.jsonl").is_file():
-        run = files.read_json_lines(folder / "table.jsonl")[-1]["run"]
-        raise InputError(f"workdir={options.workdir!r} is a study. Name one of its runs: '{folder / 'runs' / run}'.")
-    if not (folder / "summary.json").is_file():
-        raise InputError(
-            f"workdir={options.workdir!r} holds no finished run. "
-            f"Make one: jaxscale train CONFIG --workdir {options.workdir}"
-        )
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"out={options.out!r} cannot be a file there. Give a file in a folder that exists.")
     run = config.from_json((folder / "config.json").read_text(encoding="utf-8"), config.Run)
@@ -287,7 +357,7 @@ def _embed(options, _):
         raise InputError(f"layer={options.layer} is not one of the {layers} layers. Give 0 to {layers - 1}, or -1.")
     measured = config.Dimension(points=options.points, tokens_per_document=options.tokens_per_document)
     summary = files.read_json(folder / "summary.json")
-    embeddings = geometry.embeddings_of_run(run, _store_of(folder), folder, summary, measured)
+    embeddings = geometry.embeddings_of_run(run, data.open_store(_corpus_of(folder)), folder, summary, measured)
     points = np.asarray(embeddings.layers[options.layer])
     with files.full_disk_told(out), open(out, "wb") as file:
         np.save(file, points)
@@ -297,13 +367,36 @@ def _embed(options, _):
     print(f"{facts['points']} × {facts['width']} embeddings of layer {facts['layer']}: {out}")
 
 
-def _store_of(folder):
-    """The corpus of a run: its own, or that of the study it belongs to."""
-    from jaxscale import data
+def _export(options, _):
+    from jaxscale.training.export import export
 
+    folder = _finished_run(options.workdir)
+    facts = export(folder, _corpus_of(folder), options.out)
+    if options.json:
+        return _print_json(facts)
+    print(f"{facts['parameters']:,} parameters of step {facts['step']} in the format of GPT-2: {facts['folder']}")
+
+
+def _finished_run(workdir):
+    """The folder of a run that is done. Raises InputError, saying which command makes one, for any other."""
+    from jaxscale import files
+
+    folder = pathlib.Path(workdir)
+    if (folder / "table.jsonl").is_file():
+        run = files.read_json_lines(folder / "table.jsonl")[-1]["run"]
+        raise InputError(f"workdir={workdir!r} is a study. Name one of its runs: '{folder / 'runs' / run}'.")
+    if not (folder / "summary.json").is_file():
+        raise InputError(
+            f"workdir={workdir!r} holds no finished run. Make one: jaxscale train CONFIG --workdir {workdir}"
+        )
+    return folder
+
+
+def _corpus_of(folder):
+    """The folder of a run's corpus: its own, or that of the study it belongs to."""
     for place in (folder / "corpus", folder.resolve().parents[1] / "corpus"):
         if (place / "facts.json").is_file():
-            return data.open_store(place)
+            return place
     raise InputError(f"workdir={str(folder)!r} has no corpus folder, nor has its study. Run it again to prepare one.")
 
 

@@ -1,24 +1,15 @@
 """How fast a run goes, as a share of what its devices can do (model-FLOPs utilisation, Chowdhery et al. 2022)."""
 
+import dataclasses
 import functools
+import os
 import time
 
 import jax
 import jax.numpy as jnp
 
 from jaxscale.models import matmul_flops_per_token
-
-# Dense bfloat16 matrix-multiply peaks in FLOP/s of one device, from the vendors' data sheets.
-PEAKS = {
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-}
+from jaxscale.sharding import chips
 
 
 def training_flops(run, vocab_size):
@@ -31,22 +22,47 @@ def peak_flops(devices):
 
     None for an accelerator not in the table.
     """
-    kind = devices[0].device_kind
     if devices[0].platform == "cpu":
         return _measured_cpu_peak()  # forced host devices share the same cores
-    known = [name for name in PEAKS if kind.startswith(name)]
-    return PEAKS[max(known, key=len)] * len(devices) if known else None  # "TPU v5 lite" is not a "TPU v5"
+    chip = chips.of_kind(devices[0].device_kind)
+    return chip.flops * len(devices) if chip else None
+
+
+def host_chip(devices):
+    """One of `devices` forced devices of this host as a `Chip`: its share of what is measured of the whole.
+
+    Products in bfloat16 are taken to be no faster than float32 ones, and what one device sends another to be a copy.
+    """
+    peak, bandwidth = _measured_cpu_peak() / devices, _measured_cpu_bandwidth() / devices
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / devices
+    return chips.Chip(("cpu",), peak, peak, memory, 1.0, bandwidth, bandwidth / 2, None)
+
+
+def with_chip(topology):
+    """(`topology`, its chip): of processors, which no data sheet speaks for, that of this host."""
+    if topology.chip is None:
+        topology = dataclasses.replace(topology, chip=host_chip(len(topology.devices)))
+    return topology, topology.chip
 
 
 @functools.cache
-def _measured_cpu_peak(size=1024, repeats=5):
+def _measured_cpu_peak(size=1024):
     """Best float32 matmul rate of this machine, in FLOP/s."""
-    a = jnp.ones((size, size), jnp.float32)
-    multiply = jax.jit(lambda a: a @ a)
-    multiply(a).block_until_ready()
+    return 2 * size**3 / _best_seconds(lambda a: a @ a, jnp.ones((size, size), jnp.float32))
+
+
+@functools.cache
+def _measured_cpu_bandwidth(size=1 << 26):
+    """Best rate of reading and writing memory of this machine, in bytes/s, of an array beyond its caches."""
+    return 2 * size / _best_seconds(lambda a: a + 1, jnp.ones(size // 4, jnp.float32))
+
+
+def _best_seconds(function, argument, repeats=5):
+    compiled = jax.jit(function)
+    compiled(argument).block_until_ready()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        multiply(a).block_until_ready()
+        compiled(argument).block_until_ready()
         seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds)
+    return min(seconds)
