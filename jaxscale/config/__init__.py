@@ -19,7 +19,7 @@ from jaxscale.config.fields import (
     cell,
 )
 from jaxscale.config.folders import claim, refuse_other
-from jaxscale.config.lengths import LengthStudy, LengthTraining, LimitNetwork, PositionStudy
+from jaxscale.config.lengths import LengthStudy, LengthTraining, LimitNetwork, PositionStudy, complexities
 from jaxscale.config.loading import Config, from_json, load, to_json
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Training",
     "cell",
     "claim",
+    "complexities",
     "from_json",
     "load",
     "refuse_other",

@@ -111,34 +111,46 @@ def hard_errors(net, cells, params, length, key, each=32):
       {"kinds": names, "largest": (C, kinds) lists, "mean": likewise}; strings without a target are left out.
     """
     of_strings = isinstance(cells.task, KGramTask)
-    kinds = adversarial.STRING_KINDS if of_strings else adversarial.STATISTIC_KINDS
-    largest_CxK, mean_CxK = _hard_errors(net, cells, params, length, key, each, of_strings)
-    return {"kinds": list(kinds), "largest": largest_CxK.tolist(), "mean": mean_CxK.tolist()}
+    errors = _hard_string_errors if of_strings else _hard_statistic_errors
+    largest_CxK, mean_CxK = errors(net, cells, params, length, key, each)
+    kinds = list(adversarial.STRING_KINDS if of_strings else adversarial.STATISTIC_KINDS)
+    return {"kinds": kinds, "largest": largest_CxK.tolist(), "mean": mean_CxK.tolist()}
 
 
-@functools.partial(jax.jit, static_argnames=("net", "length", "each", "of_strings"))
-def _hard_errors(net, cells, params, length, key, each, of_strings):
+@functools.partial(jax.jit, static_argnames=("net", "length", "each"))
+def _hard_string_errors(net, cells, params, length, key, each):
     def one(inputs):
         task, params = inputs
-        if of_strings:
-            _, tokens_NxT = adversarial.hard_strings(key, task, length, each)
+        _, tokens_NxT = adversarial.hard_strings(key, task, length, each)
 
-            def error(tokens_T):
-                target = task.target(tokens_T, length)
-                output_O = net.apply({"params": params}, tokens_T, length, method="running")
-                return jnp.sqrt(jnp.sum((output_O - target.value) ** 2)), target.valid
+        def error(tokens_T):
+            target = task.target(tokens_T, length)
+            output_O = net.apply({"params": params}, tokens_T, length, method="running")
+            return jnp.sqrt(jnp.sum((output_O - target.value) ** 2)), target.valid
 
-            at_once = max(1, TOKENS_AT_ONCE // length)
-            errors_N, valid_N = jax.lax.map(error, tokens_NxT, batch_size=min(at_once, len(tokens_NxT)))
-        else:
-            _, seen = adversarial.hard_statistics(key, task, length, each)
-            errors_N = jnp.sqrt(squared_errors(net, params, task, seen))
-            valid_N = jax.vmap(task.target_of)(seen).valid
-        errors_KxE, valid_KxE = errors_N.reshape(-1, each), valid_N.reshape(-1, each)
-        total_K = jnp.maximum(jnp.sum(valid_KxE, axis=1), 1)
-        return jnp.max(errors_KxE * valid_KxE, axis=1), jnp.sum(errors_KxE * valid_KxE, axis=1) / total_K
+        at_once = max(1, TOKENS_AT_ONCE // length)
+        errors_N, valid_N = jax.lax.map(error, tokens_NxT, batch_size=min(at_once, len(tokens_NxT)))
+        return _by_kind(errors_N, valid_N, each)
 
     return jax.lax.map(one, (cells.task, params))
+
+
+@functools.partial(jax.jit, static_argnames=("net", "each"))
+def _hard_statistic_errors(net, cells, params, length, key, each):
+    def one(inputs):
+        task, params = inputs
+        _, seen = adversarial.hard_statistics(key, task, length, each)
+        errors_N = jnp.sqrt(squared_errors(net, params, task, seen))
+        return _by_kind(errors_N, jax.vmap(task.target_of)(seen).valid, each)
+
+    return jax.lax.map(one, (cells.task, params))
+
+
+def _by_kind(errors_N, valid_N, each):
+    """The largest error and the mean of each kind, (K,), of strings that have a target."""
+    errors_KxE, valid_KxE = errors_N.reshape(-1, each), valid_N.reshape(-1, each)
+    total_K = jnp.maximum(jnp.sum(valid_KxE, axis=1), 1)
+    return jnp.max(errors_KxE * valid_KxE, axis=1), jnp.sum(errors_KxE * valid_KxE, axis=1) / total_K
 
 
 def even_statistics(task, query=0, ends=0):

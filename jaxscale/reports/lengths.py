@@ -1,0 +1,226 @@
+"""A study of length generalization as one web page: how loss grows with length, where it stops, what theorems ask.
+
+render("runs/simple")      # PosixPath('runs/simple/report.html')
+"""
+
+import html
+import json
+import os
+import pathlib
+from typing import Any
+
+from jaxscale import files
+from jaxscale.reports import figures, length_figures
+from jaxscale.reports.length_figures import SIGNS, Verdict, distinct, label
+from jaxscale.reports.numerals import UNKNOWN, duration, interval, number, percent
+from jaxscale.reports.page import PAGE, figure_section, ruled_table
+from jaxscale.reports.stylesheet import STYLE
+
+TITLES = {
+    "simple": "Length generalization: the sine of a difference of counts",
+    "mod_p": "Length generalization: the mean over one residue",
+    "k_gram": "Length generalization: the in-context k-gram",
+}
+NAMES = SIGNS | {"train_length": "N"}
+
+
+def render(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes `report.html` into the folder of a `config.LengthStudy`, whole or not at all, and returns its path."""
+    folder = pathlib.Path(folder)
+    verdict, rows = files.read_json(folder / "verdict.json"), files.read_json_lines(folder / "table.jsonl")
+    path = folder / "report.html"
+    files.write_text(path, page(verdict, rows, files.read_json(folder / "config.json")))
+    return path
+
+
+def page(verdict: Verdict, rows: list[dict[str, Any]], config: dict[str, Any]) -> str:
+    """The whole page as one string of HTML."""
+    sections = [
+        _opening(verdict),
+        _caveats(verdict),
+        _lengths(verdict, rows),
+        _plateaus(verdict),
+        _attention(verdict),
+        _thresholds(verdict, config),
+        _hard(verdict, config),
+        _bounds(verdict),
+        _certificates(verdict),
+        _table(verdict),
+        _limits(verdict),
+        _config(config),
+    ]
+    return PAGE.substitute(
+        title=html.escape(f"{TITLES[verdict['task']]} · jaxscale"),
+        style=STYLE,
+        plotly=figures.plotly_script(),
+        body="\n".join(sections),
+    )
+
+
+def sentence(verdict: Verdict) -> str:
+    """What was found, in two or three sentences."""
+    said = [f"{verdict['runs']} networks."]
+    ratios = [entry["ten_over_limit"] for entry in verdict["plateaus"] if "ten_over_limit" in entry]
+    if ratios:
+        said.append(f"The loss at 10 N is {number(min(ratios))} to {number(max(ratios))} of that at T = ∞.")
+    slopes = [
+        f"{number(trend['slope'])} {interval(trend['interval'])} in {NAMES[name]}"
+        for name, trend in verdict["trends"].items()
+    ]
+    if slopes:
+        said.append(f"Fitted as a power law, the plateau has the exponents {', '.join(slopes)}.")
+    return " ".join(said)
+
+
+def _opening(verdict: Verdict) -> str:
+    return f"""<header><h1>{html.escape(TITLES[verdict["task"]])}</h1>
+<p class="question">{html.escape(verdict["question"])}</p>
+<div class="verdict"><p id="verdict">{html.escape(sentence(verdict))}</p></div></header>"""
+
+
+def _caveats(verdict: Verdict) -> str:
+    items = [f"Strings: {verdict['law']}. A plateau is one of this law."]
+    if verdict["collapsed"]:
+        items.append(
+            f"{verdict['collapsed']} of {verdict['runs']} networks collapsed: they look at one token value where all "
+            "are equally frequent. They are counted here and left out of every mean."
+        )
+    missing = {name: share for name, share in verdict["no_target"].items() if share > 0.001 and name.isdigit()}
+    if missing:
+        shares = ", ".join(f"{percent(share)} at T = {name}" for name, share in missing.items())
+        items.append(f"Strings without a target are dropped: {shares}.")
+    listed = "".join(f"<li>{html.escape(item)}</li>" for item in items)
+    return f"""<section class="caveats" aria-labelledby="caveats">
+<h2 id="caveats">Before you rely on this</h2><ul>{listed}</ul></section>"""
+
+
+def _lengths(verdict: Verdict, rows: list[dict[str, Any]]) -> str:
+    """Loss against test length for the middle and the last task parameter."""
+    parameters = distinct([entry["parameters"] for entry in verdict["plateaus"]])
+    sections = []
+    for i, one in enumerate(distinct([parameters[(len(parameters) - 1) // 2], parameters[-1]])):
+        description = f"Test loss against test length at {label(one)}, a line for each train length."
+        drawing = figures.drawing(length_figures.length_figure(rows, one), f"figure-lengths-{i}", description)
+        caption = "Lines: the median over seeds; bands: all of them. Diamonds: the length trained on."
+        sections.append(figure_section(f"Loss against test length, {label(one)}", drawing, caption))
+    return "\n".join(sections)
+
+
+def _plateaus(verdict: Verdict) -> str:
+    description = "Loss at infinite length against train length."
+    drawing = figures.drawing(length_figures.plateau_figure(verdict), "figure-plateaus", description)
+    caption = (
+        "Geometric means over seeds with bootstrap intervals. Dotted: the loss at the train length itself, which is "
+        "the optimizer's; the rest of the plateau is the price of length."
+    )
+    return figure_section("The plateau against the train length", drawing, caption)
+
+
+def _attention(verdict: Verdict) -> str:
+    look = verdict["attention"]
+    if not look:
+        return ""
+    description = "Attention of the last token over the positions of a string."
+    figure = length_figures.attention_figure(look["weights"], look["wanted"])
+    caption = (
+        f"{label(look['parameters'])}, a string of the train length {number(look['train_length'])}. "
+        f"{percent(look['mass'])} of the attention lies on the right residue; the theorem assumes all of it."
+    )
+    drawing = figures.drawing(figure, "figure-attention", description)
+    return figure_section("Where a trained network looks", drawing, caption)
+
+
+def _thresholds(verdict: Verdict, config: dict[str, Any]) -> str:
+    sections = []
+    for name in verdict["plateaus"][0]["parameters"]:
+        if len({entry["parameters"][name] for entry in verdict["plateaus"]}) > 1:
+            figure = length_figures.threshold_figure(verdict, name)
+            description = f"Least sufficient train length against {NAMES[name]}."
+            drawing = figures.drawing(figure, f"figure-thresholds-{name}", description)
+            caption = "ε: root of the mean square. Triangles: the threshold lies above (up) or below (down) the grid."
+            sections.append(figure_section(f"How long is long enough, against {NAMES[name]}", drawing, caption))
+    body = [
+        [
+            f"ε = {group['epsilon']:g}, in {NAMES[one['in']]}" + (f" at {label(one['at'])}" if one["at"] else ""),
+            number(one["exponent"]),
+            interval(one["interval"]),
+            number(one["quoted"]),
+        ]
+        for group in verdict["thresholds"]
+        for one in group["exponents"]
+    ]
+    caption = f"Of N*(ε); intervals at {percent(config['level'])}. A bound is from above: measured values lie below it."
+    table = ruled_table(["exponent", "measured", "interval", "bound, quoted"], body, caption, numeric={1, 3})
+    return "\n".join([*sections, f"<section><h2>Exponents</h2>{table}</section>" if body else ""])
+
+
+def _hard(verdict: Verdict, config: dict[str, Any]) -> str:
+    longest, train_length = max(e["length"] for e in verdict["hard"]), max(config["train_lengths"])
+    figure = length_figures.hard_figure(verdict, train_length, longest)
+    description = f"Largest error by kind of string at length {longest}."
+    caption = (
+        f"Networks trained at N = {number(train_length)}, strings of {number(longest)} tokens: the largest error among "
+        "those tried, median over seeds. A mean over the trained law says little of these."
+    )
+    return figure_section("Strings to fail on", figures.drawing(figure, "figure-hard", description), caption)
+
+
+def _bounds(verdict: Verdict) -> str:
+    body = [
+        [
+            html.escape(label(entry["parameters"])),
+            html.escape(entry["theorem"]),
+            number(entry["heads"]),
+            *(number(entry["construction"][name]) for name in ("quoted", "derived")),
+            *(number(entry["trained"][name]) for name in ("quoted", "derived", "gap", "lipschitz", "log10_constant")),
+        ]
+        for entry in verdict["bounds"]
+    ]
+    headings = ["", "theorem", "heads", "built: quoted", "derived", "trained: quoted", "derived", "γ", "L", "log C"]
+    caption = "log10 of a sufficient train length at ε = 0.1, constants taken as one: compare orderings, not values."
+    table = ruled_table(headings, body, caption, numeric=range(2, 10))
+    return f"<section><h2>What the theorems ask for</h2>{table}</section>"
+
+
+def _certificates(verdict: Verdict) -> str:
+    parts = ("network", "target", "short", "bound", "error")
+    body = [
+        [
+            html.escape(label(entry["parameters"])),
+            number(entry["long"]),
+            number(entry["length"]),
+            *(number(entry[part]) for part in parts),
+        ]
+        for entry in verdict["certificates"]
+    ]
+    headings = ["", "|x|", "|z|", "|f(x) − f(z)|", "|g(x) − g(z)|", "|f(z) − g(z)|", "sum", "|f(x) − g(x)|"]
+    caption = "Means over long strings x and the short z that stand for them: the sum bounds the last column."
+    return f"<section><h2>Certificates</h2>{ruled_table(headings, body, caption, numeric=range(1, 8))}</section>"
+
+
+def _table(verdict: Verdict) -> str:
+    mean = lambda entry, name: number(entry[name]["mean"]) if entry[name] else UNKNOWN
+    body = [
+        [
+            html.escape(label(entry["parameters"])),
+            *(number(entry[name]) for name in ("train_length", "runs", "collapsed")),
+            *(mean(entry, name) for name in ("own", "ten", "inf")),
+            interval(entry["inf"]["interval"]) if entry["inf"] else UNKNOWN,
+            number(entry.get("length_gap")),
+        ]
+        for entry in verdict["plateaus"]
+    ]
+    headings = ["", "N", "runs", "collapsed", "loss at N", "at 10 N", "at ∞", "interval", "gap of length"]
+    caption = f"Training took {duration(verdict['training_seconds'])}."
+    return f"<section><h2>Plateaus</h2>{ruled_table(headings, body, caption, numeric=range(1, 9))}</section>"
+
+
+def _limits(verdict: Verdict) -> str:
+    items = "".join(f"<li>{html.escape(limit)}</li>" for limit in verdict["limits"])
+    return f"<section><h2>What this does not say</h2><ul>{items}</ul></section>"
+
+
+def _config(config: dict[str, Any]) -> str:
+    text = html.escape(json.dumps(config, indent=2, ensure_ascii=False))
+    return f"""<section><h2>Configuration</h2>
+<details><summary>Everything needed to repeat the study</summary><pre>{text}</pre></details></section>"""
