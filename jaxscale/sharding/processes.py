@@ -6,7 +6,8 @@
         if notice.given(step): ...
 
 `launch/` starts the processes. On one host they find each other by three variables, JAXSCALE_COORDINATOR (host:port of
-the first), JAXSCALE_PROCESSES and JAXSCALE_PROCESS; on Slurm and on TPU pods by what the system tells jax.
+the first), JAXSCALE_PROCESSES and JAXSCALE_PROCESS; on Slurm and on TPU pods by what the system tells jax, of which
+JAXSCALE_COORDINATOR=auto says that there is such a system where its variables do not.
 """
 
 import contextlib
@@ -46,8 +47,8 @@ def start(startup_seconds: int = STARTUP_SECONDS) -> None:
     if found is None and not _is_on_cluster():
         return
     where = found or {}
-    if found is not None and found["process_id"] > 0:
-        _await_coordinator(found["coordinator_address"], startup_seconds)
+    if where.get("process_id", 0) > 0:
+        _await_coordinator(where["coordinator_address"], startup_seconds)
     try:
         jax.distributed.initialize(
             **where,
@@ -88,11 +89,13 @@ def _unreachable(address, error, seconds):
 
 
 def _from_variables():
-    """Arguments of `jax.distributed.initialize` from the environment; None if it says nothing."""
+    """Arguments of `jax.distributed.initialize` from the environment: {} if jax finds them, None if it says nothing."""
     names = ("JAXSCALE_COORDINATOR", "JAXSCALE_PROCESSES", "JAXSCALE_PROCESS")
     values = [os.environ.get(name, "") for name in names]
     if not any(values):
         return None
+    if values[0] == "auto":
+        return {}
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise InputError(f"{', '.join(missing)} must be set where {names[0]} or its like is. See launch/local.py.")
