@@ -13,11 +13,15 @@ Havrilla & Liao 2024 prove that such transformers exist (arXiv 2411.06646); thes
 """
 
 from jaxscale.constructions.approximation import Approximation
+from jaxscale.constructions.atlases import Atlas
+from jaxscale.constructions.cloud_atlas import from_points
 from jaxscale.constructions.compiler import compile
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.encodings import ENCODINGS
 from jaxscale.constructions.executors import evaluate
 from jaxscale.constructions.expressions import Expression, input_vector, inputs, stack
+from jaxscale.constructions.manifold import approximate_on
+from jaxscale.constructions.manifolds import circle, sphere, swiss_roll, torus
 from jaxscale.constructions.network import Network
 from jaxscale.constructions.primitives import (
     absolute,
@@ -44,16 +48,20 @@ from jaxscale.constructions.targets import Holder
 __all__ = [
     "ENCODINGS",
     "Approximation",
+    "Atlas",
     "Expression",
     "Holder",
     "Network",
     "absolute",
     "approximate",
+    "approximate_on",
     "bump",
+    "circle",
     "compile",
     "dot",
     "evaluate",
     "ffn",
+    "from_points",
     "gate",
     "held",
     "indicator",
@@ -67,8 +75,11 @@ __all__ = [
     "project",
     "reciprocal",
     "relu",
+    "sphere",
     "square",
     "stack",
+    "swiss_roll",
+    "torus",
     "total",
     "trapezoid",
 ]

@@ -56,27 +56,45 @@ def lattice(dim: int, N: int) -> np.ndarray:
     return np.stack(np.meshgrid(*[np.arange(N + 1)] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
 
 
-def probe_points(made: Approximation, points: int, seed: int) -> dict[str, np.ndarray]:
-    """Grid points, cell midpoints and random points, so many of each at most, on the cube or the manifold."""
+def probe_points(
+    made: Approximation, points: int, seed: int, singular: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Points to measure errors at, of each kind so many at most, on the cube or the manifold.
+
+    Grid points, cell midpoints, random points, and around the points `singular` (n, D), where the function is known to
+    be rough, points at distances of a sixth of a cell up to one cell along each coordinate.
+    """
     rng = np.random.default_rng(seed)
-    N, d = made.grid, made.dimension
+    N, d, atlas = made.grid, made.dimension, made.atlas
     draw = lambda count: rng.choice(count, points, replace=False) if count > points else np.arange(count)
-    if made.atlas is None:
+    near = None
+    if singular is not None:
+        steps = (lattice(d, 12) - 6) / (6 * N)
+        chosen = draw(len(singular) * len(steps))
+        near = singular[chosen // len(steps)], steps[chosen % len(steps)]
+    if atlas is None:
         sides = {"grid": (N + 1, 0.0), "midpoints": (N, 0.5)}
         digits = {kind: np.stack(np.unravel_index(draw(n**d), (n,) * d), axis=1) for kind, (n, _) in sides.items()}
         found = {kind: (digits[kind] + shift) / N for kind, (_, shift) in sides.items()}
-        return found | {"random": rng.uniform(size=(points, d))}
-    atlas = made.atlas
-    charts = len(atlas.centers)
+        found["random"] = rng.uniform(size=(points, d))
+        if near is not None:
+            found["singular"] = np.clip(near[0] + near[1], 0, 1)
+        return found
     found = {"random": atlas.net[rng.integers(len(atlas.net), size=points)]}
     for kind, n, shift in (("grid", N + 1, 0.0), ("midpoints", N, 0.5)):
         cells = lattice(d, n - 1) if n > 1 else np.zeros((1, d))
-        chosen = draw(charts * len(cells))
+        chosen = draw(len(atlas.centers) * len(cells))
         chart, cell = chosen // len(cells), cells[chosen % len(cells)]
-        lifted = atlas.lift(chart, atlas.radius * (2 * (cell + shift) / N - 1))
-        rise = np.sum((lifted - atlas.centers[chart]) ** 2, axis=1)
-        lifted = lifted[rise < atlas.inner**2]
-        # Charts reach beyond the edge of a manifold that has one.
-        covered = lifted[np.isclose(atlas.partition(lifted).sum(axis=1), 1)]
-        found[kind] = covered if len(covered) else found["random"][:1]
-    return found
+        found[kind] = _lifted(atlas, chart, atlas.radius * (2 * (cell + shift) / N - 1))
+    if near is not None:
+        chart = np.argmin(atlas.squared_distances(near[0]), axis=1)
+        center = np.einsum("nDd,nD->nd", atlas.frames[chart], near[0] - atlas.centers[chart])
+        found["singular"] = _lifted(atlas, chart, center + 2 * atlas.radius * near[1])
+    return {kind: x if len(x) else found["random"][:1] for kind, x in found.items()}
+
+
+def _lifted(atlas, chart, offset):
+    """Points of the manifold with these coordinates; charts reach beyond the edge of one that has an edge."""
+    lifted = atlas.lift(chart, offset)
+    lifted = lifted[np.sum((lifted - atlas.centers[chart]) ** 2, axis=1) < atlas.inner**2]
+    return lifted[np.isclose(atlas.partition(lifted).sum(axis=1), 1)]

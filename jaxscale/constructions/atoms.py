@@ -18,12 +18,16 @@ Layers = tuple[tuple[np.ndarray, np.ndarray], ...]  # (kernel, bias) of each aff
 
 
 class Atom:
-    """`size` numbers that affine combinations refer to, each within [low, high]. Compared by identity."""
+    """`size` numbers that affine combinations refer to, each within [low, high]. Compared by identity.
+
+    No block before `earliest` computes it, though all it needs may be known.
+    """
 
     size: int
     low: np.ndarray
     high: np.ndarray
     name: str = ""
+    earliest: int = 0
 
     @property
     def arguments(self) -> tuple[Expression, ...]:

@@ -257,7 +257,7 @@ def levels(*expressions: Expression) -> dict[Atom, int]:
     level: dict[Atom, int] = {}
     for atom in atoms_of(*expressions):
         needed = [level[a] for x in atom.arguments for a, _ in x.terms]
-        level[atom] = 0 if isinstance(atom, Input) else 1 + max(needed, default=0)
+        level[atom] = 0 if isinstance(atom, Input) else max(1 + max(needed, default=0), atom.earliest)
     return level
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from jaxscale.constructions.atoms import Atom, Dot, Input, Linear, Network, Product
-from jaxscale.constructions.expressions import Expression, of_atom
+from jaxscale.constructions.expressions import Expression, levels, of_atom
 
 
 class Legalizer(abc.ABC):
@@ -101,7 +101,10 @@ class Pairwise(Legalizer):
 
     def _anew(self, atom, index):
         if not isinstance(atom, Product):
-            return atom.take(index)
+            # Together with the original: earlier it would take a row while nothing needs it.
+            copy = atom.take(index)
+            copy.earliest = levels(of_atom(atom))[atom]
+            return copy
         left, right = atom.left[index], atom.right[index]
         own = self._own(left)
         return Product(own, own if atom.left.same_as(atom.right) else right, atom.name)

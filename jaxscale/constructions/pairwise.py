@@ -58,16 +58,21 @@ class PairwisePlan(Plan):
     def new_heads(self):
         return PairHeads(self.residual.copy())
 
-    def make_room(self, block, row, known, alive):
+    def make_room(self, b, block, row, known, alive):
+        """Copies what is still needed of a row into `row`, if that takes no more heads than the block has anyway."""
         for r in range(self.residual.rows):
             here = {a: known[a] for a in alive if a in known and np.any(known[a][1] == r)}
             if r == row or not here or any(np.any(rows != r) for _, rows in here.values()):
                 continue
-            heads = sum(len(token) * (1 + bool(np.any(a.low < 0))) for a, (token, _) in here.items())
-            free = not any(self.residual.used[row, token].any() for token, _ in here.values())
+            needed = {atom: np.nonzero(self.last[atom] > b)[0] for atom in here}
+            heads = sum(len(entries) * (1 + bool(np.any(atom.low < 0))) for atom, entries in needed.items())
+            free = not any(self.residual.used[row, here[atom][0][entries]].any() for atom, entries in needed.items())
             if heads <= block.heads.count and free:
-                for atom, (token, _) in here.items():
-                    self.write_sum(block, atom, of_atom(atom), token, row, known, alive)
+                for atom, entries in needed.items():
+                    token = here[atom][0]
+                    block.heads.add_sum(token[entries], row, of_atom(atom)[entries], known)
+                    self.residual.add(token[entries], row, atom.low[entries], atom.high[entries])
+                    self.put(atom, token, row, alive)
 
     def parameters(self, heads, rows):
         table = heads.table()

@@ -51,11 +51,13 @@ class Plan(abc.ABC):
         level = levels(legal)
         order = sorted(atoms_of(legal), key=level.__getitem__)
         self.depth = max(level.values())
-        self.last = dict.fromkeys(order, 0)
+        # The block after which nothing needs an entry of an atom.
+        self.last = {atom: np.zeros(atom.size, dtype=int) for atom in order}
         for atom in order:
-            for needed in {a for x in atom.arguments for a, _ in x.terms}:
-                self.last[needed] = max(self.last[needed], level[atom])
-        self.last[legal.terms[0][0]] = self.depth + 1
+            for needed, matrix in (term for x in atom.arguments for term in x.terms):
+                entries = matrix.indices
+                self.last[needed][entries] = np.maximum(self.last[needed][entries], level[atom])
+        self.last[legal.terms[0][0]][:] = self.depth + 1
         self.place: dict[Atom, Place] = {source: place}
         self.residual = Residual(tokens)
         for token, row, low, high in zip(*place, source.low, source.high, strict=True):
@@ -84,13 +86,13 @@ class Plan(abc.ABC):
         """query, key and value of a block, and what they select."""
 
     @abc.abstractmethod
-    def make_room(self, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
-        """May move values before accumulators are chosen; `row` is the one that products were written to."""
+    def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
+        """May move values before accumulators are chosen; `row` is the one that products of block `b` went to."""
 
     def _block(self, b, atoms):
         residual, known = self.residual, dict(self.place)
         block = Block(self.new_heads())
-        alive = {atom: place for atom, place in known.items() if self.last[atom] > b}
+        alive = {atom: place for atom, place in known.items() if self.last[atom].max() > b}
         first, size = 0, 0
         for atom in atoms:
             if isinstance(atom, (Input, Linear, NetworkAtom)):
@@ -104,9 +106,12 @@ class Plan(abc.ABC):
         for atom in atoms:
             if isinstance(atom, Linear):
                 token = self.tokens_of(atom)
-                self.write_sum(block, atom, atom.argument, token, residual.free_row(token, first), known, alive)
+                row = residual.free_row(token, first)
+                block.heads.add_sum(token, row, atom.argument, known)
+                residual.add(token, row, atom.low, atom.high)
+                self.put(atom, token, row, alive)
         if size:
-            self.make_room(block, first, known, alive)
+            self.make_room(b, block, first, known, alive)
         pending = self._write_arguments(block, [a for a in atoms if isinstance(a, NetworkAtom)], first, known, alive)
         self.attended.append(self._interval())
         for use, values in pending:
@@ -118,12 +123,6 @@ class Plan(abc.ABC):
         self.streams.append(self._interval())
         self.layout += [Placement(b, atom.name, *self.place[atom]) for atom in atoms]
         return block
-
-    def write_sum(self, block, atom, argument, token, row, known, alive):
-        """`argument`, which is the value of `atom`, into `row` of tokens."""
-        block.heads.add_sum(token, row, argument, known)
-        self.residual.add(token, row, atom.low, atom.high)
-        self._put(atom, token, row, alive)
 
     def _rows_for(self, token, first):
         """An empty row for each entry; entries on one token get different ones."""
@@ -137,7 +136,8 @@ class Plan(abc.ABC):
             self.residual.claim(token[rank == k], free)
         return row
 
-    def _put(self, atom, token, row, alive):
+    def put(self, atom, token, row, alive):
+        """From now on the atom is there."""
         self.place[atom] = alive[atom] = token, np.full(atom.size, row)
 
     def _write_arguments(self, block, networks, first, known, alive):
@@ -150,7 +150,7 @@ class Plan(abc.ABC):
         for atom in networks:
             token = self.tokens_of(atom)
             row = residual.free_row(token, first)
-            self._put(atom, token, row, alive)
+            self.put(atom, token, row, alive)
             if atom.kind is RELU and block.heads.add_relu(token, row, atom.operands[0], known):
                 residual.add(token, row, atom.low, atom.high)
             else:
@@ -194,7 +194,7 @@ class Plan(abc.ABC):
         rows = Rows(data + table.shape[1] + 1, slice(data, data + table.shape[1]), data + table.shape[1])
         ffns = [ffn_layers(rows.width, block.uses, block.clears) for block in self.blocks]
         widths = [tuple(kernel.shape[1] for kernel, _ in layers[:-1]) for layers in ffns]
-        place, output = self.place[self.source], self.place[self.legal.terms[0][0]]
+        entry, output = self.layout[0], self.place[self.legal.terms[0][0]]
         picked = self.legal.terms[0][1].indices
         shape = rt.Shape(
             tokens=self.tokens,
@@ -202,7 +202,7 @@ class Plan(abc.ABC):
             blocks=tuple(
                 rt.Block(b.heads.count, b.heads.rank, hidden) for b, hidden in zip(self.blocks, widths, strict=True)
             ),
-            inputs=tuple(zip(*(ends.tolist() for ends in place), strict=True)),
+            inputs=tuple(zip(entry.token.tolist(), entry.row.tolist(), strict=True)),
             outputs=tuple(zip(*(ends[picked].tolist() for ends in output), strict=True)),
             learned_rows=() if learned is None else tuple(range(rows.constant - learned.shape[1], rows.constant)),
         )

@@ -57,5 +57,5 @@ class StructuredPlan(Plan):
     def parameters(self, heads, rows):
         return heads.parameters(rows)
 
-    def make_room(self, block, row, known, alive):
+    def make_room(self, b, block, row, known, alive):
         """Nothing: one more row costs less than heads that move values."""

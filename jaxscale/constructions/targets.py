@@ -62,6 +62,20 @@ def cone(apex: np.ndarray, exponent: float = 1.0) -> Target:
     return lambda x: ((x - apex) ** 2).sum(-1) ** (exponent / 2)
 
 
+def crease(direction: np.ndarray, exponent: float = 1.0) -> Target:
+    """sign(s) |s|^exponent of s = <direction, x>, zero and rough where s is zero; Hölder constant 2^(1 - exponent).
+
+    Where it is rough it is in the middle of its range, so that on a manifold the partition of unity adds nothing to the
+    error there, and the direction must have length one.
+    """
+
+    def f(x):
+        s = x @ direction
+        return (2.0 * (s > 0) - 1) * abs(s) ** exponent
+
+    return f
+
+
 def waves(x):
     """Σ_i sin(2π x_i) / (2π √D): smooth, and Lipschitz with constant one."""
     numerical = jnp if isinstance(x, jax.Array) else np
