@@ -118,8 +118,6 @@ def _coordinate(fit: Fit, name: str) -> int:
 def _around(fit: Fit, name: str, index: int) -> np.ndarray:
     estimate = float(fit.parameters[name])
     low, high = fit.law.bounds[index]
-    if name == "E":
-        return np.linspace(0.0, float(fit.runs.loss.min()), _POINTS)
     reach = _REACH * float(np.std(fit.draws[name])) if fit.draws else estimate
     return np.linspace(max(estimate - reach, low), min(estimate + reach, high), _POINTS)
 

@@ -7,7 +7,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from jaxscale.reports.figures import FIT, POINT, PREDICTION, empty, literal, spread_colors, translucent
-from jaxscale.reports.numerals import number
 
 _LEAST_EXCESS = 1e-16
 _MOST_EXCESS = 1e6
@@ -20,7 +19,7 @@ def along_figure(document: dict[str, Any], column: str) -> go.Figure:
     curves = [curve for curve in document["curves"] if curve["column"] == column]
     colors = spread_colors(range(len(curves))) if len(curves) > 1 else {0: FIT}
     for place, curve in enumerate(curves):
-        held = ", ".join(f"{name} = {number(value)}" for name, value in curve["held"].items())
+        held = ", ".join(f"{name} = {value:.3g}" for name, value in curve["held"].items())
         name = f"law at {held}" if held else "fitted law"
         if "lower" in curve:
             figure.add_trace(_band(curve["x"], curve["lower"], curve["upper"], colors[place], name))
@@ -87,7 +86,7 @@ def back_test_figure(test: dict[str, Any]) -> go.Figure:
     figure.add_hline(y=1, line={"color": "#888888", "width": 1})
     for place, cut in enumerate(cuts):
         ahead = sorted(cut["runs"], key=lambda run: run["x"])
-        x, name = [run["x"] for run in ahead], f"fitted below {number(cut['below'])}"
+        x, name = [run["x"] for run in ahead], f"fitted below {cut['below']:.3g}"
         relative = lambda end, ahead=ahead: [run[end] / run["forecast"] for run in ahead]
         figure.add_trace(_band(x, relative("lower"), relative("upper"), colors[place], name))
         figure.add_trace(

@@ -7,6 +7,7 @@
 """
 
 import html
+import math
 import pathlib
 from typing import Any
 
@@ -17,10 +18,12 @@ from rich.text import Text
 from jaxscale import files
 from jaxscale.errors import InputError
 from jaxscale.reports import figures, law_figures
-from jaxscale.reports.numerals import interval, number, percent
+from jaxscale.reports.numerals import UNKNOWN, percent
+from jaxscale.reports.numerals import number as _plain
 from jaxscale.reports.page import PAGE, figure_section, ruled_table
 from jaxscale.reports.stylesheet import STYLE
 
+_MOST_WRITTEN_OUT = 1e6
 _PARAMETER_HEADINGS = ("parameter", "estimate", "interval")
 _MOST_INFLUENCES = 12
 
@@ -63,6 +66,18 @@ def check_law_page(path: str) -> None:
         raise InputError(f"page={path!r} must end in .html. Give such a name.")
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"page={path!r} cannot be a file there. Give a file in a folder that exists.")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """As `numerals.number`, but beyond a million in powers of ten: sizes and budgets have a dozen digits and more."""
+    if value is not None and math.isfinite(value) and abs(value) >= _MOST_WRITTEN_OUT:
+        return f"{value:.{digits - 1}e}".replace("e+", "e")
+    return _plain(value, digits)
+
+
+def interval(ends, digits: int = 3) -> str:
+    """`[low, high]`, or an em dash where there is none."""
+    return UNKNOWN if ends is None else f"[{', '.join(number(end, digits) for end in ends)}]"
 
 
 def _page(document: dict[str, Any], name: str) -> str:
@@ -142,7 +157,7 @@ def _quantity(value: dict[str, Any]) -> str:
 
 
 def _share(fraction) -> str:
-    return "—" if fraction is None else percent(fraction)
+    return UNKNOWN if fraction is None else percent(fraction)
 
 
 def _warnings(document: dict[str, Any]) -> str:
