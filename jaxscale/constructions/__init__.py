@@ -7,13 +7,14 @@
     con.evaluate(network, points)                        # (B, 3) -> (B,), equal to the formula up to rounding
 
     made = con.approximate(f, dim=2, epsilon=0.05, holder=con.Holder(1.0))
-    made(points), made.bound
+    con.write(con.certify(made), "folder")               # certificate.json and a page
 
 Havrilla & Liao 2024 prove that such transformers exist (arXiv 2411.06646); these are they.
 """
 
 from jaxscale.constructions.approximation import Approximation
 from jaxscale.constructions.atlases import Atlas
+from jaxscale.constructions.certificate import certify, write
 from jaxscale.constructions.cloud_atlas import from_points
 from jaxscale.constructions.compiler import compile
 from jaxscale.constructions.cube import approximate
@@ -43,6 +44,7 @@ from jaxscale.constructions.primitives import (
     total,
     trapezoid,
 )
+from jaxscale.constructions.rounding import rounding
 from jaxscale.constructions.targets import Holder
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "approximate",
     "approximate_on",
     "bump",
+    "certify",
     "circle",
     "compile",
     "dot",
@@ -75,6 +78,7 @@ __all__ = [
     "project",
     "reciprocal",
     "relu",
+    "rounding",
     "sphere",
     "square",
     "stack",
@@ -82,4 +86,5 @@ __all__ = [
     "torus",
     "total",
     "trapezoid",
+    "write",
 ]

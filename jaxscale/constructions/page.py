@@ -1,0 +1,222 @@
+"""A certificate as one web page that needs nothing but itself."""
+
+import html
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+
+from jaxscale.reports import figures
+from jaxscale.reports.numerals import number
+from jaxscale.reports.page import PAGE, figure_section, ruled_table
+from jaxscale.reports.stylesheet import STYLE
+
+SIZES = {
+    "L_T": "blocks L<sub>T</sub>",
+    "l": "tokens ℓ",
+    "m": "heads in a block, at most m",
+    "d_embd": "rows of a token d<sub>embd</sub>",
+    "L_FFN": "affine maps of an FFN L<sub>FFN</sub>",
+    "w_FFN": "width of an FFN w<sub>FFN</sub>",
+    "kappa": "largest parameter κ",
+}
+
+
+def page(document: dict[str, Any], title: str) -> str:
+    """The whole page as one string of HTML."""
+    sections = [
+        _opening(document, title),
+        _headline(document),
+        _error(document),
+        _sizes(document),
+        _rounding(document),
+        _blocks(document),
+        _depth(document),
+        _capacity(document),
+    ]
+    return PAGE.substitute(
+        title=html.escape(f"{title} · certificate · jaxscale"),
+        style=STYLE,
+        plotly=figures.plotly_script(),
+        body="\n".join(section for section in sections if section),
+    )
+
+
+def _opening(document, title):
+    safe = [name for name, row in document["rounding"].items() if row["safe"]]
+    verdict = f"safe in {', '.join(safe)}" if safe else "safe in no format"
+    state = "consistent" if "float32" in safe else "inconclusive" if safe else "inconsistent"
+    sign = {"consistent": "✓", "inconclusive": "?", "inconsistent": "✗"}[state]
+    where = f" on the {html.escape(document['domain'])}" if "domain" in document else ""
+    return f"""<header>
+<h1>{html.escape(title)}</h1>
+<p class="question">A transformer written down, not trained{where}: what is proved of it, and what was measured.</p>
+<div class="verdict">
+<span class="badge {state}"><span aria-hidden="true">{sign}</span> {verdict}</span>
+<p>{_sentence(document)}</p>
+</div>
+</header>"""
+
+
+def _sentence(document):
+    depth, tokens = document["class"]["L_T"], number(document["class"]["l"])
+    size = f"{depth} blocks, {tokens} tokens, {number(document['class']['parameters'])} parameters"
+    if document.get("approximation_bound") is None:
+        return f"{size}. No bound on the approximation is claimed."
+    measured = number(document["measured"]["sup"])
+    return (
+        f"{size}. Nowhere is the error larger than {number(document['approximation_bound'])}; the largest found is "
+        f"{measured}."
+    )
+
+
+def _headline(document):
+    if "measured" not in document:
+        return ""
+    measured = document["measured"]
+    points = sum(measured["points"].values())
+    entries = [
+        ("Proved: sup error at most", number(document["approximation_bound"]), "in exact arithmetic"),
+        ("Measured: sup error", number(measured["sup"]), f"{points:,} points, {measured['precision']}"),
+        ("Measured: L² error", number(measured["l2"]), "random points"),
+    ]
+    return (
+        '<dl class="headline">'
+        + "".join(
+            f'<div><dt>{name}</dt><dd class="value">{value}</dd><dd class="soft">{source}</dd></div>'
+            for name, value, source in entries
+        )
+        + "</dl>"
+    )
+
+
+def _error(document):
+    series = document.get("series")
+    if not series:
+        return ""
+    rows = series["rows"]
+    figure = figures.empty("N, cells along a side", "sup error")
+    grids = [row["grid"] for row in rows]
+    if all(row["bound"] for row in rows):
+        figure.add_trace(_line(grids, [row["bound"] for row in rows], "proved bound", figures.PREDICTION, "dash"))
+    figure.add_trace(_line(grids, [row["sup"] for row in rows], "measured", figures.FIT, "solid"))
+    figure.update_xaxes(type="log", tickvals=grids, ticktext=[number(N) for N in grids])
+    figure.update_yaxes(type="log")
+    slope = series["slope"]
+    exponent = document["holder"]["exponent"] if document.get("holder") else None
+    caption = (
+        "Largest error at grid points, cell midpoints, random points and near rough places, both axes logarithmic. "
+        f"Slope {number(slope)}" + (f"; the theorem says −{exponent:g} for this smoothness." if exponent else ".")
+    )
+    drawing = figures.drawing(figure, "figure-error", f"Error against N; slope {number(slope)}.")
+    return figure_section("Error against the grid", drawing, caption)
+
+
+def _line(x, y, name, color, dash):
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        name=name,
+        line={"color": color, "width": 2, "dash": dash},
+        marker={"size": 8, "color": color},
+        hovertemplate="N = %{x}<br>%{y:.3g}<extra></extra>",
+    )
+
+
+def _sizes(document):
+    stated = document.get("theorem", {})
+    body = []
+    for key, name in SIZES.items():
+        entry = stated.get(key, {})
+        body.append(
+            [name, _value(document["class"][key]), _value(entry.get("value")), html.escape(entry.get("formula", "—"))]
+        )
+    body.append(["parameters, zeros included", number(document["class"]["parameters"]), "—", "—"])
+    body.append(["parameters that are not zero", number(document["class"]["nonzeros"]), "—", "—"])
+    caption = f"Encoding: {document['compiled']['encoding']}. The theorem’s sizes are upper bounds for the same grid."
+    table = ruled_table(["", "this network", "theorem", "formula"], body, caption, numeric={1, 2})
+    return f"<section><h2>The class T(L_T, m, d_embd, ℓ, L_FFN, w_FFN, R, κ)</h2>{table}</section>"
+
+
+def _value(value):
+    if value is None:
+        return "—"
+    return number(int(value)) if float(value).is_integer() and abs(value) < 1e6 else number(float(value))
+
+
+def _rounding(document):
+    body = []
+    for name, row in document["rounding"].items():
+        verdict = "✓ safe" if row["safe"] else "✗ not safe"
+        leaks = number(row["leaking_heads"])
+        body.append([html.escape(name), verdict, _small(row["bound"]), _small(row["margin"]), leaks])
+    caption = (
+        "Bound: how far rounding can move an output. Margin: how far below zero every score stays that must not count, "
+        "as a share of the largest score; heads with a negative one may leak. Safe: no head leaks, and the bound is at "
+        f"most {_small(document['tolerance'])}."
+    )
+    headings = ["format", "", "rounding bound", "least margin", "heads that may leak"]
+    return f"<section><h2>Rounding</h2>{ruled_table(headings, body, caption, numeric={2, 3, 4})}</section>"
+
+
+def _small(value):
+    if value is None:
+        return "—"
+    return f"{value:.2e}" if value and not 1e-3 <= abs(value) < 1e4 else number(float(value))
+
+
+def _blocks(document):
+    body = []
+    for row in document["blocks"]:
+        hidden = " → ".join(map(str, row["hidden"])) or "none"
+        first = [str(row["block"]), number(row["heads"]), hidden]
+        for place in row["computes"]:
+            where = [_span(place["tokens"]), _span(place["rows"])]
+            body.append([*first, html.escape(place["name"]), number(place["entries"]), *where])
+            first = ["", "", ""]
+    headings = ["block", "heads", "FFN", "value", "numbers", "tokens", "row"]
+    table = ruled_table(headings, body, "Where each value lies after the block that computes it.", numeric={1, 4})
+    return f"<section><h2>What each block computes</h2>{table}</section>"
+
+
+def _span(ends):
+    return number(ends[0]) if ends[0] == ends[1] else f"{number(ends[0])} … {number(ends[1])}"
+
+
+def _depth(document):
+    if "theorem" not in document:
+        return ""
+    dimensions = list(range(1, 33))
+    cube = [2 + math.ceil(math.log2(d)) for d in dimensions]
+    manifold = [3 + math.ceil(math.log2(d + 1)) for d in dimensions]
+    figure = figures.empty("d", "blocks L_T")
+    for depths, name, dash in ((cube, "cube, 2 + ⌈log2 d⌉", "solid"), (manifold, "manifold, 3 + ⌈log2(d+1)⌉", "dot")):
+        figure.add_trace(
+            go.Scatter(x=dimensions, y=depths, mode="lines", name=name, line={"shape": "hv", "dash": dash, "width": 2})
+        )
+    here = [document["dimension"]], [document["class"]["L_T"]]
+    figure.add_trace(
+        go.Scatter(x=here[0], y=here[1], mode="markers", name="this network", marker={"size": 12, "color": figures.FIT})
+    )
+    figure.update_yaxes(rangemode="tozero", dtick=1)
+    figure.update_layout(showlegend=True)
+    drawing = figures.drawing(figure, "figure-depth", "Depth against dimension: logarithmic, whatever the accuracy.")
+    caption = (
+        "The depth depends on the dimension alone: accuracy is bought with tokens and heads. The structured back end "
+        "takes one block more, to bring values to the tokens that multiply them."
+    )
+    return figure_section("Depth against dimension", drawing, caption)
+
+
+def _capacity(document):
+    found = document.get("capacity")
+    if not found:
+        return ""
+    body = [
+        ["target error ε", _small(found["epsilon"])],
+        ["log covering number of the class at ε, at most", _small(found["log_covering_number"])],
+        ["samples for a mean squared error of order ε²", _small(found["samples"])],
+    ]
+    caption = "Of learning in this class by empirical risk minimization: upper bounds, the last without its constant."
+    return f"<section><h2>Learning instead of writing down</h2>{ruled_table([], body, caption)}</section>"

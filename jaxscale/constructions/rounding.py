@@ -1,0 +1,282 @@
+"""What rounding can do to a network: a bound on the error of its output, format by format, and the heads that may leak.
+
+    rounding(network, "float32").bound, .leaks, .margin
+
+Errors are carried through the blocks together with bounds on the numbers themselves, in the way of running error
+analysis (Higham 2002, chapter 3): a product adds its relative rounding, a sum of n terms (n-1) u of the sum of their
+absolute values, in any order. Three things make the bound follow what happens:
+
+- A sum of terms that are all multiples of one unit, with every partial sum below 2^p units, is exact in any order.
+  Where a functional of an encoding is exact, so is selection: the matching pair adds data + 0 + 0.
+- Other pairs add nothing as long as their scores are computed as negative. What may push one above zero is compared
+  with its distance from zero; if that does not suffice, the head leaks, and the bound says how much.
+- What is computed is bounded not only by what it should be and the error: ReLUs bound what they pass on.
+- Of the terms of a last sum only those differ from zero, in floating point too, whose bumps hold the point.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from jaxscale.constructions.encodings import unit
+from jaxscale.constructions.network import Network, Selection
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """Bits, the leading one counted, of what enters matrix products and of what is stored and summed."""
+
+    inputs: int
+    sums: int
+
+    @property
+    def u(self) -> float:
+        """Unit roundoff of sums."""
+        return 2.0**-self.sums
+
+    @property
+    def u_inputs(self) -> float:
+        """Relative error of rounding to a matmul input; zero where sums are stored as they enter."""
+        return 0.0 if self.inputs == self.sums else 2.0**-self.inputs
+
+    @property
+    def u_weights(self) -> float:
+        """Relative error of a float64 parameter when it enters a product."""
+        return 2.0**-self.inputs
+
+
+FORMATS = {
+    "float64": Format(53, 53),
+    "float32": Format(24, 24),
+    "tf32": Format(11, 24),
+    "bf16": Format(8, 24),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """Of a network in one format.
+
+    Attributes:
+      bound: |computed - exact| of any output, at any point of the domain, at most.
+      margins: (M,) for each block: how far every score that should be negative stays below zero, as a share of the
+        largest data score; negative where the head may leak.
+    """
+
+    bound: float
+    margins: tuple[np.ndarray, ...]
+
+    @property
+    def margin(self) -> float:
+        """The least margin of any head."""
+        return min(float(margin.min()) for margin in self.margins)
+
+    @property
+    def leaks(self) -> int:
+        """Heads that may leak."""
+        return sum(int(np.sum(margin < 0)) for margin in self.margins)
+
+
+def rounding(network: Network, precision: str) -> Rounding:
+    """Bounds on the rounding error of a network in "float64", "float32", "tf32" or "bf16"; see the module."""
+    form = FORMATS[precision]
+    start = network.encoding.copy()
+    for i, row in enumerate(network.shape.learned_rows):
+        start[:, row] += network.params["learned"][:, i]
+    R = network.streams[0][0].shape[1]
+    known = Known(start, R, form)
+    error = known.error.copy()
+    inputs = tuple(np.array(network.shape.inputs).T)
+    error[inputs] = _magnitude(network.streams[0])[inputs] * form.u
+    largest = known.with_data(network.streams[0]) + error  # as computed
+    margins = []
+    for i, selection in enumerate(network.selections):
+        weights = network.params[f"block_{i}"]
+        size = known.with_data(network.streams[i])
+        added, margin = _attention(weights, selection, size, error, largest, known)
+        margins.append(margin)
+        attended = known.with_data(network.attended[i])
+        error = error + added + form.u * attended * (added > 0)
+        low, high = known.ends(network.attended[i], error)
+        found = _largest_of_feed_forward(weights, low, high, form)
+        before = attended + error
+        out = _feed_forward(weights, attended, error, form)
+        after = known.with_data(network.streams[i + 1])
+        # A row that is emptied is subtracted from itself, as it enters a product.
+        emptied = (after.max(axis=0) == 0) & (attended.max(axis=0) > 0)
+        error = np.where(emptied, form.u_inputs * attended, error + out + form.u * after * (out > 0))
+        largest = np.minimum(after + error, (before + found) * (1 + form.u))
+    return Rounding(max(float(error[token, row]) for token, row in network.shape.outputs), tuple(margins))
+
+
+class Known:
+    """What every block has in common: rows that do not change, how well the format holds them, and the format."""
+
+    def __init__(self, start, data_rows, form: Format):
+        self.start, self.rows, self.form = start, data_rows, form
+        self.error = np.abs(start) * np.where(_fits(start, form.sums), 0, form.u)
+        self.enters = _fits(start, form.inputs)  # whether an entry enters products as it is
+        self.enters[:, :data_rows] = False
+        self.columns = np.all(self.enters, axis=0)
+        self.unit = unit(start).min(axis=0)
+        self.largest = np.abs(start).max(axis=0)
+
+    def with_data(self, interval):
+        """(l, E) bounds on all rows, from intervals of the data rows."""
+        return np.concatenate([_magnitude(interval), np.abs(self.start[:, self.rows :])], axis=1)
+
+    def ends(self, interval, error):
+        """Low and high ends, (l, E) each, of all rows as computed."""
+        low, high = (np.concatenate([end, self.start[:, self.rows :]], axis=1) for end in interval)
+        return low - error, high + error
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Queries or keys of the pairs that meet: bounds on their data rows (M, P, r), and on those of any token (M, r).
+
+    Attributes:
+      size, error: of data rows.
+      most, worst: size of data rows for any token, in exact arithmetic and as computed.
+      noise: (M, P) what selection rows may differ from zero by, together.
+      worst_noise: (M,) the same for any token, where they need not be zero.
+    """
+
+    size: np.ndarray
+    error: np.ndarray
+    most: np.ndarray
+    worst: np.ndarray
+    noise: np.ndarray
+    worst_noise: np.ndarray
+
+
+def _side(kernel, data, at, size, error, largest, known: Known) -> Side:
+    form, read = known.form, np.abs(kernel[:, :data])
+    coarse = read * np.where(_fits(kernel[:, :data], form.inputs), 0, form.u_weights)
+    shifts = np.all((read == 0) | (np.frexp(read)[0] == 0.5), axis=2)  # powers of two round nothing
+    steps = np.maximum(np.count_nonzero(read, axis=2) - 1, 0) + (0 if form.u_inputs else ~shifts)
+    # What leaves a projection is rounded when it enters the scores, unless it is the constant one.
+    again = np.where(np.any(read[:, :, :-1] != 0, axis=2), form.u_inputs, 0)
+    enters = error + form.u_inputs * np.where(known.enters, 0, size)
+    project = lambda matrix, x: np.einsum("mre,mpe->mpr", matrix, x, optimize=True)
+    sizes = project(read, size[at])
+    errors = project(read, enters[at]) + project(coarse, size[at]) + (form.u * steps + again)[:, None] * sizes
+    most = read @ size.max(axis=0)
+    seen = largest * (1 + form.u_inputs * ~known.enters)
+    worst = (read + coarse) @ seen.max(axis=0) * (1 + form.u * steps + again)
+    noise, worst_noise = _selection_noise(kernel[:, data:], at, known)
+    return Side(sizes, errors, most, worst, noise, worst_noise)
+
+
+def _selection_noise(kernel, at, known: Known):
+    """(M, P) for the tokens of pairs, (M,) for any token: errors of the projections that select.
+
+    Zero where the projection is exact: for all tokens if entries of all fit the format, else for those of the pair.
+    """
+    form = known.form
+    relative = 2 * form.u_weights + (kernel.shape[2] + 1) * form.u
+    total = np.abs(kernel) @ known.largest
+    used = kernel != 0
+    grain = np.min(np.where(used, unit(kernel) * known.unit, np.inf), axis=2)
+    exact = np.all(_fits(kernel, form.inputs) & (known.columns | ~used), axis=2) & (total <= 2.0**form.sums * grain)
+    worst_noise = np.sum(np.where(exact, 0, relative * total), axis=1)
+    noise = np.zeros(at.shape)
+    for head in np.array_split(np.nonzero(~np.all(exact, axis=1))[0], 1 + at.size // 50_000):
+        terms = kernel[head][:, None] * known.start[at[head]][:, :, None]
+        fits = _fits(kernel[head], form.inputs)[:, None] & known.enters[at[head]][:, :, None]
+        heavy = np.maximum(np.maximum(terms, 0).sum(axis=3), np.maximum(-terms, 0).sum(axis=3))
+        here = np.all(fits | (terms == 0), axis=3) & (heavy <= 2.0**form.sums * unit(terms).min(axis=3))
+        noise[head] = np.sum(np.where(here, 0, relative * np.abs(terms).sum(axis=3)), axis=2)
+    return noise, worst_noise
+
+
+def _attention(weights, selection: Selection, size, error, largest, known: Known):
+    """(l, E) bounds on the error of what heads add, and (M,) margins."""
+    form, data = known.form, selection.data
+    valid = selection.token >= 0
+    token, seen = np.where(valid, selection.token, 0), np.where(valid, selection.seen, 0)
+    q = _side(weights["query"], data, token, size, error, largest, known)
+    k = _side(weights["key"], data, seen, size, error, largest, known)
+    score = np.sum(q.size * k.size, axis=2)
+    score_error = np.sum(q.error * k.size + q.size * k.error + q.error * k.error, axis=2)
+    steps = data - 1 + (0 if form.u_inputs else 1)
+    # The other side of a selection row is the constant one where it is not zero.
+    score_error += (form.u * steps + form.u_inputs) * score + (q.noise + k.noise) * (1 + 4 * form.u)
+    added = _sums(weights["value"], selection, valid, token, seen, score, score_error, size, error, known)
+    # Any other pair: its data score and the rounding of both must stay below what selection takes.
+    excess = np.maximum(np.sum(q.worst * k.worst, axis=1) - np.sum(q.most * k.most, axis=1), 0)
+    kept = selection.scale * selection.gap * (1 - form.u_inputs) - (q.worst_noise + k.worst_noise)
+    room = np.where(selection.bound > 0, kept - selection.bound * (1 + form.u * steps) - excess, 0)
+    if np.any(room < 0):
+        value = np.abs(weights["value"]) @ (size + error).max(axis=0)
+        added = added + len(size) * (np.maximum(-room, 0) @ value)
+    return added, room / np.where(selection.bound > 0, selection.bound, 1)
+
+
+def _sums(value, selection, valid, token, seen, score, score_error, size, error, known: Known):
+    """(l, E) bounds on the error of the sums that heads form in each row of each token."""
+    form = known.form
+    added = np.zeros_like(size)
+    coarse = np.abs(value) * np.where(_fits(value, form.inputs), 0, form.u_weights)
+    for row in np.nonzero(np.any(value != 0, axis=(0, 2)))[0]:
+        heads = np.nonzero(np.any(value[:, row] != 0, axis=1))[0]
+        used, entries = valid[heads], np.abs(value[heads, row])
+        seen_size, seen_error = size[seen[heads]], error[seen[heads]]
+        v = np.einsum("me,mpe->mp", entries, seen_size)
+        v_error = np.einsum("me,mpe->mp", coarse[heads, row], seen_size) + np.einsum("me,mpe->mp", entries, seen_error)
+        v_error += form.u_inputs * v
+        s, s_error = score[heads], score_error[heads]
+        each = (s_error * v + s * v_error + s_error * v_error + form.u * s * v)[used]
+        amount, place = (s * v)[used], token[heads][used]
+        count, total, off = (np.bincount(place, x, minlength=len(size)) for x in (None, amount, each))
+        for target, most in selection.active.items():
+            if count[target] > most:
+                here = place == target
+                count[target], total[target], off[target] = most, most * amount[here].max(), most * each[here].max()
+        added[:, row] = off + form.u * np.maximum(count - 1, 0) * total
+    return added
+
+
+def _feed_forward(weights, size, error, form: Format):
+    """(l, E) bounds on the error of what the FFN adds."""
+    depth = sum(name.startswith("kernel_") for name in weights)
+    for i in range(depth):
+        kernel, bias = weights[f"kernel_{i}"], weights[f"bias_{i}"]
+        entries = np.abs(kernel)
+        coarse = entries * np.where(_fits(kernel, form.inputs), 0, form.u_weights)
+        off = np.abs(bias) * np.where(_fits(bias, form.sums), 0, form.u)
+        rounds = np.any((kernel != 0) & (np.frexp(entries)[0] != 0.5), axis=0) * (0 if form.u_inputs else 1)
+        steps = np.maximum(np.count_nonzero(kernel, axis=0) - 1, 0) + rounds + (bias != 0)
+        total = size @ entries + np.abs(bias)
+        error = (error + form.u_inputs * size) @ entries + size @ coarse + off + form.u * steps * total
+        size = total
+    return error if depth else np.zeros_like(error)
+
+
+def _largest_of_feed_forward(weights, low, high, form: Format):
+    """(l, E) bounds on what the FFN is computed to add, for arguments computed within [low, high].
+
+    Each term of a computed sum is off by a small factor, never by a share of the others: a network that is bounded
+    whatever it reads, as a trapezoid is, stays so in every format.
+    """
+    depth = sum(name.startswith("kernel_") for name in weights)
+    for i in range(depth):
+        kernel, bias = weights[f"kernel_{i}"], weights[f"bias_{i}"]
+        slack = 2 * (form.u_inputs + form.u_weights) + (np.count_nonzero(kernel, axis=0).max() + 2) * form.u
+        low, high = low - slack * np.abs(low), high + slack * np.abs(high)
+        up, down, off = np.maximum(kernel, 0), np.minimum(kernel, 0), slack * np.abs(bias)
+        low, high = low @ up + high @ down + bias - off, high @ up + low @ down + bias + off
+        if i < depth - 1:
+            low, high = np.maximum(low, 0), np.maximum(high, 0)
+    return np.maximum(np.abs(low), np.abs(high)) if depth else np.zeros_like(low)
+
+
+def _fits(x, bits):
+    """Whether numbers need no more than `bits` bits, the leading one counted."""
+    lowest = unit(x)
+    return np.isinf(lowest) | (np.abs(x) < 2.0**bits * lowest)
+
+
+def _magnitude(interval):
+    low, high = interval
+    return np.maximum(np.abs(low), np.abs(high))

@@ -1,0 +1,137 @@
+"""Certificates: rounding bounds that hold, failures told before they happen, a document and a page."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from jaxscale import constructions as con
+from jaxscale.constructions import capacity
+from jaxscale.constructions.certificate import theorem
+from jaxscale.constructions.targets import cone, waves
+from jaxscale.models import relu_transformer as rt
+
+X32 = np.random.default_rng(0).uniform(size=(64, 1)).astype(np.float32).astype(float)
+
+
+def rounding_error(made, precision, x):
+    """What the definition in that format gets wrong."""
+    return np.abs(con.evaluate(made.network, x, precision, "dense").astype(float) - made.formula(x)).max()
+
+
+@pytest.mark.parametrize("options", [{"encoding": "parabola"}, {"encoding": "binary"}, {"backend": "structured"}])
+@pytest.mark.parametrize("precision", ["float64", "float32", "tf32", "bf16"])
+def test_rounding_stays_within_the_certificate(options, precision):
+    made = con.approximate(cone(np.full(1, 0.3)), 1, grid=8, **options)
+    found = con.rounding(made.network, precision)
+    assert rounding_error(made, precision, X32) <= found.bound
+    if options.get("encoding") != "parabola":
+        assert found.leaks == 0  # in any format
+        assert found.bound < {"float64": 1e-12, "float32": 1e-3, "tf32": 10, "bf16": 100}[precision]
+
+
+def test_the_circles_failure_in_float32_is_told_before_it_happens():
+    """Within a hundred tokens float32 no longer suffices for a quarter circle; integer encodings last."""
+    verdicts = {}
+    for N in (2, 8, 32, 96):
+        made = con.approximate(cone(np.full(1, 0.3)), 1, grid=N, holder=con.Holder(1.0), encoding="quarter_circle")
+        found, measured = con.rounding(made.network, "float32"), rounding_error(made, "float32", X32[:16])
+        assert measured <= found.bound
+        verdicts[N] = found.leaks == 0 and found.bound <= made.bound
+        if verdicts[N]:
+            assert measured <= made.bound
+    assert verdicts[2] and not verdicts[96]
+    for encoding in ("parabola", "binary"):
+        made = con.approximate(cone(np.full(1, 0.3)), 1, grid=96, holder=con.Holder(1.0), encoding=encoding)
+        found = con.rounding(made.network, "float32")
+        assert found.leaks == 0 and found.bound <= made.bound
+        assert rounding_error(made, "float32", X32[:16]) <= found.bound
+
+
+def product_at(tokens, encoding):
+    """x · y among many tokens, of which most are idle."""
+    x = con.input_vector(tokens)
+    return con.compile(x[5] * x[100], encoding=encoding)
+
+
+@pytest.mark.parametrize("tokens", [128, 4096, 32_768, pytest.param(131_072, marks=pytest.mark.slow)])
+def test_selection_alone(tokens):
+    """One product among many tokens: which formats can tell the tokens apart, in whatever order they sum."""
+    verdict = {}
+    for encoding in ("quarter_circle", "parabola", "binary"):
+        network = product_at(tokens, encoding)
+        verdict[encoding] = {p: con.rounding(network, p) for p in ("float64", "float32", "tf32", "bf16")}
+    assert all(found.leaks == 0 for found in verdict["binary"].values())
+    assert verdict["binary"]["float32"].bound < 1e-6
+    assert verdict["parabola"]["float64"].bound < 1e-15
+    assert (verdict["parabola"]["float32"].leaks == 0) == (tokens <= 4096)
+    assert verdict["parabola"]["bf16"].leaks > 0
+    assert (verdict["quarter_circle"]["float32"].leaks == 0) == (tokens == 128)
+    assert verdict["quarter_circle"]["float64"].leaks == 0
+
+
+def test_program_of_ones_own_has_a_certificate():
+    x, y, z = con.inputs("x y z", low=-1, high=1)
+    document = con.certify(con.compile(x * y + con.maximum(z, 0.3)))
+    assert document["rounding"]["float32"]["safe"] and document["rounding"]["bf16"]["leaking_heads"] == 0
+    assert document["class"]["L_T"] == 2
+    json.dumps(document, allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    made = con.approximate(cone(np.zeros(2)), 2, grid=4, holder=con.Holder(1.0))
+    folder = tmp_path_factory.mktemp("certificate")
+    document = con.certify(made, points=200, series=True, singular=np.zeros((1, 2)))
+    con.write(document, folder, "cone")
+    return made, document, folder
+
+
+def test_document_says_what_is_proved_and_measured(certified):
+    made, document, folder = certified
+    assert json.loads((folder / "certificate.json").read_text()) == document
+    measured = document["measured"]
+    assert 0.3 * made.bound < measured["sup"] <= made.bound == document["approximation_bound"]
+    assert measured["l2"] < measured["sup"] == max(measured["sup_at"].values())
+    assert set(measured["points"]) == {"grid", "midpoints", "random", "singular"}
+    assert measured["sup_at"]["grid"] < 1e-12
+    shape = made.network.shape
+    assert document["class"]["parameters"] == shape.parameters > document["class"]["nonzeros"] > 0
+    assert document["theorem"]["L_T"]["value"] == document["class"]["L_T"] == 3
+    assert abs(document["series"]["slope"] + 1) < 0.1
+    assert document["capacity"]["samples"] > document["capacity"]["log_covering_number"] > 0
+    assert [row["heads"] for row in document["blocks"]] == [block.heads for block in shape.blocks]
+
+
+def test_page_needs_nothing_but_itself_and_shows_the_numbers(certified):
+    _, document, folder = certified
+    page = (folder / "certificate.html").read_text()
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert "http" not in body.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    for text in ("figure-error", "figure-depth", "What each block computes", "bump", "parabola", "float32", "✓ safe"):
+        assert text in page
+    assert f"{document['approximation_bound']:.3g}"[:5] in body
+
+
+def test_theorem_on_a_manifold_is_stated():
+    made = con.approximate_on(con.circle(5), lambda x: x[:, 0], grid=4, backend="structured")
+    stated = theorem(made)
+    assert stated["L_T"]["value"] == 4 and stated["l"]["value"] == 5 + 2 * len(made.atlas.centers) * 5 + 1
+
+
+def test_capacity_grows_with_the_class_and_falls_with_the_error():
+    small = con.approximate(waves, 1, grid=2).network
+    large = con.approximate(waves, 1, grid=16).network
+    log_n = lambda network, delta: capacity.log_covering_number(network.shape, network.kappa, delta, 1.0)
+    assert log_n(small, 0.1) < log_n(small, 0.01) < log_n(large, 0.01)
+    n = capacity.samples_for(small.shape, small.kappa, 0.1, 1.0, 1.0)
+    assert n == pytest.approx(log_n(small, 1 / n) / 0.01, rel=1e-6)
+    assert capacity.log_lipschitz(small.shape, 1.0, 1.0) < capacity.log_lipschitz(small.shape, 2.0, 1.0)
+
+
+def test_lipschitz_constant_by_hand():
+    """One block, one head, one token, one row, no FFN: A = 4, and log Lip = log 3 + log 12 + 9/2 (log 4)/2."""
+    shape = rt.Shape(1, 1, (rt.Block(1, 1, ()),), ((0, 0),), ((0, 0),))
+    wanted = np.log(3) + np.log(12) + 4.5 * np.log(4) / 2
+    assert capacity.log_lipschitz(shape, 1.0, 1.0) == pytest.approx(wanted)
