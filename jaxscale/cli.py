@@ -65,6 +65,20 @@ def _parser():
         True,
     )
     study.add_argument("--workdir", required=True, help="the study's folder; the same command goes on where it stopped")
+    study.add_argument(
+        "--cluster", choices=("slurm",), help="train the runs as an array of jobs, on nodes that share WORKDIR"
+    )
+    study.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of --cluster slurm: an option of sbatch, such as gpus-per-node=1; may be given several times",
+    )
+    study.add_argument("--at-once", type=int, default=256, help="jobs of the array at a time (default %(default)s)")
+    study.add_argument(
+        "--dry-run", action="store_true", help="print the runs, or what sbatch would be given; train and submit nothing"
+    )
 
     length = add(
         "length",
@@ -263,11 +277,16 @@ def _study(options, overrides):
     from rich.console import Console
 
     from jaxscale import config, files, progress, reports
+    from jaxscale.sharding import processes
     from jaxscale.studies import data_scaling
 
     study = config.load(options.config, overrides, config.DataScaling, f"jaxscale study {options.config}")
+    processes.refuse_several("study")
+    where = _cluster(options)
+    if options.dry_run:
+        return _print_jobs(study, options, where)
     with progress.OnTerminal() as bars:
-        verdict = data_scaling.run(study, options.workdir, bars)
+        verdict = data_scaling.run(study, options.workdir, bars, where)
     if options.json:
         return _print_json(verdict)
     folder = pathlib.Path(options.workdir)
@@ -288,6 +307,32 @@ def _length(options, overrides):
         return _print_json(verdict)
     print(pages.sentence(verdict))
     print(f"Page: {pathlib.Path(options.workdir) / 'report.html'}")
+
+
+def _cluster(options):
+    """The `Cluster` that the options of a study speak of, or None."""
+    from jaxscale.studies import cluster
+
+    if options.at_once < 1:
+        raise InputError(f"at_once={options.at_once} must be positive. Give 1 or more.")
+    if options.cluster:
+        return cluster.Cluster(cluster.parse(options.sbatch), options.at_once)
+    if options.sbatch:
+        raise InputError(f"sbatch={options.sbatch[0]!r} is for a cluster. Say --cluster slurm too.")
+    return None
+
+
+def _print_jobs(study, options, where):
+    """What would be trained, and how a cluster would be told of it."""
+    from jaxscale.studies import cells
+
+    jobs = cells.groups(study)
+    script = where.script(study, options.workdir) if where else None
+    if options.json:
+        return _print_json({"jobs": jobs, "script": script})
+    for index, names in enumerate(jobs):
+        print(f"# {index}: {' '.join(names)}")
+    print(script or f"# {len(jobs)} one after the other on this host")
 
 
 def _train(options, overrides):

@@ -115,6 +115,15 @@ def _is_on_cluster():
     return on_slurm or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
 
 
+def refuse_several(command: str) -> None:
+    """Raises InputError if this is one of several processes, for a command that does not share its work with others."""
+    if _from_variables() is not None or _is_on_cluster():
+        raise InputError(
+            f"`jaxscale {command}` is one process, and this was started as several. Start one; it uses all devices of "
+            "its host, and with --cluster slurm those of others. `jaxscale train` shares one run among many."
+        )
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes files and speaks to the user."""
     return jax.process_index() == 0

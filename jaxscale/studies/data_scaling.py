@@ -10,6 +10,7 @@ verdict.json       predicted and observed exponent, agreement, caveats
 report.html        the same as a page
 """
 
+import dataclasses
 import importlib.metadata
 import pathlib
 import platform
@@ -28,13 +29,14 @@ from jaxscale.studies.verdict import compare
 COLUMNS = ("loss", "step", "steps", "epochs", "stopped", "edge", "parameters")
 
 
-def run(study, workdir, progress=None):
+def run(study, workdir, progress=None, cluster=None):
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 
     Args:
       study: a `config.DataScaling`.
       workdir: the study's folder, made if need be.
       progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
+      cluster: where the runs are trained, a `cluster.Cluster`; default here. All else is done here.
 
     Returns:
       The verdict, the content of `verdict.json`.
@@ -48,7 +50,7 @@ def run(study, workdir, progress=None):
     with files.workplace(workdir):
         configs.refuse_other(workdir, study)
         if not _finished(study, workdir):
-            _run(study, workdir, progress)
+            _run(study, workdir, progress, cluster)
         return files.read_json(workdir / "verdict.json")
 
 
@@ -59,21 +61,27 @@ def _finished(study, workdir):
     return all((workdir / file).is_file() for file in (*stages, *runs))
 
 
-def _run(study, workdir, progress):
+def _run(study, workdir, progress, cluster):
     """Every stage that is not done yet."""
-    if study.together == 1:
+    if study.together == 1 and cluster is None:
         sharding.check_fits(sharding.make_mesh(study.run.mesh), study.run)
     store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
     geometry.check(study, store)
-    check(study, store)
+    check(study, store, elsewhere=cluster is not None)
     configs.claim(workdir, study)  # only now: what is refused above does not take the folder
-    summaries = _train(study, store, workdir, progress)
+    summaries = cluster.train(study, workdir, progress) if cluster else _train(study, store, workdir, progress)
     rows = [
         {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}
         for (name, n, seed), summary in zip(cells(study), summaries.values(), strict=True)
     ]
     files.write_json_lines(workdir / "table.jsonl", rows)
-    measured = _measure(study, store, workdir, summaries, progress)
+    # A mesh of the cluster's devices may not fit those here; any will do to embed.
+    here = (
+        study
+        if cluster is None
+        else dataclasses.replace(study, run=dataclasses.replace(study.run, mesh=configs.Mesh()))
+    )
+    measured = _measure(here, store, workdir, summaries, progress)
     progress.say("fitting the law and writing the report")
     fit = laws.fit(rows, law="data", key=jax.random.key(0), level=study.level, resamples=study.resamples)
     verdict = compare(study, rows, measured, fit) | {"corpus": store.facts, "versions": versions()}

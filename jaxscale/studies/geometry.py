@@ -5,7 +5,6 @@ import statistics
 
 import numpy as np
 
-from jaxscale import config as configs
 from jaxscale import dimension, sharding, training
 from jaxscale.errors import InputError
 from jaxscale.models import embed
@@ -76,8 +75,7 @@ def embeddings_of_run(run, store, folder, summary, measured):
 
 
 def _of_run(study, store, folder, summary):
-    run = configs.from_json((folder / "config.json").read_text(encoding="utf-8"), configs.Run)
-    embeddings = embeddings_of_run(run, store, folder, summary, study.dimension)
+    embeddings = embeddings_of_run(study.run, store, folder, summary, study.dimension)
     documents, chosen = int(embeddings.document.max()) + 1, study.dimension.layer % len(embeddings.layers)
     measured = {}
     for layer, points in enumerate(embeddings.layers):
