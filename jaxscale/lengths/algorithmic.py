@@ -48,6 +48,8 @@ class Algorithmic:
       prompt: (key, length, size) -> (size,) tokens, those from `length` on of no matter.
       solve: ((size,) tokens, length) -> ((size + 1,) answer, its length).
       law: how prompts are drawn, in words.
+      longest_answer: tokens of the longest answer, its end not counted; None where answers grow with the prompt, by one
+        token more at most.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Algorithmic:
     prompt: Callable[..., Any]
     solve: Callable[..., Any]
     law: str
+    longest_answer: int | None = None
 
     @property
     def vocab_size(self):
@@ -79,6 +82,10 @@ class Algorithmic:
         tokens = jnp.where(from_answer == answer_length, end, tokens)
         tokens = jnp.where(from_answer > answer_length, PAD, tokens)
         return Example(tokens.astype(jnp.int32), (from_answer >= 0) & (from_answer <= answer_length))
+
+    def room(self, size):
+        """Tokens within which prompts of up to `size` end with their answers."""
+        return 2 * size + 4 if self.longest_answer is None else size + 3 + self.longest_answer
 
     def check_lengths(self, shortest, longest):
         """Raises InputError, before anything is drawn, for prompts the task does not speak of."""
@@ -198,13 +205,15 @@ _UNIQUE = f"distinct symbols out of {LARGEST}, all orders alike"
 ALGORITHMIC = {
     task.name: task
     for task in (
-        Algorithmic("bin_majority", 2, 1, None, _biased_bits, _most_frequent(2), _BIASED),
-        Algorithmic("majority", 26, 1, None, _letters, _most_frequent(26), "letters of a law uniform on the simplex"),
-        Algorithmic("interleaved_majority", 2, 3, None, _interleaved_bits, _most_frequent(2, 3), _BIASED),
+        Algorithmic("bin_majority", 2, 1, None, _biased_bits, _most_frequent(2), _BIASED, 1),
+        Algorithmic(
+            "majority", 26, 1, None, _letters, _most_frequent(26), "letters of a law uniform on the simplex", 1
+        ),
+        Algorithmic("interleaved_majority", 2, 3, None, _interleaved_bits, _most_frequent(2, 3), _BIASED, 3),
         Algorithmic("sort", LARGEST, 1, LARGEST, _distinct, _sorted, _UNIQUE),
         Algorithmic("unique_copy", LARGEST, 1, LARGEST, _distinct, _same, _UNIQUE),
         Algorithmic("repeat_copy", 2, 1, None, _fair_bits, _same, "fair bits"),
-        Algorithmic("parity", 2, 1, None, _fair_bits, _parity, "fair bits"),
+        Algorithmic("parity", 2, 1, None, _fair_bits, _parity, "fair bits", 1),
         Algorithmic("addition", 3, 3, None, _sum_of_two, _added, "fair digits, the place of + uniform"),
     )
 }

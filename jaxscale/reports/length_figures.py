@@ -138,6 +138,8 @@ def threshold_figure(verdict: Verdict, of: str) -> go.Figure:
             )
         )
     _log_axes(figure, sorted({entry["parameters"][of] for entries in lines.values() for entry in entries}))
+    trained = sorted({entry["train_length"] for entry in verdict["plateaus"]})
+    figure.update_yaxes(tickvals=trained, ticktext=[number(n) for n in trained])
     return figure
 
 

@@ -211,7 +211,8 @@ def _table(verdict: Verdict) -> str:
         for entry in verdict["plateaus"]
     ]
     headings = ["", "N", "runs", "collapsed", "loss at N", "at 10 N", "at ∞", "interval", "gap of length"]
-    caption = f"Training took {duration(verdict['training_seconds'])}."
+    took, processor = verdict["training_seconds"], verdict["training_processor_seconds"]
+    caption = f"Training took {duration(took)}, {duration(processor)} of processor time."
     return f"<section><h2>Plateaus</h2>{ruled_table(headings, body, caption, numeric=range(1, 9))}</section>"
 
 

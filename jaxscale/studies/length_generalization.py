@@ -10,7 +10,6 @@ verdict.json       plateaus, thresholds, bounds, certificates
 report.html        the same as a page
 """
 
-import io
 import math
 import pathlib
 import time
@@ -29,6 +28,7 @@ from jaxscale.lengths.transformer import LimitTransformer
 from jaxscale.progress import Silent
 from jaxscale.studies import length_verdict
 from jaxscale.studies.data_scaling import versions
+from jaxscale.studies.trees import load_tree, save_tree
 
 # Steps of a call of the compiled program: progress shows between them.
 STRIDE = 100
@@ -74,7 +74,8 @@ def _run(study, workdir, progress):
     files.write_json_lines(workdir / "table.jsonl", rows)
     progress.say("thresholds, bounds, certificates, and the page")
     verdict = length_verdict.verdict(study, rows, columns, hard, net, params, tasks(study, cells))
-    verdict |= {"training_seconds": seconds, "versions": versions()}
+    wall, processor = map(float, seconds)
+    verdict |= {"training_seconds": wall, "training_processor_seconds": processor, "versions": versions()}
     files.write_json(workdir / "verdict.json", verdict)
     from jaxscale.reports.lengths import render
 
@@ -112,16 +113,16 @@ def tasks(study, cells):
 
 
 def _trained(study, net, cells, workdir, progress):
-    """Parameters of all networks, and the seconds their training took, over all starts."""
+    """Parameters of all networks, and what their training took over all starts: (2,) seconds, wall and processor."""
     done, part = workdir / "networks.npz", workdir / "training.npz"
     runs = sweep.start(net, cells)
     if done.is_file():
-        params, seconds = _load(done, (runs.params, np.zeros(())))
-        return params, float(seconds)
-    seconds = 0.0
+        return load_tree(done, (runs.params, np.zeros(2)))
+    before = np.zeros(2)
     if part.is_file():
-        runs, seconds = _load(part, (runs, np.zeros(())))
-    training, started = study.training, time.perf_counter() - float(seconds)
+        runs, before = load_tree(part, (runs, before))
+    training, started = study.training, _clocks()
+    spent = lambda: before + _clocks() - started
     report = progress.run(f"{len(cells.seed)} networks", 0, 1, "sweep")
     size = max(study.train_lengths)
     while (step := int(runs.step)) < training.steps:
@@ -137,21 +138,25 @@ def _trained(study, net, cells, workdir, progress):
             )
         report(step=int(runs.step), steps=training.steps, train_loss=float(jnp.mean(losses_C)))
         if int(runs.step) == until:
-            _save(part, (runs, time.perf_counter() - started))
-    _save(done, (runs.params, time.perf_counter() - started))
-    return runs.params, time.perf_counter() - started
+            save_tree(part, (runs, spent()))
+    save_tree(done, (runs.params, spent()))
+    return runs.params, spent()
+
+
+def _clocks():
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def _losses(study, net, cells, params, workdir, progress):
     """By test length the losses of all networks and the shares of strings with a target.
 
-    The lengths of the configuration, each network's own N, ten times that, and infinity. Where networks know one
-    residue only, ten times N is the nearest length at that residue.
+    The lengths of the configuration, each network's own N, ten times that, and infinity. Ten times N is the nearest
+    length at the residue of N, as infinity is taken at: a query at another residue is another query.
     """
     lengths_C = np.asarray(cells.length)
     columns = {str(length): np.full(len(lengths_C), length) for length in sorted(study.test_lengths)}
     ten_C = 10 * lengths_C
-    if study.task == "mod_p" and study.train_on == "fixed":
+    if study.task == "mod_p":
         ten_C -= (ten_C - lengths_C) % np.asarray(cells.task.period)
     columns |= {"own": lengths_C, "ten": ten_C, "inf": np.full(len(lengths_C), math.inf)}
     (workdir / "losses").mkdir(exist_ok=True)
@@ -212,17 +217,3 @@ def _kept(path, make):
     if not path.is_file():
         files.write_json(path, make())
     return files.read_json(path)
-
-
-def _save(path, tree):
-    """Leaves of a tree of arrays, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, *map(np.asarray, jax.tree.leaves(tree)))
-    files.write_bytes(path, buffer.getvalue())
-
-
-def _load(path, like):
-    """A tree of the structure of `like`."""
-    with np.load(path) as arrays:
-        leaves = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
-    return jax.tree.unflatten(jax.tree.structure(like), map(jnp.asarray, leaves))

@@ -26,6 +26,7 @@ LIMITS = (
     "Laws of strings, sizes of networks and steps are ours: the paper's text at hand does not state them.",
     "Constants of the theorems are unknown and taken as one: compare exponents and orderings, never values.",
     "Theorem 4.1 as quoted is a statement about one head; the number of heads stands beside every bound.",
+    "Logits of trained networks never tie: γ is then as small as chance has it, and 2^(p/γ) beyond all use.",
     "A threshold N*(ε) is of networks trained with these steps and this optimizer, not of the best that exist.",
     "Errors on strings to fail on are largest values over those tried: the worst case is at least as large.",
 )
