@@ -102,6 +102,15 @@ def _parser():
         "--profile", action="store_true", help="write a trace of a few steps to WORKDIR/profile, for TensorBoard"
     )
 
+    _construct_arguments(
+        add(
+            "construct",
+            _construct,
+            "a function as a transformer whose weights are written down, with a certificate of its error",
+            "construct cone --dim 2 --epsilon 0.1 --out cone2; then jaxscale train cone2 --workdir cone2-trained",
+        )
+    )
+
     ahead = add(
         "compile",
         _compile,
@@ -204,6 +213,37 @@ def _dimension_arguments(parser):
     add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
 
 
+def _construct_arguments(parser):
+    add = parser.add_argument
+    add("target", help="cone (|x|^beta), waves (a sum of sines), or FILE.py:NAME of a function (n, D) -> (n,)")
+    add(
+        "--out",
+        required=True,
+        help="a folder: certificate.json, certificate.html, architecture.json, model.safetensors",
+    )
+    add("--dim", type=int, default=1, help="d of the cube, or of the sphere (default %(default)s)")
+    add(
+        "--on",
+        default="cube",
+        metavar="PLACE",
+        help="circle, sphere, torus, swiss_roll, or a .npy cloud (default cube)",
+    )
+    add("--width", type=int, help="D of the space around a manifold (default: as small as it goes)")
+    add("--grid", type=int, help="N, cells along a side; or give --epsilon")
+    add("--epsilon", type=float, help="sup error to prove, from which N follows")
+    add("--beta", type=float, default=1.0, help="Hölder exponent of the function (default %(default)s)")
+    add("--constant", type=float, help="its Hölder constant; known for cone and waves, else no bound is proved")
+    add("--backend", default="pairwise", choices=("pairwise", "structured"), help="default %(default)s")
+    add(
+        "--encoding",
+        default="parabola",
+        choices=("quarter_circle", "full_circle", "parabola", "binary"),
+        help="of the pairwise back end (default %(default)s)",
+    )
+    add("--points", type=int, default=2000, help="of each kind at which errors are measured (default %(default)s)")
+    add("--seed", type=int, default=0, help="of every draw (default %(default)s)")
+
+
 def _fit_arguments(parser):
     add = parser.add_argument
     add("file", help=".csv, .tsv, .json, .jsonl or .parquet with a row for each run, or a folder of TensorBoard runs")
@@ -262,7 +302,7 @@ class _Help(argparse.Action):
         if getattr(namespace, "config", None):
             from jaxscale import config
 
-            kinds = {"study": config.DataScaling, "length": config.LengthStudy}
+            kinds = {"study": config.DataScaling, "length": config.LengthStudy | config.PositionStudy}
             kind = kinds.get(parser.prog.split()[-1], config.Run)
             try:
                 config.load(
@@ -297,15 +337,20 @@ def _study(options, overrides):
 
 def _length(options, overrides):
     from jaxscale import config, progress
-    from jaxscale.reports import lengths as pages
-    from jaxscale.studies import length_generalization
 
-    study = config.load(options.config, overrides, config.LengthStudy, f"jaxscale length {options.config}")
+    kinds = config.LengthStudy | config.PositionStudy
+    study = config.load(options.config, overrides, kinds, f"jaxscale length {options.config}")
+    if isinstance(study, config.PositionStudy):
+        from jaxscale.reports.position_encodings import sentence
+        from jaxscale.studies.position_encodings import run
+    else:
+        from jaxscale.reports.lengths import sentence
+        from jaxscale.studies.length_generalization import run
     with progress.OnTerminal() as bars:
-        verdict = length_generalization.run(study, options.workdir, bars)
+        verdict = run(study, options.workdir, bars)
     if options.json:
         return _print_json(verdict)
-    print(pages.sentence(verdict))
+    print(sentence(verdict))
     print(f"Page: {pathlib.Path(options.workdir) / 'report.html'}")
 
 
@@ -335,7 +380,43 @@ def _print_jobs(study, options, where):
     print(script or f"# {len(jobs)} one after the other on this host")
 
 
+def _construct(options, _):
+    from jaxscale.constructions import command
+
+    document = command.construct(options)
+    if options.json:
+        return _print_json(document)
+    sizes, measured = document["class"], document["measured"]
+    print(
+        f"{document['domain']}, N = {document['grid']}: {sizes['L_T']} blocks, {sizes['l']:,} tokens, "
+        f"{sizes['m']:,} heads at most, d_embd = {sizes['d_embd']}, {sizes['parameters']:,} parameters"
+    )
+    bound = document["approximation_bound"]
+    proved = "no bound proved" if bound is None else f"at most {bound:.4g} proved"
+    print(f"sup error: {proved}, {measured['sup']:.4g} measured at {sum(measured['points'].values()):,} points")
+    safe = [name for name, row in document["rounding"].items() if row["safe"]]
+    print(f"safe in {', '.join(safe) or 'no format'}")
+    print(f"Page: {pathlib.Path(options.out) / 'certificate.html'}")
+
+
+def _train_construction(options, arguments):
+    """Gradient descent from a folder of `jaxscale construct`."""
+    from jaxscale import progress
+    from jaxscale.constructions import command
+
+    if options.dry_run or options.profile:
+        raise InputError("--dry-run and --profile are for runs of a config file. Leave them out for a construction.")
+    folder = pathlib.Path(options.config)
+    with progress.OnTerminal() as bars:
+        summary = command.train_from(folder, arguments, options.workdir, bars.run(folder.name, 0, 1))
+    if options.json:
+        return _print_json(summary)
+    print("\n".join(f"{name:18} {value}" for name, value in summary.items()))
+
+
 def _train(options, overrides):
+    if pathlib.Path(options.config, "architecture.json").is_file():
+        return _train_construction(options, overrides)
     from jaxscale import config, files, progress, training
     from jaxscale.sharding import processes
 

@@ -20,6 +20,7 @@ from jaxscale.constructions.compiler import compile
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.encodings import ENCODINGS
 from jaxscale.constructions.executors import evaluate
+from jaxscale.constructions.export import load, save
 from jaxscale.constructions.expressions import Expression, input_vector, inputs, stack
 from jaxscale.constructions.manifold import approximate_on
 from jaxscale.constructions.manifolds import circle, sphere, swiss_roll, torus
@@ -46,6 +47,7 @@ from jaxscale.constructions.primitives import (
 )
 from jaxscale.constructions.rounding import rounding
 from jaxscale.constructions.targets import Holder
+from jaxscale.constructions.training import movable, random_params, train
 
 __all__ = [
     "ENCODINGS",
@@ -70,21 +72,26 @@ __all__ = [
     "indicator",
     "input_vector",
     "inputs",
+    "load",
     "maximum",
     "minimum",
+    "movable",
     "poly",
     "power",
     "prod",
     "project",
+    "random_params",
     "reciprocal",
     "relu",
     "rounding",
+    "save",
     "sphere",
     "square",
     "stack",
     "swiss_roll",
     "torus",
     "total",
+    "train",
     "trapezoid",
     "write",
 ]

@@ -1,0 +1,153 @@
+"""A network as files: its class as JSON, its numbers as safetensors or as an orbax checkpoint.
+
+save(network, "folder")                          # architecture.json and model.safetensors
+saved = load("folder")
+saved.module().apply(saved.variables(np.float64), points)      # bitwise what it was
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxscale import files
+from jaxscale.constructions.network import Network, variables_of
+from jaxscale.errors import InputError
+from jaxscale.models import relu_transformer as rt
+
+Form = Literal["safetensors", "orbax"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A network read back: enough to run it and to train it.
+
+    Attributes:
+      shape: its class.
+      params: Flax parameters, float64 numpy.
+      encoding: (l, d_embd).
+      domain: low and high ends of the inputs, (D,) each.
+      notes: what was saved along with it, such as the function it stands for.
+    """
+
+    shape: rt.Shape
+    params: dict[str, Any]
+    encoding: np.ndarray
+    domain: tuple[np.ndarray, np.ndarray]
+    notes: dict[str, Any]
+
+    def module(self, **options) -> rt.ReluTransformer:
+        """The Flax module; options are its fields."""
+        return rt.ReluTransformer(self.shape, **options)
+
+    def variables(self, dtype=np.float32) -> dict[str, Any]:
+        """What `module().apply` takes, in `dtype`."""
+        return variables_of(self.params, self.encoding, dtype)
+
+
+def save(
+    network: Network | Saved,
+    folder: str | os.PathLike,
+    form: Form = "safetensors",
+    params: dict[str, Any] | None = None,
+    notes: dict[str, Any] | None = None,
+) -> pathlib.Path:
+    """Writes `architecture.json` and the numbers in float64; the folder is made if need be, and returned.
+
+    Args:
+      network: as compiled, or read back.
+      folder: a network in it is replaced.
+      form: "safetensors" writes model.safetensors, "orbax" a folder `checkpoint`.
+      params: trained ones, instead of the network's own.
+      notes: plain values to keep along with it.
+
+    Raises:
+      InputError: an unknown form.
+      RunError: the disk is full, or the folder cannot be written to.
+    """
+    if form not in ("safetensors", "orbax"):
+        raise InputError(f"form={form!r} is not one of safetensors, orbax. Pass one of these.")
+    folder = pathlib.Path(folder)
+    with files.full_disk_told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    low, high = network.domain
+    tree = variables_of(network.params if params is None else params, network.encoding, np.float64)
+    if form == "safetensors":
+        files.write_bytes(folder / "model.safetensors", _safetensors().save(_flat(tree)))
+    else:
+        import orbax.checkpoint as ocp
+
+        with files.full_disk_told(folder), ocp.StandardCheckpointer() as writer:
+            writer.save((folder / "checkpoint").absolute(), tree, force=True)
+    description = {
+        "form": form,
+        "shape": dataclasses.asdict(network.shape),
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "notes": notes or {},
+    }
+    files.write_json(folder / "architecture.json", description)
+    return folder
+
+
+def load(folder: str | os.PathLike) -> Saved:
+    """What `save` wrote. InputError if the folder holds no network, or a damaged one."""
+    folder = pathlib.Path(folder)
+    if not (folder / "architecture.json").is_file():
+        raise InputError(f"{str(folder)!r} holds no architecture.json. Give a folder written by constructions.save.")
+    description = files.read_json(folder / "architecture.json")
+    try:
+        shape = _shape(description["shape"])
+        if description["form"] == "safetensors":
+            tree = _nested(_safetensors().load_file(folder / "model.safetensors"))
+        else:
+            import orbax.checkpoint as ocp
+
+            with ocp.StandardCheckpointer() as reader:
+                tree = reader.restore((folder / "checkpoint").absolute())
+        tree = jax.tree.map(np.asarray, tree)
+        domain = np.array(description["low"]), np.array(description["high"])
+        return Saved(shape, tree["params"], tree["fixed"]["encoding"], domain, description["notes"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(f"{str(folder)!r} cannot be read as a network: {error}. Export it again.") from error
+
+
+def _shape(fields):
+    pairs = lambda ends: tuple((int(token), int(row)) for token, row in ends)
+    blocks = tuple(rt.Block(b["heads"], b["rank"], tuple(b["hidden"])) for b in fields["blocks"])
+    return rt.Shape(
+        tokens=fields["tokens"],
+        width=fields["width"],
+        blocks=blocks,
+        inputs=pairs(fields["inputs"]),
+        outputs=pairs(fields["outputs"]),
+        bound=fields["bound"],
+        learned_rows=tuple(fields["learned_rows"]),
+    )
+
+
+def _flat(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf) for path, leaf in leaves}
+
+
+def _nested(flat):
+    tree: dict[str, Any] = {}
+    for name, leaf in flat.items():
+        *path, last = name.split("/")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = leaf
+    return tree
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise InputError("safetensors is not installed: pip install safetensors. Or pass form='orbax'.") from None
+    return safetensors.numpy

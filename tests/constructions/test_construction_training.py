@@ -1,0 +1,108 @@
+"""Networks as files, and gradient descent from them."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxscale import constructions as con
+from jaxscale.constructions.study import encoding_study
+from jaxscale.constructions.targets import cone
+from jaxscale.constructions.training import root_mean_square_error
+from jaxscale.errors import InputError, RunError
+
+F = cone(np.full(1, 1 / 3))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {
+        "binary": con.approximate(F, 1, grid=8, encoding="binary").network,
+        "structured": con.approximate(F, 1, grid=8, backend="structured").network,
+    }
+
+
+@pytest.mark.parametrize("form", ["safetensors", "orbax"])
+@pytest.mark.parametrize("name", ["binary", "structured"])
+def test_saved_and_loaded_parameters_give_the_same_output_bit_by_bit(name, form, made, tmp_path):
+    network = made[name]
+    con.save(network, tmp_path / "net", form, notes={"name": "cone"})
+    saved = con.load(tmp_path / "net")
+    assert saved.shape == network.shape and saved.notes == {"name": "cone"}
+    x = np.random.default_rng(0).uniform(size=(20, 1))
+    with jax.enable_x64(True):
+        apply = jax.jit(network.module().apply)
+        before, after = apply(network.variables(np.float64), x), apply(saved.variables(np.float64), x)
+        np.testing.assert_array_equal(before, after)
+    jax.tree.map(np.testing.assert_array_equal, saved.params, network.params)
+
+
+@pytest.mark.parametrize("parts", ["readout", "values", "all"])
+def test_masks_move_what_they_name(parts, made):
+    network = made["binary"]
+    start = network.variables()
+    x = np.random.default_rng(0).uniform(size=(128, 1))
+    fitted = con.train(network.module(), start, x, F(x), parts, steps=3, learning_rate=1e-2)
+    changed = jax.tree.map(lambda a, b: int(np.sum(a != b)), start["params"], fitted.params)
+    total = sum(jax.tree.leaves(changed))
+    if parts == "readout":
+        assert 0 < total <= 9 and total == changed["block_1"]["value"]
+    elif parts == "values":
+        assert total == sum(block["value"] for block in changed.values()) > 9
+    else:
+        assert changed["block_0"]["query"] > 0 and changed["block_0"]["kernel_0"] > 0
+    assert len(fitted.losses) == 3
+
+
+def test_readout_of_a_structured_network_is_its_learned_row(made):
+    mask = con.movable(made["structured"].params, "readout")
+    assert mask["learned"].all() and not any(np.any(leaf) for leaf in jax.tree.leaves(mask["block_0"]))
+
+
+def test_training_from_a_construction_does_not_lose_it(made):
+    network = made["binary"]
+    rng = np.random.default_rng(0)
+    x, fresh = rng.uniform(size=(2, 512, 1))
+    start = network.variables()
+    before = root_mean_square_error(network.module(), start, fresh, F(fresh))
+    fitted = con.train(network.module(), start, x, F(x), "readout", steps=300, learning_rate=1e-3)
+    after = root_mean_square_error(network.module(), start | {"params": fitted.params}, fresh, F(fresh))
+    assert after < before < 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("d", "N"), [(1, 8), (2, 4)])
+def test_constructed_beats_random_initialization_tenfold(d, N):
+    rows = list(encoding_study(d, N, steps=2000, encodings=("binary", "structured"), parts=("readout",)))
+    assert all(row["ratio"] >= 10 for row in rows), rows
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parts": "some"}, "readout, values, all"),
+        ({"steps": 0}, "must be positive"),
+        ({"y": np.zeros(3)}, r"y \(n,\)"),
+    ],
+)
+def test_bad_input_is_refused(change, message, made):
+    network = made["binary"]
+    with pytest.raises(InputError, match=message):
+        con.train(network.module(), network.variables(), np.zeros((4, 1)), **({"y": np.zeros(4)} | change))
+
+
+def test_divergence_is_told(made):
+    network = made["binary"]
+    x = np.random.default_rng(0).uniform(size=(64, 1))
+    with pytest.raises(RunError, match="smaller learning_rate"):
+        con.train(network.module(), network.variables(), x, np.full(64, np.nan), steps=1)
+
+
+def test_damaged_or_missing_files_are_told(made, tmp_path):
+    with pytest.raises(InputError, match=r"architecture\.json"):
+        con.load(tmp_path)
+    with pytest.raises(InputError, match="safetensors, orbax"):
+        con.save(made["binary"], tmp_path, "pickle")
+    con.save(made["binary"], tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="Export it again"):
+        con.load(tmp_path)
