@@ -1,39 +1,30 @@
 """How large a class T(...) is: its covering number, and the samples that a target error takes.
 
-    log_covering_number(network.shape, kappa, delta=1e-3, largest_input=1.0)
-    samples_for(network.shape, kappa, epsilon=0.1, bound=1.0, largest_input=1.0)
-
-Attention without softmax is cubic in the residual stream, so L_T blocks raise sizes to the power 3^L_T, and not to one
-polynomial in L_T. As L_T grows with log d alone, 3^L_T is a power of d: the depth costs a constant.
+log_covering_number(network.shape, kappa, delta=1e-3, largest_input=1.0)
+samples_for(network.shape, kappa, epsilon=0.1, bound=1.0, largest_input=1.0)
 """
 
-import math
-
 from jaxscale.models.relu_transformer import Shape
-
-
-def log_lipschitz(shape: Shape, kappa: float, largest_input: float) -> float:
-    """log of a Lipschitz constant of the output in the parameters, all of them at most κ ≥ 1 (derived, see docs).
-
-    With A = 4 (2wκ)^L_FFN m l k d_embd³ κ³ a block takes |H| ≤ M to A M³, M ≥ 1, and
-
-        log Lip ≤ log(L_T (3 + L_FFN)) + L_T log 3A + 3^(L_T+1)/2 · ((log A)/2 + log M0).
-    """
-    kappa, largest_input = max(kappa, 1.0), max(largest_input, 1.0)
-    depth, rank = len(shape.blocks), max(block.rank for block in shape.blocks)
-    width = max(shape.ffn_width, shape.width)
-    log_a = (
-        math.log(4 * shape.heads * shape.tokens * rank)
-        + shape.ffn_depth * math.log(2 * width * kappa)
-        + 3 * math.log(shape.width * kappa)
-    )
-    growth = 3.0 ** (depth + 1) / 2 * (log_a / 2 + math.log(largest_input))
-    return math.log(depth * (3 + shape.ffn_depth)) + depth * (math.log(3) + log_a) + growth
+from jaxscale.theory import bounds
 
 
 def log_covering_number(shape: Shape, kappa: float, delta: float, largest_input: float) -> float:
-    """log N(δ, T, sup) ≤ P (log(2κ/δ) + log Lip) for the P parameters of the class."""
-    return shape.parameters * (math.log(2 * max(kappa, 1.0) / delta) + log_lipschitz(shape, kappa, largest_input))
+    """log of the number of balls of radius `delta` in supremum norm that cover the class: `theory`'s for its sizes.
+
+    Rows of zeros make Q and K square, and FFNs as wide as a token.
+    """
+    embedding = max(shape.width, *(block.rank for block in shape.blocks))
+    sizes = bounds.Architecture(
+        blocks=len(shape.blocks),
+        heads=shape.heads,
+        tokens=shape.tokens,
+        embedding=embedding,
+        ffn_layers=shape.ffn_depth,
+        ffn_width=max(shape.ffn_width, embedding),
+        output_bound=float("inf") if shape.bound is None else shape.bound,
+        weight_bound=max(kappa, 1.0),
+    )
+    return bounds.log_covering_number(sizes, delta, max(largest_input, 1.0))
 
 
 def samples_for(shape: Shape, kappa: float, epsilon: float, bound: float, largest_input: float) -> float:
