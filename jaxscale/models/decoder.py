@@ -161,16 +161,24 @@ class Attention(nn.Module):
         H, K = c.heads, D // c.heads
         # Heads before tokens: the two products per head are then plain batched matmuls on every backend.
         split = lambda y_BxTxD: y_BxTxD.reshape(B, T, H, K).swapaxes(1, 2)
-        q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = (
-            split(dense(D, c, name, self.execution)(x_BxTxD)) for name in ("query", "key", "value")
-        )
+        weights = [Weights(D, c, self.execution, name=name)(D) for name in ("query", "key", "value")]
+        q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = map(split, self.projections(x_BxTxD, weights))
         if c.positions == "rotary":
             q_BxHxTxK, k_BxHxTxK = rotate(q_BxHxTxK), rotate(k_BxHxTxK)
         if c.attention == "fused":
             mixed_BxHxTxK = attention.fused(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, self.execution.mesh)
         else:
-            mixed_BxHxTxK = attention.plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
-        return dense(D, c, "out", self.execution, residual=True)(mixed_BxHxTxK.swapaxes(1, 2).reshape(B, T, D))
+            mixed_BxHxTxK = attention.plain(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, self.execution.mesh)
+        mixed_BxTxD = mixed_BxHxTxK.swapaxes(1, 2).reshape(B, T, D)
+        return dense(mixed_BxTxD, D, c, "out", self.execution, residual=True)
+
+    def projections(self, x_BxTxD, weights):
+        """Linear maps of the same input; on one device as one product."""
+        if self.execution.mesh is not None:
+            return [mapped(x_BxTxD, kernel, bias, self.execution) for kernel, bias in weights]
+        kernels, biases = zip(*weights, strict=True)
+        bias = jnp.concatenate(biases) if self.config.bias else None
+        return jnp.split(mapped(x_BxTxD, jnp.concatenate(kernels, axis=1), bias, self.execution), len(weights), axis=-1)
 
 
 class MLP(nn.Module):
@@ -182,12 +190,13 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BxTxD):
         c, execution = self.config, self.execution
-        up_BxTxF = dense(c.hidden, c, "up", execution)(x_BxTxD)
+        up_BxTxF = dense(x_BxTxD, c.hidden, c, "up", execution)
         if c.activation == "swiglu":
-            up_BxTxF *= nn.silu(dense(c.hidden, c, "gate", execution)(x_BxTxD))
+            up_BxTxF *= nn.silu(dense(x_BxTxD, c.hidden, c, "gate", execution))
         else:
-            up_BxTxF = nn.gelu(up_BxTxF)
-        return dense(c.width, c, "down", execution, residual=True)(up_BxTxF)
+            # Computed again in the backward pass: cheaper than to write down and read back what it needs.
+            up_BxTxF = jax.checkpoint(nn.gelu)(up_BxTxF)
+        return dense(up_BxTxF, c.width, c, "down", execution, residual=True)
 
 
 def norm(c, name=None):
@@ -219,33 +228,59 @@ class LayerNorm(nn.Module):
         return (x * scale_D + bias_D).astype(x_BxTxD.dtype)
 
 
-class Dense(nn.Module):
-    """A linear map in the dtype of the config; weights start with that standard deviation."""
+class Weights(nn.Module):
+    """Kernel and bias of a linear map, in the dtype of the config; the kernel starts with that standard deviation."""
 
     features: int
     config: configs.Decoder
     execution: Execution
-    std: float
+    std: float = 0.02
 
     @nn.compact
-    def __call__(self, x_BxTxD):
+    def __call__(self, width):
         dtype = jnp.dtype(self.config.dtype)
-        shape = (x_BxTxD.shape[-1], self.features)
         gathered = lambda kind, value: self.execution.gather(f"{self.name}/{kind}", value.astype(dtype))
-        kernel_DxF = gathered("kernel", self.param("kernel", nn.initializers.normal(self.std), shape, jnp.float32))
-        # On one device all tokens are rows of one matrix: on a processor the faster product, by a sixth of a step.
-        # Rows and tokens that lie along different axes of a mesh stay apart.
-        lead = x_BxTxD.shape[:-1] if self.execution.mesh is not None else (-1,)
-        y = jnp.matmul(x_BxTxD.astype(dtype).reshape(*lead, shape[0]), kernel_DxF)
-        if self.config.bias:
-            y += gathered("bias", self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32))
-        return y.reshape(*x_BxTxD.shape[:-1], self.features)
+        init = nn.initializers.normal(self.std)
+        kernel_DxF = gathered("kernel", self.param("kernel", init, (width, self.features), jnp.float32))
+        if not self.config.bias:
+            return kernel_DxF, None
+        return kernel_DxF, gathered("bias", self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32))
 
 
-def dense(features, c, name, execution, residual=False):
+def dense(x_BxTxD, features, c, name, execution, residual=False):
     """A linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
     std = 0.02 * (2 * c.layers) ** -0.5 if residual else 0.02
-    return Dense(features, c, execution, std, name=name)
+    kernel_DxF, bias_F = Weights(features, c, execution, std, name=name)(x_BxTxD.shape[-1])
+    return mapped(x_BxTxD, kernel_DxF, bias_F, execution)
+
+
+def mapped(x_BxTxD, kernel_DxF, bias_F, execution):
+    # On one device all tokens are rows of one matrix: on a processor the faster product, by a sixth of a step.
+    # Rows and tokens that lie along different axes of a mesh stay apart.
+    if execution.mesh is None:
+        y = _product(x_BxTxD.reshape(-1, x_BxTxD.shape[-1]), kernel_DxF).reshape(*x_BxTxD.shape[:-1], -1)
+    else:
+        y = jnp.matmul(x_BxTxD, kernel_DxF)
+    return y if bias_F is None else y + bias_F
+
+
+@jax.custom_vjp
+def _product(x_NxD, kernel_DxF):
+    """x kernel; the gradient of a tall kernel is formed lying down on a processor, which is faster by half."""
+    return jnp.matmul(x_NxD, kernel_DxF)
+
+
+def _product_backward(kept, gradient_NxF):
+    x_NxD, kernel_DxF = kept
+    direct = lambda x_NxD, gradient_NxF: x_NxD.T @ gradient_NxF
+    # Without the barrier the compiler turns the one into the other.
+    flipped = lambda x_NxD, gradient_NxF: jax.lax.optimization_barrier(gradient_NxF.T @ x_NxD).T
+    on_processor = flipped if kernel_DxF.shape[0] > kernel_DxF.shape[1] else direct
+    of_kernel = jax.lax.platform_dependent(x_NxD, gradient_NxF, cpu=on_processor, default=direct)
+    return gradient_NxF @ kernel_DxF.T, of_kernel
+
+
+_product.defvjp(lambda x_NxD, kernel_DxF: (_product(x_NxD, kernel_DxF), (x_NxD, kernel_DxF)), _product_backward)
 
 
 def rotate(x_BxHxTxK):
