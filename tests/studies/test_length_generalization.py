@@ -1,5 +1,6 @@
 """A study of length generalization end to end: tiny networks, real files, interrupted and gone on with."""
 
+import dataclasses
 import json
 import math
 import os
@@ -95,8 +96,6 @@ def test_an_interrupted_study_goes_on_to_the_same_table(finished, tmp_path):
 
 
 def test_another_configuration_is_refused_in_the_folder(finished):
-    import dataclasses
-
     with pytest.raises(InputError, match="seeds"):
         length_generalization.run(dataclasses.replace(STUDY, seeds=(0,)), finished[0])
 
@@ -119,6 +118,26 @@ def test_bad_input_ends_with_2_before_any_work(options, message, tmp_path, capsy
     command = ["length", str(tmp_path / "study.py"), "--workdir", str(tmp_path / "out"), *options]
     assert cli.main(command) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "mod_p", "periods": (2, 3), "train_lengths": (6, 12), "train_on": "up_to"},
+        {"task": "k_gram", "orders": (1, 2), "alphabets": (2,), "train_lengths": (6, 12), "train_on": "up_to"},
+    ],
+    ids=lambda changes: changes["task"],
+)
+def test_other_tasks_end_in_a_page_too(changes, tmp_path):
+    network = config.LimitNetwork(width=8, heads=2, hidden=8)
+    study = dataclasses.replace(STUDY, network=network, test_lengths=(12, 48), samples=64, **changes)
+    verdict = length_generalization.run(study, tmp_path)
+    assert verdict["runs"] == 8 and (tmp_path / "report.html").is_file()
+    assert all(one["error"] <= one["bound"] + 1e-4 for one in verdict["certificates"])
+    assert (verdict["attention"] is None) == (study.task == "k_gram" or verdict["collapsed"] == 8)
+    if study.task == "k_gram":
+        assert 0 < verdict["no_target"]["12"] < 1 and verdict["no_target"]["inf"] == 0
 
 
 @pytest.mark.slow
