@@ -18,6 +18,8 @@ from jaxscale.laws.fitting import fit
 from jaxscale.laws.identifiability import Profile, held, profile
 from jaxscale.laws.influences import Influence
 from jaxscale.laws.law import EXPONENT, Law, Range, power
+from jaxscale.laws.learning_curves import LearningCurve, kernel_learning_curve, neighbor_learning_curve
+from jaxscale.laws.madogram import Madogram, fractional_field, madogram
 from jaxscale.laws.objective import (
     Objective,
     asymmetric,
@@ -29,6 +31,7 @@ from jaxscale.laws.optimality import Evaluation, evaluate
 from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
 from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
+from jaxscale.laws.smoothness import Smoothness, smoothness
 from jaxscale.laws.table_files import read_table
 
 __all__ = [
@@ -46,11 +49,14 @@ __all__ = [
     "Interval",
     "IsoFlop",
     "Law",
+    "LearningCurve",
+    "Madogram",
     "Objective",
     "Profile",
     "Quantity",
     "Range",
     "Runs",
+    "Smoothness",
     "TheoryCheck",
     "additive",
     "against_theory",
@@ -62,16 +68,21 @@ __all__ = [
     "envelope",
     "evaluate",
     "fit",
+    "fractional_field",
     "frontier",
     "held",
     "huber",
     "isoflop",
+    "kernel_learning_curve",
     "least_absolute_deviations",
     "least_squares",
+    "madogram",
     "named",
+    "neighbor_learning_curve",
     "over",
     "power",
     "profile",
     "read",
     "read_table",
+    "smoothness",
 ]

@@ -1,0 +1,96 @@
+"""The smoothness β of a target, which theory needs beside the dimension: measured where it can be, and said where not.
+
+found = laws.smoothness(x, y, key=jax.random.key(0))
+found.beta, found.interval          # 0.48, Interval(0.41, 0.56); NaN where not identified
+found.data_exponent                 # the exponent 2β/d that learning curves show, without β or d
+print(found.sentence)
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from jaxscale.laws.learning_curves import LearningCurve, kernel_learning_curve, neighbor_learning_curve
+from jaxscale.laws.madogram import Madogram, madogram
+from jaxscale.laws.results import Interval
+
+# Differences saturate at β = 1: a reading above this may stand for any greater smoothness.
+_LARGEST_READING = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Smoothness:
+    """What the points say about the smoothness of their labels.
+
+    Attributes:
+      beta: the madogram's exponent where it is below 0.8, else NaN: then β is near 1 or more, and not identified.
+      interval: of it, at 95%; (0.8, infinity) where not identified.
+      data_exponent: that of the Laplace kernel's learning curve, 2β/d, which does not saturate at β = 1.
+      madogram: the measurement of differences.
+      kernel, neighbor: the learning curves.
+      sentence: all of it for a reader, with the scales that were used.
+    """
+
+    beta: float
+    interval: Interval
+    data_exponent: float
+    madogram: Madogram
+    kernel: LearningCurve
+    neighbor: LearningCurve
+    sentence: str
+
+    @property
+    def identified(self) -> bool:
+        """Whether there is a β."""
+        return bool(np.isfinite(self.beta))
+
+
+def smoothness(x, y, *, key: jax.Array) -> Smoothness:
+    """The Hölder smoothness β of labels y over points x, by the madogram, beside two learning curves.
+
+    Means over fractional Brownian fields on flat tori of 1, 2, 4 and 8 dimensions, with and without label noise, are in
+    docs/laws and benchmarks/results/smoothness.json.
+
+    Args:
+      x: (n, D) points; at most 1536 of them, drawn at random, are used.
+      y: (n,) labels.
+      key: a JAX random key.
+
+    Raises:
+      InputError: for arrays of other shapes, too few points, values that are not finite or that never vary.
+    """
+    keys = jax.random.split(key, 3)
+    differences = madogram(x, y, key=keys[0])
+    kernel = kernel_learning_curve(x, y, key=keys[1], noise=differences.noise)
+    neighbor = neighbor_learning_curve(x, y, key=keys[2], noise=differences.noise)
+    identified = differences.beta < _LARGEST_READING
+    return Smoothness(
+        beta=differences.beta if identified else np.nan,
+        interval=differences.interval if identified else Interval(_LARGEST_READING, np.inf),
+        data_exponent=kernel.exponent,
+        madogram=differences,
+        kernel=kernel,
+        neighbor=neighbor,
+        sentence=_sentence(differences, kernel, identified),
+    )
+
+
+def _sentence(differences: Madogram, kernel: LearningCurve, identified: bool) -> str:
+    low, high = differences.interval
+    said = (
+        f"β = {differences.beta:.2g} [{low:.2g}, {high:.2g}]"
+        if identified
+        else f"β is near 1 or more, and not identified: the madogram reads {differences.beta:.2g} and saturates at 1"
+    )
+    curve = "the kernel's learning curve is lost in the noise"
+    if np.isfinite(kernel.exponent):
+        curve = (
+            f"the kernel's learning curve falls as n^-{kernel.exponent:.2g} "
+            f"[{kernel.interval.lower:.2g}, {kernel.interval.upper:.2g}]"
+        )
+    noise = f"; label noise of {differences.noise:.2g} was taken off" if differences.noise > 0 else ""
+    return (
+        f"{said}, over distances {differences.scales.lower:.2g} to {differences.scales.upper:.2g} of "
+        f"{differences.points} points; {curve}{noise}."
+    )
