@@ -1,5 +1,5 @@
 #!/bin/sh
-# On a machine with an NVIDIA GPU: the compiled kernel against the ordinary program bit for bit, then the benchmark.
+# On a machine with an NVIDIA GPU: the compiled kernel against the ordinary program bit for bit, then the benchmarks.
 #
 #   PYTHON=.venv/bin/python benchmarks/gpu.sh [flags of dimension_gpu.py]
 #
@@ -12,3 +12,7 @@ nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=c
 "$python" -c 'import jax; assert jax.default_backend() == "gpu", jax.devices(); print(jax.__version__, jax.devices())'
 "$python" -m pytest --noconftest -q tests/dimension/test_fused_products.py
 "$python" benchmarks/dimension_gpu.py "$@"
+# PyTorch is the peer of a training step; without it there is nothing to compare with.
+if "$python" -c 'import torch' 2>/dev/null; then
+  "$python" benchmarks/training.py --models gpt2 1.3B --threads 0 --out benchmarks/results/training_gpu.json
+fi
