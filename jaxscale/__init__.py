@@ -11,6 +11,7 @@ import importlib
 
 __version__ = "0.1.0"
 __all__ = [
+    "constructions",
     "data",
     "dimension",
     "errors",
