@@ -445,6 +445,7 @@ def _train(options, overrides):
 
 def _compile(options, overrides):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the devices compiled for are only described
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a compiler's remarks on one mesh of many
     from rich.console import Console
 
     from jaxscale import config, progress

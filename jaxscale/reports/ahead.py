@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +42,7 @@ def print_step(facts: dict[str, Any], console: Console) -> None:
 
 
 def _print_collectives(rows, console):
-    table = Table("collective", "along", "times", "arrays", "sent", "time", "", header_style="bold")
+    table = _table("collective", "along", "times", "arrays", "sent", "time", "")
     for row in rows:
         sizes = (f"{row['count']:,}", _megabytes(row["bytes"]), _megabytes(row["sent"]), _milliseconds(row["seconds"]))
         table.add_row(row["kind"], row["axes"], *sizes, "overlaps" if row["hidden"] else "waited for")
@@ -50,8 +51,7 @@ def _print_collectives(rows, console):
 
 def print_choices(found: dict[str, Any], console: Console) -> None:
     """Prints the rows of `training.search.search`, and the flags of the best."""
-    headings = ("mesh", "remat", "loss chunks", "memory", "fits", "step", "bound by", "utilisation")
-    table = Table(*headings, header_style="bold")
+    table = _table("mesh", "remat", "chunks", "memory", "fits", "step", "bound by", "MFU")
     for row in found["rows"]:
         memory, roofline = row["memory"], row.get("roofline")
         predicted = ("", "", "")
@@ -66,6 +66,13 @@ def print_choices(found: dict[str, Any], console: Console) -> None:
     say(f"{len(found['rows'])} compiled of {found['considered']} choices on {found['topology']}")
     best = found["rows"][0]
     say(f"best: {best['flags']}" if best["memory"]["fits"] else "none fits: use more devices, or a smaller batch")
+
+
+def _table(*headings):
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
 
 
 def _mesh(mesh):
