@@ -31,7 +31,7 @@ from jaxscale.studies import cells
 
 # Seconds between looks at the study's folder; that a job which left the queue has until its files are seen here; and
 # that Slurm may be silent.
-POLL_SECONDS, SETTLE_SECONDS, PATIENCE = 5, 30, 600
+POLL_SECONDS, SETTLE_SECONDS, PATIENCE = 5, 90, 600
 # Seconds before its time is over at which a job is told so, and how often it may run out of time.
 NOTICE_SECONDS, TIMEOUTS = 120, 1000
 
