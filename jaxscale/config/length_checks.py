@@ -45,6 +45,14 @@ def validate_positions(study):
     for name in study.tasks:
         need(name in tasks, "tasks", name, f"is not one of {', '.join(tasks)}. Choose some of them.")
     positive(study, "", "longest_train steps batch_size learning_rate checkpoint_every samples")
+    model = study.model
+    positive(model, "model.", "layers width heads hidden")
+    need(
+        model.width % model.heads == 0 and ("rotary" not in study.encodings or model.width // model.heads % 2 == 0),
+        "model.heads",
+        model.heads,
+        f"must divide model.width={model.width}, for rotary into heads of even width. Choose another number of heads.",
+    )
     need(
         list(study.test_bins) == sorted(study.test_bins) and study.test_bins[0] == study.longest_train,
         "test_bins",
