@@ -4,7 +4,7 @@ python benchmarks/scale.py             # writes benchmarks/results/scale.json an
 
 Measured are medians of the step that `jaxscale train` runs, of a decoder of width 128 to 768 on 2048 tokens, and of one
 of width 256 on sequences of 64 to 1024 of as many tokens, each beside its products at the matmul rate of the process.
-Compiled ahead are `configs/gpt2_small.py` for 16 to 256 TPU v5e and `configs/decoder_7b.py` for 32 to 128 v5p (make
+Compiled ahead are `configs/gpt2_small.py` for 16 to 256 TPU v5e and `configs/decoder_7b.py` for 32 to 256 v5p (make
 .venv/tpu; PYTHONPATH=.venv/tpu): the least a step can take by the roofline, and the memory of a device.
 """
 

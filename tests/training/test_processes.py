@@ -175,6 +175,7 @@ def test_when_one_of_four_is_gone_the_others_end_and_the_next_start_finishes(how
     codes = [process.wait(timeout=90) for process in survivors]
     assert time.monotonic() - gone < 60
     assert all(code != 0 for code in codes), codes
+    four[2].kill()  # what was only stopped
     finish(four)
     said = finish(start(path, tmp_path / "run", processes=4), timeout=500)
     assert [code for code, *_ in said] == [0] * 4, said
