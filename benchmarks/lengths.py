@@ -156,7 +156,7 @@ def simulation(_):
 
 def construction(_):
     """Mean L1 error of the k-gram construction by β, at T = 1024, c = 4 and S = 3, over Markov chains of order k."""
-    betas, length, strings, found = (2, 4, 6, 8, 10, 14), 1024, 48, {}
+    betas, length, strings, found = (2, 4, 6, 8, 10, 14), 1024, 32, {}
     for order in (1, 2, 3):
         task = KGramTask(order, 3, 3, order)
 
