@@ -232,6 +232,8 @@ def _fitted(verdict: dict[str, Any]) -> str:
         ("d, intrinsic dimension", dimension["estimate"], dimension.get("interval")),
         ("α, predicted", predicted["exponent"], predicted.get("interval")),
         ("α, observed", observed["exponent"], observed.get("exponent_interval")),
+        ("d implied by the observed α", observed.get("implied_dimension"), observed.get("implied_dimension_interval")),
+        ("α for a loss in cross-entropy, between", None, predicted.get("cross_entropy")),
         ("E, irreducible loss", observed.get("irreducible_loss"), observed.get("irreducible_loss_interval")),
         ("A, scale", observed.get("scale"), observed.get("scale_interval")),
     ]
