@@ -1,4 +1,4 @@
-"""What must hold of length generalization, measured: generators, the simulation argument, constructions, plateaus.
+"""What must hold of length generalization, measured: generators, simulation, constructions, plateaus, positions.
 
 python benchmarks/lengths.py                                # every part; writes benchmarks/results/lengths.json
 python benchmarks/lengths.py generators simulation          # some parts; the others keep what they found before
@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxscale import config, lengths, progress
 from jaxscale.lengths import KGramTask, LimitTransformer, ModPTask, SimpleTask, constructions, summarize
-from jaxscale.studies import length_generalization
+from jaxscale.studies import length_generalization, position_encodings
 
 ROOT = pathlib.Path(__file__).parent
 RESULT = ROOT / "results" / "lengths.json"
@@ -206,12 +206,21 @@ def plateaus(name, workdir):
     }
 
 
+def positions(workdir):
+    """By task and encoding: runs that fitted the training range, accuracy by range with intervals, the order."""
+    study = config.load(ROOT.parent / "configs" / "length_positions_small.py", (), config.PositionStudy)
+    with progress.OnTerminal() as bars:
+        verdict = position_encodings.run(study, pathlib.Path(workdir) / "length_positions_small", bars)
+    return {name: verdict[name] for name in ("runs", "fitted", "ranges", "cells", "orders")}
+
+
 PARTS = {
     "generators": generators,
     "simulation": simulation,
     "construction": construction,
     "simple": lambda workdir: plateaus("simple", workdir),
     "mod_p": lambda workdir: plateaus("mod_p", workdir),
+    "positions": positions,
 }
 
 

@@ -7,7 +7,7 @@ from jaxscale.config import Decoder, PositionStudy
 
 config = PositionStudy(
     tasks=("bin_majority", "interleaved_majority"),
-    encodings=("none", "learned", "learned_regularized", "local_bias", "alibi", "rotary"),
+    encodings=("none", "learned", "learned_regularized", "periodic", "local_bias", "alibi", "rotary"),
     seeds=(0, 1, 2),
     model=Decoder(layers=1, width=32, heads=2, hidden=64),
     steps=600,

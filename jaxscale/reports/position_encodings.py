@@ -48,7 +48,9 @@ def page(verdict: Verdict) -> str:
 def sentence(verdict: Verdict) -> str:
     """What was found, in a few sentences."""
     said = [f"{verdict['fitted']} of {verdict['runs']} networks fitted the training range."]
-    said += [f"{one['task']}: {' > '.join(one['order'])}." for one in verdict["orders"] if one["order"]]
+    for one in verdict["orders"]:
+        pairs = ", ".join(" > ".join(pair) for pair in one["surely_better"])
+        said.append(f"{one['task']}: {pairs or 'no two encodings differ beyond doubt'}.")
     return " ".join(said)
 
 

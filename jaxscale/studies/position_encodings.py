@@ -35,7 +35,7 @@ DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0
 LIMITS = (
     "Accuracy is of whole answers, with the right tokens before each; that is the event that all are right.",
     "Only runs that fitted the training range count beyond it; how many did stands beside each value.",
-    "Intervals resample runs and prompts; with few runs they are too narrow.",
+    "Intervals resample runs and prompts; with few runs they are too narrow. Pairs are compared one at a time.",
     "Sizes, steps and learning rates are those of the configuration, not the best for each encoding.",
 )
 
