@@ -107,7 +107,7 @@ def _parser():
             "construct",
             _construct,
             "a function as a transformer whose weights are written down, with a certificate of its error",
-            "construct cone --dim 2 --epsilon 0.1 --out cone2; then jaxscale train cone2 --workdir cone2-trained",
+            "construct cone --dim 2 --epsilon 0.1 --out cone2",
         )
     )
 
