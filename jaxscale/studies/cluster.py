@@ -226,6 +226,7 @@ class _Jobs:
         if not paths:
             return f"job {self.job(names)} wrote nothing"
         said = paths[0].read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = [line for line in said if not line.startswith("srun:")]  # it only adds that there was an error
         return f"{said[-1] if said else 'no word'} ({paths[0]})"
 
 
