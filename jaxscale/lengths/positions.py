@@ -20,26 +20,17 @@ Biases are of their layer and head. Tables of `learned`, `learned_regularized` a
 """
 
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxscale.config.lengths import Encoding
 from jaxscale.errors import InputError
 from jaxscale.models.decoder import rotate
 
-ENCODINGS = (
-    "none",
-    "learned",
-    "learned_regularized",
-    "periodic",
-    "local_bias",
-    "t5",
-    "alibi",
-    "rotary",
-    "fire",
-    "randomized",
-)
+ENCODINGS = typing.get_args(Encoding)
 TABLES = ("learned", "learned_regularized", "periodic", "randomized")
 BUCKETS, FARTHEST = 32, 128  # of T5
 FIRE_HIDDEN = 32
