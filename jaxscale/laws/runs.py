@@ -22,7 +22,7 @@ _DERIVED = {
     "M": (("N", "D"), "D / N", lambda N, D: D / N),
 }
 _GROUP_COLUMNS = ("curve", "group")  # asked for by their names
-_SAME = 1e-6  # sizes that differ by less, relatively, are one
+SAME_SIZE = 1e-6  # sizes that differ by less, relatively, are one
 
 
 @jax.tree_util.register_dataclass
@@ -216,7 +216,7 @@ def _groups(cells, columns, groups) -> tuple[np.ndarray | None, str]:
 def _index(values) -> np.ndarray:
     """Which of the distinct values each is, (R,); values closer than rounding are one."""
     order = np.argsort(values)
-    steps = np.diff(values[order]) > _SAME * values[order][1:]
+    steps = np.diff(values[order]) > SAME_SIZE * values[order][1:]
     index = np.empty(len(values), int)
     index[order] = np.concatenate([[0], np.cumsum(steps)])
     return index

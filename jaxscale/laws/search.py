@@ -1,16 +1,19 @@
 """The lowest optimum of a table, and of tables like it: starts by variable projection, then polish.
 
-A first round starts where relative least squares is lowest, a second where it is so with the weights that the first
-optimum gives to outliers. If hardly a start came to the best optimum found, a third round looks closer.
+A first round starts where relative least squares is lowest. Unless nearly all its starts come to one optimum, a second
+starts where it is so with the weights that this optimum gives to outliers, and if hardly a start came to the best
+optimum found, a third looks closer.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.laws import starts as lattices
-from jaxscale.laws.law import Law
+from jaxscale.laws.law import Curve, Law
 from jaxscale.laws.minimize import bucket, minimize
 from jaxscale.laws.objective import Objective
 from jaxscale.laws.polish import Lane
@@ -19,6 +22,7 @@ from jaxscale.laws.starts import Lattice, Starts
 
 SAME_OPTIMUM = 1e-6  # relative: starts that end within it are said to have reached the optimum
 _STARTS, _MORE_STARTS = 16, 128
+_UNANIMOUS = 0.9  # share of the first starts at one optimum after which no others are tried
 _AGREEMENT = 0.2  # share of starts at the best optimum that ends the search
 _RESAMPLED_STARTS = 3
 _RESAMPLED_POINTS = 48
@@ -50,10 +54,19 @@ class Problem(NamedTuple):
 
     def losses(self, z) -> np.ndarray:
         """The curve (..., R) at coordinates (..., P)."""
+        z, runs = np.asarray(z, float), len(self.loss)
+        flat = z.reshape(-1, z.shape[-1])
+        padded = np.pad(flat, ((0, bucket(len(flat)) - len(flat)), (0, 0)), "edge")
         with jax.enable_x64(True):
-            spread = [values[..., None] for values in np.moveaxis(np.asarray(z, float), -1, 0)]
-            losses = np.asarray(self.law.curve(spread, self.columns))
-        return np.broadcast_to(losses, (*np.shape(z)[:-1], len(self.loss)))
+            losses = np.asarray(_losses(self.law.curve, padded, _padded_columns(self)))
+        return losses[: len(flat), :runs].reshape(*z.shape[:-1], runs)
+
+    def derivatives(self, z) -> np.ndarray:
+        """Of the curve over coordinates (P,), (R, P)."""
+        with jax.enable_x64(True):
+            return np.asarray(_derivatives(self.law.curve, np.asarray(z, float), _padded_columns(self)))[
+                : len(self.loss)
+            ]
 
     def residuals(self, z, target=None) -> np.ndarray:
         """Residuals (..., R) at coordinates (..., P)."""
@@ -97,6 +110,17 @@ class Search(NamedTuple):
         return float(np.mean(self.totals <= self.total * (1 + SAME_OPTIMUM) + 1e-300))
 
 
+@functools.partial(jax.jit, static_argnames=("curve",))
+def _losses(curve: Curve, z_BxP, columns_XxR):
+    at = lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1])
+    return jax.vmap(at)(z_BxP)
+
+
+@functools.partial(jax.jit, static_argnames=("curve",))
+def _derivatives(curve: Curve, z_P, columns_XxR):
+    return jax.jacfwd(lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1]))(z_P)
+
+
 def problem(runs: Runs, law: Law, objective: Objective) -> Problem:
     """The table of `runs` in the units of the fit."""
     units = law.units_of(runs.values)
@@ -109,13 +133,20 @@ def find(task: Problem) -> Search:
     lattice = _lattice(task)
     first = _lowest(lattice, task, np.ones_like(task.weight), _STARTS).z[0]
     found = _polished(task, first, _typical(task, first[:1]))
+    if found.share_at_optimum < _UNANIMOUS:
+        found = _searched_again(task, lattice, found)
+    places = _lowest(lattice, task, _tempering(task, found), _RESAMPLED_POINTS, apart=0.5).place[0]
+    return found._replace(lattice=Lattice(*(part[places] for part in lattice)))
+
+
+def _searched_again(task: Problem, lattice: Lattice, found: Search) -> Search:
+    """The lowest optimum of a second round, and of a third where starts still disagree."""
     again = _lowest(lattice, task, _tempering(task, found), _STARTS).z[0]
     found = _joined(found, _polished(task, again, _typical(task, found.z[None])))
     if found.share_at_optimum < _AGREEMENT:
         closer = _lowest(lattice, task, _tempering(task, found), _MORE_STARTS, apart=0.5).z[0]
         found = _joined(found, _polished(task, closer, found.typical))
-    places = _lowest(lattice, task, _tempering(task, found), _RESAMPLED_POINTS, apart=0.5).place[0]
-    return found._replace(lattice=Lattice(*(part[places] for part in lattice)))
+    return found
 
 
 def find_from(task: Problem, z) -> Search:

@@ -16,6 +16,7 @@ from jaxscale.laws.fitting import fit, with_draws
 from jaxscale.laws.identifiability import power
 from jaxscale.laws.law import Law
 from jaxscale.laws.results import Fit
+from jaxscale.laws.runs import SAME_SIZE
 
 _CUTS = (0.5, 0.6, 0.7, 0.8)
 _DRAWS = 400
@@ -78,10 +79,14 @@ def back_test(fitted: Fit, column: str | None = None, *, key: jax.Array, cuts=_C
     column = column or ("C" if {"N", "D"} <= set(fitted.runs.columns) else fitted.law.columns[0])
     values = _along(fitted, column)
     order = np.argsort(values, kind="stable")
-    results = []
-    for number, share in enumerate(cuts):
+    below: dict[int, float] = {}  # runs of one budget are not parted, whatever the rounding of its C
+    for share in cuts:
         cut = values[order[min(round(share * len(values)), len(values) - 1)]]
-        results.append(_forecast(fitted, values < cut, cut, jax.random.fold_in(key, number)))
+        below.setdefault(int(np.sum(values < cut * (1 - SAME_SIZE))), cut)
+    results = [
+        _forecast(fitted, values < cut * (1 - SAME_SIZE), cut, jax.random.fold_in(key, number))
+        for number, cut in enumerate(below.values())
+    ]
     fields = {name: np.array([r[name] for r in results]) for name in results[0] if name != "band"}
     return BackTest(**fields, bands=tuple(r["band"] for r in results), column=column, level=fitted.level)
 

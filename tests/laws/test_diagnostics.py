@@ -1,0 +1,197 @@
+"""What is said around a fit: profiles, influence, back-tests, frontiers, theory, and parameters of other origin."""
+
+import dataclasses
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxscale import errors, laws, reports, theory
+from tests.laws.tables import CHINCHILLA, isoflop_grid, power_law
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def document(chinchilla):
+    check = laws.against_theory(chinchilla, 8.0, (7.0, 9.0))
+    return laws.document(chinchilla, KEY, check)
+
+
+def test_a_profile_is_lowest_at_the_fit_and_crosses_the_level_on_both_sides(chinchilla):
+    found = laws.profile(chinchilla, "alpha")
+    lowest = found.values[np.argmin(found.statistic)]
+    assert abs(lowest - chinchilla.parameters["alpha"]) <= np.diff(found.values)[0]
+    assert found.interval.lower < chinchilla.parameters["alpha"] < found.interval.upper
+    assert (found.statistic >= 0).all() and found.statistic[0] > found.threshold < found.statistic[-1]
+
+
+def test_parameters_held_at_the_fit_are_the_fit(chinchilla):
+    again = laws.held(chinchilla, "alpha", [chinchilla.parameters["alpha"]])
+    for name, value in chinchilla.parameters.items():
+        assert again[name][0] == pytest.approx(value, rel=1e-4)
+
+
+def test_a_scale_has_no_profile(chinchilla):
+    with pytest.raises(errors.InputError, match="name='A' has no profile"):
+        laws.profile(chinchilla, "A")
+
+
+def test_influence_holds_every_kind_of_choice_and_only_what_leaves_its_interval_is_outside(chinchilla):
+    influence = chinchilla.influence
+    assert set(influence.kinds) == {"run", "worst", "small", "delta"}
+    assert influence.kinds.count("run") == len(chinchilla.runs)
+    for name, (lower, upper) in chinchilla.intervals.items():
+        values = influence.parameters[name]
+        assert ((values < lower) | (values > upper) | ~influence.outside[name]).all()
+    without_first = laws.fit(
+        {name: values[1:] for name, values in chinchilla.runs.columns.items()} | {"loss": chinchilla.runs.loss[1:]},
+        "chinchilla",
+        resamples=0,
+    )
+    assert influence.of("run")["alpha"][0] == pytest.approx(without_first.parameters["alpha"], rel=1e-4)
+
+
+def test_back_tests_of_the_true_law_forecast_within_the_noise(chinchilla):
+    test = laws.back_test(chinchilla, key=KEY)
+    assert test.column == "C"
+    assert (np.diff(test.cuts) > 0).all()
+    assert test.overall < 3 * 0.003 * np.sqrt(2)
+    assert test.realized > 0.8
+
+
+def test_the_frontier_is_hoffmanns_closed_form(chinchilla):
+    best = laws.frontier(chinchilla, [1e21, 1e24])
+    p = chinchilla.parameters
+    split = theory.compute_split(p["alpha"], p["beta"])
+    assert best.size_exponent.estimate == pytest.approx(split.size)
+    assert best.loss_exponent.estimate == pytest.approx(split.loss)
+    # No other split of the budget has a lower loss.
+    for factor in (0.99, 1.01):
+        N = factor * best.size.estimate
+        assert (chinchilla.predict(N, best.compute / 6 / N) > best.loss.estimate).all()
+    lower, upper = best.size_exponent.interval
+    assert lower < CHINCHILLA["beta"] / (CHINCHILLA["alpha"] + CHINCHILLA["beta"]) < upper
+
+
+def test_parabolas_on_a_grid_off_center_are_called_biased():
+    table = isoflop_grid()
+    found = laws.isoflop(table, key=KEY, resamples=0)
+    # Without noise everything the parabola misses is bias.
+    truth = CHINCHILLA["beta"] / (CHINCHILLA["alpha"] + CHINCHILLA["beta"])
+    assert found.size_exponent.estimate - truth == pytest.approx(found.bias, abs=2e-3)
+    assert found.surface.size_exponent.estimate == pytest.approx(truth, abs=1e-4)
+    said = {code for code, _ in found.findings}
+    assert ("isoflop_bias" in said) == (abs(found.bias) > 0.005)
+
+
+def test_budgets_that_are_too_few_are_refused():
+    with pytest.raises(errors.InputError, match="0 budgets"):
+        laws.isoflop(isoflop_grid(noise=0.003, budgets=27, sizes=2), key=KEY, resamples=0)
+
+
+def test_published_parameters_are_held_against_the_optimum(chinchilla):
+    table = isoflop_grid(noise=0.003)
+    at_optimum = laws.evaluate(table, "chinchilla", chinchilla.parameters)
+    assert abs(at_optimum.excess) < 1e-9 and at_optimum.stationarity < 1e-9
+    off = laws.evaluate(table, "chinchilla", CHINCHILLA | {"alpha": 0.36})
+    assert off.excess > 0.1 and off.stationarity > 0.01
+    with pytest.raises(errors.InputError, match="parameters lack alpha"):
+        laws.evaluate(table, "chinchilla", {"E": 1, "A": 1, "B": 1, "beta": 1})
+
+
+def test_theory_is_held_against_both_exponents(chinchilla):
+    check = laws.against_theory(chinchilla, 8.0, (7.0, 9.0))
+    assert [one.column for one in check.exponents] == ["N", "D"]
+    assert [one.agreement for one in check.exponents] == ["inconsistent", "inconsistent"]
+    assert check.exponents[0].implied_dimension.estimate == pytest.approx(2 / chinchilla.parameters["alpha"])
+    # 1/0.28 - 1/0.34
+    assert check.delta.interval.lower < 0.63 < check.delta.interval.upper
+    assert check.cross_entropy.lower < check.cross_entropy.upper
+
+
+def test_exponents_without_floor_are_refused_for_comparison():
+    fitted = laws.fit(power_law(E=0.0, noise=0.003), "power", resamples=0)
+    with pytest.raises(errors.InputError, match="no irreducible loss E"):
+        laws.against_theory(fitted, 8.0)
+
+
+def test_agreement_needs_an_interval_that_could_have_refuted():
+    said = lambda low, high: laws.agreement(theory.data_exponent, laws.Interval(low, high), 6.0, (5.5, 6.5))
+    assert said(0.24, 0.26) == "consistent"
+    assert said(0.40, 0.45) == "inconsistent"
+    assert said(0.10, 0.60) == "inconclusive"
+
+
+def test_a_flat_profile_is_reported():
+    # One decade cannot tell a floor from none.
+    fitted = laws.fit(power_law(noise=0.02, sizes=np.repeat(np.logspace(5, 6, 7), 2)), key=KEY, resamples=100)
+    assert fitted.flatness["E"] < 3.84
+
+
+def test_the_document_is_plain_and_its_page_holds_every_figure(document, tmp_path):
+    said = json.loads(json.dumps(document))
+    page = tmp_path / "fit.html"
+    reports.write_law_page(said, str(page), "<runs>.csv")
+    text = page.read_text(encoding="utf-8")
+    for figure in ("along-N", "along-D", "residuals-N", "profile-E", "profile-alpha", "starts", "back-test", "theory"):
+        assert f'id="figure-{figure}"' in text
+    assert "&lt;runs&gt;.csv" in text and "<runs>" not in text
+    assert "https://" not in text.split("<script")[0]
+
+
+def test_the_table_on_a_terminal_says_warnings_parameters_and_theory(document):
+    from rich.console import Console
+
+    console = Console(width=100, record=True, file=io.StringIO())
+    warned = document | {"warnings": [{"code": "outlier_runs", "sentence": "Far from the curve."}]}
+    reports.print_law(warned, console)
+    text = console.export_text()
+    for word in (
+        "outlier_runs: Far from the curve.",
+        "alpha",
+        "reached the optimum",
+        "Best size grows",
+        "inconsistent",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize("path", ["fit.txt", "none/fit.html"])
+def test_a_page_that_cannot_be_written_is_refused(path, tmp_path):
+    with pytest.raises(errors.InputError, match="page="):
+        reports.check_law_page(str(tmp_path / path))
+
+
+@pytest.mark.slow
+def test_laws_are_compared_by_criterion_and_by_forecast():
+    compared = laws.compare(isoflop_grid(noise=0.003), ["tied", "chinchilla"], key=KEY, resamples=400)
+    assert compared.by_criterion == "chinchilla"
+    assert min(candidate.criterion for candidate in compared.candidates) == 0
+    assert "AICc prefers chinchilla" in compared.verdict
+
+
+@pytest.mark.slow
+def test_learning_curves_have_an_envelope():
+    rows = []
+    for width, N in enumerate(np.geomspace(1e7, 1e9, 7)):
+        for D in np.geomspace(1e8, 3e11, 40):
+            loss = 1.69 + 406.4 * N**-0.34 + 410.7 * D**-0.28
+            rows.append({"run": f"width{width}", "N": N, "D": D, "loss": loss})
+    found = laws.envelope(rows, key=KEY)
+    assert found.size_exponent.estimate == pytest.approx(0.28 / 0.62, abs=0.08)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["huber", "least_squares", "least_absolute_deviations"])
+def test_every_objective_is_brought_to_its_optimum(name):
+    table = isoflop_grid(noise=0.01)
+    fitted = laws.fit(table, "chinchilla", objective=getattr(laws, name)(), resamples=0)
+    task = fitted.problem
+    rng = np.random.default_rng(0)
+    around = fitted.search.z * np.exp(0.01 * rng.normal(size=(2000, 5)))
+    totals = fitted.objective.total(task.residuals(around), task.weight)
+    assert fitted.total <= totals.min() * (1 + 1e-12)
+    assert dataclasses.asdict(fitted.objective)["residual"] == "log"
