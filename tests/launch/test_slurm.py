@@ -219,3 +219,14 @@ def test_a_run_of_two_processes_goes_back_to_the_queue_and_ends_as_undisturbed(s
     ask(slurm, "scancel", job)
     wait_for(lambda: job not in ask(slurm, "squeue", "--noheader", "--format", "%i").split())
     assert not (tmp_path / "cancelled" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_jobs_of_two_tasks_train_their_cells_on_both(slurm, text_folder, tmp_path):
+    config = tmp_path / "study.py"
+    config.write_text(RUN.format(text=str(text_folder), steps=20, config=STUDY))
+    command = [sys.executable, "-m", "jaxscale.cli", "study", str(config), "--workdir", str(tmp_path / "study")]
+    command += ["--run.mesh.replica", "2", "--cluster", "slurm", "--sbatch", "ntasks-per-node=2", "--sbatch", "time=9"]
+    done = subprocess.run(command, env=slurm, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr  # a mesh of two devices fits neither one task nor this process
+    assert len(files.read_json_lines(tmp_path / "study" / "table.jsonl")) == 4
