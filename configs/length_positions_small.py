@@ -1,4 +1,4 @@
-"""Which position encodings generalize in length, on tasks that small decoders fit in seconds.
+"""Which position encodings generalize in length, on a task that small decoders fit in seconds.
 
 jaxscale length configs/length_positions_small.py --workdir runs/length_positions_small
 """
@@ -6,7 +6,7 @@ jaxscale length configs/length_positions_small.py --workdir runs/length_position
 from jaxscale.config import Decoder, PositionStudy
 
 config = PositionStudy(
-    tasks=("bin_majority", "interleaved_majority"),
+    tasks=("bin_majority",),
     encodings=("none", "learned", "learned_regularized", "periodic", "local_bias", "alibi", "rotary"),
     seeds=(0, 1, 2),
     model=Decoder(layers=1, width=32, heads=2, hidden=64),
