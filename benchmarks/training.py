@@ -146,7 +146,7 @@ def work(framework, model):
     if framework == "jax":
         from jaxscale import memory
 
-        memory.use_huge_pages()  # as the command does
+        memory.use_huge_pages(keep=True)  # as the command does
     worker = {"jax": Jax, "torch": Torch}[framework](MODELS[model])
     clock = time.perf_counter if worker.device == "gpu" else time.process_time
     count = MODELS[model][-1]

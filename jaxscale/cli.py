@@ -19,7 +19,7 @@ from jaxscale.memory import use_huge_pages
 def main(arguments=None):
     """Runs the command line and returns its exit code."""
     if arguments is None:
-        use_huge_pages()
+        use_huge_pages(keep=sys.argv[1:2] in (["train"], ["study"]))
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         return _work(arguments)

@@ -10,7 +10,7 @@ from jaxscale import memory
 PROGRAM = """
 import os, sys
 from jaxscale.memory import use_huge_pages
-use_huge_pages()
+use_huge_pages(keep="--keep" in sys.argv)
 print(os.getpid(), os.environ["GLIBC_TUNABLES"], sys.argv[1:], sys.flags.optimize)
 """
 
@@ -19,9 +19,11 @@ print(os.getpid(), os.environ["GLIBC_TUNABLES"], sys.argv[1:], sys.flags.optimiz
     not memory.SYSTEM.is_file() or "[madvise]" not in memory.SYSTEM.read_text(), reason="huge pages are not on request"
 )
 def test_a_process_starts_anew_once_as_the_same_one():
-    process = subprocess.Popen([sys.executable, "-O", "-c", PROGRAM, "a b", "--c"], text=True, stdout=subprocess.PIPE)
-    out, _ = process.communicate(timeout=60)
-    assert out == f"{process.pid} glibc.malloc.hugetlb=1 ['a b', '--c'] 1\n"
+    for flag, kept in (("--c", ""), ("--keep", f":{memory.KEEP}")):
+        command = [sys.executable, "-O", "-c", PROGRAM, "a b", flag]
+        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
+        out, _ = process.communicate(timeout=60)
+        assert out == f"{process.pid} glibc.malloc.hugetlb=1{kept} ['a b', '{flag}'] 1\n"
 
 
 def test_a_choice_that_was_made_is_left_alone(monkeypatch):
