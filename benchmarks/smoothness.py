@@ -31,10 +31,8 @@ def design(d, beta, noise, fields):
     labels = labels + noise * np.random.default_rng(2).normal(size=labels.shape)
     found = [laws.madogram(x, y, key=jax.random.key(index)) for index, y in enumerate(labels)]
     ratio = np.array([one.beta for one in found]) / beta
-    kernel = [
-        laws.kernel_learning_curve(x, y, key=jax.random.key(0), noise=one.noise).exponent
-        for y, one in zip(labels[:2], found[:2], strict=True)
-    ]
+    # A learning curve costs ten madograms, and says little where 2β/d is small: one for each design without noise.
+    kernel = laws.kernel_learning_curve(x, labels[0], key=jax.random.key(0)).exponent if noise == 0 and d <= 2 else None
     return {
         "d": d,
         "beta": beta,
@@ -44,7 +42,7 @@ def design(d, beta, noise, fields):
         "intervals_that_hold_the_truth": float(
             np.mean([one.interval.lower <= beta <= one.interval.upper for one in found])
         ),
-        "kernel_exponent": [None if np.isnan(value) else value for value in kernel],
+        "kernel_exponent": kernel,
         "kernel_exponent_of_theory": 2 * beta / d,
         "scales": [float(end) for end in found[0].scales],
     }
