@@ -1,8 +1,10 @@
 """A run's training step compiled for devices that need not be there: memory, arithmetic, collectives, time.
 
-topology = topologies.describe("tpu:v5e:16x16")
-facts = compile_ahead(run, topology)
-facts["memory"]["fits"], facts["roofline"]["seconds"]
+    topology = topologies.describe("tpu:v5e:16x16")
+    facts = compile_ahead(run, topology)
+    facts["memory"]["fits"], facts["roofline"]["seconds"]
+
+Nothing is run: devices are described (`sharding.topologies`), and the compiled program's text is read.
 """
 
 import dataclasses
