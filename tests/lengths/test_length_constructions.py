@@ -54,6 +54,7 @@ def test_the_k_gram_error_falls_exponentially_in_beta_to_a_floor(order):
     assert at(14.0) > 1e-3 * errors[0]  # the floor, of order 1/T: without it this would be e^-12, or 6e-6
 
 
+@pytest.mark.slow
 def test_symbols_that_begin_a_string_remove_the_boundary_and_its_floor():
     order, length = 2, 256
     task = KGramTask(order, 3, 3, order)

@@ -1,5 +1,7 @@
 """Position encodings: each is what its paper says, and a decoder sees through it what it should and no more."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,8 @@ T, ROOM = 12, 24
 TOKENS = jax.random.randint(jax.random.key(0), (1, T), 0, 5)
 
 
-def made(encoding, layers=2):
+@functools.cache
+def made(encoding, layers=1):
     """A decoder whose parameters are all random, the ones that begin at zero too; `apply` takes tokens and ids."""
     shape = config.Decoder(layers=layers, width=8, heads=2, hidden=8)
     model = position_decoder.PositionDecoder(shape, 5, encoding, ROOM)
@@ -45,7 +48,7 @@ def test_no_encoding_lets_a_decoder_look_ahead(encoding):
 @pytest.mark.parametrize("encoding", positions.ENCODINGS)
 def test_all_encodings_but_none_know_the_order_of_what_is_read(encoding):
     # One layer tells permutations apart by positions alone; two layers do by the causal mask.
-    _, _, apply = made(encoding, layers=1)
+    _, _, apply = made(encoding)
     last = lambda tokens: apply(tokens, jnp.arange(T)[None])[-1]
     tokens = jnp.arange(T)[None] % 5
     change = float(jnp.max(jnp.abs(last(tokens) - last(tokens.at[0, jnp.array([8, 10])].set(tokens[0, [10, 8]])))))
@@ -125,7 +128,7 @@ def test_the_penalty_is_the_sum_that_its_authors_take():
 
 
 def test_the_penalty_of_a_decoder_reads_its_positions_and_projections():
-    model, params, _ = made("learned_regularized")
+    model, params, _ = made("learned_regularized", layers=2)
     slope = jax.jit(jax.grad(lambda params: position_decoder.penalty(model, params)))(params)
     size = jax.tree.map(lambda leaf: float(jnp.max(jnp.abs(leaf))), slope)
     assert size["positions"]["table"] > 0 and size["block_1"]["query"]["kernel"] > 0

@@ -117,6 +117,7 @@ def test_weights_of_many_tied_tokens_survive_rounding():
     assert float(net.apply({"params": params}, tokens)[0]) == pytest.approx(1.5, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phi", [0.3, 2.0])
 def test_two_layers_approach_their_limit_on_a_markov_chain(phi):
     task = KGramTask(order=1, symbols=3, alphabet=3, longest_order=2)
@@ -146,6 +147,7 @@ def test_gradients_reach_every_parameter_even_at_ties():
     assert all(float(jnp.max(jnp.abs(leaf))) > 0 for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_counts_are_exact_at_a_million_tokens():
     net, params, _ = made(heads=1)
     tokens = jnp.asarray(np.random.default_rng(0).integers(0, 3, 1_000_000))

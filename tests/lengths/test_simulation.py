@@ -91,6 +91,7 @@ def hardmax_nets(count):
     return net, jax.vmap(one)(jax.random.split(jax.random.key(0), count))
 
 
+@pytest.mark.slow
 def test_one_layer_error_falls_as_one_over_the_budget():
     net, params = hardmax_nets(40)
     budgets = (30, 480)
@@ -158,6 +159,7 @@ def test_a_certificate_bounds_the_error_on_the_long_string():
     assert float(found.target) <= 6 / 64 and int(found.length) == 64
 
 
+@pytest.mark.slow
 def test_of_several_strings_the_tightest_certificate_is_taken():
     task = KGramTask(order=1, symbols=3, alphabet=3, longest_order=1)
     net, params = constructions.k_gram(1, 3, beta=8.0)
