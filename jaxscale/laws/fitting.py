@@ -47,8 +47,8 @@ def fit(
     Runs that share a model size, a learning curve or a group err together, and intervals that ignore it are too narrow:
     by default such runs are redrawn together. "wild-cluster" turns the errors of whole groups around the curve, with
     corrections for leverage and for few groups; "pairs-cluster" draws whole groups, "pairs" single runs. "auto" is
-    wild-cluster. Its coverage on simulated tables is in docs/laws. Bias shared by all runs, such as undertrained large
-    models, is in no interval.
+    wild-cluster; benchmarks/laws_coverage.py simulates its coverage. Bias shared by all runs, such as undertrained
+    large models, is in no interval.
 
     Args:
       table: a mapping from column to array, a list of rows, or a data frame; needs `loss` and the columns of the law,

@@ -49,8 +49,7 @@ class Smoothness:
 def smoothness(x, y, *, key: jax.Array) -> Smoothness:
     """The Hölder smoothness β of labels y over points x, by the madogram, beside two learning curves.
 
-    Means over fractional Brownian fields on flat tori of 1, 2, 4 and 8 dimensions, with and without label noise, are in
-    docs/laws and benchmarks/results/smoothness.json.
+    benchmarks/smoothness.py reads fractional Brownian fields of known β on flat tori, with and without label noise.
 
     Args:
       x: (n, D) points; at most 1536 of them, drawn at random, are used.

@@ -112,8 +112,8 @@ def test_theory_is_held_against_both_exponents(chinchilla):
     assert check.cross_entropy.lower < check.cross_entropy.upper
 
 
-def test_exponents_without_floor_are_refused_for_comparison():
-    fitted = laws.fit(power_law(E=0.0, noise=0.003), "power", resamples=0)
+def test_exponents_without_floor_are_refused_for_comparison(chinchilla):
+    fitted = dataclasses.replace(chinchilla, law=laws.named("power"))
     with pytest.raises(errors.InputError, match="no irreducible loss E"):
         laws.against_theory(fitted, 8.0)
 
