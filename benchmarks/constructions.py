@@ -230,6 +230,11 @@ def training_1d():
     return {"rows": list(encoding_study(1, 8, 2000, ("binary", "structured"), ("readout",), report=print))}
 
 
+def training_all():
+    """The same in one dimension with all numbers free on both sides, for the structured network."""
+    return {"rows": list(encoding_study(1, 8, 2000, ("structured",), ("all",), report=print))}
+
+
 def training_2d():
     """The same in two dimensions, with 600 steps."""
     return {"rows": list(encoding_study(2, 3, 600, ("binary", "structured"), ("readout",), report=print))}
@@ -255,6 +260,7 @@ PARTS = {
         precision,
         export,
         training_1d,
+        training_all,
         training_2d,
         encodings,
     )
