@@ -1,5 +1,7 @@
 """How long is long enough for the in-context k-gram, by order and alphabet: two layers, every prefix a string.
 
+Second layers read whole strings: an hour or more on a processor, unlike its siblings.
+
 jaxscale length configs/lengths_k_gram.py --workdir runs/lengths_k_gram
 """
 
