@@ -106,11 +106,11 @@ def surface(make, grids, points):
 
 
 def sphere():
-    return surface(con.sphere, (24, 32, 40, 48, 64), 800)
+    return surface(con.sphere, (24, 32, 40, 48, 64), 5000)
 
 
 def torus():
-    return surface(con.torus, (24, 32, 40, 48), 600)
+    return surface(con.torus, (24, 32, 40, 48), 5000)
 
 
 def depths():

@@ -109,7 +109,7 @@ def test_on_a_circle_the_error_falls_with_its_dimension_and_not_the_width(width,
 def test_on_surfaces_the_error_falls_with_two_dimensions_and_not_the_width(make, width, grids, beta):
     """From a grid on for which the partition of unity is smooth at its scale."""
     atlas = make(width=width, key=KEY)
-    slope, by_size = slope_on(atlas, isometry(3, width, KEY)[:, 2], grids, beta, 1500)
+    slope, by_size = slope_on(atlas, isometry(3, width, KEY)[:, 2], grids, beta, 5000)
     assert abs(slope + beta) < 0.1 and abs(by_size + beta / 2) < 0.1
 
 
