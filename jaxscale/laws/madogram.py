@@ -26,6 +26,7 @@ _BETAS = np.linspace(0.05, 1.5, 117)
 _ODDS = np.geomspace(0.02, 1e5, 45)
 _NUGGETS = np.concatenate([[0.0], _ODDS / (1 + _ODDS)])
 _SEES_A_NUGGET = 4.0  # χ² by which a nugget must improve the fit
+_LEAST_SPAN = 3.0  # of distances; over less a nugget cannot be told from a rough field
 _ROUGHEST, _SMOOTHEST = 0.05, 0.98  # of the fields simulated
 _SHRINK = 0.02  # of the covariance towards its diagonal
 
@@ -196,7 +197,7 @@ def _read(log_values_FxB, design: _Design, weight_BxB, by_ratio: bool = False) -
     rows = np.arange(len(misfit_FxG))
     before, after = misfit_FxG[rows, without], misfit_FxG[rows, best]
     shows = after < 0.5 * before if by_ratio else before - after > _SEES_A_NUGGET
-    chosen = np.where(shows, best, without)
+    chosen = np.where(shows & (rise[-1] >= np.log(_LEAST_SPAN)), best, without)
     return _Reading(beta[chosen], nugget[chosen])
 
 
