@@ -2,7 +2,7 @@
 
     config = load("configs/quickstart.py", ["--run.training.steps", "200"])
 
-A config file is ordinary Python that binds `config` to a `Run` (one training run) or a `DataScaling` (a study).
+A config file is ordinary Python that binds `config` to a `Run` (one training run) or a study (`Config`).
 """
 
 from jaxscale.config.checks import validate
