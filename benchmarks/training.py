@@ -153,9 +153,10 @@ def work(framework, model):
     worker.steps(2)
     print(json.dumps({"name": worker.name, "device": worker.device}), flush=True)
     for _ in sys.stdin:
-        start = clock()
+        start, by_the_wall = clock(), time.perf_counter()
         loss = worker.steps(count)
         said = {"seconds": (clock() - start) / count, "loss": loss}
+        said["wall"] = (time.perf_counter() - by_the_wall) / count
         if framework == "jax":
             worker.product()
             start = clock()
@@ -205,6 +206,8 @@ def measure(model, options):
         "tokens_per_second": tokens / mine,
         "peer_tokens_per_second": tokens / peers,
         "ratio": statistics.median(t[1]["seconds"] / t[0]["seconds"] for t in turns),
+        "wall_tokens_per_second": tokens / statistics.median(t[0]["wall"] for t in turns),
+        "wall_ratio": statistics.median(t[1]["wall"] / t[0]["wall"] for t in turns),
         "matmul_rate": ceiling,
         "share_of_matmul_rate": operations / mine / ceiling,
         "losses": [turns[-1][0]["loss"], turns[-1][1]["loss"]],
@@ -228,6 +231,7 @@ def main():
         rows.append(row := measure(model, options))
         print(
             f"{row['model']:5} {row['tokens_per_second']:9,.0f} tokens/s, {row['ratio']:.2f} × {row['peer']}, "
+            f"{row['wall_ratio']:.2f} × by the wall clock, "
             f"{row['share_of_matmul_rate']:.0%} of the matmul rate",
             flush=True,
         )
