@@ -21,6 +21,8 @@ import subprocess
 import sys
 import time
 
+from jaxscale import memory
+
 ROOT = pathlib.Path(__file__).parents[1]
 TOKENS = 2048
 WIDTHS, CONTEXTS = (128, 192, 256, 384, 512, 768), (64, 128, 256, 512, 1024)
@@ -89,13 +91,13 @@ def draw(facts, path):
     """Three panels: against parameters, against context, against devices."""
     from plotly.subplots import make_subplots
 
-    titles = ("parameters", "context (2048 tokens a step)", "devices, compiled ahead", "devices, compiled ahead")
+    titles = ("parameters", "context (2048 tokens a step)", "devices: predicted time", "devices: compiled memory")
     figure = make_subplots(1, 4, subplot_titles=titles, horizontal_spacing=0.06)
-    blue, orange, gray = "#2f7de1", "#d9772b", "#94a3b8"
+    teal, blue, orange, gray = "#22a39a", "#2f7de1", "#d9772b", "#94a3b8"
     for column, (rows, axis) in enumerate(((facts["parameters"], "parameters"), (facts["context"], "context")), 1):
         x = [row[axis] for row in rows]
         for key, color, dash, title in (
-            ("seconds", blue, "solid", "measured step"),
+            ("seconds", teal, "solid", "measured step"),
             ("products_seconds", gray, "dot", "its products at the matmul rate"),
         ):
             line = {"color": color, "dash": dash}
@@ -135,6 +137,7 @@ def main():
     parser.add_argument("--only", choices=("measured", "ahead"), help="leave the other part as it was")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "scale.json"))
     options = parser.parse_args()
+    memory.use_huge_pages(keep=True)  # as the command does
     out = pathlib.Path(options.out)
     facts = json.loads(out.read_text()) if out.is_file() else {"parameters": [], "context": [], "devices": []}
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")}
