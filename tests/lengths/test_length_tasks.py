@@ -227,7 +227,7 @@ def test_strings_of_a_language_belong_to_it(name):
         (lambda: ALGORITHMIC["sort"].check_lengths(1, 200), "longest=200 exceeds 150"),
         (lambda: ALGORITHMIC["addition"].check_lengths(1, 10), "shortest=1 is below 3"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_input_is_told(make, message):
     with pytest.raises(InputError, match=message):
