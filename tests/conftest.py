@@ -6,18 +6,33 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import dataclasses
+import gc
 import pathlib
 import sysconfig
 
+import jax
 import pytest
 from hypothesis import settings
 
 from jaxscale import config as configs
 from jaxscale import data
 
+MANY_MAPPINGS = 20_000
+
 # Other work may share the cores: no property is about time.
 settings.register_profile("jaxscale", deadline=None)
 settings.load_profile("jaxscale")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Linux gives a process some 65 000 mappings of memory, a compiled program takes several, and a compiler that gets
+    no more crashes: programs of finished modules are let go when there are many."""
+    yield
+    mappings = pathlib.Path("/proc/self/maps")
+    if mappings.is_file() and mappings.read_bytes().count(b"\n") > MANY_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +82,6 @@ def tiny_study(tiny_run):
 def tiny_model(tmp_path_factory):
     """A GPT-2 of two random layers and a tokenizer of bytes, as transformers saves them."""
     pytest.importorskip("safetensors", reason="needs safetensors: pip install 'jaxscale[hf]'")
-    import jax
     import jax.numpy as jnp
 
     from jaxscale.data import tokenizers

@@ -93,8 +93,7 @@ def _program(model_config, vocab_size, optimizer, training, execution, mesh):
         norm = optax.tree.norm(gradient)
         updates, moments = transform.update(gradient, state.moments, state.params)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-        # A gradient whose norm is finite leaves finite moments, and these a finite update.
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
         new = _after(state, params, moments, norm, finite, training)
         return new, {"train_loss": value, "gradient_norm": norm, "skipped": new.skipped}
 

@@ -42,7 +42,8 @@ def test_memory_is_an_eighth_of_the_state_and_what_a_step_needs(ahead):
 
 def test_the_step_executes_the_model_s_products_and_little_else(ahead):
     share = ahead["flops"]["model"] / (8 * ahead["flops"]["executed_per_device"])
-    assert 0.9 < share <= 1
+    # The model's count attention to all tokens, also those to come, of which plain attention leaves out some.
+    assert 0.9 < share < 1.15
 
 
 def test_parameters_are_gathered_and_gradients_summed_once(ahead):
