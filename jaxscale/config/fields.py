@@ -8,8 +8,9 @@ from typing import Literal
 class Corpus:
     """Where the text comes from and how it is split into training and held-out documents."""
 
-    kind: Literal["stdlib", "files", "tfds", "hf"] = "stdlib"
-    """stdlib: this interpreter's standard library; files: local text; tfds, hf: a dataset by name."""
+    kind: Literal["stdlib", "docstrings", "reference", "grammar", "files", "tfds", "hf"] = "stdlib"
+    """stdlib: this interpreter's standard library; docstrings: only their prose; reference: the language reference;
+    grammar: strings of a random grammar; files: local text; tfds, hf: a dataset by name."""
     path: str = ""
     """files: a folder (every file below it) or a glob. tfds: the data_dir of a prepared dataset."""
     name: str = ""

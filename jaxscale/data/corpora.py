@@ -3,14 +3,19 @@
     for document in documents(config.Corpus(kind="files", path="books/")):
         print(document.name, len(document.text))
 
-All sources are real text: Python's own standard library (no download), local files, TensorFlow Datasets, Hugging Face.
+Four need no download: Python's own standard library as code, the prose of its docstrings, the language reference, and
+strings of a random grammar. Others are local files, TensorFlow Datasets, Hugging Face.
 """
 
+import ast
 import dataclasses
 import glob
 import itertools
 import pathlib
+import string
 import sysconfig
+
+import numpy as np
 
 from jaxscale.errors import InputError
 
@@ -43,6 +48,42 @@ def stdlib(corpus):
         if not left_out.intersection(name.parts):
             # A handful of files declare another encoding; as UTF-8 they are not text.
             yield from _decoded(path, name.as_posix(), undecodable="skip")
+
+
+def docstrings(corpus):
+    """Prose: the docstrings of each module of the standard library, without its code."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for document in stdlib(corpus):
+        nodes = [node for node in ast.walk(ast.parse(document.text)) if isinstance(node, kinds)]
+        if said := [text for node in nodes if (text := ast.get_docstring(node))]:
+            yield Document(document.name, "\n\n".join(said))
+
+
+def reference(corpus):
+    """Reference text: the language reference that `help()` of the running interpreter prints, a document a topic."""
+    from pydoc_data.topics import topics
+
+    del corpus
+    for name in sorted(topics):
+        yield Document(name, topics[name])
+
+
+def grammar(corpus):
+    """Strings of one random grammar: 2000 documents of 16 sentences, 64 letters each, drawn with `corpus.seed`.
+
+    A random hierarchy model (Cagnetta et al., arXiv 2307.02129): from the root down six levels every symbol is replaced
+    by one of its four pairs of symbols, all pairs of a level distinct, uniformly; each level has 16 symbols.
+    """
+    symbols, choices, levels, sentences = 16, 4, 6, 16
+    random = np.random.Generator(np.random.Philox(key=corpus.seed))
+    pairs = [random.permutation(symbols**2)[: symbols * choices].reshape(symbols, choices) for _ in range(levels)]
+    letters = np.array(list(string.ascii_lowercase[:symbols]))
+    for index in range(2000):
+        row = random.integers(symbols, size=(sentences, 1))
+        for rule in pairs:
+            drawn = rule[row, random.integers(choices, size=row.shape)]
+            row = np.stack([drawn // symbols, drawn % symbols], axis=-1).reshape(sentences, -1)
+        yield Document(f"grammar/{index}", "\n".join("".join(letters[sentence]) for sentence in row))
 
 
 def files(corpus):
@@ -153,4 +194,12 @@ def _optional(module, extra):
         ) from None
 
 
-SOURCES = {"stdlib": stdlib, "files": files, "tfds": tfds, "hf": hf}
+SOURCES = {
+    "stdlib": stdlib,
+    "docstrings": docstrings,
+    "reference": reference,
+    "grammar": grammar,
+    "files": files,
+    "tfds": tfds,
+    "hf": hf,
+}

@@ -129,7 +129,7 @@ def _build(corpus, tokenizer, folder, report):
             )
         facts[f"tokens_{name}"] = arrival.shuffled()
     facts["fingerprint"] = whole.hexdigest()[:16]
-    facts["python"] = sys.version.split()[0] if corpus.kind == "stdlib" else None
+    facts["python"] = sys.version.split()[0] if corpus.kind in ("stdlib", "docstrings", "reference") else None
     files.write_json(folder / "facts.json", facts)
 
 

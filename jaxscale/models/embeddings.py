@@ -13,7 +13,7 @@ from jaxscale.errors import InputError
 from jaxscale.models.decoder import Decoder
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["layers", "document"], meta_fields=[])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["layers", "document", "position"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
     """Tokens by layer.
@@ -21,10 +21,12 @@ class Embeddings:
     Attributes:
       layers: (L + 1, N, D) float32: the token embedding, then after each block, the last after the final norm.
       document: (N,) int32, which document each token is from.
+      position: (N,) int32, tokens before it that the model sees.
     """
 
     layers: jax.Array
     document: jax.Array
+    position: jax.Array
 
 
 def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=64, sharding=None):
@@ -51,13 +53,16 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
     tokens_NxT = np.asarray(split.tokens[index], np.int32)
     padding = -len(tokens_NxT) % batch_size
     tokens_NxT = np.pad(tokens_NxT, ((0, padding), (0, 0)))
-    last_N = np.pad(position - first, (0, padding))
+    seen = position - first
+    last_N = np.pad(seen, (0, padding))
     batches = tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size)
     if sharding is not None:
         batches = jax.device_put(batches, NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec)))
     layers_LxNxD = _forward(model, params, *batches)
     return Embeddings(
-        layers_LxNxD[:, : len(position)], jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32)
+        layers_LxNxD[:, : len(position)],
+        jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32),
+        jnp.asarray(seen, jnp.int32),
     )
 
 

@@ -1,6 +1,7 @@
 """Named corpora, read from real places: the interpreter's library, folders, a prepared TFDS dataset, HF data files."""
 
 import ast
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -18,6 +19,30 @@ def test_stdlib_is_python_source():
     for document in found:
         ast.parse(document.text)
     assert not any("test" in document.name.split("/")[:-1] for document in documents(configs.Corpus(kind="stdlib")))
+
+
+def test_docstrings_are_prose_of_the_same_modules():
+    found = {d.name: d.text for d in documents(configs.Corpus(kind="docstrings"))}
+    assert dataclasses.__doc__ is None and "dataclasses.py" in found
+    assert found["argparse.py"].startswith("Command-line parsing library")
+    assert "import" not in found["bisect.py"] and "def " not in found["bisect.py"]
+
+
+def test_the_language_reference_is_read_by_topic():
+    found = {d.name: d.text for d in documents(configs.Corpus(kind="reference"))}
+    assert len(found) > 50 and "lambda" in found["lambda"]
+
+
+def test_sentences_of_the_grammar_parse_back_to_one_root():
+    corpus = configs.Corpus(kind="grammar", seed=3)
+    (document,) = documents(dataclasses.replace(corpus, max_documents=1))
+    assert document == next(iter(documents(corpus)))
+    assert document != next(iter(documents(dataclasses.replace(corpus, seed=4))))
+    sentences = document.text.splitlines()
+    assert [len(sentence) for sentence in sentences] == [64] * 16 and set(document.text) <= set("abcdefghijklmnop\n")
+    # Of 256 pairs of letters a grammar has 64, so a chance string of pairs would show more.
+    many = " ".join(d.text for d in documents(dataclasses.replace(corpus, max_documents=40))).split()
+    assert len({sentence[i : i + 2] for sentence in many for i in range(0, 64, 2)}) == 64
 
 
 def test_files_reads_folders_and_globs_in_the_same_order(text_folder):
