@@ -30,7 +30,7 @@ from jaxscale.constructions.atlases import isometry
 from jaxscale.constructions.cube import interpolation_program
 from jaxscale.constructions.expressions import depth
 from jaxscale.constructions.manifold import bound, coefficients, manifold_program
-from jaxscale.constructions.study import encoding_study
+from jaxscale.constructions.study import encoding_study, standard_targets
 from jaxscale.constructions.targets import cone, crease
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "constructions.json"
@@ -226,23 +226,32 @@ def export():
 
 
 def training_1d():
-    """Test error after 2000 steps from the construction and from random parameters, each at its best rate; d = 1."""
-    return {"rows": list(encoding_study(1, 8, 2000, ("binary", "structured"), ("readout",), report=print))}
-
-
-def training_all():
-    """The same in one dimension with all numbers free on both sides, for the structured network."""
-    return {"rows": list(encoding_study(1, 8, 2000, ("structured",), ("all",), report=print))}
+    """Test error after equally many steps from the construction and from random parameters, all numbers free; d = 1."""
+    return {"rows": trained(1, 8, (200, 1000))}
 
 
 def training_2d():
-    """The same in two dimensions, with 600 steps."""
-    return {"rows": list(encoding_study(2, 3, 600, ("binary", "structured"), ("readout",), report=print))}
+    """The same in two dimensions, for the structured network."""
+    targets = {name: f for name, f in standard_targets(2).items() if name.endswith("1")}
+    return {"rows": trained(2, 4, (500,), ("structured",), targets=targets)}
+
+
+def trained(d, N, lengths, names=("structured", "binary"), **options):
+    return [
+        row
+        for name in names
+        for steps in lengths
+        for row in encoding_study(d, N, steps, (name,), ("all",), report=progress, **options)
+    ]
+
+
+def progress(sentence):
+    print(sentence, flush=True)
 
 
 def encodings():
     """What gradient descent does to each encoding, by what may move; some minutes."""
-    return {"rows": list(encoding_study(1, 8, 2000, report=print))}
+    return {"rows": list(encoding_study(1, 8, 2000, report=progress))}
 
 
 PARTS = {
@@ -260,7 +269,6 @@ PARTS = {
         precision,
         export,
         training_1d,
-        training_all,
         training_2d,
         encodings,
     )

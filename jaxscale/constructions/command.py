@@ -5,6 +5,8 @@ jaxscale train cone2 --parts readout --steps 2000 --workdir cone2-trained
 """
 
 import argparse
+import dataclasses
+import hashlib
 import importlib.util
 import pathlib
 from collections.abc import Callable
@@ -13,14 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale import config, files
 from jaxscale.constructions import cloud_atlas, export, manifolds
 from jaxscale.constructions.approximation import Approximation
 from jaxscale.constructions.certificate import certify, write
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.manifold import approximate_on
 from jaxscale.constructions.targets import Holder, Target, cone, waves
-from jaxscale.constructions.training import root_mean_square_error, train
+from jaxscale.constructions.training import check, root_mean_square_error, train
 from jaxscale.errors import InputError
+from jaxscale.training.checkpoints import Checkpoints
 
 PLACES = ("cube", "circle", "sphere", "torus", "swiss_roll")
 
@@ -41,8 +45,24 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """What a workdir of `jaxscale train` belongs to, in its `config.json`: options, digest of network and points."""
+
+    parts: str
+    steps: int
+    learning_rate: float
+    batch: int
+    points: int
+    seed: int
+    digest: str
+
+
 def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, report: Callable[..., None]):
-    """Trains the network in a folder of `jaxscale construct`; returns a summary of errors before and after."""
+    """Trains the network in a folder of `jaxscale construct`; returns a summary of errors before and after.
+
+    After an interruption the same command goes on from the newest checkpoint in the workdir, to the same end.
+    """
     parser = argparse.ArgumentParser(prog=f"jaxscale train {folder}", allow_abbrev=False)
     add = parser.add_argument
     add("--parts", default="all", choices=("readout", "values", "all"), help="what may move (default %(default)s)")
@@ -53,7 +73,7 @@ def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, 
     add("--seed", type=int, default=0, help="default %(default)s")
     options = parser.parse_args(arguments)
     if not workdir:
-        raise InputError("--workdir is needed to train: the folder for the trained network.")
+        raise InputError("--workdir is needed to train: the folder for checkpoints and the trained network.")
     saved = export.load(folder)
     if saved.notes.get("on") != "cube":
         raise InputError(f"{str(folder)!r} holds a network on {saved.notes.get('on')}; points are drawn on cubes only.")
@@ -61,18 +81,14 @@ def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, 
     rng = np.random.default_rng(options.seed)
     x, fresh = rng.uniform(*saved.domain, size=(2, options.points, len(saved.shape.inputs)))
     module, start = saved.module(head_chunk=64), saved.variables()
-    fitted = train(
-        module,
-        start,
-        x,
-        f(x),
-        options.parts,
-        options.steps,
-        options.learning_rate,
-        options.batch,
-        options.seed,
-        report,
-    )
+    y = f(x)
+    check(x, y, options.steps, options.batch, [options.learning_rate])
+    descent = Descent(**vars(options), digest=_digest((start, x, y)))
+    config.refuse_other(workdir, descent)
+    with files.workplace(workdir) as place, Checkpoints(place / "checkpoints") as store:
+        config.claim(place, descent)
+        how = (options.parts, options.steps, options.learning_rate, options.batch, options.seed)
+        fitted = train(module, start, x, y, *how, report, store)
     export.save(saved, workdir, params=fitted.params, notes=saved.notes | {"trained": vars(options)})
     return {
         "parts": options.parts,
@@ -81,6 +97,14 @@ def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, 
         "trained_error": root_mean_square_error(module, start | {"params": fitted.params}, fresh, f(fresh)),
         "folder": str(workdir),
     }
+
+
+def _digest(tree):
+    """Of all numbers, in order, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _approximation(options) -> tuple[Approximation, np.ndarray | None]:

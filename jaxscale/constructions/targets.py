@@ -76,6 +76,21 @@ def crease(direction: np.ndarray, exponent: float = 1.0) -> Target:
     return f
 
 
+def takagi(shift: np.ndarray, exponent: float = 1.0, levels: int = 12) -> Target:
+    """Σ_i Σ_k 2^(-exponent k) dist(2^k (x_i - shift_i), Z) / √D, k < levels: rough everywhere, on every scale.
+
+    The Takagi-Landsberg function: as levels are added its Hölder exponent is `exponent` below one, and any number below
+    one at one (Takagi 1903; Allaart & Kawamura 2011, survey). Kinks of level k lie 2^-(k+1) apart, from `shift` on.
+    """
+
+    def f(x):
+        t = x - shift
+        folded = sum(2.0 ** (-exponent * k) * abs(2**k * t - np.round(2**k * t)) for k in range(levels))
+        return folded.sum(-1) / x.shape[-1] ** 0.5
+
+    return f
+
+
 def waves(x):
     """Σ_i sin(2π x_i) / (2π √D): smooth, and Lipschitz with constant one."""
     numerical = jnp if isinstance(x, jax.Array) else np

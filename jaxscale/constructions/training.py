@@ -9,7 +9,7 @@ What may move is chosen by `parts`: the numbers that stand for values of the fun
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,14 @@ import optax
 from jaxscale.errors import InputError, RunError
 from jaxscale.models import relu_transformer as rt
 
+if TYPE_CHECKING:
+    from jaxscale.training.checkpoints import Checkpoints
+
 Parts = Literal["readout", "values", "all"]
-CHUNK = 100  # steps between reports
+CHUNK = 100  # steps between reports, and checkpoints
+
+# Clipped, since a batch with a large error would otherwise lead Adam's moments for many steps.
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
 
 class Fitted(NamedTuple):
@@ -66,6 +72,7 @@ def train(
     batch: int = 256,
     seed: int = 0,
     report: Callable[..., None] = lambda **values: None,
+    store: "Checkpoints | None" = None,
 ) -> Fitted:
     """Minimizes the mean squared error on (x, y) by Adam with a cosine schedule and clipped gradients.
 
@@ -80,6 +87,8 @@ def train(
       batch: points drawn for each step, with replacement; all points in order if there are no more.
       seed: of the draws.
       report: called every hundred steps with step, steps and train_loss.
+      store: checkpoints of this very training, one every hundred steps. It goes on from the newest there, to the same
+        end bit by bit.
 
     Returns:
       `Fitted`.
@@ -88,54 +97,119 @@ def train(
       InputError: shapes that do not fit, or numbers out of range.
       RunError: the loss became infinite or nan.
     """
+    fixed = variables["fixed"]
+    starts, rates = [variables["params"]], [learning_rate]
+    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, seed, report, store)[0]
+
+
+def train_each(
+    module: rt.ReluTransformer,
+    starts: list[dict[str, Any]],
+    learning_rates: list[float],
+    fixed: dict[str, Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    parts: Parts = "all",
+    steps: int = 2000,
+    batch: int = 256,
+    seed: int = 0,
+    report: Callable[..., None] = lambda **values: None,
+    store: "Checkpoints | None" = None,
+) -> list[Fitted]:
+    """`train` from each of `starts` at its own learning rate, side by side in one program, on the same batches.
+
+    Which numbers move is read off the first start. A run whose loss became infinite or nan is returned as it is.
+
+    Raises:
+      InputError: as `train`.
+      RunError: all runs diverged.
+    """
     x, y = np.asarray(x), np.asarray(y)
+    check(x, y, steps, batch, learning_rates)
+    dtype = jax.tree.leaves(starts[0])[0].dtype
+    with jax.enable_x64(dtype == np.float64):
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+        moments = jax.vmap(OPTIMIZER.init)(params)
+        state = State(params, moments, np.zeros((steps, len(starts)), dtype), np.zeros((), np.int32))
+        if store is not None and (found := store.restore_newest(jax.tree.map(_abstract, state))):
+            state = found[0]
+        settings = jax.device_put(
+            {
+                "rate": np.asarray(learning_rates, dtype),
+                "fixed": fixed,
+                "mask": movable(starts[0], parts),
+                "x": x.astype(dtype),
+                "y": y.astype(dtype),
+                "key": jax.random.key(seed),
+            }
+        )
+        while (step := int(state.step)) < steps:
+            count = min(CHUNK, steps - step)
+            state = _advance(state, settings, module=module, batch=min(batch, len(x)), count=count)
+            losses = np.asarray(state.losses[step : step + count])
+            if not np.any(np.all(np.isfinite(losses), axis=0)):
+                raise RunError(
+                    f"the loss is {losses[~np.isfinite(losses)][0]} near step {step}. Use a smaller learning_rate, or "
+                    "fewer parts."
+                )
+            loss = float(np.nanmin(losses.mean(axis=0)))
+            if store is not None:
+                store.save(step + count, state, {}, loss)
+            report(step=step + count, steps=steps, train_loss=loss)
+        params, losses = jax.tree.map(np.asarray, (state.params, state.losses))
+        pick = lambda i: jax.tree.map(lambda leaf: leaf[i], params)
+        return [Fitted(pick(i), losses[:, i]) for i in range(len(starts))]
+
+
+def check(x: np.ndarray, y: np.ndarray, steps: int, batch: int, learning_rates: list[float]) -> None:
+    """InputError for what `train` cannot use."""
     if x.ndim != 2 or y.shape != (len(x),) or not len(x):
         raise InputError(f"x must be (n, D) and y (n,); they are {x.shape} and {y.shape}.")
-    if steps < 1 or batch < 1 or not learning_rate > 0:
-        raise InputError(f"steps={steps}, batch={batch} and learning_rate={learning_rate} must be positive.")
-    params = variables["params"]
-    dtype = jax.tree.leaves(params)[0].dtype
-    with jax.enable_x64(dtype == np.float64):
-        optimizer = optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-        )
-        mask = jax.device_put(movable(params, parts))
-        data = jax.device_put((x.astype(dtype), y.astype(dtype)))
-        params, fixed = jax.device_put(params), jax.device_put(variables["fixed"])
-        state, key, losses = optimizer.init(params), jax.random.key(seed), []
-        run = functools.partial(_steps, module=module, optimizer=optimizer, batch=min(batch, len(x)))
-        for start in range(0, steps, CHUNK):
-            count = min(CHUNK, steps - start)
-            params, state, found = run(params, state, fixed, mask, data, jax.random.fold_in(key, start), count=count)
-            losses.append(np.asarray(found))
-            if not np.all(np.isfinite(losses[-1])):
-                raise RunError(
-                    f"the loss is {losses[-1][~np.isfinite(losses[-1])][0]} near step {start}. Use a smaller "
-                    "learning_rate, or fewer parts."
-                )
-            report(step=start + count, steps=steps, train_loss=float(losses[-1].mean()))
-        return Fitted(jax.tree.map(np.asarray, params), np.concatenate(losses))
+    if steps < 1 or batch < 1 or not all(rate > 0 for rate in learning_rates):
+        raise InputError(f"steps={steps}, batch={batch} and learning_rate={learning_rates} must be positive.")
 
 
-@functools.partial(jax.jit, static_argnames=("module", "optimizer", "batch", "count"))
-def _steps(params, state, fixed, mask, data, key, module, optimizer, batch, count):
-    """`count` steps; the losses are those before each."""
-    x, y = data
+class State(NamedTuple):
+    """R runs side by side, as it goes into a checkpoint: arrays led by R, losses (steps, R), steps done."""
+
+    params: Any
+    moments: Any
+    losses: Any
+    step: Any
+
+
+def _abstract(leaf):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "batch", "count"))
+def _advance(state, settings, module, batch, count):
+    """`count` steps more; the losses are those before each."""
+    x, y, fixed, mask = (settings[name] for name in ("x", "y", "fixed", "mask"))
+    steps = len(state.losses)
 
     def loss(params, rows):
         predicted = module.apply({"params": params, "fixed": fixed}, x[rows])
         return jnp.mean((predicted - y[rows]) ** 2)
 
-    def step(carry, key):
-        params, state = carry
-        rows = jax.random.randint(key, (batch,), 0, len(x)) if batch < len(x) else jnp.arange(len(x))
+    def of_one(params, moments, rate, rows):
         value, gradient = jax.value_and_grad(loss)(params, rows)
         gradient = jax.tree.map(jnp.multiply, gradient, mask)
-        updates, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), value
+        updates, moments = OPTIMIZER.update(gradient, moments)
+        return jax.tree.map(lambda p, update: p - rate * update, params, updates), moments, value
 
-    (params, state), losses = jax.lax.scan(step, (params, state), jax.random.split(key, count))
-    return params, state, losses
+    def step(carry, i):
+        params, moments = carry
+        key = jax.random.fold_in(settings["key"], i)
+        rows = jax.random.randint(key, (batch,), 0, len(x)) if batch < len(x) else jnp.arange(len(x))
+        rate = settings["rate"] * 0.5 * (1 + jnp.cos(jnp.pi * i / steps)).astype(settings["rate"].dtype)
+        params, moments, value = jax.vmap(of_one, in_axes=(0, 0, 0, None))(params, moments, rate, rows)
+        return (params, moments), value
+
+    numbers = state.step + jnp.arange(count, dtype=state.step.dtype)
+    (params, moments), losses = jax.lax.scan(step, (state.params, state.moments), numbers)
+    losses = jax.lax.dynamic_update_slice_in_dim(state.losses, losses, state.step, axis=0)
+    return State(params, moments, losses, state.step + count)
 
 
 def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> dict[str, Any]:
@@ -146,9 +220,18 @@ def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> di
         return jax.tree.map(np.asarray, drawn["params"])
 
 
-def root_mean_square_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
+def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
     """Of the network on points (n, D) with values (n,)."""
     dtype = jax.tree.leaves(variables["params"])[0].dtype
     with jax.enable_x64(dtype == np.float64):
-        predicted = jax.jit(module.apply)(variables, np.asarray(x, dtype))
-        return float(jnp.sqrt(jnp.mean((predicted - np.asarray(y, dtype)) ** 2)))
+        return float(_mean_squared_error(module, variables, np.asarray(x, dtype), np.asarray(y, dtype)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _mean_squared_error(module, variables, x, y):
+    return jnp.mean((module.apply(variables, x) - y) ** 2)
+
+
+def root_mean_square_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
+    """The root of `mean_squared_error`."""
+    return mean_squared_error(module, variables, x, y) ** 0.5

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -21,7 +22,13 @@ def test_construct_then_train(tmp_path, capsys):
     assert cli.main([*command, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["trained_error"] < 2 * summary["constructed_error"]
-    assert con.load(trained).shape == con.load(out).shape
+    first = con.load(trained)
+    assert first.shape == con.load(out).shape
+    assert cli.main([*command, "--json"]) == 0  # goes on from its last checkpoint, which is the end
+    jax.tree.map(np.testing.assert_array_equal, con.load(trained).params, first.params)
+    capsys.readouterr()
+    assert cli.main([*command, "--seed", "1"]) == 2
+    assert "seed=1 (there: 0)" in capsys.readouterr().err
 
 
 def test_a_function_from_a_file_on_a_manifold(tmp_path, capsys):
