@@ -302,12 +302,10 @@ class _Help(argparse.Action):
         if getattr(namespace, "config", None):
             from jaxscale import config
 
-            kinds = {"study": config.DataScaling, "length": config.LengthStudy | config.PositionStudy}
-            kind = kinds.get(parser.prog.split()[-1], config.Run)
+            command = parser.prog.split()[-1]
+            kind = config.kinds(command) if command in ("study", "length") else config.Run
             try:
-                config.load(
-                    namespace.config, ["--help"], kind, f"jaxscale {parser.prog.split()[-1]} {namespace.config}"
-                )
+                config.load(namespace.config, ["--help"], kind, f"jaxscale {command} {namespace.config}")
             except InputError as error:
                 parser.error(str(error))
         parser.exit()
@@ -320,9 +318,20 @@ def _study(options, overrides):
     from jaxscale.sharding import processes
     from jaxscale.studies import data_scaling
 
-    study = config.load(options.config, overrides, config.DataScaling, f"jaxscale study {options.config}")
+    study = config.load(options.config, overrides, config.kinds("study"), f"jaxscale study {options.config}")
     processes.refuse_several("study")
     where = _cluster(options)
+    if not isinstance(study, config.DataScaling):
+        if where or options.dry_run:
+            raise InputError(
+                f"--cluster and --dry-run are for a DataScaling; {options.config} holds a {type(study).__name__}, "
+                "which runs here. Leave them out."
+            )
+        if isinstance(study, config.ManifoldStudy):
+            from jaxscale.studies.manifold_regression import run
+        else:
+            from jaxscale.studies.dimension_ablation import run
+        return _run_study(run, study, options, lambda verdict: verdict["sentence"])
     if options.dry_run:
         return _print_jobs(study, options, where)
     with progress.OnTerminal() as bars:
@@ -336,16 +345,22 @@ def _study(options, overrides):
 
 
 def _length(options, overrides):
-    from jaxscale import config, progress
+    from jaxscale import config
 
-    kinds = config.LengthStudy | config.PositionStudy
-    study = config.load(options.config, overrides, kinds, f"jaxscale length {options.config}")
+    study = config.load(options.config, overrides, config.kinds("length"), f"jaxscale length {options.config}")
     if isinstance(study, config.PositionStudy):
         from jaxscale.reports.position_encodings import sentence
         from jaxscale.studies.position_encodings import run
     else:
         from jaxscale.reports.lengths import sentence
         from jaxscale.studies.length_generalization import run
+    _run_study(run, study, options, sentence)
+
+
+def _run_study(run, study, options, sentence):
+    """Runs a study with progress and prints what its verdict says."""
+    from jaxscale import progress
+
     with progress.OnTerminal() as bars:
         verdict = run(study, options.workdir, bars)
     if options.json:

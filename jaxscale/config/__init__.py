@@ -5,6 +5,7 @@
 A config file is ordinary Python that binds `config` to a `Run` (one training run) or a study (`Config`).
 """
 
+from jaxscale.config.ablations import DimensionAblation
 from jaxscale.config.checks import validate
 from jaxscale.config.fields import (
     Corpus,
@@ -20,7 +21,8 @@ from jaxscale.config.fields import (
 )
 from jaxscale.config.folders import claim, refuse_other
 from jaxscale.config.lengths import LengthStudy, LengthTraining, LimitNetwork, PositionStudy, complexities
-from jaxscale.config.loading import Config, from_json, load, to_json
+from jaxscale.config.loading import Config, from_json, kinds, load, to_json
+from jaxscale.config.manifolds import ManifoldStudy, ManifoldTarget, PointRegressor, PointTraining
 
 __all__ = [
     "Config",
@@ -28,11 +30,16 @@ __all__ = [
     "DataScaling",
     "Decoder",
     "Dimension",
+    "DimensionAblation",
     "LengthStudy",
     "LengthTraining",
     "LimitNetwork",
+    "ManifoldStudy",
+    "ManifoldTarget",
     "Mesh",
     "Optimizer",
+    "PointRegressor",
+    "PointTraining",
     "PositionStudy",
     "Run",
     "Tokenizer",
@@ -41,6 +48,7 @@ __all__ = [
     "claim",
     "complexities",
     "from_json",
+    "kinds",
     "load",
     "refuse_other",
     "to_json",

@@ -1,20 +1,28 @@
 """Values that must fit together; a contradiction is told with the field, its value and the remedy."""
 
+from jaxscale.config.ablation_checks import validate_ablation
+from jaxscale.config.ablations import DimensionAblation
 from jaxscale.config.conditions import need as _need
 from jaxscale.config.conditions import positive as _positive
 from jaxscale.config.fields import DataScaling, cell
 from jaxscale.config.length_checks import validate_lengths, validate_positions
 from jaxscale.config.lengths import LengthStudy, PositionStudy
+from jaxscale.config.manifold_checks import validate_manifold
+from jaxscale.config.manifolds import ManifoldStudy
 
 
 def validate(config):
     """Raises InputError, naming field, value and remedy, if values are out of range or contradict each other."""
     if isinstance(config, DataScaling):
         _validate_study(config)
+    elif isinstance(config, DimensionAblation):
+        validate_ablation(config, _validate_run)
     elif isinstance(config, LengthStudy):
         validate_lengths(config)
     elif isinstance(config, PositionStudy):
         validate_positions(config)
+    elif isinstance(config, ManifoldStudy):
+        validate_manifold(config)
     else:
         _validate_run(config, "")
 

@@ -2,20 +2,36 @@
 
 import dataclasses
 import difflib
+import functools
 import importlib.util
 import json
+import operator
 import pathlib
 import re
 import typing
 
-from jaxscale.config import fields, lengths
+from jaxscale.config import ablations, fields, lengths, manifolds
+from jaxscale.config.ablations import DimensionAblation
 from jaxscale.config.checks import validate
 from jaxscale.config.fields import DataScaling, Run
 from jaxscale.config.lengths import LengthStudy, PositionStudy
+from jaxscale.config.manifolds import ManifoldStudy
 from jaxscale.errors import InputError
 
-Config = Run | DataScaling | LengthStudy | PositionStudy
-COMMANDS = {Run: "train", DataScaling: "study", LengthStudy: "length", PositionStudy: "length"}
+Config = Run | DataScaling | DimensionAblation | ManifoldStudy | LengthStudy | PositionStudy
+COMMANDS = {
+    Run: "train",
+    DataScaling: "study",
+    DimensionAblation: "study",
+    ManifoldStudy: "study",
+    LengthStudy: "length",
+    PositionStudy: "length",
+}
+
+
+def kinds(command):
+    """The classes of configurations that `jaxscale <command>` takes, as a union."""
+    return functools.reduce(operator.or_, [kind for kind, its in COMMANDS.items() if its == command])
 
 
 def load(path, overrides=(), kind=None, prog=None):
@@ -93,7 +109,8 @@ def _from_file(path):
 def _nearest_field(error):
     """The text of `error`; for a misspelt field of a config class, with the name that was probably meant."""
     match: typing.Any = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    kind = match and (getattr(fields, match[1], None) or getattr(lengths, match[1], None))
+    places = (fields, lengths, ablations, manifolds)
+    kind = match and next((getattr(at, match[1]) for at in places if hasattr(at, match[1])), None)
     return _unknown_field(kind, match[2]) if kind else f"{type(error).__name__}: {error}"
 
 

@@ -21,7 +21,7 @@ class Embeddings:
     Attributes:
       layers: (L + 1, N, D) float32: the token embedding, then after each block, the last after the final norm.
       document: (N,) int32, which document each token is from.
-      position: (N,) int32, tokens before it that the model sees.
+      position: (N,) int32, how many tokens of its document are before it; the model sees at most its context.
     """
 
     layers: jax.Array
@@ -53,8 +53,7 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
     tokens_NxT = np.asarray(split.tokens[index], np.int32)
     padding = -len(tokens_NxT) % batch_size
     tokens_NxT = np.pad(tokens_NxT, ((0, padding), (0, 0)))
-    seen = position - first
-    last_N = np.pad(seen, (0, padding))
+    last_N = np.pad(position - first, (0, padding))
     batches = tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size)
     if sharding is not None:
         batches = jax.device_put(batches, NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec)))
@@ -62,7 +61,7 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
     return Embeddings(
         layers_LxNxD[:, : len(position)],
         jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32),
-        jnp.asarray(seen, jnp.int32),
+        jnp.asarray(position - split.starts[document], jnp.int32),
     )
 
 

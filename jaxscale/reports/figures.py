@@ -140,7 +140,8 @@ def drawing(figure: go.Figure, name: str, description: str) -> str:
         config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
         default_height="100%",
     )
-    return f'<div class="plot" role="img" aria-label="{html.escape(description)}">{markup}</div>'
+    height = f' style="height: {figure.layout.height}px"' if figure.layout.height else ""
+    return f'<div class="plot"{height} role="img" aria-label="{html.escape(description)}">{markup}</div>'
 
 
 def plotly_script() -> str:

@@ -3,6 +3,7 @@
 import math
 import statistics
 
+import jax
 import numpy as np
 
 from jaxscale import dimension, sharding, training
@@ -26,9 +27,9 @@ def measure(study, store, folders):
     per_run = {name: _of_run(study, store, folder, summary) for name, (folder, summary) in folders.items()}
     layer = study.dimension.layer % (study.run.model.layers + 1)
     measured = sorted(set.intersection(*(set(run) for run in per_run.values())))
-    pooled = {at: _pooled([run[at] for run in per_run.values()]) for at in measured}
+    by_layer = {at: pooled([run[at] for run in per_run.values()]) for at in measured}
     first = next(iter(per_run.values()))[layer]
-    estimate, error = pooled[layer]["dimension"], pooled[layer]["standard_error"]
+    estimate, error = by_layer[layer]["dimension"], by_layer[layer]["standard_error"]
     half = statistics.NormalDist().inv_cdf((1 + study.level) / 2) * error
     return {
         "estimate": estimate,
@@ -42,7 +43,7 @@ def measure(study, store, folders):
         "duplicates_collapsed": first["duplicates_collapsed"],
         "scale": first["scale"],
         "per_seed": [{"run": name} | run[layer] for name, run in per_run.items()],
-        "by_layer": [{"layer": at} | values for at, values in pooled.items()],
+        "by_layer": [{"layer": at} | values for at, values in by_layer.items()],
     }
 
 
@@ -59,9 +60,15 @@ def check(study, store):
 
 
 def embeddings_of_run(run, store, folder, summary, measured):
-    """`models.Embeddings` of a finished run at its validation minimum; `measured` is a `config.Dimension`."""
+    """`models.Embeddings` of a finished run at its validation minimum; with no summary, before its first step.
+
+    `measured` is a `config.Dimension`.
+    """
     program = training.program(run, store.vocab_size, sharding.make_mesh(run.mesh))
-    params = training.restore_params(folder / "checkpoints", summary["step"], program.abstract.params)
+    if summary is None:
+        params = program.init(jax.random.key(run.seed)).params
+    else:
+        params = training.restore_params(folder / "checkpoints", summary["step"], program.abstract.params)
     return embed(
         program.model,
         params,
@@ -80,14 +87,15 @@ def _of_run(study, store, folder, summary):
     measured = {}
     for layer, points in enumerate(embeddings.layers):
         try:
-            measured[layer] = _of_layer(points, embeddings.document, documents, study.dimension)
+            measured[layer] = of_layer(points, embeddings.document, documents, study.dimension)
         except InputError:  # too few distinct points, as in the embedding of a small vocabulary
             if layer == chosen:
                 raise
     return measured
 
 
-def _of_layer(points, document, documents, measured):
+def of_layer(points, document, documents, measured):
+    """The dimension of (N, D) points of some documents, as plain values; `measured` is a `config.Dimension`."""
     estimate = dimension.mle(points, k=measured.k, metric=measured.metric)
     clustered = float(dimension.clustered_standard_error(estimate, document, documents))
     return {
@@ -101,7 +109,7 @@ def _of_layer(points, document, documents, measured):
     }
 
 
-def _pooled(estimates):
+def pooled(estimates):
     """Mean over runs. They share their held-out documents, so averaging does not shrink that part of the error."""
     values = np.array([e["dimension"] for e in estimates])
     between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0

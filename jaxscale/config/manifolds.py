@@ -1,0 +1,94 @@
+"""Studies of regression on manifolds of known dimension as typed values: which data, which networks, how chosen."""
+
+import dataclasses
+from typing import Literal
+
+Mixer = Literal["softmax", "window", "relu", "convolution", "state_space", "mlp"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifoldTarget:
+    """A Weierstrass field (`jaxscale.data.fields`): smoothness β from wavelength 2π down to 2π / 2^octaves."""
+
+    beta: float = 1.0
+    octaves: int = 8
+    waves: int = 64
+    """In every octave. The more, the less a network gains from finding their directions."""
+    noise: float = 0.3
+    """Standard deviation σ of the label noise; the target itself has variance 1. Squared error only."""
+    classes: int = 2
+    """cross_entropy: symbols, whose logits are a field each; a label is drawn from their softmax."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PointRegressor:
+    """Shape of the networks but for their width (`jaxscale.models.Regressor`)."""
+
+    mixer: Mixer = "softmax"
+    """What exchanges information between tokens; "mlp" has a single token, and nothing to exchange."""
+    tokens: int = 4
+    layers: int = 2
+    heads: int = 2
+    expansion: int = 2
+    """Hidden width of the feed-forward part over the width."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PointTraining:
+    """AdamW on batches drawn with replacement; what is kept of a run are its parameters of least validation error."""
+
+    steps: int = 3000
+    batch_size: int = 64
+    evaluate_every: int = 150
+    """Steps between looks at the validation set, and so how finely training is stopped."""
+    checkpoint_every: int = 600
+    """Steps between checkpoints, which an interrupted study goes on from."""
+    learning_rates: tuple[float, ...] = (1e-2,)
+    """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
+    weight_decays: tuple[float, ...] = (0.0, 0.1)
+    widths: tuple[int, ...] = (16, 32)
+    """Every combination is trained for every size and seed; the validation set chooses."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifoldStudy:
+    """On a manifold of known dimension, with a target of known smoothness: does the error fall as theory says?"""
+
+    manifold: Literal["sphere", "torus", "swiss_roll", "product"] = "sphere"
+    """Unit spheres S^d; flat tori of unit circles; the roll; S² × … × S² (× S¹)."""
+    dimension: int = 1
+    """d."""
+    ambient: int = 8
+    """D, the width of the points: the manifold lies in it under a random isometry."""
+    point_noise: float = 0.0
+    """Scale of the noise that takes points off the manifold; the target is read where the point ends up."""
+    point_noise_kind: Literal["gaussian", "student_t"] = "gaussian"
+    """Isotropic; "student_t" has three degrees of freedom and the same standard deviation."""
+    target: ManifoldTarget = ManifoldTarget()
+    objective: Literal["squared_error", "cross_entropy"] = "squared_error"
+    series: Literal["data", "parameters", "compute"] = "data"
+    """data: error against n at the best width; parameters: against N with data in excess and no label noise; compute:
+    over all n and N, for the best split."""
+    sizes: tuple[int, ...] = (32, 90, 256, 724, 2048, 5793, 16384)
+    """n, numbers of training points; unused where data is in excess."""
+    in_excess: int = 65536
+    """Training points that stand for any number."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each has its own target, points, noise and initial networks."""
+    validation: int = 1024
+    """Points with noisy labels that choose width, rates and step; they are not counted in n."""
+    test: int = 8192
+    """Points whose true targets the error is measured against."""
+    network: PointRegressor = PointRegressor()
+    training: PointTraining = PointTraining()
+    largest_kernel: int = 4096
+    """Points up to which the kernel reference is computed, at a cost of n³."""
+    level: float = 0.95
+    """Of every interval."""
+    resamples: int = 1000
+
+
+def points_width(study):
+    """Coordinates a study's manifold needs before it is embedded."""
+    d = study.dimension
+    return {"sphere": d + 1, "torus": 2 * d, "swiss_roll": 3, "product": 3 * (d // 2) + 2 * (d % 2)}[study.manifold]
