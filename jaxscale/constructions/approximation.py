@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,10 @@ import numpy as np
 from jaxscale.constructions.executors import evaluate
 from jaxscale.constructions.network import Network
 from jaxscale.constructions.targets import Holder, Target
+from jaxscale.errors import InputError
+
+# No network has so many cells along a side: what is asked for is refused by its size.
+LARGEST_GRID = 2**60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +54,40 @@ class Approximation:
     def formula(self, x) -> np.ndarray:
         """What the network computes in exact arithmetic, by numpy in float64."""
         return self.network.program.evaluate(np.asarray(x, dtype=float))
+
+
+def chosen_grid(grid: int | None, epsilon: float | None, bound: Callable[[int], float | None]) -> int:
+    """N as given, or the least one for which `bound`, which falls with N, is at most `epsilon`.
+
+    Raises:
+      InputError: neither or both are given, a number is out of range, or nothing can be proved (`bound` gives None).
+    """
+    if (grid is None) == (epsilon is None):
+        raise InputError(f"pass one of grid and epsilon; grid={grid}, epsilon={epsilon}.")
+    if grid is not None:
+        if grid < 1 or grid != int(grid):
+            raise InputError(f"grid={grid} must be a positive integer.")
+        return int(grid)
+    if not (epsilon is not None and epsilon > 0 and math.isfinite(epsilon)):
+        raise InputError(f"epsilon={epsilon} must be positive and finite.")
+
+    def proved(N):
+        found = bound(N)
+        if found is None:
+            raise InputError(
+                "epsilon needs holder=Holder(constant, exponent), from which the grid follows, and on a manifold an "
+                "atlas whose reach is known. Or pass grid."
+            )
+        return found <= epsilon
+
+    high = 1
+    while not proved(high) and high < LARGEST_GRID:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        between = (low + high) // 2
+        low, high = (low, between) if proved(between) else (between, high)
+    return high
 
 
 def lattice(dim: int, N: int) -> np.ndarray:

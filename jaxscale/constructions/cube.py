@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from jaxscale.constructions.approximation import Approximation, lattice
+from jaxscale.constructions.approximation import Approximation, chosen_grid, lattice
 from jaxscale.constructions.compiler import LIMIT, BackEnd, compile
 from jaxscale.constructions.encodings import Encoding, named
 from jaxscale.constructions.expressions import Expression, input_vector
@@ -55,7 +55,7 @@ def approximate(
     """
     if dim < 1 or dim != int(dim):
         raise InputError(f"dim={dim} must be a positive integer.")
-    N = cells(dim, grid, epsilon, holder)
+    N = chosen_grid(grid, epsilon, lambda N: bound(dim, N, holder) if holder else None)
     order = holder.order if holder else 0
     check_grid(dim, N, backend, encoding, limit, order)
     nodes = lattice(dim, N) / N
@@ -83,21 +83,6 @@ def bound(dim: int, N: int, holder: Holder) -> float:
     beta = holder.exponent
     spread = (math.sqrt(dim) / (2 * N)) ** min(beta, 2)
     return holder.remainder(spread * (2 * math.sqrt(dim) / (3 * N)) ** max(beta - 2, 0))
-
-
-def cells(dim: int, grid: int | None, epsilon: float | None, holder: Holder | None) -> int:
-    """N as given, or the least one that proves `epsilon`."""
-    if (grid is None) == (epsilon is None):
-        raise InputError(f"pass one of grid and epsilon; grid={grid}, epsilon={epsilon}.")
-    if grid is not None:
-        if grid < 1 or grid != int(grid):
-            raise InputError(f"grid={grid} must be a positive integer.")
-        return int(grid)
-    if not (epsilon is not None and epsilon > 0 and math.isfinite(epsilon)):
-        raise InputError(f"epsilon={epsilon} must be positive and finite.")
-    if holder is None:
-        raise InputError("epsilon needs holder=Holder(constant, exponent), from which the grid follows. Or pass grid.")
-    return max(1, math.ceil((bound(dim, 1, holder) / epsilon) ** (1 / holder.exponent) * (1 - 1e-12)))
 
 
 def bumps(x: Expression, N: int) -> list[Expression]:

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from jaxscale.constructions.approximation import Approximation, lattice
+from jaxscale.constructions.approximation import Approximation, chosen_grid, lattice
 from jaxscale.constructions.atlases import Atlas
 from jaxscale.constructions.compiler import LIMIT, BackEnd, compile
 from jaxscale.constructions.encodings import Encoding
@@ -51,13 +51,7 @@ def approximate_on(
     """
     if holder is not None and holder.order:
         raise InputError(f"on a manifold the Hölder exponent must be at most 1; it is {holder.exponent}.")
-    if (grid is None) == (epsilon is None):
-        raise InputError(f"pass one of grid and epsilon; grid={grid}, epsilon={epsilon}.")
-    if epsilon is not None:
-        grid = _cells(atlas, f, epsilon, holder)
-    if grid is None or grid < 1 or grid != int(grid):
-        raise InputError(f"grid={grid} must be a positive integer.")
-    N = int(grid)
+    N = chosen_grid(grid, epsilon, _bound_before(atlas, f, holder, epsilon))
     _check_grid(atlas, N, limit)
     chart, node, coefficient, middle, largest = coefficients(atlas, f, N)
     program = manifold_program(atlas, N, chart, node, coefficient, middle, largest)
@@ -141,23 +135,12 @@ def bound(atlas: Atlas, N: int, holder: Holder, largest: float) -> float | None:
     return holder.constant * delta**holder.exponent + largest * partition * delta
 
 
-def _cells(atlas, f, epsilon, holder):
-    """The least N that proves epsilon, by bisection: the bound falls with N."""
-    if not (epsilon > 0 and math.isfinite(epsilon)):
-        raise InputError(f"epsilon={epsilon} must be positive and finite.")
-    if holder is None or atlas.reach is None:
-        raise InputError(
-            "epsilon needs holder=Holder(constant, exponent) and an atlas whose reach is known. Or pass grid."
-        )
+def _bound_before(atlas, f, holder, epsilon):
+    """`bound` as a function of N, from the range of f on the net; None of any N without a reach or `holder`."""
+    if epsilon is None or holder is None or atlas.reach is None:
+        return lambda N: None
     largest = float(np.ptp(values_at(f, atlas.net))) / 2 + holder.constant * atlas.spacing**holder.exponent
-    high = 1
-    while bound(atlas, high, holder, largest) > epsilon:
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        between = (low + high) // 2
-        low, high = (low, between) if bound(atlas, between, holder, largest) <= epsilon else (between, high)
-    return high
+    return lambda N: bound(atlas, N, holder, largest)
 
 
 def _check_grid(atlas, N, limit):
