@@ -1,11 +1,11 @@
-# make study · make test · make test-all · make test-tpu · make bench · make docs · make lint · make lock
+# make study · make test · make test-all · make test-tpu · make bench · make results · make docs · make lint · make lock
 PYTHON ?= python3
 BIN := .venv/bin
 WORKDIR ?= runs/quickstart
 # As jax 0.10.2 asks for it.
 LIBTPU := 0.0.42.*
 
-.PHONY: setup study test test-all test-tpu bench docs lint lock clean
+.PHONY: setup study test test-all test-tpu bench results docs lint lock clean
 
 setup: .venv/.runtime
 
@@ -44,6 +44,10 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/import_time.py
+
+# docs/results.md from the committed tables.
+results:
+	$(PYTHON) benchmarks/claims.py
 
 docs: .venv/.docs
 	$(BIN)/mkdocs build --strict

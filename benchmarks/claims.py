@@ -1,0 +1,275 @@
+"""docs/results.md: every claim of both papers beside what we measured, from the tables in benchmarks/results.
+
+python benchmarks/claims.py                       # writes the page from the committed tables; seconds
+python benchmarks/claims.py --keep runs/ablation  # also keeps a study's verdict among them, as studies/ablation.json
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "results.md"
+CONFIRMED, REFUTED, OPEN = "confirmed", "not confirmed", "not testable here"
+SIGNS = {CONFIRMED: "✓", REFUTED: "✗", OPEN: "?"}
+# Of a study's verdict what a page needs; rows and draws stay in the study's folder.
+MOST_CHARACTERS = 200_000
+
+
+class Missing(Exception):
+    """A table that a claim reads is not there."""
+
+
+def table(name):
+    """A committed table: `name` without its ending."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise Missing(name)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def keep(folder):
+    """Copies the verdict of a finished study, with its configuration's name, device and date, into the tables."""
+    folder = pathlib.Path(folder)
+    verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    kept = {"verdict": verdict, "processor": f"{os.cpu_count()} cores", "date": datetime.date.today().isoformat()}
+    text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+    if len(text) > MOST_CHARACTERS:
+        raise SystemExit(f"{folder}: its verdict has {len(text)} characters; a table has {MOST_CHARACTERS} at most.")
+    path = RESULTS / "studies" / f"{folder.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+# Claims: a title, what the paper says, and a function that reads our tables and returns (what was found, verdict).
+
+
+def cube():
+    rows = table("constructions")["cube"]["rows"]
+    off = max(abs(row["slope"] + row["beta"]) for row in rows)
+    held = all(row["sup"][-1] <= row["bound_at_finest"] for row in rows)
+    return (
+        f"Slope of log error against log N within {off:.1e} of −β for β = 1 and ½, d = 1, 2, 3; "
+        f"every error {'at most' if held else 'not always at most'} its proved bound.",
+        CONFIRMED if off < 0.1 and held else REFUTED,
+    )
+
+
+def depth():
+    rows = table("constructions")["depths"]["rows"]
+    right = all(row["found"] == [row["stated"]] for row in rows)
+    depths = ", ".join(str(row["found"][0]) for row in rows)
+    return f"Blocks for d = 1 to {rows[-1]['d']}: {depths}; the same for every N.", CONFIRMED if right else REFUTED
+
+
+def manifolds():
+    tables = table("constructions")
+    rows = [row for name in ("circle", "sphere", "torus") if name in tables for row in tables[name]["rows"]]
+    said = "; ".join(f"{row['manifold']}, β = {row['beta']:g}: {row['slope']:.2f}" for row in rows)
+    off = max(abs(row["slope"] + row["beta"]) for row in rows)
+    return f"Slopes in N: {said}. The furthest from −β is {off:.2f} off.", CONFIRMED if off < 0.1 else REFUTED
+
+
+def precision():
+    rows = table("constructions")["precision"]["rows"]
+    refused = {
+        back_end: sum(row["format"] == "float32" and not row["safe"] for row in rows if row["back_end"] == back_end)
+        for back_end in dict.fromkeys(row["back_end"] for row in rows)
+    }
+    honest = all(row["off_formula"] <= row["certified"] for row in rows if row["safe"])
+    said = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in refused.items())
+    return (
+        f"Networks that the certificate refuses in float32, by encoding: {said}. Where it does not refuse, the error "
+        f"{'is always' if honest else 'is not always'} below the certified one.",
+        CONFIRMED if honest else REFUTED,
+    )
+
+
+def text():
+    found = table("studies/quickstart")["verdict"]
+    predicted, observed = found["predicted"], found["observed"]
+    low, high = observed["exponent_interval"]
+    return (
+        f"14 small decoders on the Python library: predicted {predicted['exponent']:.3f}, observed "
+        f"{observed['exponent']:.3f} [{low:.3f}, {high:.3f}]: {found['agreement']}. 1.8 decades of n do not tell the "
+        "exponent from the irreducible loss.",
+        {"consistent": CONFIRMED, "inconsistent": REFUTED}.get(found["agreement"], OPEN),
+    )
+
+
+def stable():
+    found = table("studies/ablation")["verdict"]
+    model = [value for one in found["factors"] if one["factor"] in SHAPE for value in one["values"]]
+    still = not any(value["differs"] for value in model)
+    return found["sentence"], CONFIRMED if still else REFUTED
+
+
+SHAPE = ("width", "layers", "heads", "context")
+
+
+def smoothness():
+    found = table("smoothness")
+    worst = found["largest_error_of_the_mean_by_noise"]
+    return (
+        f"The madogram reads β of fields of known β (0.25 to 0.75, d = 1 to 8) with a mean error of at most "
+        f"{100 * worst['0']:.0f}%, and {100 * worst['0.1']:.0f}% with 10% label noise.",
+        CONFIRMED if max(worst.values()) <= 0.15 else REFUTED,
+    )
+
+
+def plateau():
+    found = [table("lengths")[task] for task in ("simple", "mod_p")]
+    low = min(one["loss_at_10N_over_limit"][0] for one in found)
+    high = max(one["loss_at_10N_over_limit"][1] for one in found)
+    networks = sum(one["networks"] for one in found)
+    return (
+        f"{networks} networks: the loss at 10 N is {low:.2f} to {high:.2f} of that on infinite strings.",
+        CONFIRMED if low > 0.85 and high < 1.15 else REFUTED,
+    )
+
+
+def complexity():
+    found = table("lengths")
+    said, right = [], True
+    for task, name in (("simple", "omega"), ("mod_p", "period")):
+        for of in ("train_length", name):
+            one = found[task]["exponents"][of]
+            low, high = one["interval"]
+            said.append(f"{one['slope']:.2f} [{low:.2f}, {high:.2f}] in {'N' if of == 'train_length' else of} ({task})")
+            right &= high < 0 if of == "train_length" else low > 0
+    return f"The plateau as a power law: {'; '.join(said)}.", CONFIRMED if right else REFUTED
+
+
+def one_layer():
+    found = table("lengths")["simulation"]["one_layer"]
+    slopes = {name: found[name]["slope"] for name in ("proportional", "random draw", "last N tokens")}
+    said = ", ".join(f"{name} {slope:.2f}" for name, slope in slopes.items())
+    return f"Slopes of the error in |z|: {said}.", CONFIRMED if slopes["proportional"] <= -0.9 else REFUTED
+
+
+def two_layers():
+    found = table("lengths")["simulation"]["two_layers"]
+    regimes = [name for name, value in found.items() if isinstance(value, dict)]
+    slopes = {name: found[name]["blocks of n^(1/3)"]["slope"] for name in regimes}
+    said = ", ".join(f"{name} {slope:.2f}" for name, slope in slopes.items())
+    return f"Slopes of the error in |z|: {said}.", CONFIRMED if max(slopes.values()) <= -1 / 3 else REFUTED
+
+
+def k_gram():
+    found = table("lengths")["construction"]
+    orders = [name for name in found if name.startswith("k=")]
+    slopes = {name: found[name]["log_error_per_beta"] for name in orders}
+    said = ", ".join(f"{name} {slope:.2f}" for name, slope in slopes.items())
+    right = all(-1.2 < slope < -0.7 for slope in slopes.values())
+    return f"Log error for each unit of β, where e^-β has −1: {said}.", CONFIRMED if right else REFUTED
+
+
+def residue():
+    mass = table("lengths")["mod_p"]["mass_on_residue"]
+    return f"{100 * mass:.2f}% of the attention lies on the right residue.", CONFIRMED if mass > 0.99 else REFUTED
+
+
+def encodings():
+    found = table("lengths")["positions"]
+    sure = [f"{a} > {b}" for one in found["orders"] for a, b in one["surely_better"]]
+    tasks = ", ".join(one["task"] for one in found["orders"])
+    return (
+        f"{found['fitted']} of {found['runs']} small decoders fitted; tasks: {tasks}. Beyond doubt: "
+        f"{'; '.join(sure) or 'nothing'}. The tasks on which encodings part, at the authors' sizes, want a GPU.",
+        OPEN,
+    )
+
+
+APPROXIMATION = "python benchmarks/constructions.py --only"
+LENGTHS = "python benchmarks/lengths.py"
+PAPERS = {
+    "Havrilla & Liao: data of intrinsic dimension d": [
+        ("Approximation on the cube: error ≤ C N^-β", cube, f"{APPROXIMATION} cube", "constructions/cube"),
+        ("Depth O(log d), whatever the accuracy", depth, f"{APPROXIMATION} depths", "constructions/depths"),
+        (
+            "Approximation on a manifold: d counts, not D",
+            manifolds,
+            f"{APPROXIMATION} circle sphere torus",
+            "constructions/sphere",
+        ),
+        (
+            "The Interaction Lemma in finite precision (ours: when does it hold?)",
+            precision,
+            f"{APPROXIMATION} precision",
+            "constructions/precision",
+        ),
+        ("Text: α observed within 0.02 of 2/(2 + d)", text, "make study", "studies/quickstart"),
+        (
+            "d is stable across architectures",
+            stable,
+            "jaxscale study configs/dimension_ablation.py --workdir runs/ablation",
+            "studies/ablation",
+        ),
+        ("β can be measured (open question)", smoothness, "python benchmarks/smoothness.py", "smoothness"),
+    ],
+    "Izzo, Nichani & Lee: how long is long enough": [
+        ("A finite N suffices: the loss stops growing with length", plateau, LENGTHS, "lengths/simple"),
+        ("It falls with N and rises with the task's complexity", complexity, LENGTHS, "lengths/mod_p"),
+        ("One layer: a short string simulates a long one, error 1/|z|", one_layer, LENGTHS, "lengths/simulation"),
+        ("Two layers: error |z|^(-1/3), every regime", two_layers, LENGTHS, "lengths/simulation"),
+        ("The k-gram construction's error falls as e^-β", k_gram, LENGTHS, "lengths/construction"),
+        ("Attention on one residue, even there", residue, LENGTHS, "lengths/mod_p"),
+        ("Position encodings differ (the predecessor's order)", encodings, LENGTHS, "lengths/positions"),
+    ],
+}
+
+
+def cost(source):
+    """What the measurement took, from its table; an em dash where the table does not say."""
+    name, _, part = source.partition("/")
+    try:
+        found = table(source) if name == "studies" else table(name)
+    except Missing:
+        return "—"
+    if part and name != "studies":
+        found = found.get(part, {})
+    found = found.get("verdict", found)
+    for key in ("training_processor_seconds", "cpu_seconds", "processor_seconds", "seconds", "wall_seconds"):
+        if key in found:
+            return f"{found[key]:.0f} {'wall' if key in ('seconds', 'wall_seconds') else 'processor'} seconds"
+    return "—"
+
+
+def page():
+    """The page as Markdown."""
+    parts = [
+        "# Every claim, and what we measured",
+        "Built by `make results` from the tables in `benchmarks/results`; not edited by hand. "
+        f"**{CONFIRMED}**: the measurement meets the claim within its stated margin or interval; **{REFUTED}**: it "
+        f"does not; **{OPEN}**: it was too small, or too uncertain, to say.",
+    ]
+    counts = dict.fromkeys(SIGNS, 0)
+    for paper, claims in PAPERS.items():
+        lines = [f"## {paper}", "", "| claim | measured | verdict | run again | cost |", "|---|---|---|---|---|"]
+        for claim, measure, command, source in claims:
+            try:
+                found, verdict = measure()
+            except Missing as error:
+                found, verdict = f"Not measured: there is no table `{error}`.", OPEN
+            counts[verdict] += 1
+            cells = [claim, found, f"{SIGNS[verdict]} {verdict}", f"`{command}`", cost(source)]
+            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+        parts.append("\n".join(lines))
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    parts.insert(1, f"Of {sum(counts.values())} claims: {summary}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--keep", nargs="*", default=[], help="folders of finished studies")
+    options = parser.parse_args()
+    for folder in options.keep:
+        keep(folder)
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
