@@ -111,6 +111,30 @@ def manifold_program(atlas, N, chart, node, coefficient, middle, largest) -> Exp
     return (coefficient @ phi + middle).within(middle - reach, middle + reach, active=charts * 2**d)
 
 
+def interpolant(atlas: Atlas, N: int, chart, node, coefficient, middle: float) -> Target:
+    """The function that `manifold_program` computes, at the cost of 2^d bumps for each chart and point.
+
+    No other bumps of a chart differ from zero at a point, so that errors can be measured at very many points.
+    """
+    d, charts = atlas.dimension, np.arange(len(atlas.centers))
+    values = np.zeros((len(charts), *[N + 2] * d))
+    values[(chart, *node.T)] = coefficient
+
+    def formula(x):
+        ramp = (atlas.radius**2 - atlas.squared_distances(x)) / (atlas.radius**2 - atlas.inner**2)
+        offset = np.einsum("jDi,njD->nji", atlas.frames, x[:, None] - atlas.centers)
+        u = N * (offset / atlas.radius + 1) / 2
+        low = np.clip(np.floor(u), 0, N).astype(int)
+        total = np.zeros(len(x))
+        for corner in np.ndindex(*[2] * d):
+            m = low + np.array(corner)
+            phi = np.clip(2 - 3 * np.abs(u - m), 0, 1).prod(axis=2)
+            total += np.sum(np.clip(ramp, 0, 1) * phi * values[(charts, *np.moveaxis(m, 2, 0))], axis=1)
+        return total + middle
+
+    return formula
+
+
 def bound(atlas: Atlas, N: int, holder: Holder, largest: float) -> float | None:
     """sup |network - f| on the manifold at most; None for an atlas without a reach.
 

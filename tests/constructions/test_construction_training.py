@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxscale import constructions as con
+from jaxscale.constructions.study import encoding_study, standard_targets
 from jaxscale.constructions.targets import cone
 from jaxscale.constructions.training import root_mean_square_error, train_each
 from jaxscale.errors import InputError, RunError
@@ -98,6 +99,25 @@ def test_an_interrupted_training_goes_on_to_the_same_end_bit_by_bit(made, tmp_pa
         again = con.train(network.module(), start, x, F(x), **options, report=interrupt, store=store)
     assert begun == [100, 200, 250]
     jax.tree.map(np.testing.assert_array_equal, again, whole)
+
+
+def ratios(d, N, steps, encoding, targets):
+    """Squared test error from random parameters over that from the construction, by target."""
+    chosen = {name: standard_targets(d)[name] for name in targets}
+    rows = encoding_study(d, N, steps, (encoding,), ("all",), chosen)
+    return {row["target"]: row["ratio_mean_squared"] for row in rows}
+
+
+def test_constructed_beats_random_initialization_tenfold_in_squared_error():
+    found = ratios(1, 8, 200, "structured", ["Takagi, β = 1"])
+    assert found["Takagi, β = 1"] >= 10, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("d", "N", "steps"), [(1, 8, 1000), (2, 4, 500)])
+def test_constructed_beats_random_initialization_tenfold_on_every_target(d, N, steps):
+    found = ratios(d, N, steps, "structured", standard_targets(d))
+    assert min(found.values()) >= 10, found
 
 
 @pytest.mark.parametrize(
