@@ -13,7 +13,9 @@ from jaxscale.errors import InputError
 from jaxscale.models.decoder import Decoder
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["layers", "document", "position"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["layers", "document", "position", "next_token"], meta_fields=[]
+)
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
     """Tokens by layer.
@@ -22,11 +24,13 @@ class Embeddings:
       layers: (L + 1, N, D) float32: the token embedding, then after each block, the last after the final norm.
       document: (N,) int32, which document each token is from.
       position: (N,) int32, how many tokens of its document are before it; the model sees at most its context.
+      next_token: (N,) int32, the token that follows.
     """
 
     layers: jax.Array
     document: jax.Array
     position: jax.Array
+    next_token: jax.Array
 
 
 def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=64, sharding=None):
@@ -62,6 +66,7 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
         layers_LxNxD[:, : len(position)],
         jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32),
         jnp.asarray(position - split.starts[document], jnp.int32),
+        jnp.asarray(np.asarray(split.tokens[position + 1]), jnp.int32),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxscale import dimension, sharding, training
 from jaxscale.errors import InputError
 from jaxscale.models import embed
+from jaxscale.studies import target_smoothness
 
 
 def measure(study, store, folders):
@@ -22,10 +23,18 @@ def measure(study, store, folders):
     Returns:
       A dict of plain values: `estimate`, `standard_error` and `interval` at the study's layer, pooled over runs; the
       same per run; and by layer. Standard errors treat documents, not tokens, as independent; that of the pooled
-      estimate adds the spread between runs.
+      estimate adds the spread between runs. `smoothness` is that of next-token probabilities over the first run's
+      embeddings, see `target_smoothness.measure`.
     """
-    per_run = {name: _of_run(study, store, folder, summary) for name, (folder, summary) in folders.items()}
     layer = study.dimension.layer % (study.run.model.layers + 1)
+    smoothness = None
+    per_run: dict[str, dict] = {}
+    for name, (folder, summary) in folders.items():
+        embeddings = embeddings_of_run(study.run, store, folder, summary, study.dimension)
+        if not per_run:
+            points, how = embeddings.layers[layer], {"metric": study.dimension.metric, "level": study.level}
+            smoothness = target_smoothness.measure(points, embeddings.next_token, key=jax.random.key(0), **how)
+        per_run[name] = _of_embeddings(study, embeddings, layer)
     measured = sorted(set.intersection(*(set(run) for run in per_run.values())))
     by_layer = {at: pooled([run[at] for run in per_run.values()]) for at in measured}
     first = next(iter(per_run.values()))[layer]
@@ -43,6 +52,7 @@ def measure(study, store, folders):
         "duplicates_collapsed": first["duplicates_collapsed"],
         "scale": first["scale"],
         "per_seed": [{"run": name} | run[layer] for name, run in per_run.items()],
+        "smoothness": smoothness,
         "by_layer": [{"layer": at} | values for at, values in by_layer.items()],
     }
 
@@ -81,10 +91,9 @@ def embeddings_of_run(run, store, folder, summary, measured):
     )
 
 
-def _of_run(study, store, folder, summary):
-    embeddings = embeddings_of_run(study.run, store, folder, summary, study.dimension)
-    documents, chosen = int(embeddings.document.max()) + 1, study.dimension.layer % len(embeddings.layers)
-    measured = {}
+def _of_embeddings(study, embeddings, chosen):
+    """Readings by layer; the chosen one must have one."""
+    documents, measured = int(embeddings.document.max()) + 1, {}
     for layer, points in enumerate(embeddings.layers):
         try:
             measured[layer] = of_layer(points, embeddings.document, documents, study.dimension)

@@ -24,6 +24,7 @@ def compare(study, rows, measured, fit):
     exponent = check.exponents[0]
     predicted = _prediction(study.beta, exponent, check.cross_entropy)
     observed = _observation(fit, exponent)
+    predicted["measured_beta"] = _at_measured_beta(fit, measured, max(low, _LEAST_DIMENSION))
     agreement = exponent.agreement
     sizes = np.geomspace(min(study.sizes), max(study.sizes), 50)
     lower, upper = fit.band(sizes)
@@ -48,6 +49,23 @@ def _prediction(beta, exponent, cross_entropy):
         "formula": "2β/(2β+d)",
         "cross_entropy": [float(end) for end in cross_entropy],
         "rivals": exponent.rivals,
+    }
+
+
+def _at_measured_beta(fit, measured, least_dimension):
+    """The prediction with the measured smoothness in place of the assumed one; None where it was not identified."""
+    found = measured.get("smoothness")
+    if not (found and found["identified"]):
+        return None
+    d_interval = (least_dimension, measured["interval"][1])
+    check = laws.against_theory(fit, measured["estimate"], d_interval, found["beta"], found["interval"])
+    predicted = check.exponents[0].predicted
+    return {
+        "beta": found["beta"],
+        "beta_interval": found["interval"],
+        "exponent": float(predicted.estimate),
+        "interval": [float(end) for end in predicted.interval],
+        "agreement": check.exponents[0].agreement,
     }
 
 
@@ -84,11 +102,18 @@ def _sentence(study, measured, predicted, observed, agreement):
         "inconsistent": "The intervals do not meet.",
         "inconclusive": "The intervals meet, but so would those of half or twice the dimension.",
     }
+    found = predicted["measured_beta"]
+    at_measured = ""
+    if found:
+        at_measured = (
+            f" At the measured smoothness β = {number(found['beta'], found['beta_interval'])} theory predicts α = "
+            f"{number(found['exponent'], found['interval'])}: {found['agreement']}."
+        )
     return (
         f"Measured dimension d = {number(measured['estimate'], measured['interval'])} predicts α = "
         f"{number(predicted['exponent'], predicted['interval'])} at β = {study.beta:g}; observed α = "
         f"{number(observed['exponent'], observed['exponent_interval'])}, at {observed['level']:.0%}. "
-        f"{meaning[agreement]}"
+        f"{meaning[agreement]}{at_measured}"
     )
 
 
@@ -137,9 +162,7 @@ def _caveats(study, rows, measured):
         "held-out text it is scored on; the minimum of a noisy curve reads a little low, lower for longer runs. E "
         "includes what this model cannot learn.",
     )
-    yield _caveat(
-        "assumed_smoothness", f"β = {study.beta:g} is assumed, not measured; a smaller β predicts a smaller α."
-    )
+    yield _smoothness_caveat(study.beta, measured.get("smoothness"))
     yield _caveat(
         "cross_entropy", "The theorem bounds a squared error; the loss here is cross-entropy, in nats per token."
     )
@@ -149,6 +172,26 @@ def _caveats(study, rows, measured):
             f"d = {measured['estimate']:.3g} from {measured['points']} points: nearest-neighbour estimates read too "
             "low when d is large against log n, so the predicted α reads too high.",
         )
+
+
+def _smoothness_caveat(assumed, found):
+    if found is None:
+        return _caveat(
+            "assumed_smoothness", f"β = {assumed:g} is assumed, not measured; a smaller β predicts a smaller α."
+        )
+    low, high = found["interval"]
+    reading = f"next-token probabilities read β = {found['beta']:.2g} [{low:.2g}, {high:.2g}]"
+    if not found["identified"]:
+        return _caveat(
+            "assumed_smoothness",
+            f"β = {assumed:g} is assumed: {reading}, which is not identified; {found['noise']:.0%} of the labels' "
+            "standard deviation is the randomness of the next token. A smaller β predicts a smaller α.",
+        )
+    return _caveat(
+        "assumed_smoothness",
+        f"β = {assumed:g} is assumed in the prediction; {reading} over distances {found['scales'][0]:.2g} to "
+        f"{found['scales'][1]:.2g}. The prediction at that β stands beside it.",
+    )
 
 
 def _caveat(code, text):

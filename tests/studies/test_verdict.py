@@ -14,15 +14,18 @@ SIZES = tuple(int(n) for n in np.geomspace(1e4, 1e7, 8))
 STUDY = configs.DataScaling(sizes=SIZES)
 
 
-def measured(estimate, standard_error=0.2, points=3600):
+def measured(estimate, standard_error=0.2, points=3600, smoothness=None):
     half = 1.96 * standard_error
     return {
         "estimate": estimate, "standard_error": standard_error, "interval": [estimate - half, estimate + half],
         "layer": 2, "k": 20, "metric": "cosine", "points": points, "per_seed": [], "by_layer": [],
+        "smoothness": smoothness,
     }  # fmt: skip
 
 
-def verdict(alpha, dimension, noise=1e-3, edge="", points=3600, standard_error=0.2, schedule="constant"):
+def verdict(
+    alpha, dimension, noise=1e-3, edge="", points=3600, standard_error=0.2, schedule="constant", smoothness=None
+):
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -39,7 +42,7 @@ def verdict(alpha, dimension, noise=1e-3, edge="", points=3600, standard_error=0
     fit = laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
     run = configs.Run(optimizer=configs.Optimizer(schedule=schedule))
     study = dataclasses.replace(STUDY, run=run)
-    return compare(study, rows, measured(dimension, standard_error, points), fit)
+    return compare(study, rows, measured(dimension, standard_error, points, smoothness), fit)
 
 
 def test_agreement_needs_an_interval_that_could_have_refuted():
@@ -47,6 +50,20 @@ def test_agreement_needs_an_interval_that_could_have_refuted():
     assert verdict(0.25, 20.0)["agreement"] == "inconsistent"
     assert verdict(0.25, 6.0, noise=0.2)["agreement"] == "inconclusive"
     assert verdict(0.25, 6.0, standard_error=2.0)["agreement"] == "inconclusive"
+
+
+def test_a_measured_smoothness_predicts_beside_the_assumed_one_where_it_is_identified():
+    reading = {"beta": 0.5, "interval": [0.4, 0.6], "identified": True, "noise": 0.3, "scales": [0.1, 1.0]}
+    found = verdict(0.25, 3.0, smoothness=reading)
+    at_measured = found["predicted"]["measured_beta"]
+    assert at_measured["exponent"] == pytest.approx(theory.data_exponent(3.0, 0.5))
+    assert at_measured["interval"][0] < theory.data_exponent(3.0, 0.4) < theory.data_exponent(3.0, 0.6)
+    assert at_measured["agreement"] == "consistent" and found["agreement"] == "inconsistent"
+    assert "At the measured smoothness β = 0.5 [0.4, 0.6]" in found["sentence"]
+    unknown = verdict(0.25, 3.0, smoothness=reading | {"identified": False})
+    assert unknown["predicted"]["measured_beta"] is None
+    (caveat,) = (one["text"] for one in unknown["caveats"] if one["code"] == "assumed_smoothness")
+    assert "not identified" in caveat and "30%" in caveat
 
 
 def test_prediction_carries_the_interval_of_the_dimension():
