@@ -231,6 +231,7 @@ def _fitted(verdict: dict[str, Any]) -> str:
     rows = [
         ("d, intrinsic dimension", dimension["estimate"], dimension.get("interval")),
         ("α, predicted", predicted["exponent"], predicted.get("interval")),
+        *_at_measured_beta(predicted.get("measured_beta")),
         ("α, observed", observed["exponent"], observed.get("exponent_interval")),
         ("d implied by the observed α", observed.get("implied_dimension"), observed.get("implied_dimension_interval")),
         ("α for a loss in cross-entropy, between", None, predicted.get("cross_entropy")),
@@ -245,6 +246,15 @@ def _fitted(verdict: dict[str, Any]) -> str:
     return (
         f"<section><h2>Estimates</h2>{ruled_table(['', 'estimate', 'interval'], body, caption, numeric={1})}</section>"
     )
+
+
+def _at_measured_beta(found: dict[str, Any] | None) -> list[tuple[str, float, list[float]]]:
+    if not found:
+        return []
+    return [
+        ("β, measured", found["beta"], found["beta_interval"]),
+        ("α, predicted at that β", found["exponent"], found["interval"]),
+    ]
 
 
 def _runs(rows: list[Row]) -> str:

@@ -84,7 +84,8 @@ def _run(study, workdir, progress, cluster):
     measured = _measure(here, store, workdir, summaries, progress)
     progress.say("fitting the law and writing the report")
     fit = laws.fit(rows, law="data", key=jax.random.key(0), level=study.level, resamples=study.resamples)
-    verdict = compare(study, rows, measured, fit) | {"corpus": store.facts, "versions": versions()}
+    ahead = laws.back_test(fit, key=jax.random.key(1))
+    verdict = compare(study, rows, measured, fit, ahead) | {"corpus": store.facts, "versions": versions()}
     verdict["seconds"] = sum(summary["seconds"] for summary in summaries.values())
     files.write_json(workdir / "verdict.json", verdict)
     reports.render(workdir)

@@ -7,7 +7,7 @@ from jaxscale import laws, theory
 _LEAST_DIMENSION = 1e-6  # an interval of d may reach below 0, no prediction does
 
 
-def compare(study, rows, measured, fit):
+def compare(study, rows, measured, fit, ahead=None):
     """The verdict's numbers, sentence, curves and caveats, as plain values.
 
     The prediction is refuted when its interval and the fit's are disjoint. It is confirmed only by a fit that could
@@ -18,12 +18,15 @@ def compare(study, rows, measured, fit):
       rows: the study's table.
       measured: the dimension, from `geometry.measure`.
       fit: the `laws.Fit` of the table.
+      ahead: its `laws.BackTest`, if one was made.
     """
     low, high = measured["interval"]
     check = laws.against_theory(fit, measured["estimate"], (max(low, _LEAST_DIMENSION), high), study.beta)
     exponent = check.exponents[0]
     predicted = _prediction(study.beta, exponent, check.cross_entropy)
     observed = _observation(fit, exponent)
+    if ahead is not None:
+        observed["back_test"] = {"error": _finite(ahead.overall), "coverage": _finite(ahead.realized)}
     predicted["measured_beta"] = _at_measured_beta(fit, measured, max(low, _LEAST_DIMENSION))
     agreement = exponent.agreement
     sizes = np.geomspace(min(study.sizes), max(study.sizes), 50)
@@ -36,7 +39,7 @@ def compare(study, rows, measured, fit):
         "predicted": predicted,
         "observed": observed,
         "prediction_curve": _prediction_curve(sizes, fit, predicted),
-        "caveats": [*(_caveat(*warning) for warning in fit.warnings), *_caveats(study, rows, measured)],
+        "caveats": [*(_caveat(*warning) for warning in fit.warnings), *_caveats(study, rows, measured, observed)],
         "limits": list(theory.LIMITS),
     }
 
@@ -129,7 +132,14 @@ def _prediction_curve(sizes, fit, predicted):
     return _curve(sizes, curves[0], np.min(curves, axis=0), np.max(curves, axis=0))
 
 
-def _caveats(study, rows, measured):
+def _caveats(study, rows, measured, observed):
+    ahead = observed.get("back_test", {})
+    if ahead.get("error") is not None:
+        yield _caveat(
+            "back_test",
+            f"Fitted to its smaller sizes alone, the law forecasts the larger ones with an error of "
+            f"{ahead['error']:.1%}; {ahead['coverage']:.0%} of them lie in their {observed['level']:.0%} interval.",
+        )
     late, early = ([row["run"] for row in rows if row["edge"] == edge] for edge in ("late", "early"))
     if late:
         yield _caveat(

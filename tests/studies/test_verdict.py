@@ -24,7 +24,15 @@ def measured(estimate, standard_error=0.2, points=3600, smoothness=None):
 
 
 def verdict(
-    alpha, dimension, noise=1e-3, edge="", points=3600, standard_error=0.2, schedule="constant", smoothness=None
+    alpha,
+    dimension,
+    noise=1e-3,
+    edge="",
+    points=3600,
+    standard_error=0.2,
+    schedule="constant",
+    smoothness=None,
+    back_tested=False,
 ):
     rng = np.random.default_rng(0)
     rows = [
@@ -42,7 +50,8 @@ def verdict(
     fit = laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
     run = configs.Run(optimizer=configs.Optimizer(schedule=schedule))
     study = dataclasses.replace(STUDY, run=run)
-    return compare(study, rows, measured(dimension, standard_error, points, smoothness), fit)
+    ahead = laws.back_test(fit, key=jax.random.key(1)) if back_tested else None
+    return compare(study, rows, measured(dimension, standard_error, points, smoothness), fit, ahead)
 
 
 def test_agreement_needs_an_interval_that_could_have_refuted():
@@ -64,6 +73,13 @@ def test_a_measured_smoothness_predicts_beside_the_assumed_one_where_it_is_ident
     assert unknown["predicted"]["measured_beta"] is None
     (caveat,) = (one["text"] for one in unknown["caveats"] if one["code"] == "assumed_smoothness")
     assert "not identified" in caveat and "30%" in caveat
+
+
+def test_forecasts_of_larger_sizes_are_told():
+    found = verdict(0.25, 6.0, back_tested=True)
+    assert found["observed"]["back_test"]["error"] < 0.05
+    (caveat,) = (one["text"] for one in found["caveats"] if one["code"] == "back_test")
+    assert "error of 0." in caveat
 
 
 def test_prediction_carries_the_interval_of_the_dimension():
