@@ -1,0 +1,161 @@
+"""`jaxscale dimension`: clouds of points, from files or a model, and their dimension."""
+
+import pathlib
+
+from jaxscale.commands.output import print_json
+from jaxscale.errors import InputError
+
+
+def dimension_arguments(parser):
+    add = parser.add_argument
+    add("file", nargs="*", help=".npy, .npz, .safetensors or .parquet with an (n, D) array; each is one cloud")
+    add("--array", help="its name in a .npz or .safetensors file; in a .parquet file a column, or several: a,b,c")
+    add("--estimators", default="mle,twonn,gride", help="names, apart by commas (default %(default)s)")
+    add("--k", type=int, default=20, help="nearest neighbors (default %(default)s)")
+    add("--metric", default="euclidean", choices=("euclidean", "cosine"), help="cosine is the angle")
+    add(
+        "--nonfinite",
+        default="raise",
+        choices=("raise", "drop"),
+        help="rows with nan or infinity (default %(default)s)",
+    )
+    add("--max-points", type=int, help="draw so many rows at most (default: all); tokens, with --model (default 4000)")
+    add("--seed", type=int, default=0, help="of every draw (default %(default)s)")
+    add(
+        "--calibrate",
+        action="store_true",
+        help="report the dimension each reading stands for too: simulated clouds of known dimension are read alike",
+    )
+    add("--plot", metavar="OUT", help="draw dimension against scale: a page OUT.html or a picture OUT.png")
+    add(
+        "--scales",
+        choices=("neighbors", "decimation"),
+        help="report dimension against scale: at 4, 8, … neighbors (default with --plot), or of n, n/2, … points",
+    )
+    add("--largest-k", type=int, default=64, help="of --scales neighbors (default %(default)s)")
+    model = parser.add_argument_group("hidden states of a Hugging Face model, a cloud for each layer (extra [hf])")
+    add = model.add_argument
+    add("--model", metavar="NAME", help="on the hub, or a folder")
+    add("--dataset", metavar="NAME", help="on the hub; or a file, folder or glob of texts; or stdlib")
+    add("--subset", default="", help="the dataset's configuration, where it has several")
+    add("--split", default="train", help="of the dataset (default %(default)s)")
+    add("--text-field", default="text", help="of the dataset (default %(default)s)")
+    add("--layers", help="apart by commas; 0 is the embedding, -1 the last (default: all)")
+    add("--tokens-per-document", type=int, default=32, help="drawn at most (default %(default)s)")
+    add("--context", type=int, default=512, help="tokens of a text the model sees (default %(default)s)")
+    add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
+
+
+def dimension(options, _):
+    if bool(options.file) == bool(options.model):
+        raise InputError("name files of points, or --model NAME with --dataset NAME; one of the two.")
+    if options.model and not options.dataset:
+        raise InputError(f"model={options.model!r} needs texts to read. Give --dataset NAME, a folder, or stdlib.")
+    if options.max_points is not None and options.max_points < 1:
+        raise InputError(f"max_points={options.max_points} must be positive. Give a larger value.")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"seed={options.seed} must lie between 0 and 2**63. Give another.")
+    if options.largest_k < 4:
+        raise InputError(f"largest_k={options.largest_k} must be at least 4, where profiles begin. Give a larger one.")
+    if options.plot:
+        from jaxscale import reports
+
+        reports.check_plot(options.plot)
+    from jaxscale import progress
+
+    with progress.OnTerminal() as bars:
+        measured = _measured(options, bars)
+    if options.plot:
+        reports.write_plot(measured, options.plot)
+    if options.json:
+        return print_json(measured)
+    from rich.console import Console
+
+    from jaxscale import reports
+
+    console = Console()
+    reports.print_clouds(measured, console)
+    if options.plot:
+        console.print(f"Plot: {options.plot}", highlight=False, soft_wrap=True)
+
+
+def _measured(options, bars):
+    """The document of `jaxscale dimension`: how it was measured, and every cloud's estimates and profiles."""
+    import jax
+
+    from jaxscale.dimension.registry import at_all_neighbors
+    from jaxscale.dimension.summary import summary
+
+    estimators = [name.strip() for name in options.estimators.split(",")]
+    for name in estimators:
+        at_all_neighbors(name)
+    scales = options.scales or ("neighbors" if options.plot else None)
+    ks = [4 << i for i in range((options.largest_k // 4).bit_length())] if scales == "neighbors" else []
+    key = jax.random.key(options.seed) if scales == "decimation" else None
+    clouds, sources = [], _clouds_of_model(options, bars) if options.model else _clouds_of_files(options)
+    for index, total, name, points, documents in sources:
+        report = bars.run(name, index, total, "cloud")
+        try:
+            said = summary(
+                points,
+                estimators,
+                options.k,
+                options.metric,
+                options.nonfinite,
+                documents,
+                ks,
+                key,
+                options.calibrate,
+                report,
+            )
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+        clouds.append({"cloud": name, "shape": list(points.shape), **said})
+    return {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": clouds}
+
+
+def _clouds_of_files(options):
+    """(index, total, name, points, no documents) for each file."""
+    from jaxscale.data import point_files
+
+    for index, path in enumerate(options.file):
+        points = point_files.open_points(path, options.array)
+        points = point_files.draw_rows(points, options.max_points, options.seed)
+        yield index, len(options.file), path, points, None
+
+
+def _clouds_of_model(options, bars):
+    """(index, total, name, points, documents) for each layer."""
+    from jaxscale import config, data
+    from jaxscale.models import hidden_states
+
+    try:
+        layers = None if options.layers is None else [int(layer) for layer in options.layers.split(",")]
+    except ValueError:
+        raise InputError(f"layers={options.layers!r} must be numbers apart by commas, such as 0,6,-1.") from None
+    model = hidden_states.pretrained(options.model)
+    if options.dataset == "stdlib":
+        corpus = config.Corpus(kind="stdlib")
+    elif pathlib.Path(options.dataset).exists() or any(sign in options.dataset for sign in "*?["):
+        corpus = config.Corpus(kind="files", path=options.dataset)
+    else:
+        corpus = config.Corpus(
+            kind="hf",
+            name=options.dataset,
+            subset=options.subset,
+            split=options.split,
+            text_field=options.text_field,
+        )
+    states = hidden_states.hidden_states(
+        model,
+        (document.text for document in data.documents(corpus)),
+        points=options.max_points or 4000,
+        tokens_per_document=options.tokens_per_document,
+        layers=layers,
+        context=options.context,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        report=bars.run(f"tokens through {options.model}", 0, 1, "model"),
+    )
+    for index, (layer, points) in enumerate(states.layers.items()):
+        yield index, len(states.layers), f"layer {layer}", points, states.document

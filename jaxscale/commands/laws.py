@@ -1,0 +1,84 @@
+"""`jaxscale fit`: a scaling law from a table of runs."""
+
+import pathlib
+
+from jaxscale.commands.output import finite, print_json
+from jaxscale.errors import InputError
+
+
+def fit_arguments(parser):
+    add = parser.add_argument
+    add("file", help=".csv, .tsv, .json, .jsonl or .parquet with a row for each run, or a folder of TensorBoard runs")
+    add("--law", default="data", help="data, chinchilla, additive:N,D,width, m4:n, … (default %(default)s)")
+    add(
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="COLUMN=SOURCE",
+        help="what the file calls a column, with a factor if need be: D=step*491520",
+    )
+    add("--compare", nargs="+", default=[], metavar="LAW", help="other laws: AICc and back-tests side by side")
+    add("--objective", default="huber", choices=("huber", "least-squares", "absolute"), help="of log residuals")
+    add("--delta", type=float, default=1e-3, help="of --objective huber (default %(default)s)")
+    add("--weights", metavar="COLUMN", help="multiplies each run's term of the objective")
+    add("--groups", default="auto", metavar="COLUMN", help="runs that err together; or none (default %(default)s)")
+    add("--bootstrap", default="auto", choices=("auto", "wild-cluster", "pairs-cluster", "pairs"))
+    add("--interval", default="percentile", choices=("percentile", "bca"), help="(default %(default)s)")
+    add("--level", type=float, default=0.95, help="of the intervals (default %(default)s)")
+    add("--resamples", type=int, default=2000, help="behind the intervals; 0 for none (default %(default)s)")
+    add("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
+    add("--page", metavar="OUT.html", help="write every figure to a web page")
+    add = parser.add_argument_group("held against what theory predicts").add_argument
+    add("--dimension", type=float, nargs="+", metavar="D", help="of the data; or D LOWER UPPER, with its interval")
+    add("--beta", type=float, nargs="+", default=[1.0], metavar="B", help="smoothness (default 1); or B LOWER UPPER")
+
+
+def fit(options, _):
+    import jax
+
+    from jaxscale import laws, reports
+
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"seed={options.seed} must lie between 0 and 2**63. Give another.")
+    if options.page:
+        reports.check_law_page(options.page)
+    dimension = options.dimension and _with_interval("dimension", options.dimension)
+    beta = _with_interval("beta", options.beta)
+    objectives = {
+        "huber": lambda: laws.huber(options.delta),
+        "least-squares": laws.least_squares,
+        "absolute": laws.least_absolute_deviations,
+    }
+    table = laws.read_table(options.file, options.map)
+    chosen = {
+        "objective": objectives[options.objective](),
+        "weights": options.weights,
+        "groups": None if options.groups == "none" else options.groups,
+        "bootstrap": options.bootstrap,
+        "interval": options.interval,
+        "level": options.level,
+        "resamples": options.resamples,
+    }
+    fit_key, compare_key, document_key = jax.random.split(jax.random.key(options.seed), 3)
+    fit = laws.fit(table, options.law, key=fit_key, **chosen)
+    check = laws.against_theory(fit, *dimension, *beta) if dimension else None
+    others = [options.law, *options.compare]
+    comparison = laws.compare(table, others, key=compare_key, **chosen) if options.compare else None
+    said = finite(laws.document(fit, document_key, check, comparison))
+    if options.page:
+        reports.write_law_page(said, options.page, pathlib.Path(options.file).name)
+    if options.json:
+        return print_json(said)
+    from rich.console import Console
+
+    console = Console()
+    reports.print_law(said, console)
+    if options.page:
+        console.print(f"Page: {options.page}", highlight=False, soft_wrap=True)
+
+
+def _with_interval(name, values):
+    """(estimate, its interval or None) from one number or three."""
+    if len(values) not in (1, 3):
+        raise InputError(f"{name}={values} must be one number, or three: the estimate, and its interval's ends.")
+    return values[0], tuple(values[1:]) or None

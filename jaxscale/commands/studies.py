@@ -1,0 +1,127 @@
+"""`jaxscale study`, `length` and `report`: grids of networks, and their pages."""
+
+import pathlib
+
+from jaxscale.commands.output import print_json
+from jaxscale.errors import InputError
+
+
+def study_arguments(parser):
+    parser.add_argument(
+        "--workdir", required=True, help="the study's folder; the same command goes on where it stopped"
+    )
+    parser.add_argument(
+        "--cluster", choices=("slurm",), help="train the runs as an array of jobs, on nodes that share WORKDIR"
+    )
+    parser.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of --cluster slurm: an option of sbatch, such as gpus-per-node=1; may be given several times",
+    )
+    parser.add_argument("--at-once", type=int, default=256, help="jobs of the array at a time (default %(default)s)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the runs, or what sbatch would be given; train and submit nothing"
+    )
+
+
+def study(options, overrides):
+    from rich.console import Console
+
+    from jaxscale import config, files, progress, reports
+    from jaxscale.sharding import processes
+    from jaxscale.studies import data_scaling
+
+    study = config.load(options.config, overrides, config.kinds("study"), f"jaxscale study {options.config}")
+    processes.refuse_several("study")
+    where = _cluster(options)
+    if not isinstance(study, config.DataScaling):
+        if where or options.dry_run:
+            raise InputError(
+                f"--cluster and --dry-run are for a DataScaling; {options.config} holds a {type(study).__name__}, "
+                "which runs here. Leave them out."
+            )
+        if isinstance(study, config.ManifoldStudy):
+            from jaxscale.studies.manifold_regression import run
+        else:
+            from jaxscale.studies.dimension_ablation import run
+        return _run_study(run, study, options, lambda verdict: verdict["sentence"])
+    if options.dry_run:
+        return _print_jobs(study, options, where)
+    with progress.OnTerminal() as bars:
+        verdict = data_scaling.run(study, options.workdir, bars, where)
+    if options.json:
+        return print_json(verdict)
+    folder = pathlib.Path(options.workdir)
+    console = Console()
+    reports.print_table(files.read_json_lines(folder / "table.jsonl"), verdict, console)
+    console.print(f"Page: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def length_arguments(parser):
+    parser.add_argument(
+        "--workdir", required=True, help="the study's folder; the same command goes on where it stopped"
+    )
+
+
+def length(options, overrides):
+    from jaxscale import config
+
+    study = config.load(options.config, overrides, config.kinds("length"), f"jaxscale length {options.config}")
+    if isinstance(study, config.PositionStudy):
+        from jaxscale.reports.position_encodings import sentence
+        from jaxscale.studies.position_encodings import run
+    else:
+        from jaxscale.reports.lengths import sentence
+        from jaxscale.studies.length_generalization import run
+    _run_study(run, study, options, sentence)
+
+
+def _run_study(run, study, options, sentence):
+    """Runs a study with progress and prints what its verdict says."""
+    from jaxscale import progress
+
+    with progress.OnTerminal() as bars:
+        verdict = run(study, options.workdir, bars)
+    if options.json:
+        return print_json(verdict)
+    print(sentence(verdict))
+    print(f"Page: {pathlib.Path(options.workdir) / 'report.html'}")
+
+
+def _cluster(options):
+    """The `Cluster` that the options of a study speak of, or None."""
+    from jaxscale.studies import cluster
+
+    if options.at_once < 1:
+        raise InputError(f"at_once={options.at_once} must be positive. Give 1 or more.")
+    if options.cluster:
+        return cluster.Cluster(cluster.parse(options.sbatch), options.at_once)
+    if options.sbatch:
+        raise InputError(f"sbatch={options.sbatch[0]!r} is for a cluster. Say --cluster slurm too.")
+    return None
+
+
+def _print_jobs(study, options, where):
+    """What would be trained, and how a cluster would be told of it."""
+    from jaxscale.studies import cells
+
+    jobs = cells.groups(study)
+    script = where.script(study, options.workdir) if where else None
+    if options.json:
+        return print_json({"jobs": jobs, "script": script})
+    for index, names in enumerate(jobs):
+        print(f"# {index}: {' '.join(names)}")
+    print(script or f"# {len(jobs)} one after the other on this host")
+
+
+def report_arguments(parser):
+    parser.add_argument("workdir", help="a study's folder")
+
+
+def report(options, _):
+    from jaxscale import reports
+
+    path = str(reports.render(options.workdir))
+    print_json({"page": path}) if options.json else print(path)
