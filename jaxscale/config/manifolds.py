@@ -37,16 +37,16 @@ class PointRegressor:
 class PointTraining:
     """AdamW on batches drawn with replacement; what is kept of a run are its parameters of least validation error."""
 
-    steps: int = 3000
+    steps: int = 2000
     batch_size: int = 64
-    evaluate_every: int = 150
+    evaluate_every: int = 100
     """Steps between looks at the validation set, and so how finely training is stopped."""
-    checkpoint_every: int = 600
+    checkpoint_every: int = 500
     """Steps between checkpoints, which an interrupted study goes on from."""
     learning_rates: tuple[float, ...] = (1e-2,)
     """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
     weight_decays: tuple[float, ...] = (0.0, 0.1)
-    widths: tuple[int, ...] = (16, 32)
+    widths: tuple[int, ...] = (12, 24)
     """Every combination is trained for every size and seed; the validation set chooses."""
 
 

@@ -1,0 +1,28 @@
+"""The same question with larger networks, more steps, seeds and points: for a GPU.
+
+for d in 1 2 3 4 5 6; do
+  jaxscale study configs/manifold_gpu.py --dimension $d --workdir runs/gpu$d
+done
+"""
+
+from jaxscale.config import ManifoldStudy, PointRegressor, PointTraining
+
+config = ManifoldStudy(
+    manifold="sphere",
+    dimension=2,
+    ambient=8,
+    sizes=(64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536),
+    in_excess=262144,
+    seeds=(0, 1, 2, 3, 4, 5),
+    validation=4096,
+    network=PointRegressor(tokens=8, layers=3, heads=4),
+    training=PointTraining(
+        steps=20_000,
+        batch_size=256,
+        evaluate_every=250,
+        checkpoint_every=2000,
+        learning_rates=(1e-3, 3e-3, 1e-2),
+        weight_decays=(0.0, 0.01, 0.1),
+        widths=(32, 64, 128),
+    ),
+)

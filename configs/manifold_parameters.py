@@ -1,0 +1,14 @@
+"""Error against the number of parameters, with data in excess and no label noise.
+
+jaxscale study configs/manifold_parameters.py --workdir runs/parameters2
+"""
+
+from jaxscale.config import ManifoldStudy, PointTraining
+
+config = ManifoldStudy(
+    manifold="sphere",
+    dimension=2,
+    ambient=8,
+    series="parameters",
+    training=PointTraining(widths=(4, 6, 8, 12, 16, 24), weight_decays=(0.0,), learning_rates=(5e-3, 2e-2)),
+)

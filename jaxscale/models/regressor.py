@@ -1,0 +1,45 @@
+"""A network from points of R^D to numbers, the same for every way of mixing tokens.
+
+    net = Regressor(config.PointRegressor(mixer="relu"), width=32, outputs=1)
+    params = net.init(key, jnp.zeros((1, D)))["params"]
+    y_BxO = net.apply({"params": params}, x_BxD)
+
+A learned affine map makes T tokens of a point; blocks of a mixer and a ReLU feed-forward part follow, each normalized
+on its way in, as in decoders of language; the last token is read out.
+"""
+
+from flax import linen as nn
+
+from jaxscale.config.manifolds import PointRegressor
+from jaxscale.models.mixers import MIXERS
+
+
+class Block(nn.Module):
+    """h + Mixer(norm h), then h + FFN(norm h)."""
+
+    shape: PointRegressor
+
+    @nn.compact
+    def __call__(self, h_BxTxE):
+        E = h_BxTxE.shape[-1]
+        mixer = MIXERS[self.shape.mixer]
+        if mixer is not None:
+            h_BxTxE = h_BxTxE + mixer(self.shape.heads)(nn.RMSNorm(name="mixer_norm")(h_BxTxE))
+        hidden = nn.Dense(self.shape.expansion * E, name="up")(nn.RMSNorm(name="ffn_norm")(h_BxTxE))
+        return h_BxTxE + nn.Dense(E, name="down")(nn.relu(hidden))
+
+
+class Regressor(nn.Module):
+    """(B, D) points to (B, outputs) numbers; the parameters fix D."""
+
+    shape: PointRegressor
+    width: int
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x_BxD):
+        tokens = 1 if self.shape.mixer == "mlp" else self.shape.tokens
+        h_BxTxE = nn.Dense(tokens * self.width, name="embed")(x_BxD).reshape(len(x_BxD), tokens, self.width)
+        for layer in range(self.shape.layers):
+            h_BxTxE = Block(self.shape, name=f"block_{layer}")(h_BxTxE)
+        return nn.Dense(self.outputs, name="read_out")(nn.RMSNorm(name="norm")(h_BxTxE[:, -1]))

@@ -1,0 +1,128 @@
+"""Points on a manifold with a target known at each: what a study's networks learn from, and what they are held against.
+
+    problem = make_problem(config.ManifoldStudy(), seed=0)
+    problem.points[:n], problem.labels[:n]                   # n training points
+    loss(objective, outputs, problem.test_truth)             # less `entropy`, the excess over the best predictor
+
+Everything is a function of the configuration and the seed. Two studies that differ only in the ambient dimension have
+the same points before the isometry, and the same labels.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxscale.config.manifolds import ManifoldStudy
+from jaxscale.data import fields, manifolds
+
+# Of Student's t: the fewest whole degrees of freedom with a variance, which is 3.
+HEAVY = 3
+# The roll's root mean square radius is 4.06; about 1, as of the others, makes targets alike.
+ROLL = 0.25
+# Points over which a target gets mean 0 and variance 1.
+NORMALIZED_OVER = 8192
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Points (·, D) of mean square 1 a coordinate, and targets (·, O): values, or probabilities of classes.
+
+    Attributes:
+      points, labels, truth: to train on; labels are noisy values or classes as one-hot rows, truth is without noise.
+      validation_points, validation_labels: noisy.
+      test_points, test_truth: without noise.
+    """
+
+    points: jax.Array
+    labels: jax.Array
+    truth: jax.Array
+    validation_points: jax.Array
+    validation_labels: jax.Array
+    test_points: jax.Array
+    test_truth: jax.Array
+
+
+def manifold_of(study: ManifoldStudy) -> manifolds.Manifold:
+    """A study's manifold in as many coordinates as it needs, of radius about 1."""
+    d = study.dimension
+    if study.manifold == "sphere":
+        return manifolds.sphere(d)
+    if study.manifold == "torus":
+        return manifolds.flat_torus([1.0] * d)
+    if study.manifold == "product":
+        return manifolds.product(*[manifolds.sphere(2)] * (d // 2), *[manifolds.sphere(1)] * (d % 2))
+    roll = manifolds.swiss_roll()
+    return dataclasses.replace(roll, draw=lambda key, n: ROLL * roll.draw(key, n))
+
+
+def outputs_of(study: ManifoldStudy) -> int:
+    """Numbers a network returns for a point."""
+    return 1 if study.objective == "squared_error" else study.target.classes
+
+
+def make_problem(study: ManifoldStudy, seed: int) -> Problem:
+    """The points and targets of one seed of a study."""
+    target, manifold = study.target, manifold_of(study)
+    width, outputs = manifold.width, outputs_of(study)
+    keys = {
+        name: jax.random.fold_in(jax.random.key(seed), place)
+        for place, name in enumerate(("field", "points", "isometry", "off", "labels"))
+    }
+    on_manifold_NxW = manifold.sample(jax.random.fold_in(keys["points"], 0), NORMALIZED_OVER)
+    each = [
+        fields.normalized(fields.weierstrass(key, width, target.beta, target.octaves, target.waves), on_manifold_NxW)
+        for key in jax.random.split(keys["field"], outputs)
+    ]
+    basis_DxW = jax.random.orthogonal(keys["isometry"], study.ambient)[:, :width]
+    # A coordinate of the embedded points then has mean square 1, whatever D.
+    unit = jnp.sqrt(jnp.mean(jnp.sum(on_manifold_NxW**2, axis=1)) / study.ambient)
+
+    def drawn(place, count):
+        native_NxW = manifold.sample(jax.random.fold_in(keys["points"], place), count)
+        x_NxD = jnp.matmul(native_NxW, basis_DxW.T, precision="highest")
+        x_NxD = x_NxD + study.point_noise * _noise(study, jax.random.fold_in(keys["off"], place), x_NxD.shape)
+        seen_NxW = jnp.matmul(x_NxD, basis_DxW, precision="highest") if study.point_noise else native_NxW
+        values_NxO = jnp.stack([field(seen_NxW) for field in each], axis=1)
+        key = jax.random.fold_in(keys["labels"], place)
+        if study.objective == "squared_error":
+            labels_NxO = values_NxO + target.noise * jax.random.normal(key, values_NxO.shape)
+            return x_NxD / unit, labels_NxO, values_NxO
+        labels_NxO = jax.nn.one_hot(jax.random.categorical(key, values_NxO), outputs)
+        return x_NxD / unit, labels_NxO, jax.nn.softmax(values_NxO)
+
+    validation_points, validation_labels, _ = drawn(2, study.validation)
+    test_points, _, test_truth = drawn(3, study.test)
+    points, labels, truth = drawn(1, study.in_excess)
+    return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth)
+
+
+def stack(problems) -> Problem:
+    """Problems along a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+
+
+def loss(objective, outputs_xO, targets_xO):
+    """Squared error summed over outputs, or the cross-entropy of logits; one number for each point."""
+    if objective == "squared_error":
+        return jnp.sum((outputs_xO - targets_xO) ** 2, axis=-1)
+    return optax.softmax_cross_entropy(outputs_xO, targets_xO)
+
+
+def entropy(objective, truth_xO):
+    """The least that `loss` against the truth can be: 0, or the entropy of the probabilities."""
+    if objective == "squared_error":
+        return jnp.zeros(truth_xO.shape[:-1])
+    return -jnp.sum(truth_xO * jnp.log(truth_xO), axis=-1)
+
+
+def _noise(study, key, shape):
+    """Noise of variance 1 in every coordinate."""
+    if study.point_noise_kind == "gaussian":
+        return jax.random.normal(key, shape)
+    # A point's coordinates share one scale, so that the noise is isotropic.
+    normal_key, scale_key = jax.random.split(key)
+    chi_square_N = 2 * jax.random.gamma(scale_key, HEAVY / 2, shape[:1])
+    return jax.random.normal(normal_key, shape) * jnp.sqrt((HEAVY - 2) / chi_square_N)[:, None]

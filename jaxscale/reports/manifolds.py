@@ -1,0 +1,185 @@
+"""A study on a manifold as one web page: what was found, the figures it rests on, and what speaks against it.
+
+render("runs/sphere2")      # PosixPath('runs/sphere2/report.html')
+"""
+
+import html
+import json
+import os
+import pathlib
+from typing import Any
+
+from jaxscale import files
+from jaxscale.reports import figures, manifold_figures
+from jaxscale.reports.numerals import UNKNOWN, duration, interval, number, percent
+from jaxscale.reports.page import PAGE, figure_section, ruled_table
+from jaxscale.reports.stylesheet import STYLE
+
+Verdict = dict[str, Any]
+Rows = list[dict[str, Any]]
+TITLE = "Known geometry"
+
+
+def render(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes `report.html` into the folder of a `config.ManifoldStudy`, whole or not at all, and returns its path."""
+    folder = pathlib.Path(folder)
+    path = folder / "report.html"
+    rows = files.read_json_lines(folder / "table.jsonl")
+    files.write_text(
+        path, page(files.read_json(folder / "verdict.json"), rows, files.read_json(folder / "config.json"))
+    )
+    return path
+
+
+def page(verdict: Verdict, rows: Rows, config: dict[str, Any]) -> str:
+    """The whole page as one string of HTML."""
+    sections = [
+        f'<header><h1>{TITLE}</h1><p class="question">{html.escape(verdict["question"])}</p>'
+        f'<div class="verdict"><p id="verdict">{html.escape(verdict["sentence"])}</p></div></header>',
+        _caveats(verdict),
+        *_figures(verdict, rows),
+        _exponents(verdict, config),
+        _compute(verdict),
+        _sizes(verdict),
+        _choices(verdict),
+        _limits(verdict),
+        _config(verdict, config),
+    ]
+    return PAGE.substitute(
+        title=f"{TITLE} · jaxscale", style=STYLE, plotly=figures.plotly_script(), body="\n".join(sections)
+    )
+
+
+def _caveats(verdict: Verdict) -> str:
+    items = "".join(f"<li>{html.escape(item)}</li>" for item in verdict["caveats"])
+    return f"""<section class="caveats" aria-labelledby="caveats">
+<h2 id="caveats">Before you rely on this</h2><ul>{items}</ul></section>"""
+
+
+def _figures(verdict: Verdict, rows: Rows) -> list[str]:
+    over = "N" if verdict["series"] == "parameters" else "n"
+    drawn = [
+        (
+            f"Error against {over}",
+            manifold_figures.error_figure(verdict, rows),
+            "Every point a seed, its width, rate, decay and step chosen by validation; hollow: left out of the fit. "
+            "The error of the best possible predictor is taken off exactly.",
+        )
+    ]
+    if "data" in verdict:
+        drawn += [
+            (
+                "Slope from size to size",
+                manifold_figures.slope_figure(verdict),
+                "Means over seeds with bars of two standard errors.",
+            ),
+            (
+                "Each width by itself",
+                manifold_figures.width_figure(verdict),
+                "The best rate, decay and step of each width: means over seeds.",
+            ),
+        ]
+    drawn.append(
+        (
+            "Dimension of the points",
+            manifold_figures.scale_figure(verdict),
+            f"By maximum likelihood from {number(verdict['dimension']['points'])} points of the first seed.",
+        )
+    )
+    return [
+        figure_section(title, figures.drawing(figure, f"figure-{i}", title), caption)
+        for i, (title, figure, caption) in enumerate(drawn)
+    ]
+
+
+def _exponents(verdict: Verdict, config: dict[str, Any]) -> str:
+    row = lambda name, one, predicted: [
+        name,
+        number(one["exponent"]),
+        interval(one["interval"]),
+        number(predicted),
+        number(one["rms_residual"]),
+    ]
+    body = []
+    if "data" in verdict:
+        data = verdict["data"]
+        body += [
+            row("networks, sizes that count", data, data["predicted"]),
+            row("networks, all sizes", data["over_all_sizes"], data["predicted"]),
+            row("networks, with a free offset", data["with_offset"], data["predicted"]),
+        ]
+        body += [
+            row(manifold_figures.REFERENCE[name], one, one["predicted"]) for name, one in verdict["references"].items()
+        ]
+    if "parameters" in verdict:
+        body.append(row("networks, in N", verdict["parameters"], verdict["prediction"]))
+    headings = ["", "exponent", "interval", "predicted", "rms residual of log error"]
+    caption = f"Power laws; intervals at {percent(config['level'])}, seeds resampled together."
+    return f"<section><h2>Exponents</h2>{ruled_table(headings, body, caption, numeric={1, 3, 4})}</section>"
+
+
+def _compute(verdict: Verdict) -> str:
+    if "compute" not in verdict:
+        return ""
+    found = verdict["compute"]
+    names = {
+        "size_exponent": "best N, in C",
+        "parameters_exponent": "error, in N (of the surface)",
+        "data_exponent": "error, in n (of the surface)",
+    }
+    body = [["error, in C", number(found["exponent"]), interval(found["interval"]), number(found["predicted"])]]
+    body += [
+        [title, number(found[name]["exponent"]), interval(found[name]["interval"]), UNKNOWN]
+        for name, title in names.items()
+    ]
+    caption = "From A N^-α + B n^-β over all widths and sizes, along its best split of C = 6 N n."
+    table = ruled_table(["", "exponent", "interval", "predicted"], body, caption, numeric={1, 3})
+    return f"<section><h2>Along the compute-optimal frontier</h2>{table}</section>"
+
+
+def _sizes(verdict: Verdict) -> str:
+    part = verdict["parameters" if verdict["series"] == "parameters" else "data"]
+    column = "parameters" if verdict["series"] == "parameters" else "n"
+    references = {
+        name: {one["n"]: one["loss"] for one in found["by_size"]}
+        for name, found in verdict.get("references", {}).items()
+    }
+    body = [
+        [number(one[column]), number(one["loss"]), number(one["least"]), number(one["greatest"])]
+        + [number(by_size.get(one[column])) for by_size in references.values()]
+        for one in part["by_size"]
+    ]
+    headings = ["N" if column == "parameters" else "n", "networks", "least", "greatest"]
+    headings += [manifold_figures.REFERENCE[name] for name in references]
+    caption = "Excess error: geometric means over seeds, with the least and the greatest of the networks."
+    return f"<section><h2>Errors</h2>{ruled_table(headings, body, caption, numeric=range(1, len(headings)))}</section>"
+
+
+def _choices(verdict: Verdict) -> str:
+    if "data" not in verdict:
+        return ""
+    said = lambda counts: ", ".join(f"{value} ({count})" for value, count in counts.items())
+    body = [
+        [
+            number(one["n"]),
+            *(said(one[name]) for name in ("width", "learning_rate", "weight_decay")),
+            number(one["median_step"]),
+            number(one["at_last_step"]),
+        ]
+        for one in verdict["data"]["chosen"]
+    ]
+    headings = ["n", "width", "learning rate", "weight decay", "median step", "at the last step"]
+    caption = "What the validation set chose, and in brackets by how many seeds."
+    return f"<section><h2>Choices</h2>{ruled_table(headings, body, caption, numeric={4, 5})}</section>"
+
+
+def _limits(verdict: Verdict) -> str:
+    items = "".join(f"<li>{html.escape(limit)}</li>" for limit in verdict["limits"])
+    return f"<section><h2>What this does not say</h2><ul>{items}</ul></section>"
+
+
+def _config(verdict: Verdict, config: dict[str, Any]) -> str:
+    text = html.escape(json.dumps(config, indent=2, ensure_ascii=False))
+    return f"""<section><h2>Configuration</h2>
+<p class="soft">{number(verdict["networks"])} networks, trained in {duration(verdict["training_seconds"])}.</p>
+<details><summary>Everything needed to repeat the study</summary><pre>{text}</pre></details></section>"""

@@ -1,0 +1,225 @@
+"""Regression where the truth is known: networks of every size, rate and decay on points of a manifold, and a verdict.
+
+verdict = run(config.ManifoldStudy(dimension=2), "runs/sphere2")
+
+training.npz             networks of one width under way, replaced at every checkpoint
+candidates/<width>.jsonl a row for each trained network of that width; all of them in candidates.jsonl
+table.jsonl              a row for each n and seed: what the validation set chose, and its error against the truth
+references.jsonl         nearest neighbors and kernel regression on the same points
+dimension.json           the dimension that estimators read from the points
+verdict.json             exponents, their intervals and predictions
+report.html              the same as a page
+"""
+
+import itertools
+import math
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import config as configs
+from jaxscale import dimension, files
+from jaxscale.errors import RunError
+from jaxscale.models.regressor import Regressor
+from jaxscale.progress import Silent
+from jaxscale.regression import problem as problems_of
+from jaxscale.regression import references, sweep
+from jaxscale.studies import manifold_verdict
+from jaxscale.studies.data_scaling import versions
+from jaxscale.studies.trees import load_tree, save_tree
+
+STAGES = ("candidates.jsonl", "table.jsonl", "references.jsonl", "dimension.json", "verdict.json", "report.html")
+# Points and neighbors the dimension is read from.
+CLOUD, NEIGHBORS = 4096, (5, 10, 20, 40, 80)
+
+
+def run(study, workdir, progress=None):
+    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
+
+    Args:
+      study: a `config.ManifoldStudy`.
+      workdir: the study's folder, made if need be.
+      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
+
+    Returns:
+      The verdict, the content of `verdict.json`.
+
+    Raises:
+      InputError: the configuration contradicts itself, or `workdir` holds another study.
+      RunError: no candidate of some size and seed trained to a finite error; what was finished stays.
+    """
+    configs.validate(study)
+    progress, workdir = progress or Silent(), pathlib.Path(workdir)
+    with files.workplace(workdir):
+        configs.refuse_other(workdir, study)
+        if not all((workdir / name).is_file() for name in STAGES):
+            configs.claim(workdir, study)
+            _run(study, workdir, progress)
+        return files.read_json(workdir / "verdict.json")
+
+
+def _run(study, workdir, progress):
+    progress.say("drawing points and targets")
+    problems = problems_of.stack([problems_of.make_problem(study, seed) for seed in study.seeds])
+    rows, seconds = _candidates(study, problems, workdir, progress)
+    files.write_json_lines(workdir / "candidates.jsonl", rows)
+    table = chosen(study, rows)
+    files.write_json_lines(workdir / "table.jsonl", table)
+    progress.say("nearest neighbors and kernel regression on the same points")
+    beside = _kept_lines(workdir / "references.jsonl", lambda: _references(study, problems))
+    progress.say("measuring the dimension of the points")
+    measured = _kept(workdir / "dimension.json", lambda: _dimension(study, problems))
+    progress.say("fitting the laws and writing the page")
+    verdict = manifold_verdict.verdict(study, rows, table, beside, measured)
+    verdict |= {"training_seconds": seconds, "versions": versions()}
+    files.write_json(workdir / "verdict.json", verdict)
+    from jaxscale.reports.manifolds import render
+
+    render(workdir)
+
+
+def grid(study):
+    """What the networks of one width differ in, a dictionary for each, in the order of the lanes.
+
+    Besides every n with its labels there is n = `in_excess` without label noise: what these networks and this budget
+    reach where samples are no limit.
+    """
+    training = study.training
+    sizes = [] if study.series == "parameters" else [(n, True) for n in sorted(study.sizes)]
+    return [
+        {"n": n, "noisy": noisy, "seed": seed, "learning_rate": rate, "weight_decay": decay}
+        for (n, noisy), seed, rate, decay in itertools.product(
+            [*sizes, (study.in_excess, False)], study.seeds, training.learning_rates, training.weight_decays
+        )
+    ]
+
+
+def chosen(study, rows):
+    """The networks that the validation set chose for each n and seed, in the series over parameters for each width."""
+    by = ("width", "seed") if study.series == "parameters" else ("n", "seed")
+    table = [row for noisy in (False, True) for row in manifold_verdict.best_of(rows, by, noisy)]
+    needed = {(row["noisy"], *(row[name] for name in by)) for row in rows}
+    missing = needed - {(row["noisy"], *(row[name] for name in by)) for row in table}
+    if missing:
+        named = dict(zip(("noisy", *by), min(missing), strict=True))
+        raise RunError(f"every network of {named} diverged. Add lower training.learning_rates, in another folder.")
+    return table
+
+
+def _candidates(study, problems, workdir, progress):
+    """Rows of all networks, and the seconds their training took over all starts."""
+    (workdir / "candidates").mkdir(exist_ok=True)
+    widths = sorted(study.training.widths)
+    rows = []
+    for index, width in enumerate(widths):
+        report = progress.run(f"width {width}, {len(grid(study))} networks", index, len(widths), "sweep")
+        path = workdir / "candidates" / f"{width}.jsonl"
+        rows += _kept_lines(path, lambda width=width, report=report: _train(study, problems, width, workdir, report))
+    return rows, sum(row["seconds"] for row in rows)
+
+
+def _train(study, problems, width, workdir, report):
+    """Rows of all networks of one width, trained from the last checkpoint on."""
+    net = Regressor(study.network, width, problems_of.outputs_of(study))
+    cells, training = grid(study), study.training
+    column = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
+    place = {seed: index for index, seed in enumerate(study.seeds)}
+    lanes = sweep.padded(
+        sweep.Lanes(
+            problem=jnp.asarray([place[cell["seed"]] for cell in cells], jnp.int32),
+            seed=column("seed", jnp.int32),
+            size=column("n", jnp.int32),
+            noisy=column("noisy", bool),
+            learning_rate=column("learning_rate", jnp.float32),
+            weight_decay=column("weight_decay", jnp.float32),
+        )
+    )
+    runs, before = sweep.start(net, lanes, study.ambient), np.zeros(1)
+    part, started = workdir / f"training_{width}.npz", time.perf_counter()
+    if part.is_file():
+        runs, before = load_tree(part, (runs, before))
+    while (step := int(runs.step)) < training.steps:
+        runs, losses_L = sweep.advance(
+            net, training, study.objective, problems, lanes, runs, steps=training.evaluate_every
+        )
+        step += training.evaluate_every
+        report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(cells)])))
+        if step % training.checkpoint_every == 0 and step < training.steps:
+            save_tree(part, (runs, before + time.perf_counter() - started))
+    errors = np.asarray(sweep.errors(net, study.objective, problems, lanes, runs), float)
+    seconds = float(before[0]) + time.perf_counter() - started
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(lanes.seed)
+    part.unlink(missing_ok=True)
+    return [
+        cell
+        | {"width": width, "parameters": parameters, "step": int(step), "steps": training.steps}
+        | {"validation": _finite(validation), "loss": _finite(error), "seconds": seconds / len(cells)}
+        for cell, step, validation, error in zip(cells, runs.best_step, runs.validation, errors, strict=False)
+    ]
+
+
+def _finite(value):
+    """A number that JSON has, or None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _references(study, problems):
+    """A row for each reference, n and seed: what the validation set chose, and its error against the truth."""
+    rows = []
+    for index, seed in enumerate(study.seeds):
+        one = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index], float), problems)
+        queries = np.concatenate([one.validation_points, one.test_points])
+        for n in [] if study.series == "parameters" else sorted(study.sizes):
+            x, y = one.points[:n], one.labels[:n]
+            found = {"mean": {n: np.broadcast_to(y.mean(axis=0), (len(queries), y.shape[1]))}}
+            found["neighbors"] = references.nearest_neighbors(x, y, queries)
+            if n <= study.largest_kernel:
+                found["kernel"] = references.kernel_regression(x, y, queries)
+            for name, by_setting in found.items():
+                validation = {
+                    setting: references.excess(study.objective, at[: study.validation], one.validation_labels)
+                    for setting, at in by_setting.items()
+                }
+                setting = min(validation, key=validation.__getitem__)
+                loss = references.excess(study.objective, by_setting[setting][study.validation :], one.test_truth)
+                rows.append(
+                    {"reference": name, "n": n, "seed": seed, "setting": setting}
+                    | {"validation": validation[setting], "loss": loss}
+                )
+    return rows
+
+
+def _dimension(study, problems):
+    """What estimators read from each seed's points, and against scale from the first's."""
+    count = min(CLOUD, study.in_excess)
+    per_seed = []
+    for index, seed in enumerate(study.seeds):
+        x = problems.points[index, :count]
+        mle, twonn = dimension.mle(x, k=20), dimension.twonn(x)
+        per_seed.append({"seed": seed, "mle": float(mle.dimension), "twonn": float(twonn.dimension)})
+    by_scale = []
+    for k in NEIGHBORS:
+        found = dimension.mle(problems.points[0, :count], k=k)
+        by_scale.append({"k": k, "dimension": float(found.dimension), "standard_error": float(found.standard_error)})
+    return {
+        "points": count,
+        "mle": float(np.mean([one["mle"] for one in per_seed])),
+        "twonn": float(np.mean([one["twonn"] for one in per_seed])),
+        "per_seed": per_seed,
+        "by_scale": by_scale,
+    }
+
+
+def _kept(path, make):
+    if not path.is_file():
+        files.write_json(path, make())
+    return files.read_json(path)
+
+
+def _kept_lines(path, make):
+    if not path.is_file():
+        files.write_json_lines(path, make())
+    return files.read_json_lines(path)

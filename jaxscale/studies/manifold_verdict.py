@@ -1,0 +1,278 @@
+"""What a study on a manifold found: exponents with intervals beside their predictions, and the evidence for each.
+
+Which sizes a law is fitted over is a rule stated beforehand. A size counts where the error lies below `EARLY` of that
+of the best constant (before, nothing has been learned yet that could scale), and above `LATE` times what the same
+networks and budget reach on data in excess without noise (beyond, the optimizer or the width is what limits). The fit
+over all sizes stands beside it.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale import laws, theory
+
+EARLY, LATE = 0.5, 3.0
+# Sizes a law is fitted to at the least; where fewer count, all do, and a caveat says so.
+FEWEST = 4
+# Above what power laws are fitted: nothing, since the floor is known exactly and taken off.
+POWER = laws.additive(("n",), floor=False, name="power")
+OVER_PARAMETERS = laws.additive(("N",), floor=False, name="power")
+OVER_BOTH = laws.additive(("N", "D"), floor=False, name="power")
+
+
+def verdict(study, rows, table, references, dimension):
+    """The content of `verdict.json` but for versions.
+
+    Args:
+      study: a `config.ManifoldStudy`.
+      rows: of all trained networks.
+      table: those that the validation set chose.
+      references: rows of the other estimators.
+      dimension: what was read from the points.
+    """
+    clean, noisy = ([row for row in table if row["noisy"] == kind] for kind in (False, True))
+    found: dict[str, Any] = {
+        "question": "Does the error fall as the dimension of the manifold and the smoothness of the target say?",
+        "series": study.series,
+        "setting": _setting(study),
+        "predicted": _predicted(study, dimension),
+        "dimension": dimension,
+        "networks": len(rows),
+        "diverged": sum(row["validation"] is None for row in rows),
+        "limits": list(theory.LIMITS[:3]),
+    }
+    if study.series == "parameters":
+        law = _fitted(study, [row | {"N": row["parameters"]} for row in clean], OVER_PARAMETERS)
+        found |= {"parameters": law | {"by_size": _by_size(clean, "parameters")}}
+        return found | _headline(study, found)
+    found["budget_reaches"] = float(np.mean([row["loss"] for row in clean]))
+    found["constant"] = float(np.mean([row["loss"] for row in references if row["reference"] == "mean"]))
+    data = _curve(study, noisy, found["budget_reaches"], found["constant"])
+    kept = [row for row in noisy if row["n"] in data["sizes"]]
+    found["data"] = data | {
+        "over_all_sizes": _fitted(study, noisy, POWER),
+        "with_offset": _fitted(study, kept, laws.named("data")),
+        "chosen": _chosen(noisy),
+        "by_width": _by_width(rows),
+    }
+    found["references"] = {
+        name: _curve(study, [row for row in references if row["reference"] == name], 0.0, found["constant"])
+        for name in sorted({row["reference"] for row in references} - {"mean"})
+    }
+    if study.series == "compute":
+        found["compute"] = _compute(study, rows, found)
+    return found | _headline(study, found)
+
+
+def _setting(study):
+    names = ("manifold", "dimension", "ambient", "point_noise", "point_noise_kind", "objective")
+    return {name: getattr(study, name) for name in names} | {
+        "beta": study.target.beta,
+        "label_noise": study.target.noise if study.objective == "squared_error" else None,
+        "classes": study.target.classes if study.objective == "cross_entropy" else None,
+        "mixer": study.network.mixer,
+        "widths": sorted(study.training.widths),
+        "seeds": len(study.seeds),
+        "steps": study.training.steps,
+        "batch_size": study.training.batch_size,
+    }
+
+
+def _predicted(study, dimension):
+    """Exponents in n (with label noise, and without), in N and in C, at the true d, and the first at the measured d."""
+    d, beta = float(study.dimension), study.target.beta
+    return {
+        "minimax": float(theory.data_exponent(d, beta)),
+        "noiseless": float(theory.model_exponent(d, beta)),
+        "parameters": float(theory.model_exponent(d, beta)),
+        "compute": float(theory.compute_exponent(d, beta)),
+        "minimax_at_measured_dimension": float(theory.data_exponent(dimension["mle"], beta)),
+        "cross_entropy": list(map(float, map(np.asarray, theory.cross_entropy_bracket(d, beta)))),
+        "smoothness_class": f"exact down to wavelengths of 2π / 2^{study.target.octaves}",
+    }
+
+
+def is_noiseless(study):
+    """Whether labels are the truth, so that the rate in n is 2β/d and not 2β/(2β+d)."""
+    return study.objective == "squared_error" and study.target.noise == 0
+
+
+def _curve(study, rows, reach, constant):
+    """The error against n: its means, its law over the sizes that count, and its slope from size to size."""
+    by_size = _by_size(rows, "n")
+    counted = [one["n"] for one in by_size if LATE * reach < one["loss"] < EARLY * constant]
+    enough = len(counted) >= FEWEST
+    sizes = counted if enough else [one["n"] for one in by_size]
+    law = _fitted(study, [row for row in rows if row["n"] in sizes], POWER)
+    exponent = theory.model_exponent if is_noiseless(study) else theory.data_exponent
+    d, beta, ends = float(study.dimension), study.target.beta, laws.Interval(*law["interval"])
+    predicted = float(exponent(d, beta))
+    return law | {
+        "sizes": sizes,
+        "enough_sizes": enough,
+        "predicted": predicted,
+        "inside": bool(ends.lower <= predicted <= ends.upper),
+        "agreement": laws.agreement(exponent, ends, d, (d, d), beta),
+        "by_size": by_size,
+        "local_slopes": _local_slopes(rows),
+    }
+
+
+def _fitted(study, rows, law):
+    """Exponent, scale and offset of a law, in an interval for seeds that err together."""
+    fit = laws.fit(rows, law, key=jax.random.key(0), groups="seed", level=study.level, resamples=study.resamples)
+    name = next(iter(law.exponents.values()))
+    return {
+        "formula": law.formula,
+        "exponent": float(fit.parameters[name]),
+        "interval": [float(end) for end in fit.intervals[name]],
+        "scale": float(fit.parameters["A"]),
+        "offset": float(fit.parameters["E"]) if law.has_floor else 0.0,
+        "rms_residual": float(np.sqrt(np.mean(fit.residuals**2))),
+        "warnings": [sentence for _, sentence in fit.warnings],
+    }
+
+
+def _by_size(rows, column):
+    """Geometric means over seeds, and the extremes, of the error at each size."""
+    found = []
+    for size in sorted({row[column] for row in rows}):
+        losses = [row["loss"] for row in rows if row[column] == size]
+        mean = math.exp(np.mean(np.log(losses)))
+        found.append({column: size, "loss": mean, "least": min(losses), "greatest": max(losses)})
+    return found
+
+
+def _local_slopes(rows):
+    """Between neighbouring sizes: the mean over seeds, and its standard error."""
+    losses = {(row["n"], row["seed"]): row["loss"] for row in rows}
+    sizes, seeds = (sorted({row[name] for row in rows}) for name in ("n", "seed"))
+    found = []
+    for small, large in itertools.pairwise(sizes):
+        slopes = [math.log(losses[small, s] / losses[large, s]) / math.log(large / small) for s in seeds]
+        error = float(np.std(slopes, ddof=1) / math.sqrt(len(slopes))) if len(slopes) > 1 else None
+        found.append({"from": small, "to": large, "slope": float(np.mean(slopes)), "standard_error": error})
+    return found
+
+
+def _chosen(rows):
+    """By n, how often each value was chosen over the seeds, and how often training ran to its last step."""
+    found = []
+    for n in sorted({row["n"] for row in rows}):
+        those = [row for row in rows if row["n"] == n]
+        counts = {
+            name: {str(v): sum(row[name] == v for row in those) for v in sorted({row[name] for row in those})}
+            for name in ("width", "learning_rate", "weight_decay")
+        }
+        last = sum(row["step"] == row["steps"] for row in those)
+        found.append(
+            {"n": n, "median_step": float(np.median([row["step"] for row in those])), "at_last_step": last} | counts
+        )
+    return found
+
+
+def _by_width(rows):
+    """The error against n of the best of each width, means over seeds: curves whose lower envelope was chosen."""
+    best = best_of(rows, ("width", "n", "seed"), noisy=True)
+    return {
+        str(width): _by_size([row for row in best if row["width"] == width], "n")
+        for width in sorted({row["width"] for row in best})
+    }
+
+
+def best_of(rows, by, noisy):
+    """Of candidates alike in the columns `by`, the one of least validation loss."""
+    best: dict[tuple, dict[str, Any]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in by)
+        if row["noisy"] == noisy and row["validation"] is not None:
+            best[key] = min(best.get(key, row), row, key=lambda one: one["validation"])
+    return [best[key] for key in sorted(best)]
+
+
+def _compute(study, rows, found):
+    """A N^-α + B n^-β over widths and sizes, and the exponent along its best split of C = 6 N n."""
+    table = [
+        row | {"N": row["parameters"], "D": row["n"]}
+        for row in best_of(rows, ("width", "n", "seed"), noisy=True)
+        if row["loss"] < EARLY * found["constant"]
+    ]
+    fit = laws.fit(table, OVER_BOTH, key=jax.random.key(0), groups="seed", level=study.level, resamples=study.resamples)
+    budgets = [6 * one([r["N"] for r in table]) * one([r["D"] for r in table]) for one in (min, max)]
+    split = laws.frontier(fit, budgets)
+    return _quantity(split.loss_exponent) | {
+        "predicted": found["predicted"]["compute"],
+        "size_exponent": _quantity(split.size_exponent),
+        "parameters_exponent": _quantity(fit.quantity(lambda p: p["alpha"])),
+        "data_exponent": _quantity(fit.quantity(lambda p: p["beta"])),
+        "warnings": [sentence for _, sentence in fit.warnings],
+        "networks": len(table),
+    }
+
+
+def _quantity(found):
+    """A `laws.Quantity`; of one along budgets, the first, as a power law has one exponent for all."""
+    ends = [float(np.ravel(end)[0]) for end in found.interval]
+    return {"exponent": float(np.ravel(found.estimate)[0]), "interval": ends}
+
+
+def _headline(study, found):
+    """The series' own exponent beside its prediction, the sentence that opens the page, and what to know before."""
+    part = found[study.series]
+    predicted = part.get("predicted", found["predicted"]["parameters"])
+    inside = part["interval"][0] <= predicted <= part["interval"][1]
+    column = {"data": "n", "parameters": "N", "compute": "C"}[study.series]
+    low, high = part["interval"]
+    place = f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension}"
+    source = {
+        "data": "without label noise 2β/d" if is_noiseless(study) else "minimax theory, 2β/(2β+d)",
+        "parameters": "approximation theory, 2β/d",
+        "compute": "theory, β/(β+d)",
+    }[study.series]
+    said = (
+        f"{place} with a target of smoothness β = {study.target.beta:g}, the excess error of "
+        f"{study.network.mixer.replace('_', '-')} networks falls as {column}^-{part['exponent']:.3f} "
+        f"[{low:.3f}, {high:.3f}]; {source}, says {predicted:.3f}: "
+        f"{'inside' if inside else 'not inside'} our {100 * study.level:g}% interval."
+    )
+    for name, one in found.get("references", {}).items():
+        low, high = one["interval"]
+        said += f" {name.capitalize()} on the same points: {one['exponent']:.3f} [{low:.3f}, {high:.3f}]."
+    return {"exponent": part["exponent"], "interval": part["interval"], "prediction": predicted, "inside": inside} | {
+        "sentence": said,
+        "caveats": _caveats(study, found),
+    }
+
+
+def _caveats(study, found):
+    """What the numbers themselves say against relying on them."""
+    caveats = []
+    curve = found.get("data")
+    if curve:
+        if not curve["enough_sizes"]:
+            caveats.append(f"Fewer than {FEWEST} sizes count by the rule, so the law is fitted over all of them.")
+        left = sorted({one["n"] for one in curve["by_size"]} - set(curve["sizes"]))
+        if left:
+            caveats.append(f"Sizes left out of the fit by the rule: {', '.join(map(str, left))}.")
+        edge = [
+            one["n"]
+            for one in curve["chosen"]
+            if one["width"].get(str(max(study.training.widths)), 0) == len(study.seeds)
+        ]
+        if edge and len(study.training.widths) > 1:
+            caveats.append(
+                f"The largest width was chosen by every seed at n = {', '.join(map(str, edge))}: wider might do better."
+            )
+        rate = curve["over_all_sizes"]["exponent"]
+        caveats.append(
+            f"Over all sizes the exponent is {rate:.3f}; with a free offset {curve['with_offset']['exponent']:.3f}."
+        )
+    if len(study.seeds) < 5:
+        caveats.append(f"The interval rests on {len(study.seeds)} seeds, which err together at every n.")
+    if found["diverged"]:
+        caveats.append(f"{found['diverged']} of {found['networks']} networks diverged and were not chosen.")
+    return caveats

@@ -1,0 +1,57 @@
+"""Problems: what their points, labels and truths are, and what they share between studies."""
+
+import dataclasses
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import config
+from jaxscale.regression import make_problem
+from jaxscale.regression.problem import entropy, loss
+
+STUDY = config.ManifoldStudy(
+    dimension=2, ambient=6, in_excess=4096, validation=256, test=256, target=config.ManifoldTarget(octaves=4)
+)
+
+
+def test_labels_are_the_truth_with_noise_of_the_stated_size():
+    problem = make_problem(STUDY, 0)
+    noise = problem.labels - problem.truth
+    # 4096 labels: a standard deviation is known to 1.1%, a mean to 0.3 / 64.
+    assert abs(jnp.std(noise) - 0.3) < 0.015 and abs(jnp.mean(noise)) < 0.02
+    assert abs(jnp.std(problem.truth) - 1) < 0.05
+
+
+def test_points_have_unit_mean_square_and_lie_on_the_sphere():
+    x = make_problem(STUDY, 0).points
+    chex.assert_trees_all_close(jnp.mean(x**2, axis=1), jnp.ones(len(x)), atol=1e-3)
+    assert np.linalg.matrix_rank(np.asarray(x, float), tol=1e-2) == 3
+
+
+def test_labels_do_not_depend_on_the_ambient_dimension():
+    other = make_problem(dataclasses.replace(STUDY, ambient=20), 0)
+    one = make_problem(STUDY, 0)
+    chex.assert_trees_all_equal(one.labels, other.labels)
+    gram = lambda x: x[:50] @ x[:50].T / x.shape[1]
+    chex.assert_trees_all_close(gram(one.points), gram(other.points), atol=1e-5)
+
+
+def test_probabilities_are_those_the_classes_are_drawn_from():
+    study = dataclasses.replace(STUDY, objective="cross_entropy", target=config.ManifoldTarget(octaves=4, classes=3))
+    problem = make_problem(study, 0)
+    chex.assert_trees_all_close(jnp.sum(problem.truth, axis=1), jnp.ones(4096), atol=1e-5)
+    # Of 4096 draws with these probabilities, means differ by up to about 3 · 0.5 / 64.
+    chex.assert_trees_all_close(jnp.mean(problem.labels, axis=0), jnp.mean(problem.truth, axis=0), atol=0.025)
+    best = loss("cross_entropy", jnp.log(problem.truth), problem.truth)
+    chex.assert_trees_all_close(best, entropy("cross_entropy", problem.truth), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "student_t"])
+def test_noise_takes_points_off_by_its_scale(kind):
+    noisy = make_problem(dataclasses.replace(STUDY, point_noise=0.1, point_noise_kind=kind), 0)
+    off = np.asarray(noisy.points - make_problem(STUDY, 0).points) * np.sqrt(1 / 6)
+    # The median of |t| with 3 degrees of freedom and variance 1 is 0.4416, of |normal| 0.6745.
+    assert abs(np.median(np.abs(off)) / 0.1 - {"gaussian": 0.6745, "student_t": 0.4416}[kind]) < 0.02
+    assert not jnp.allclose(noisy.truth, make_problem(STUDY, 0).truth)
