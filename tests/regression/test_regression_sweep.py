@@ -1,0 +1,91 @@
+"""Networks trained as one program: each is what it would be alone, on any number of devices."""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import config
+from jaxscale.models.regressor import Regressor
+from jaxscale.regression import Lanes, advance, errors, make_problem, stack, start
+from jaxscale.regression.sweep import padded, schedule
+
+STUDY = config.ManifoldStudy(
+    dimension=1,
+    ambient=3,
+    in_excess=512,
+    validation=64,
+    test=64,
+    target=config.ManifoldTarget(octaves=3, waves=8),
+    network=config.PointRegressor(mixer="mlp", layers=1),
+    training=config.PointTraining(steps=60, batch_size=16),
+)
+NET = Regressor(STUDY.network, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return stack([make_problem(STUDY, seed) for seed in (0, 1)])
+
+
+def lanes_of(problem, size, noisy):
+    count = len(problem)
+    return Lanes(
+        problem=jnp.asarray(problem, jnp.int32),
+        seed=jnp.asarray(problem, jnp.int32),
+        size=jnp.asarray(size, jnp.int32),
+        noisy=jnp.asarray(noisy),
+        learning_rate=jnp.full(count, 2e-2),
+        weight_decay=jnp.zeros(count),
+    )
+
+
+def trained(problems, lanes, looks):
+    runs = start(NET, lanes, 3)
+    seen = []
+    for _ in range(looks):
+        runs, _ = advance(NET, STUDY.training, "squared_error", problems, lanes, runs, steps=20)
+        seen.append(np.asarray(runs.validation))
+    return runs, seen
+
+
+def test_a_lane_does_not_depend_on_those_beside_it_nor_on_devices(problems):
+    lanes = padded(lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]))
+    assert len(lanes.seed) == 8
+    assert len(lanes.seed.sharding.device_set) == jax.device_count() == 8
+    alone = lanes_of([1], [32], [True])
+    together, single = (trained(problems, one, 2)[0] for one in (lanes, alone))
+    pick = lambda leaf, i: np.asarray(leaf)[i]
+    chex.assert_trees_all_close(
+        jax.tree.map(lambda leaf: pick(leaf, 1), together.params),
+        jax.tree.map(lambda leaf: pick(leaf, 0), single.params),
+        atol=1e-4,
+    )
+
+
+def test_what_is_kept_is_the_least_validation_loss_seen(problems):
+    lanes = lanes_of([0, 1], [16, 16], [True, True])
+    runs, seen = trained(problems, lanes, 3)
+    assert all((after <= before).all() for before, after in itertools.pairwise(seen))
+    assert set(np.asarray(runs.best_step)) <= {20, 40, 60}
+
+
+def test_training_on_the_truth_in_excess_errs_less_than_on_few_noisy_labels(problems):
+    lanes = lanes_of([0, 0], [16, 512], [True, False])
+    few, excess = errors(NET, "squared_error", problems, lanes, trained(problems, lanes, 3)[0])
+    assert 0 < excess < few
+
+
+def test_only_the_first_points_of_the_pool_are_trained_on(problems):
+    lanes = lanes_of([0], [16], [True])
+    spoilt = jax.tree.map(lambda leaf: leaf, problems)
+    spoilt = type(problems)(**{**vars(spoilt), "labels": spoilt.labels.at[:, 16:].set(jnp.nan)})
+    chex.assert_trees_all_equal(trained(problems, lanes, 1)[0].params, trained(spoilt, lanes, 1)[0].params)
+
+
+def test_the_schedule_rises_and_ends_at_zero():
+    share = np.array([float(schedule(done)) for done in (0.0, 0.05, 0.5, 1.0)])
+    assert share[0] < 0.05 and share[1] == pytest.approx(1.0) and share[2] < 0.6 and share[3] == pytest.approx(0.0)
