@@ -37,7 +37,7 @@ class PointRegressor:
 class PointTraining:
     """AdamW on batches drawn with replacement; what is kept of a run are its parameters of least validation error."""
 
-    steps: int = 2000
+    steps: int = 1500
     batch_size: int = 64
     evaluate_every: int = 100
     """Steps between looks at the validation set, and so how finely training is stopped."""
