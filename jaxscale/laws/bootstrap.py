@@ -1,14 +1,14 @@
 """Tables like the one that was fitted, from which intervals are read: whole groups redrawn, or their errors turned.
 
 Every design returns what `search.refit` takes: targets (B, R) or weights (B, R). The numbers are few, so the arithmetic
-is float64 numpy; only the random draws come from JAX.
+is float64 numpy.
 """
 
 from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 
+from jaxscale.laws.randomness import generator
 from jaxscale.laws.search import Problem, Search
 
 Bootstrap = Literal["auto", "wild-cluster", "pairs-cluster", "pairs"]
@@ -16,8 +16,9 @@ BOOTSTRAPS = ("auto", "wild-cluster", "pairs-cluster", "pairs")
 
 # Webb 2023, "Reworking wild bootstrap-based inference for clustered errors": six points, mean 0, variance 1.
 _WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])
-# With this many groups signs alone give enough different tables, and signs keep the size of every error.
-_MANY_GROUPS = 12
+# With this many groups signs alone give enough different tables, and signs keep the size of every error. Robust
+# objectives are as certain as errors are dense around zero, where Webb's smaller points put more than there were.
+_MANY_GROUPS = 8
 # A resampled log loss stays within this of the curve, so that a far Student tail cannot overflow.
 _LARGEST_SHIFT = 3.0
 # Beyond this leverage the curve follows the group: what remains is second order in the noise, not to be magnified.
@@ -34,7 +35,7 @@ class Resamples(NamedTuple):
 def pairs(key, task: Problem, group, resamples: int) -> Resamples:
     """Tables of whole groups drawn with replacement, as how often each run was drawn."""
     groups = int(group.max()) + 1
-    drawn = np.asarray(jax.random.randint(key, (resamples, groups), 0, groups))
+    drawn = generator(key).integers(groups, size=(resamples, groups))
     places = drawn + groups * np.arange(resamples)[:, None]
     times = np.bincount(places.ravel(), minlength=resamples * groups).reshape(resamples, groups)
     return Resamples(weight=times[:, group] * task.weight)
@@ -45,17 +46,16 @@ def wild_cluster(key, task: Problem, found: Search, group, resamples: int) -> Re
 
     The residuals e_g of group g become t_b v_bg (I - H_gg)^(-1/2) e_g in draw b: H_gg, the leverage of the group on
     itself, makes up for the curve having followed its errors (Bell & McCaffrey 2002); v_bg is a random sign, or with
-    fewer than 12 groups one of Webb's six weights (Webb 2023); t_b = √(ν/χ²_ν), one per draw, makes the draws
+    fewer than 8 groups one of Webb's six weights (Webb 2023); t_b = √(ν/χ²_ν), one per draw, makes the draws
     Student-t with Bell & McCaffrey's degrees of freedom ν, the fewest over the parameters.
     """
     fitted, jacobian = linearized(task, found.z)
     residual, freedom = corrected_residuals(task.target - fitted, jacobian * np.sqrt(task.weight)[:, None], group)
-    sign_key, tail_key = jax.random.split(key)
+    rng = generator(key)
     groups = int(group.max()) + 1
     points = np.array([-1.0, 1.0]) if groups >= _MANY_GROUPS else _WEBB
-    factor = points[np.asarray(jax.random.randint(sign_key, (resamples, groups), 0, len(points)))]
-    with jax.enable_x64(True):
-        chi_square = 2 * np.asarray(jax.random.gamma(tail_key, freedom / 2, (resamples,)))
+    factor = rng.choice(points, (resamples, groups))
+    chi_square = rng.chisquare(freedom, resamples)
     shift = np.sqrt(freedom / chi_square)[:, None] * factor[:, group] * residual
     if task.logarithmic:
         return Resamples(target=fitted + np.clip(shift, -_LARGEST_SHIFT, _LARGEST_SHIFT))

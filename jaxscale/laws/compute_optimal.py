@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxscale.errors import InputError
 from jaxscale.laws.fitting import fit
+from jaxscale.laws.randomness import generator
 from jaxscale.laws.results import Fit, Interval, Quantity, percentiles
 from jaxscale.laws.runs import Finding, numbers
 from jaxscale.theory import compute_split
@@ -250,7 +251,7 @@ def _slope(compute, log_size) -> float:
 
 def _redrawn(key, N, loss, budgets, compute, lowest) -> np.ndarray:
     """Exponents of tables whose budgets are redrawn run by run, (B,); NaN where too few budgets kept a bottom."""
-    rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
+    rng = generator(key)
     slopes = np.full(_DRAWS, np.nan)
     for draw in range(_DRAWS):
         log_size = np.full(len(budgets), np.nan)
@@ -327,7 +328,7 @@ def envelope(table, *, key: jax.Array, level: float = 0.95) -> Envelope:
     sizes = np.array([size for size, *_ in curves])
     if (np.isfinite(heights).sum(0) < 2).any() or grid[0] >= grid[-1]:
         raise InputError("the learning curves do not overlap in C. Pass curves of several sizes at the same budgets.")
-    rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
+    rng = generator(key)
     draws = []
     for _ in range(_DRAWS):
         chosen = rng.choice(len(curves), len(curves))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxscale.laws.madogram import distances, drawn, generator
+from jaxscale.laws.madogram import distances, drawn
+from jaxscale.laws.randomness import generator
 from jaxscale.laws.results import Interval
 
 _SIZES = 6

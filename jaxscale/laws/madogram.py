@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxscale.errors import InputError
+from jaxscale.laws.randomness import generator
 from jaxscale.laws.results import Interval
 
 MOST_POINTS = 1536
@@ -118,11 +119,6 @@ def fractional_field(x, beta: float, *, key: jax.Array, fields: int = 1) -> np.n
     if not 0 < beta < 1:
         raise InputError(f"beta={beta} is not between 0 and 1, where such fields exist. Pass another value.")
     return _fields(distances(np.asarray(x, float)), beta, fields, generator(key))
-
-
-def generator(key: jax.Array) -> np.random.Generator:
-    """A numpy generator that a JAX key determines."""
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
 
 
 def drawn(x, y, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Many problems brought to their optimum: blocks of lanes through one compiled program, over every device there is.
+"""Many problems brought to their optimum: blocks of lanes through one compiled program, over every accelerator.
 
 Programs are compiled for a number of runs and of lanes, so both are padded to the next of a few sizes, and lanes that
 have arrived make room for others: a block is full of lanes that still move.
@@ -15,8 +15,8 @@ from jaxscale.laws.law import Law
 from jaxscale.laws.polish import Lane, State
 
 _FEWEST_RUNS = 16
-_SMALL_BLOCK, _BLOCK = 16, 256  # lanes
-_LANES_ON_ACCELERATOR = 4096  # on each
+_BLOCK = 16  # lanes; their Jacobians of 256 runs stay in a core's cache
+_LANES_ON_ACCELERATOR = 4096  # on each, where there are many lanes
 _ITERATIONS = 4  # between two looks at which lanes have arrived
 _MOST_ROUNDS = 60
 _ARRIVED = 1e-13  # share of the objective that another step would remove
@@ -77,11 +77,11 @@ def bucket(runs: int) -> int:
 
 def _advanced(law, logarithmic, rounded, columns, lanes, state, left):
     """(lanes, their state after a few iterations) of every block; all are under way before the first is waited for."""
-    devices = jax.devices()
-    # The devices of a host share its cores; accelerators do not.
-    each = -(-_BLOCK // len(devices)) if devices[0].platform == "cpu" else _LANES_ON_ACCELERATOR
-    size = _SMALL_BLOCK if len(left) <= 4 * _SMALL_BLOCK else each * len(devices)
-    place = _sharded(tuple(devices)) if size > _SMALL_BLOCK and len(devices) > 1 else (lambda tree: tree)
+    devices = _devices()
+    many = devices[0].platform != "cpu" and len(left) > 4 * _BLOCK
+    each = _LANES_ON_ACCELERATOR if many else -(-_BLOCK // len(devices))
+    size = each * len(devices)
+    place = _sharded(tuple(devices)) if len(devices) > 1 else (lambda tree: tree)
     under_way = []
     for first in range(0, len(left), size):
         block = left[first : first + size]
@@ -92,6 +92,12 @@ def _advanced(law, logarithmic, rounded, columns, lanes, state, left):
         under_way.append((block, after))
     for block, after in under_way:
         yield block, [np.asarray(values)[: len(block)] for values in after]
+
+
+def _devices() -> list[jax.Device]:
+    """Every accelerator; of a host's devices one, for they share its cores, and eight cost four times as much."""
+    devices = jax.devices()
+    return devices[:1] if devices[0].platform == "cpu" else devices
 
 
 @functools.cache

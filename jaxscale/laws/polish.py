@@ -27,10 +27,10 @@ REWEIGHTED_LENGTHS = (1.0,)
 # Corners are sharpened by this factor once another step at this sharpness would gain less than the tolerance, in
 # units of δ times smoothing, which is what sharpening can gain.
 _SHARPEN = 0.2
-_SETTLED = 0.3
+_SETTLED = 1.0
 _LEAST_DAMPING, _FIRST_DAMPING, _MOST_DAMPING = 1e-12, 1e-6, 1e3
 # After an iteration in which no step helped, all are shortened, and turned towards the gradient.
-_SHORTEN, _LEAST_REACH = 0.2, 1e-6
+_SHORTEN, _SHORT, _LEAST_REACH = 0.2, 0.1, 1e-6
 _RAISE_DAMPING, _FAILED_DAMPING = 10.0, 1e-4
 # A pivot below this, after scaling to a unit diagonal, is taken for it: the direction is not determined by the data.
 _LEAST_PIVOT = 1e-12
@@ -96,12 +96,12 @@ def _iterate(predict, rounded: bool, stride, lane: Lane, state: State) -> State:
     gradient = (lane.weight * rho.slope) @ jacobian_RxP
     # Gauss-Newton: second derivatives of the curve, weighted by slopes that sum to nearly nothing, gain no iteration.
     weighted_RxPx2 = jacobian_RxP[..., None] * (lane.weight * jnp.stack([rho.curvature, rho.majorizer])).T[:, None]
-    newton_gram, reweighted_gram = jnp.moveaxis(jnp.einsum("rp,rqw->pqw", jacobian_RxP, weighted_RxPx2), -1, 0)
+    grams = jnp.moveaxis(jnp.einsum("rp,rqw->pqw", jacobian_RxP, weighted_RxPx2), -1, 0)
     free = ~(((z <= lower) & (gradient > 0)) | ((z >= upper) & (gradient < 0)))
     furthest = 0.5 * (jnp.abs(z) + stride)
     least, most = jnp.maximum(lower - z, -furthest), jnp.minimum(upper - z, furthest)
-    newton = _bounded(newton_gram, gradient, free, state.damping, least, most)
-    reweighted = _bounded(reweighted_gram, gradient, free, _LEAST_DAMPING, least, most)
+    bounded = lambda gram, damping: _bounded(gram, gradient, free, damping, least, most)
+    newton, reweighted = jax.vmap(bounded)(grams, jnp.stack([state.damping, _LEAST_DAMPING]))
     # Where no residual lies within δ there is no curvature, and only the second says that this is no optimum.
     gain = -0.5 * jnp.minimum(jnp.sum(gradient * newton), jnp.sum(gradient * reweighted))
     steps = [t * newton for t in NEWTON_LENGTHS] + [t * reweighted for t in REWEIGHTED_LENGTHS]
@@ -133,18 +133,20 @@ def _bounded(gram, gradient, free, damping, least, most):
 
 def _next(rounded: bool, lane: Lane, state: State, z, totals, best, gain) -> State:
     """The state after a step to candidate `best`, of which 0 is to stay."""
-    by_newton = (best > 0) & (best <= len(NEWTON_LENGTHS))
+    # Less damping after a reweighted step too: damped, the next Newton step could never win again.
     damping = jnp.where(
-        by_newton,
+        best > 0,
         jnp.maximum(state.damping / 10, _LEAST_DAMPING),
-        jnp.where(best == 0, jnp.clip(state.damping * _RAISE_DAMPING, _FAILED_DAMPING, _MOST_DAMPING), state.damping),
+        jnp.clip(state.damping * _RAISE_DAMPING, _FAILED_DAMPING, _MOST_DAMPING),
     )
     reach = jnp.where(best == 0, jnp.maximum(_SHORTEN * state.reach, _LEAST_REACH), 1.0)
     if not rounded:
         stalled = jnp.where(best == 0, state.stalled + 1, 0.0)
         gain = gain / jnp.maximum(totals[0], 1e-300)
         return State(z, state.smoothing, damping, reach, gain, stalled, totals[best])
-    settled = (gain < _SETTLED * lane.delta * state.smoothing) | (best == 0)
+    # Where no step helps, shorter ones are tried first: far from an optimum the corners are not what is in the way.
+    stuck = (best == 0) & (state.reach < _SHORT)
+    settled = (gain < _SETTLED * lane.delta * state.smoothing) | stuck
     sharper = jnp.where(_SHARPEN * state.smoothing < lane.sharp, 0.0, _SHARPEN * state.smoothing)
     # A lane that is sharp rests until it joins the others that are.
     resting = state.smoothing == 0
@@ -163,21 +165,16 @@ def _next(rounded: bool, lane: Lane, state: State, z, totals, best, gain) -> Sta
 def masked_solve(matrix, right, free, damping=0.0):
     """x with M x = b over the free coordinates, 0 elsewhere; M symmetric, scaled to a unit diagonal before damping.
 
-    L D Lᵀ, with pivots no smaller than rounding. Unrolled over the few coordinates, so that it runs across lanes.
+    Gauss-Jordan elimination, with pivots no smaller than rounding. A loop of array operations over the few
+    coordinates runs across lanes, and compiles in a third of the time that it takes unrolled.
     """
-    count = len(right)
     diagonal = jnp.abs(jnp.diagonal(matrix))
     scale = jnp.where(free & (diagonal > 0), 1 / jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0)
-    eye = jnp.eye(count, dtype=right.dtype)
-    scaled = matrix * jnp.outer(scale, scale) + eye * jnp.where(scale > 0, damping, 1.0)
+    scaled = matrix * jnp.outer(scale, scale) + jnp.diag(jnp.where(scale > 0, damping, 1.0))
+
+    def eliminate(k, rows):
+        row = rows[k] / jnp.maximum(rows[k, k], _LEAST_PIVOT)
+        return (rows - jnp.outer(rows[:, k], row)).at[k].set(row)
+
     rows = jnp.concatenate([scaled, (right * scale)[:, None]], axis=1)
-    pivots = []
-    for k in range(count):
-        pivots.append(jnp.maximum(rows[k, k], _LEAST_PIVOT))
-        below = jnp.where(jnp.arange(count) > k, rows[:, k] / pivots[k], 0.0)
-        rows = rows - jnp.outer(below, rows[k])
-    solution = jnp.zeros_like(right)
-    for k in reversed(range(count)):
-        above = jnp.sum(rows[k, :-1] * solution) / pivots[k]  # row k of D Lᵀ over its pivot is row k of Lᵀ
-        solution = solution.at[k].set(rows[k, -1] / pivots[k] - above)
-    return solution * scale
+    return jax.lax.fori_loop(0, len(right), eliminate, rows)[:, -1] * scale

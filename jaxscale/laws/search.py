@@ -197,7 +197,9 @@ def refit(task: Problem, found: Search, target=None, weight=None, delta=None, he
     repeat = lambda values: np.repeat(values, each, axis=0)
     sharp, quantile = _sharp(task, delta, found.typical), np.full(count, task.objective.quantile)
     lanes = Lane(*map(repeat, (target, weight, delta, sharp, quantile, bounds)))
-    smoothing = np.where(delta < _SMOOTH * found.typical, np.maximum(delta, 0.3 * found.typical), 0.0)
+    # Near an optimum corners that are few beside the residuals within δ need no rounding.
+    few_within = _within(task, delta, found.typical) <= _MANY_WITHIN
+    smoothing = np.where(few_within, np.maximum(delta, 0.3 * found.typical), 0.0)
     optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z.reshape(count * each, -1), repeat(smoothing))
     totals = optimum.total.reshape(count, each)
     best = np.argmin(totals, axis=1)
@@ -234,8 +236,12 @@ def _polished(task: Problem, z, typical) -> Search:
 
 def _sharp(task: Problem, delta, typical):
     """The width below which to take corners for sharp: earlier where many residuals lie within δ and few on corners."""
-    within = len(task.loss) * delta / (2 * typical)
-    return np.where(within > _MANY_WITHIN, 0.3, 0.02) * delta
+    return np.where(_within(task, delta, typical) > _MANY_WITHIN, 0.3, 0.02) * delta
+
+
+def _within(task: Problem, delta, typical):
+    """About how many residuals lie within δ."""
+    return len(task.loss) * delta / (2 * typical)
 
 
 def _joined(one: Search, other: Search) -> Search:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import errors, laws
+from jaxscale.laws import minimize
 from tests.laws.tables import CHINCHILLA, SIZES, isoflop_grid, power_law
 
 KEY = jax.random.key(0)
@@ -145,6 +146,15 @@ def test_the_same_key_gives_the_same_draws_and_another_key_others():
     first, again, other = (laws.fit(table, key=jax.random.key(seed), resamples=100) for seed in (1, 1, 2))
     chex.assert_trees_all_equal(first.draws, again.draws)
     assert (first.draws["alpha"] != other.draws["alpha"]).all()
+
+
+@pytest.mark.slow
+def test_lanes_spread_over_devices_reach_the_same_optimum(monkeypatch):
+    table = power_law(noise=0.003)
+    alone = fit(table)
+    monkeypatch.setattr(minimize, "_devices", jax.devices)
+    assert len(jax.devices()) > 1
+    chex.assert_trees_all_close(fit(table).draws, alone.draws, rtol=1e-9)
 
 
 def test_the_summary_survives_json(chinchilla):

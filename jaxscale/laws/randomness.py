@@ -1,0 +1,9 @@
+"""Random draws of tables and fields: they are few and of many shapes, so numpy draws them and nothing is compiled."""
+
+import jax
+import numpy as np
+
+
+def generator(key: jax.Array) -> np.random.Generator:
+    """A numpy generator that a JAX key determines, and nothing else."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
