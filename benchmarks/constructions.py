@@ -236,21 +236,23 @@ def export():
 
 def training_1d():
     """Test error after equally many steps from the construction and from random parameters, all numbers free; d = 1."""
-    return {"rows": trained(1, 8, (200, 1000))}
+    return {"rows": trained(1, 8, (200, 1000), "structured")}
+
+
+def training_binary():
+    """The same for the binary encoding, whose training takes several times longer, at three learning rates."""
+    return {"rows": trained(1, 8, (200, 1000), "binary", learning_rates=(1e-3, 3e-3, 1e-2))}
 
 
 def training_2d():
     """The same in two dimensions, for the structured network."""
     targets = {name: f for name, f in standard_targets(2).items() if name.endswith("1")}
-    return {"rows": trained(2, 4, (500,), ("structured",), targets=targets)}
+    return {"rows": trained(2, 4, (300,), "structured", targets=targets, learning_rates=(1e-3, 3e-3, 1e-2, 3e-2))}
 
 
-def trained(d, N, lengths, names=("structured", "binary"), **options):
+def trained(d, N, lengths, name, **options):
     return [
-        row
-        for name in names
-        for steps in lengths
-        for row in encoding_study(d, N, steps, (name,), ("all",), report=progress, **options)
+        row for steps in lengths for row in encoding_study(d, N, steps, (name,), ("all",), report=progress, **options)
     ]
 
 
@@ -259,8 +261,9 @@ def progress(sentence):
 
 
 def encodings():
-    """What gradient descent does to each encoding, by what may move; some minutes."""
-    return {"rows": list(encoding_study(1, 8, 2000, report=progress))}
+    """What gradient descent does to each encoding, by what may move, on one target."""
+    targets = {"Takagi, β = 1": standard_targets(1)["Takagi, β = 1"]}
+    return {"rows": list(encoding_study(1, 8, 500, targets=targets, report=progress))}
 
 
 PARTS = {
@@ -278,6 +281,7 @@ PARTS = {
         precision,
         export,
         training_1d,
+        training_binary,
         training_2d,
         encodings,
     )

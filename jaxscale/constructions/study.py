@@ -20,8 +20,8 @@ from jaxscale.constructions.training import Fitted, mean_squared_error, random_p
 from jaxscale.errors import RunError
 
 ENCODINGS = ("quarter_circle", "full_circle", "parabola", "binary", "structured")
-LEARNING_RATES = (1e-3, 3e-3, 1e-2)
-SCALES = (0.5, 1.0, 2.0)  # of all random parameters, next to how `init` draws them
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+SCALES = (0.25, 0.5, 1.0, 2.0)  # of all random parameters, next to how `init` draws them
 
 
 def standard_targets(dimension: int) -> dict[str, Target]:
@@ -52,12 +52,13 @@ def encoding_study(
     """A row for each target, encoding and choice of parts, as soon as it is known. Random parameters all move.
 
     Training is in float32 on `points` uniform points, errors are at as many fresh ones. The theorems' generalization
-    error is the mean square (Havrilla & Liao 2024, section 2); its root is given too.
+    error is the mean square (Havrilla & Liao 2024, Theorem 1); its root is given too.
 
     Yields:
       target, encoding, parts, parameters, kappa, steps; mean_squared and root_mean_square, each a mapping with
-      constructed, trained, random (None where every learning rate diverged); learning_rate and random_learning_rate,
-      random_scale; ratio_mean_squared and ratio_root_mean_square, random / trained.
+      constructed, trained, random (None where every learning rate diverged); learning_rate, random_learning_rate and
+      random_scale, the best of learning_rates and scales; ratio_mean_squared and ratio_root_mean_square, of random to
+      trained.
     """
     rng = np.random.default_rng(seed)
     x, fresh = rng.uniform(size=(2, points, dimension))
@@ -104,6 +105,8 @@ def encoding_study(
                     "learning_rate": rate,
                     "random_learning_rate": random_rate,
                     "random_scale": scale,
+                    "learning_rates": list(learning_rates),
+                    "scales": list(scales),
                     "ratio_mean_squared": ratio,
                     "ratio_root_mean_square": None if ratio is None else ratio**0.5,
                 }
