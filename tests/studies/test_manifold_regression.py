@@ -1,0 +1,145 @@
+"""A study on a manifold end to end: tiny networks, real files, interrupted and gone on with."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from jaxscale import cli, config, progress
+from jaxscale.errors import InputError
+from jaxscale.studies import manifold_regression, manifold_verdict
+
+STUDY = config.ManifoldStudy(
+    dimension=1,
+    ambient=3,
+    target=config.ManifoldTarget(octaves=3, waves=8),
+    sizes=(16, 48, 144, 432),
+    in_excess=512,
+    seeds=(0, 1),
+    validation=64,
+    test=128,
+    network=config.PointRegressor(mixer="mlp", layers=1),
+    training=config.PointTraining(
+        steps=40, batch_size=16, evaluate_every=10, checkpoint_every=20, widths=(4, 8), weight_decays=(0.0,)
+    ),
+    largest_kernel=150,
+    resamples=100,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("manifold")
+    return folder, manifold_regression.run(STUDY, folder)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_size_and_seed_has_the_network_that_validation_chose(finished):
+    candidates, table = (lines(finished[0] / name) for name in ("candidates.jsonl", "table.jsonl"))
+    assert len(candidates) == 2 * 2 * 5
+    assert {(row["n"], row["seed"], row["noisy"]) for row in table} == {
+        (n, seed, n != 512) for n in (16, 48, 144, 432, 512) for seed in (0, 1)
+    }
+    for row in table:
+        rivals = [one for one in candidates if all(one[name] == row[name] for name in ("n", "seed", "noisy"))]
+        assert row["validation"] == min(one["validation"] for one in rivals)
+
+
+def test_the_verdict_names_both_rates_and_what_limits(finished):
+    verdict = finished[1]
+    assert verdict["predicted"]["minimax"] == pytest.approx(2 / 3)
+    assert verdict["predicted"]["noiseless"] == pytest.approx(2.0)
+    assert verdict["data"]["predicted"] == verdict["prediction"] == verdict["predicted"]["minimax"]
+    clean = [row["loss"] for row in lines(finished[0] / "table.jsonl") if not row["noisy"]]
+    assert verdict["budget_reaches"] == pytest.approx(sum(clean) / 2)
+    low, high = verdict["interval"]
+    assert verdict["inside"] == (low <= verdict["prediction"] <= high)
+    assert ("not inside" in verdict["sentence"]) != verdict["inside"]
+
+
+def test_references_stand_beside_the_networks_at_every_size_they_can_afford(finished):
+    references = lines(finished[0] / "references.jsonl")
+    sizes = lambda name: sorted({row["n"] for row in references if row["reference"] == name})
+    assert sizes("neighbors") == sizes("mean") == [16, 48, 144, 432] and sizes("kernel") == [16, 48, 144]
+
+
+def test_the_page_says_first_what_was_found(finished):
+    page = (finished[0] / "report.html").read_text(encoding="utf-8")
+    body = page.split("<body")[1]
+    assert finished[1]["sentence"].split(";")[0] in body.replace("&#x27;", "'")
+    assert body.index('id="verdict"') < body.index("Before you rely on this") < body.index("Slope from size to size")
+
+
+def test_a_finished_study_on_a_manifold_is_only_read(finished):
+    folder, verdict = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json*")}
+    assert manifold_regression.run(STUDY, folder) == verdict
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json*")}
+
+
+def test_an_interrupted_study_on_a_manifold_goes_on_to_the_same_table(finished, tmp_path):
+    class Interrupting(progress.Silent):
+        def run(self, name, index, total, kind="run"):
+            def report(step=0, steps=0, **values):
+                if index == 1 and step > 20:
+                    raise KeyboardInterrupt
+
+            return report
+
+    with pytest.raises(KeyboardInterrupt):
+        manifold_regression.run(STUDY, tmp_path, Interrupting())
+    assert (tmp_path / "candidates" / "4.jsonl").is_file() and (tmp_path / "training_8.npz").is_file()
+    manifold_regression.run(STUDY, tmp_path)
+    kept = lambda folder: [{k: v for k, v in row.items() if k != "seconds"} for row in lines(folder / "table.jsonl")]
+    assert kept(tmp_path) == kept(finished[0])
+
+
+def test_the_law_over_parameters_and_over_both(finished, tmp_path):
+    rows = [
+        {"n": n, "noisy": True, "seed": seed, "width": width, "parameters": width**2, "validation": 0.1, "step": 40}
+        | {"steps": 40, "loss": (1 + seed / 50) * (0.5 / width**2 + 0.4 * n**-0.5)}
+        for n in (16, 48, 144, 432)
+        for width in (2, 4, 8, 16)
+        for seed in (0, 1, 2)
+    ]
+    found = manifold_verdict._compute(
+        dataclasses.replace(STUDY, dimension=2), rows, {"constant": 1.0, "predicted": {"compute": 1 / 3}}
+    )
+    # N^-1 and n^-1/2 make C^-1/3, and N* grows as C^1/3.
+    assert found["parameters_exponent"]["exponent"] == pytest.approx(1.0, rel=0.02)
+    assert found["exponent"] == pytest.approx(1 / 3, rel=0.02)
+    assert found["size_exponent"]["exponent"] == pytest.approx(1 / 3, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"manifold": "swiss_roll", "dimension": 3}, "dimension"),
+        ({"dimension": 5}, "ambient"),
+        ({"sizes": (16, 32, 64)}, "sizes"),
+        ({"in_excess": 100}, "in_excess"),
+        ({"target": config.ManifoldTarget(beta=1.5)}, "target.beta"),
+        ({"series": "compute"}, "training.widths"),
+        ({"training": dataclasses.replace(STUDY.training, checkpoint_every=15)}, "training.evaluate_every"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_training(change, named, tmp_path):
+    with pytest.raises(InputError, match=named):
+        manifold_regression.run(dataclasses.replace(STUDY, **change), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_the_command_line_says_what_was_found(finished, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "study.py"
+    path.write_text("from jaxscale.config import ManifoldStudy\nconfig = ManifoldStudy()\n")
+    monkeypatch.setattr(manifold_regression, "run", lambda study, workdir, progress=None: finished[1])
+    assert cli.main(["study", str(path), "--workdir", str(tmp_path / "out")]) == 0
+    assert finished[1]["sentence"] in capsys.readouterr().out
+
+
+def test_exponents_are_finite(finished):
+    assert all(math.isfinite(end) for end in finished[1]["interval"])
