@@ -7,4 +7,4 @@ done
 
 from jaxscale.config import ManifoldStudy, PointTraining
 
-config = ManifoldStudy(manifold="sphere", dimension=2, ambient=64, training=PointTraining(widths=(24,)))
+config = ManifoldStudy(manifold="sphere", dimension=2, ambient=64, training=PointTraining(widths=(16,)))

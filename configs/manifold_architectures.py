@@ -12,5 +12,5 @@ config = ManifoldStudy(
     dimension=2,
     ambient=8,
     network=PointRegressor(mixer="relu"),
-    training=PointTraining(widths=(24,)),
+    training=PointTraining(widths=(16,)),
 )

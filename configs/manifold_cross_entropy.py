@@ -8,5 +8,5 @@ With --target.classes 16 the label is one of sixteen symbols, as a next token is
 from jaxscale.config import ManifoldStudy, PointTraining
 
 config = ManifoldStudy(
-    manifold="sphere", dimension=2, ambient=8, objective="cross_entropy", training=PointTraining(widths=(24,))
+    manifold="sphere", dimension=2, ambient=8, objective="cross_entropy", training=PointTraining(widths=(16,))
 )

@@ -9,4 +9,4 @@ With --point-noise-kind student_t the noise has heavy tails.
 
 from jaxscale.config import ManifoldStudy, PointTraining
 
-config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, point_noise=0.1, training=PointTraining(widths=(24,)))
+config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, point_noise=0.1, training=PointTraining(widths=(16,)))

@@ -14,7 +14,7 @@ class ManifoldTarget:
     octaves: int = 8
     waves: int = 64
     """In every octave. The more, the less a network gains from finding their directions."""
-    noise: float = 0.3
+    noise: float = 1.0
     """Standard deviation σ of the label noise; the target itself has variance 1. Squared error only."""
     classes: int = 2
     """cross_entropy: symbols, whose logits are a field each; a label is drawn from their softmax."""
@@ -46,7 +46,7 @@ class PointTraining:
     learning_rates: tuple[float, ...] = (1e-2,)
     """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
     weight_decays: tuple[float, ...] = (0.0, 0.1)
-    widths: tuple[int, ...] = (12, 24)
+    widths: tuple[int, ...] = (16, 32)
     """Every combination is trained for every size and seed; the validation set chooses."""
 
 

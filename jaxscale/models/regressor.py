@@ -18,6 +18,7 @@ class Block(nn.Module):
     """h + Mixer(norm h), then h + FFN(norm h)."""
 
     shape: PointRegressor
+    last: bool  # of the network: only the token that is read out goes on from here
 
     @nn.compact
     def __call__(self, h_BxTxE):
@@ -25,6 +26,8 @@ class Block(nn.Module):
         mixer = MIXERS[self.shape.mixer]
         if mixer is not None:
             h_BxTxE = h_BxTxE + mixer(self.shape.heads)(nn.RMSNorm(name="mixer_norm")(h_BxTxE))
+        if self.last:
+            h_BxTxE = h_BxTxE[:, -1:]
         hidden = nn.Dense(self.shape.expansion * E, name="up")(nn.RMSNorm(name="ffn_norm")(h_BxTxE))
         return h_BxTxE + nn.Dense(E, name="down")(nn.relu(hidden))
 
@@ -41,5 +44,5 @@ class Regressor(nn.Module):
         tokens = 1 if self.shape.mixer == "mlp" else self.shape.tokens
         h_BxTxE = nn.Dense(tokens * self.width, name="embed")(x_BxD).reshape(len(x_BxD), tokens, self.width)
         for layer in range(self.shape.layers):
-            h_BxTxE = Block(self.shape, name=f"block_{layer}")(h_BxTxE)
+            h_BxTxE = Block(self.shape, layer == self.shape.layers - 1, name=f"block_{layer}")(h_BxTxE)
         return nn.Dense(self.outputs, name="read_out")(nn.RMSNorm(name="norm")(h_BxTxE[:, -1]))

@@ -113,7 +113,8 @@ def scale_figure(verdict: Verdict) -> go.Figure:
             line={"color": FIT, "width": 2},
             marker={"size": 8},
             name="estimated",
-            hovertemplate="k = %{x}<br>d = %{y:.3f}<extra></extra>",
+            customdata=[one["distance"] for one in entries],
+            hovertemplate="k = %{x}, distance %{customdata:.3g}<br>d = %{y:.3f}<extra></extra>",
         )
     )
     ends, d = [entries[0]["k"], entries[-1]["k"]], verdict["setting"]["dimension"]

@@ -83,7 +83,8 @@ def _figures(verdict: Verdict, rows: Rows) -> list[str]:
         (
             "Dimension of the points",
             manifold_figures.scale_figure(verdict),
-            f"By maximum likelihood from {number(verdict['dimension']['points'])} points of the first seed.",
+            f"By maximum likelihood from {number(verdict['dimension']['points'])} points of each seed; "
+            "distances in root mean square radii.",
         )
     )
     return [

@@ -2,7 +2,7 @@
 
 verdict = run(config.ManifoldStudy(dimension=2), "runs/sphere2")
 
-training.npz             networks of one width under way, replaced at every checkpoint
+training_<width>.npz     networks of one width under way, replaced at every checkpoint
 candidates/<width>.jsonl a row for each trained network of that width; all of them in candidates.jsonl
 table.jsonl              a row for each n and seed: what the validation set chose, and its error against the truth
 references.jsonl         nearest neighbors and kernel regression on the same points
@@ -13,7 +13,6 @@ report.html              the same as a page
 
 import itertools
 import math
-import pathlib
 import time
 
 import jax
@@ -24,16 +23,16 @@ from jaxscale import config as configs
 from jaxscale import dimension, files
 from jaxscale.errors import RunError
 from jaxscale.models.regressor import Regressor
-from jaxscale.progress import Silent
 from jaxscale.regression import problem as problems_of
 from jaxscale.regression import references, sweep
 from jaxscale.studies import manifold_verdict
 from jaxscale.studies.data_scaling import versions
+from jaxscale.studies.stages import finish
 from jaxscale.studies.trees import load_tree, save_tree
 
 STAGES = ("candidates.jsonl", "table.jsonl", "references.jsonl", "dimension.json", "verdict.json", "report.html")
 # Points and neighbors the dimension is read from.
-CLOUD, NEIGHBORS = 4096, (5, 10, 20, 40, 80)
+CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
 
 
 def run(study, workdir, progress=None):
@@ -51,17 +50,11 @@ def run(study, workdir, progress=None):
       InputError: the configuration contradicts itself, or `workdir` holds another study.
       RunError: no candidate of some size and seed trained to a finite error; what was finished stays.
     """
-    configs.validate(study)
-    progress, workdir = progress or Silent(), pathlib.Path(workdir)
-    with files.workplace(workdir):
-        configs.refuse_other(workdir, study)
-        if not all((workdir / name).is_file() for name in STAGES):
-            configs.claim(workdir, study)
-            _run(study, workdir, progress)
-        return files.read_json(workdir / "verdict.json")
+    return finish(study, workdir, progress, _run, STAGES)
 
 
 def _run(study, workdir, progress):
+    configs.claim(workdir, study)
     progress.say("drawing points and targets")
     problems = problems_of.stack([problems_of.make_problem(study, seed) for seed in study.seeds])
     rows, seconds = _candidates(study, problems, workdir, progress)
@@ -193,22 +186,30 @@ def _references(study, problems):
 
 
 def _dimension(study, problems):
-    """What estimators read from each seed's points, and against scale from the first's."""
+    """What estimators read from each seed's points: at `USUAL` neighbors, and against scale as means over seeds.
+
+    Distances are in units of the root mean square distance of the manifold from the origin.
+    """
     count = min(CLOUD, study.in_excess)
-    per_seed = []
-    for index, seed in enumerate(study.seeds):
-        x = problems.points[index, :count]
-        mle, twonn = dimension.mle(x, k=20), dimension.twonn(x)
-        per_seed.append({"seed": seed, "mle": float(mle.dimension), "twonn": float(twonn.dimension)})
-    by_scale = []
-    for k in NEIGHBORS:
-        found = dimension.mle(problems.points[0, :count], k=k)
-        by_scale.append({"k": k, "dimension": float(found.dimension), "standard_error": float(found.standard_error)})
+    read = jax.jit(lambda x: (dimension.by_k(x, NEIGHBORS), dimension.twonn(x).dimension))
+    profile_SxK, twonn_S = jax.lax.map(read, problems.points[:, :count])
+    mle_S = profile_SxK.dimension[:, NEIGHBORS.index(USUAL)]
+    by_scale = [
+        {"k": k, "distance": float(distance) / math.sqrt(study.ambient), "dimension": float(found)}
+        | {"standard_error": float(error)}
+        for k, distance, found, error in zip(
+            NEIGHBORS,
+            jnp.mean(profile_SxK.scale, axis=0),
+            jnp.mean(profile_SxK.dimension, axis=0),
+            jnp.sqrt(jnp.mean(profile_SxK.standard_error**2, axis=0) / len(study.seeds)),
+            strict=True,
+        )
+    ]
     return {
         "points": count,
-        "mle": float(np.mean([one["mle"] for one in per_seed])),
-        "twonn": float(np.mean([one["twonn"] for one in per_seed])),
-        "per_seed": per_seed,
+        "mle": float(jnp.mean(mle_S)),
+        "twonn": float(jnp.mean(twonn_S)),
+        "per_seed": {"mle": mle_S.tolist(), "twonn": twonn_S.tolist()},
         "by_scale": by_scale,
     }
 

@@ -18,6 +18,7 @@ from jaxscale import laws, theory
 EARLY, LATE = 0.5, 3.0
 # Sizes a law is fitted to at the least; where fewer count, all do, and a caveat says so.
 FEWEST = 4
+REFERENCES = {"kernel": "Kernel regression", "neighbors": "Nearest neighbors"}
 # Above what power laws are fitted: nothing, since the floor is known exactly and taken off.
 POWER = laws.additive(("n",), floor=False, name="power")
 OVER_PARAMETERS = laws.additive(("N",), floor=False, name="power")
@@ -227,7 +228,8 @@ def _headline(study, found):
     inside = part["interval"][0] <= predicted <= part["interval"][1]
     column = {"data": "n", "parameters": "N", "compute": "C"}[study.series]
     low, high = part["interval"]
-    place = f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension}"
+    place = f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension} in R^{study.ambient}"
+    over = f" over n = {min(part['sizes'])} to {max(part['sizes'])}" if study.series == "data" else ""
     source = {
         "data": "without label noise 2β/d" if is_noiseless(study) else "minimax theory, 2β/(2β+d)",
         "parameters": "approximation theory, 2β/d",
@@ -236,12 +238,14 @@ def _headline(study, found):
     said = (
         f"{place} with a target of smoothness β = {study.target.beta:g}, the excess error of "
         f"{study.network.mixer.replace('_', '-')} networks falls as {column}^-{part['exponent']:.3f} "
-        f"[{low:.3f}, {high:.3f}]; {source}, says {predicted:.3f}: "
+        f"[{low:.3f}, {high:.3f}]{over}; {source}, says {predicted:.3f}: "
         f"{'inside' if inside else 'not inside'} our {100 * study.level:g}% interval."
     )
+    if study.series == "data" and not part["enough_sizes"]:
+        said += f" Fewer than {FEWEST} sizes count by the rule, so this is no test of the theory."
     for name, one in found.get("references", {}).items():
         low, high = one["interval"]
-        said += f" {name.capitalize()} on the same points: {one['exponent']:.3f} [{low:.3f}, {high:.3f}]."
+        said += f" {REFERENCES[name]} on the same points: {one['exponent']:.3f} [{low:.3f}, {high:.3f}]."
     return {"exponent": part["exponent"], "interval": part["interval"], "prediction": predicted, "inside": inside} | {
         "sentence": said,
         "caveats": _caveats(study, found),
@@ -254,7 +258,10 @@ def _caveats(study, found):
     curve = found.get("data")
     if curve:
         if not curve["enough_sizes"]:
-            caveats.append(f"Fewer than {FEWEST} sizes count by the rule, so the law is fitted over all of them.")
+            caveats.append(
+                f"Fewer than {FEWEST} sizes lie between {LATE:g} times the {found['budget_reaches']:.3g} that these "
+                f"networks reach on data in excess and {EARLY:g} of a constant's error: the law is over all."
+            )
         left = sorted({one["n"] for one in curve["by_size"]} - set(curve["sizes"]))
         if left:
             caveats.append(f"Sizes left out of the fit by the rule: {', '.join(map(str, left))}.")

@@ -19,8 +19,8 @@ STUDY = config.ManifoldStudy(
 def test_labels_are_the_truth_with_noise_of_the_stated_size():
     problem = make_problem(STUDY, 0)
     noise = problem.labels - problem.truth
-    # 4096 labels: a standard deviation is known to 1.1%, a mean to 0.3 / 64.
-    assert abs(jnp.std(noise) - 0.3) < 0.015 and abs(jnp.mean(noise)) < 0.02
+    # 4096 labels: a standard deviation is known to 1.1%, a mean to 1 / 64.
+    assert abs(jnp.std(noise) - 1.0) < 0.05 and abs(jnp.mean(noise)) < 0.06
     assert abs(jnp.std(problem.truth) - 1) < 0.05
 
 
