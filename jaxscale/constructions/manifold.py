@@ -112,25 +112,27 @@ def manifold_program(atlas, N, chart, node, coefficient, middle, largest) -> Exp
 
 
 def interpolant(atlas: Atlas, N: int, chart, node, coefficient, middle: float) -> Target:
-    """The function that `manifold_program` computes, at the cost of 2^d bumps for each chart and point.
+    """The function that `manifold_program` computes, at the cost of 2^d bumps for each chart that holds a point.
 
-    No other bumps of a chart differ from zero at a point, so that errors can be measured at very many points.
+    No others differ from zero there, so that errors can be measured at very many points.
     """
-    d, charts = atlas.dimension, np.arange(len(atlas.centers))
-    values = np.zeros((len(charts), *[N + 2] * d))
+    d = atlas.dimension
+    values = np.zeros((len(atlas.centers), *[N + 2] * d))
     values[(chart, *node.T)] = coefficient
 
     def formula(x):
-        ramp = (atlas.radius**2 - atlas.squared_distances(x)) / (atlas.radius**2 - atlas.inner**2)
-        offset = np.einsum("jDi,njD->nji", atlas.frames, x[:, None] - atlas.centers)
+        squared = atlas.squared_distances(x)
+        point, j = np.nonzero(squared < atlas.radius**2)
+        ramp = (atlas.radius**2 - squared[point, j]) / (atlas.radius**2 - atlas.inner**2)
+        offset = np.einsum("nDi,nD->ni", atlas.frames[j], x[point] - atlas.centers[j])
         u = N * (offset / atlas.radius + 1) / 2
-        low = np.clip(np.floor(u), 0, N).astype(int)
-        total = np.zeros(len(x))
+        low = np.floor(u).astype(int)
+        total = 0.0
         for corner in np.ndindex(*[2] * d):
             m = low + np.array(corner)
-            phi = np.clip(2 - 3 * np.abs(u - m), 0, 1).prod(axis=2)
-            total += np.sum(np.clip(ramp, 0, 1) * phi * values[(charts, *np.moveaxis(m, 2, 0))], axis=1)
-        return total + middle
+            phi = np.clip(2 - 3 * np.abs(u - m), 0, 1).prod(axis=1)
+            total = total + phi * values[(j, *m.T)]
+        return np.bincount(point, np.minimum(ramp, 1) * total, len(x)) + middle
 
     return formula
 
