@@ -32,7 +32,7 @@ def page(verdict: Verdict) -> str:
     """The whole page as one string of HTML."""
     limits = "".join(f"<li>{html.escape(limit)}</li>" for limit in verdict["limits"])
     drawing = figures.drawing(figure(verdict), "figure-readings", "Dimension by factor and value, beside the base's.")
-    caption = "Means over seeds with their intervals; the band is the base's. Hollow: not beyond doubt another value."
+    caption = "Means over seeds in their intervals; the band is the base's. Filled where they differ beyond doubt."
     sections = [
         f'<header><h1>{TITLE}</h1><p class="question">{html.escape(verdict["question"])}</p>'
         f'<div class="verdict"><p id="verdict">{html.escape(verdict["sentence"])}</p></div></header>',

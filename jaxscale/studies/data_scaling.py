@@ -11,8 +11,8 @@ report.html        the same as a page
 """
 
 import dataclasses
+import functools
 import importlib.metadata
-import pathlib
 import platform
 
 import jax
@@ -21,9 +21,9 @@ from jaxscale import __version__, files, laws, reports, sharding
 from jaxscale import config as configs
 from jaxscale.data import prepare
 from jaxscale.errors import RunError
-from jaxscale.progress import Silent
 from jaxscale.studies import geometry
 from jaxscale.studies.cells import cells, check, groups, train
+from jaxscale.studies.stages import finish
 from jaxscale.studies.verdict import compare
 
 COLUMNS = ("loss", "step", "steps", "epochs", "stopped", "edge", "parameters")
@@ -45,20 +45,15 @@ def run(study, workdir, progress=None, cluster=None):
       InputError: the configuration contradicts itself, the corpus or the devices; or `workdir` holds another study.
       RunError: a run failed; what was finished stays, and the same call goes on from there.
     """
-    configs.validate(study)
-    progress, workdir = progress or Silent(), pathlib.Path(workdir)
-    with files.workplace(workdir):
-        configs.refuse_other(workdir, study)
-        if not _finished(study, workdir):
-            _run(study, workdir, progress, cluster)
-        return files.read_json(workdir / "verdict.json")
+    work = functools.partial(_run, cluster=cluster)
+    return finish(study, workdir, progress, work, _stages(study))
 
 
-def _finished(study, workdir):
-    """Whether every file of every stage is there; what is missing is made again from what is not."""
+def _stages(study):
+    """Every file of every stage: what is missing is made again from what is not."""
     stages = ("corpus/facts.json", "table.jsonl", "dimension.json", "verdict.json", "report.html")
-    runs = (f"runs/{name}/{file}" for name, *_ in cells(study) for file in ("summary.json", "metrics.jsonl"))
-    return all((workdir / file).is_file() for file in (*stages, *runs))
+    runs = [f"runs/{name}/{file}" for name, *_ in cells(study) for file in ("summary.json", "metrics.jsonl")]
+    return [*stages, *runs]
 
 
 def _run(study, workdir, progress, cluster):

@@ -11,7 +11,6 @@ report.html             the same as a page
 """
 
 import dataclasses
-import pathlib
 import re
 
 import jax
@@ -22,10 +21,10 @@ from jaxscale import dimension, files, sharding, training
 from jaxscale.config.ablations import variant_name, variants
 from jaxscale.data import prepare
 from jaxscale.dimension.summary import summary
-from jaxscale.progress import Silent
 from jaxscale.studies import geometry
 from jaxscale.studies.ablation_verdict import verdict
 from jaxscale.studies.data_scaling import versions
+from jaxscale.studies.stages import finish
 
 
 def run(study, workdir, progress=None):
@@ -43,13 +42,7 @@ def run(study, workdir, progress=None):
       InputError: the configuration contradicts itself, a corpus or the devices; or `workdir` holds another study.
       RunError: a run failed; what was finished stays, and the same call goes on from there.
     """
-    configs.validate(study)
-    progress, workdir = progress or Silent(), pathlib.Path(workdir)
-    with files.workplace(workdir):
-        configs.refuse_other(workdir, study)
-        if not all((workdir / name).is_file() for name in ("table.jsonl", "verdict.json", "report.html")):
-            _run(study, workdir, progress)
-        return files.read_json(workdir / "verdict.json")
+    return finish(study, workdir, progress, _run)
 
 
 def _run(study, workdir, progress):
@@ -75,11 +68,12 @@ def _run(study, workdir, progress):
             store, folder = stores[one.corpus], workdir / "runs" / name
             finished = training.train(one, store, folder, report)
             readings = list(_readings(study, factor, value, one, store, folder, finished))
-            shared = {"run": name, "seed": one.seed, "loss": finished["loss"], "parameters": finished["parameters"]}
+            shared = {"run": name, "seed": one.seed} | {c: finished[c] for c in ("loss", "parameters", "seconds")}
             files.write_json(path, [shared | reading for reading in readings])
         rows += files.read_json(path)
     files.write_json_lines(workdir / "table.jsonl", rows)
-    files.write_json(workdir / "verdict.json", verdict(study, rows) | {"versions": versions()})
+    seconds = sum({row["run"]: row["seconds"] for row in rows}.values())
+    files.write_json(workdir / "verdict.json", verdict(study, rows) | {"seconds": seconds, "versions": versions()})
     from jaxscale.reports.ablation import render
 
     render(workdir)

@@ -11,7 +11,6 @@ report.html        the same as a page
 """
 
 import math
-import pathlib
 import time
 
 import jax
@@ -25,9 +24,9 @@ from jaxscale.lengths import evaluation, sweep
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.tasks import ModPTask, SimpleTask
 from jaxscale.lengths.transformer import LimitTransformer
-from jaxscale.progress import Silent
 from jaxscale.studies import length_verdict
 from jaxscale.studies.data_scaling import versions
+from jaxscale.studies.stages import finish
 from jaxscale.studies.trees import load_tree, save_tree
 
 # Steps of a call of the compiled program: progress shows between them.
@@ -51,17 +50,11 @@ def run(study, workdir, progress=None):
       InputError: the configuration contradicts itself, or `workdir` holds another study.
       RunError: training diverged; what was finished stays.
     """
-    configs.validate(study)
-    progress, workdir = progress or Silent(), pathlib.Path(workdir)
-    with files.workplace(workdir):
-        configs.refuse_other(workdir, study)
-        if not all((workdir / name).is_file() for name in ("table.jsonl", "verdict.json", "report.html")):
-            configs.claim(workdir, study)
-            _run(study, workdir, progress)
-        return files.read_json(workdir / "verdict.json")
+    return finish(study, workdir, progress, _run)
 
 
 def _run(study, workdir, progress):
+    configs.claim(workdir, study)
     net, cells, names = grid(study)
     params, seconds = _trained(study, net, cells, workdir, progress)
     columns = _losses(study, net, cells, params, workdir, progress)

@@ -12,7 +12,6 @@ answers the training range, and only runs that do say something of longer prompt
 """
 
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +23,8 @@ from jaxscale import files
 from jaxscale.lengths.algorithmic import ALGORITHMIC
 from jaxscale.lengths.position_decoder import PositionDecoder, penalty
 from jaxscale.lengths.positions import position_ids
-from jaxscale.progress import Silent
 from jaxscale.studies.data_scaling import versions
+from jaxscale.studies.stages import finish
 from jaxscale.studies.trees import load_tree, save_tree
 
 # One program for all tasks whose sequences are as long: every vocabulary has room in this one.
@@ -54,24 +53,22 @@ def run(study, workdir, progress=None):
     Raises:
       InputError: the configuration contradicts itself, or `workdir` holds another study.
     """
-    configs.validate(study)
-    progress, workdir = progress or Silent(), pathlib.Path(workdir)
-    with files.workplace(workdir):
-        configs.refuse_other(workdir, study)
-        if not all((workdir / name).is_file() for name in ("table.jsonl", "verdict.json", "report.html")):
-            configs.claim(workdir, study)
-            (workdir / "cells").mkdir(exist_ok=True)
-            pairs = [(task, encoding) for task in study.tasks for encoding in study.encodings]
-            rows = []
-            for index, (task, encoding) in enumerate(pairs):
-                report = progress.run(f"{task}, {encoding}", index, len(pairs), "cell")
-                rows += _cell(study, task, encoding, workdir / "cells", report)
-            files.write_json_lines(workdir / "table.jsonl", rows)
-            files.write_json(workdir / "verdict.json", verdict(study, rows))
-            from jaxscale.reports.position_encodings import render
+    return finish(study, workdir, progress, _run)
 
-            render(workdir)
-        return files.read_json(workdir / "verdict.json")
+
+def _run(study, workdir, progress):
+    configs.claim(workdir, study)
+    (workdir / "cells").mkdir(exist_ok=True)
+    pairs = [(task, encoding) for task in study.tasks for encoding in study.encodings]
+    rows = []
+    for index, (task, encoding) in enumerate(pairs):
+        report = progress.run(f"{task}, {encoding}", index, len(pairs), "cell")
+        rows += _cell(study, task, encoding, workdir / "cells", report)
+    files.write_json_lines(workdir / "table.jsonl", rows)
+    files.write_json(workdir / "verdict.json", verdict(study, rows))
+    from jaxscale.reports.position_encodings import render
+
+    render(workdir)
 
 
 def _cell(study, task, encoding, folder, report):
