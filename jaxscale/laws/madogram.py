@@ -26,7 +26,7 @@ _BETAS = np.linspace(0.05, 1.5, 117)
 # The share of the nugget in the squared madogram at the least distance; 0 is no nugget.
 _ODDS = np.geomspace(0.02, 1e5, 45)
 _NUGGETS = np.concatenate([[0.0], _ODDS / (1 + _ODDS)])
-_SEES_A_NUGGET = 4.0  # χ² by which a nugget must improve the fit
+_SEES_A_NUGGET = 6.63  # by which a nugget must improve the fit: χ² of one degree of freedom at 99%
 _LEAST_SPAN = 3.0  # of distances; over less a nugget cannot be told from a rough field
 _ROUGHEST, _SMOOTHEST = 0.05, 0.98  # of the fields simulated
 _SHRINK = 0.02  # of the covariance towards its diagonal
