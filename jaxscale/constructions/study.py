@@ -55,7 +55,7 @@ def encoding_study(
     error is the mean square (Havrilla & Liao 2024, Theorem 1); its root is given too.
 
     Yields:
-      target, encoding, parts, parameters, kappa, steps; mean_squared and root_mean_square, each a mapping with
+      target, encoding, parts, parameters, kappa, steps, batch; mean_squared and root_mean_square, each a mapping with
       constructed, trained, random (None where every learning rate diverged); learning_rate, random_learning_rate and
       random_scale, the best of learning_rates and scales; ratio_mean_squared and ratio_root_mean_square, of random to
       trained.
@@ -100,6 +100,7 @@ def encoding_study(
                     "parameters": network.shape.parameters,
                     "kappa": network.kappa,
                     "steps": steps,
+                    "batch": batch,
                     "mean_squared": errors,
                     "root_mean_square": {key: e if e is None else e**0.5 for key, e in errors.items()},
                     "learning_rate": rate,
