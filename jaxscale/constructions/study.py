@@ -25,7 +25,7 @@ SCALES = (0.25, 0.5, 1.0, 2.0)  # of all random parameters, next to how `init` d
 
 
 def standard_targets(dimension: int) -> dict[str, Target]:
-    """Functions of smoothness 1 and ½, rough at one point or on all scales; their rough places lie between nodes."""
+    """Functions of smoothness 1 and ½, rough at one point or on all scales; not at nodes, unless 3 divides N."""
     third = np.full(dimension, 1 / 3)
     return {
         "cone, β = 1": cone(third),
