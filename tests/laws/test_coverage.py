@@ -1,4 +1,4 @@
-"""Do 95% intervals cover 95%? Larger designs are simulated by benchmarks/laws.py.
+"""Do 95% intervals cover 95%? Larger designs are simulated by benchmarks/laws_coverage.py.
 
 .venv/bin/python -m pytest tests/laws/test_coverage.py -m slow -s
 """
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
+from jaxscale.laws import fitting
 
-TABLES = 400
+TABLES, RESAMPLES = 250, 400
 EXPONENT = 0.3
 
 
@@ -28,7 +29,8 @@ def coverage(bootstrap, **design):
     target_loss = design["irreducible_loss"] + 2 * (target / 1e5) ** -EXPONENT
     hits = []
     for index in range(TABLES):
-        fit = laws.fit(simulated_table(rng, **design), key=jax.random.key(index), bootstrap=bootstrap)
+        optimum = laws.fit(simulated_table(rng, **design), resamples=0)
+        fit = fitting.with_draws(optimum, jax.random.key(index), bootstrap, RESAMPLES)
         checked = (
             (fit.intervals["alpha"], EXPONENT),
             (fit.intervals["E"], design["irreducible_loss"]),
@@ -45,20 +47,19 @@ HALF_SHARED = {"sizes": 7, "seeds": 2, "decades": 1.9, "irreducible_loss": 1.75,
 MOSTLY_SHARED = {"sizes": 7, "seeds": 2, "decades": 1.8, "irreducible_loss": 2.0, "noise": 0.005, "shared": 0.9}
 ONE_SEED = INDEPENDENT | {"sizes": 14, "seeds": 1}
 FIVE_SIZES = HALF_SHARED | {"sizes": 5}
+MANY_SEEDS = HALF_SHARED | {"seeds": 6}
 
-# 400 tables leave a standard error of 1.1 points at 95%; the bounds are 3 of them around the measured 0.95 to 0.97.
+# 250 tables leave a standard error of 1.4 points at 95%; measured are 0.92 to 0.96.
 slow = pytest.mark.slow
 
 
 @slow
-@pytest.mark.parametrize("design", [INDEPENDENT, HALF_SHARED, MOSTLY_SHARED, ONE_SEED, FIVE_SIZES])
+@pytest.mark.parametrize("design", [INDEPENDENT, HALF_SHARED, MOSTLY_SHARED, ONE_SEED, FIVE_SIZES, MANY_SEEDS])
 def test_wild_cluster_intervals_cover_the_truth_at_their_level(design):
     shares = coverage("wild-cluster", **design)
     assert (shares > 0.91).all() and (shares < 0.995).all()
 
 
 @slow
-@pytest.mark.parametrize(("design", "at_least"), [(INDEPENDENT, 0.90), (HALF_SHARED, 0.80), (MOSTLY_SHARED, 0.75)])
-def test_pairs_intervals_fall_short_once_runs_of_a_size_share_noise(design, at_least):
-    exponent = coverage("pairs", **design)[0]
-    assert at_least < exponent < (0.99 if design["shared"] == 0 else 0.93)
+def test_pairs_intervals_fall_short_once_many_runs_of_a_size_share_noise():
+    assert coverage("pairs", **MANY_SEEDS)[0] < 0.88
