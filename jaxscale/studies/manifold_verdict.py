@@ -265,19 +265,26 @@ def _caveats(study, found):
         left = sorted({one["n"] for one in curve["by_size"]} - set(curve["sizes"]))
         if left:
             caveats.append(f"Sizes left out of the fit by the rule: {', '.join(map(str, left))}.")
-        edge = [
-            one["n"]
-            for one in curve["chosen"]
-            if one["width"].get(str(max(study.training.widths)), 0) == len(study.seeds)
-        ]
-        if edge and len(study.training.widths) > 1:
-            caveats.append(
-                f"The largest width was chosen by every seed at n = {', '.join(map(str, edge))}: wider might do better."
-            )
-        rate = curve["over_all_sizes"]["exponent"]
+        slopes = [one["slope"] for one in curve["local_slopes"] if {one["from"], one["to"]} <= set(curve["sizes"])]
         caveats.append(
-            f"Over all sizes the exponent is {rate:.3f}; with a free offset {curve['with_offset']['exponent']:.3f}."
+            f"Between the sizes fitted over, slopes go from {slopes[0]:.3f} to {slopes[-1]:.3f}; over all sizes the "
+            f"exponent is {curve['over_all_sizes']['exponent']:.3f}, with a free offset "
+            f"{curve['with_offset']['exponent']:.3f}."
         )
+        most = len(study.seeds) / 2
+        at_end = [one["n"] for one in curve["chosen"] if one["at_last_step"] > most]
+        if at_end:
+            caveats.append(
+                f"Most seeds did best at the last step at n = {', '.join(map(str, at_end))}: more might do better."
+            )
+        widest = str(max(study.training.widths))
+        at_edge = [one["n"] for one in curve["chosen"] if one["width"].get(widest, 0) > most]
+        if at_edge:
+            caveats.append(
+                f"Most seeds did best at the largest width, {widest}, at n = {', '.join(map(str, at_edge))}: wider "
+                "ones might do better."
+            )
+    caveats += [f"Of the fit: {sentence}" for sentence in found[study.series]["warnings"]]
     if len(study.seeds) < 5:
         caveats.append(f"The interval rests on {len(study.seeds)} seeds, which err together at every n.")
     if found["diverged"]:

@@ -98,7 +98,8 @@ def test_an_interrupted_study_on_a_manifold_goes_on_to_the_same_table(finished, 
     assert kept(tmp_path) == kept(finished[0])
 
 
-def test_the_law_over_parameters_and_over_both(finished, tmp_path):
+@pytest.mark.slow
+def test_the_law_over_parameters_and_over_both():
     rows = [
         {"n": n, "noisy": True, "seed": seed, "width": width, "parameters": width**2, "validation": 0.1, "step": 40}
         | {"steps": 40, "loss": (1 + seed / 50) * (0.5 / width**2 + 0.4 * n**-0.5)}
