@@ -65,17 +65,20 @@ def on_manifold(atlas, axis, grids, beta, points=5000):
     """
     places = atlas.net[np.abs(atlas.net @ axis) < 1e-9]
     places = places[:: math.ceil(len(places) / 400)]
-    f, holder, measured = crease(axis, beta), con.Holder(2 ** (1 - beta), beta), []
+    f, holder, measured, at_rough = crease(axis, beta), con.Holder(2 ** (1 - beta), beta), [], []
     for N in grids:
         found = coefficients(atlas, f, N)
         formula, proved = interpolant(atlas, N, *found[:4]), bound(atlas, N, holder, found[-1])
         made = con.Approximation(None, f, atlas.dimension, N, holder, proved, atlas.name, atlas=atlas)
-        drawn = probe_points(made, points, 0) | {"singular": around(made, places)}
+        drawn = {"singular": around(made, places)}
+        at_rough.append(sup_error(formula, f, drawn, 10 * len(atlas.centers)))
+        drawn |= probe_points(made, points, 0)
         measured.append(sup_error(formula, f, drawn, 10 * len(atlas.centers)))
         assert measured[-1] <= proved
         progress(f"{atlas.name}, β = {beta}, N = {N}: {measured[-1]:.4g}")
     looked = sum(len(x) for x in drawn.values())
     about = {"manifold": atlas.name, "beta": beta, "charts": len(atlas.centers), "points_at_finest": looked}
+    about |= {f"{name}_where_rough": value for name, value in series(grids, at_rough).items() if name != "grids"}
     return series(grids, measured, **about, bound_at_finest=proved)
 
 
