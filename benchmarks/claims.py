@@ -109,6 +109,22 @@ def stable():
 SHAPE = ("width", "layers", "heads", "context")
 
 
+def known_geometry(d):
+    """On a sphere of dimension d with a target of smoothness 1: the exponent in n, a `config.ManifoldStudy`."""
+
+    def read():
+        found = table(f"studies/manifold_sphere{d}")["verdict"]
+        data = found["data"]
+        slopes = ", ".join(f"{one['slope']:.2f}" for one in data["local_slopes"])
+        said = f"{found['sentence']} Slopes from size to size: {slopes}."
+        if data["enough_sizes"] and not found["inside"]:
+            return said, REFUTED
+        sure = data["enough_sizes"] and data["agreement"] == "consistent" and not data["warnings"]
+        return " ".join([said, *data["warnings"]]), CONFIRMED if sure else OPEN
+
+    return read
+
+
 def smoothness():
     found = table("smoothness")
     worst = found["largest_error_of_the_mean_by_noise"]
@@ -200,6 +216,16 @@ PAPERS = {
             f"{APPROXIMATION} precision",
             "constructions/precision",
         ),
+        *(
+            (
+                f"Regression where d = {d} and β = 1 are known: error n^-2/(2+d)",
+                known_geometry(d),
+                f"jaxscale study configs/manifold_regression.py --dimension {d} --training.widths 16 "
+                f"--training.weight-decays 0.1 --workdir runs/manifold_sphere{d}",
+                f"studies/manifold_sphere{d}",
+            )
+            for d in (1, 2, 3)
+        ),
         ("Text: α observed within 0.02 of 2/(2 + d)", text, "make study", "studies/quickstart"),
         (
             "d is stable across architectures",
@@ -231,9 +257,10 @@ def cost(source):
     if part and name != "studies":
         found = found.get(part, {})
     found = found.get("verdict", found)
-    for key in ("training_processor_seconds", "cpu_seconds", "processor_seconds", "seconds", "wall_seconds"):
+    processor, wall = ("training_processor_seconds", "cpu_seconds", "processor_seconds"), ("seconds", "wall_seconds")
+    for key in (*processor, *wall, "training_seconds"):
         if key in found:
-            return f"{found[key]:.0f} {'wall' if key in ('seconds', 'wall_seconds') else 'processor'} seconds"
+            return f"{found[key]:.0f} {'processor' if key in processor else 'wall'} seconds"
     return "—"
 
 
