@@ -115,7 +115,7 @@ def test_constructed_beats_random_initialization_tenfold_in_squared_error():
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="3.5 to 16 times by target and steps for structured, 0.2 to 6 times for binary")
+@pytest.mark.xfail(reason="d = 1: 3.5 to 16 times by target and steps for structured, 0.2 to 6 times for binary")
 @pytest.mark.parametrize("encoding", ["structured", "binary"])
 def test_constructed_beats_random_initialization_tenfold_on_every_target(encoding):
     found = ratios(1, 8, 200, encoding, standard_targets(1))
