@@ -70,10 +70,8 @@ def convergence(task: Problem, found: Search) -> Convergence:
     names = task.law.coordinates
     unmoved = np.abs(best - found.z) <= _UNMOVED * np.abs(found.z)
     bounds = task.law.bounds
-    with np.errstate(invalid="ignore"):
-        at_bound = (np.abs(found.z - bounds[:, 0]) <= _AT_BOUND * np.abs(bounds[:, 0])) | (
-            np.abs(found.z - bounds[:, 1]) <= _AT_BOUND * np.abs(bounds[:, 1])
-        )
+    near = np.abs(found.z[:, None] - bounds) <= _AT_BOUND * np.abs(bounds)
+    at_bound = np.any(near & np.isfinite(bounds), axis=1)
     dead = _dead(task, found.z)
     return Convergence(
         starts=task.parameters(found.starts),

@@ -27,7 +27,7 @@ REWEIGHTED_LENGTHS = (1.0,)
 # Corners are sharpened by this factor once another step at this sharpness would gain less than the tolerance, in
 # units of δ times smoothing, which is what sharpening can gain.
 _SHARPEN = 0.2
-_SETTLED = 1.0
+_SETTLED = 0.3
 _LEAST_DAMPING, _FIRST_DAMPING, _MOST_DAMPING = 1e-12, 1e-6, 1e3
 # After an iteration in which no step helped, all are shortened, and turned towards the gradient.
 _SHORTEN, _SHORT, _LEAST_REACH = 0.2, 0.1, 1e-6
