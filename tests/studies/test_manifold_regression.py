@@ -144,3 +144,15 @@ def test_the_command_line_says_what_was_found(finished, tmp_path, capsys, monkey
 
 def test_exponents_are_finite(finished):
     assert all(math.isfinite(end) for end in finished[1]["interval"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("series", ["parameters", "compute"])
+def test_a_study_over_parameters_or_compute_ends_in_a_page(series, tmp_path):
+    training = dataclasses.replace(STUDY.training, widths=(2, 4, 8, 16), weight_decays=(0.0,))
+    study = dataclasses.replace(STUDY, series=series, training=training, seeds=(0, 1, 2))
+    verdict = manifold_regression.run(study, tmp_path)
+    assert verdict["prediction"] == pytest.approx({"parameters": 2.0, "compute": 1 / 2}[series])
+    assert {"parameters": " N^-", "compute": " C^-"}[series] in verdict["sentence"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ("Along the compute-optimal frontier" in page) == (series == "compute")
