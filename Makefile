@@ -26,8 +26,9 @@ setup: .venv/.runtime
 study: .venv/.runtime
 	$(BIN)/jaxscale study configs/quickstart.py --workdir $(WORKDIR)
 
+# Tests compile far more than they compute, so programs of these are not optimized; those of test-all are.
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2
