@@ -99,7 +99,7 @@ def series(grids, measured, **about):
 
 
 def circle():
-    key, grids = jax.random.key(3), (16, 24, 32, 48, 64, 96, 128)
+    key, grids = jax.random.key(3), (32, 64, 128, 256, 512, 1024)
     rows = [
         on_manifold(con.circle(width, key), isometry(2, width, key)[:, 1], grids, beta)
         for beta in (1.0, 0.5)
