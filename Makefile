@@ -26,9 +26,10 @@ setup: .venv/.runtime
 study: .venv/.runtime
 	$(BIN)/jaxscale study configs/quickstart.py --workdir $(WORKDIR)
 
-# Tests compile far more than they compute, so programs of these are not optimized; those of test-all are.
+# Tests compile far more than they compute: programs of these are not optimized (those of test-all are), and the tests
+# of a file, which share programs, stay in one process.
 test: lint
-	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 -m "not slow"
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2

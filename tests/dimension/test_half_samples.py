@@ -88,7 +88,7 @@ def trials(estimator, k, d, n, count):
 @pytest.mark.parametrize(
     ("estimator", "k"),
     [
-        (functools.partial(dimension.mle, k=20), 20),
+        pytest.param(functools.partial(dimension.mle, k=20), 20, marks=pytest.mark.slow),
         (functools.partial(dimension.gride, n1=2), 4),
         pytest.param(functools.partial(dimension.mom, k=10), 10, marks=pytest.mark.slow),
         pytest.param(functools.partial(dimension.mada, k=10), 10, marks=pytest.mark.slow),
