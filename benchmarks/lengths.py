@@ -3,7 +3,7 @@
 python benchmarks/lengths.py                                # every part; writes benchmarks/results/lengths.json
 python benchmarks/lengths.py generators simulation          # some parts; the others keep what they found before
 
-`simple`, `mod_p` and `positions` are studies, run in --workdir or, where they are finished there, only read.
+`simple`, `mod_p`, `k_gram` and `positions` are studies, run in --workdir or, where they are finished there, only read.
 """
 
 import argparse
@@ -206,6 +206,34 @@ def plateaus(name, workdir):
     }
 
 
+def k_gram(workdir):
+    """Two-layer networks on the in-context k-gram: loss by test length, and where their first-layer heads look."""
+    path = ROOT.parent / "configs" / "lengths_k_gram_small.py"
+    study = config.load(path, (), config.LengthStudy)
+    folder = pathlib.Path(workdir) / "lengths_k_gram_small"
+    with progress.OnTerminal() as bars:
+        verdict = length_generalization.run(study, folder, bars)
+    rows = [json.loads(line) for line in (folder / "table.jsonl").read_text(encoding="utf-8").splitlines()]
+    cells: dict[tuple, list] = {}
+    for row in rows:
+        cells.setdefault((row["order"], row["symbols"], row["train_length"]), []).append(row)
+    mean = lambda those, length: float(f"{np.mean([row['losses'][length] for row in those]):.3g}")
+    return {
+        "networks": verdict["runs"],
+        "training_seconds": round(verdict["training_seconds"], 1),
+        "training_processor_seconds": round(verdict["training_processor_seconds"], 1),
+        "losses": [
+            {"order": order, "symbols": symbols, "N": length}
+            | {name: mean(those, name) for name in ("own", "64", "256", "1024", "inf")}
+            for (order, symbols, length), those in cells.items()
+        ],
+        "right_offsets": sum(set(range(1, row["order"] + 1)) <= set(row["head_offsets"]) for row in rows),
+        "largest_bias": rounded(
+            [min(max(row["largest_bias"]) for row in rows), max(max(r["largest_bias"]) for r in rows)]
+        ),
+    }
+
+
 def positions(workdir):
     """By task and encoding: runs that fitted the training range, accuracy by range with intervals, the order."""
     study = config.load(ROOT.parent / "configs" / "length_positions_small.py", (), config.PositionStudy)
@@ -220,6 +248,7 @@ PARTS = {
     "construction": construction,
     "simple": lambda workdir: plateaus("simple", workdir),
     "mod_p": lambda workdir: plateaus("mod_p", workdir),
+    "k_gram": k_gram,
     "positions": positions,
 }
 
