@@ -220,8 +220,7 @@ PAPERS = {
             (
                 f"Regression where d = {d} and β = 1 are known: error n^-2/(2+d)",
                 known_geometry(d),
-                f"jaxscale study configs/manifold_regression.py --dimension {d} --training.widths 16 "
-                f"--training.weight-decays 0.1 --workdir runs/manifold_sphere{d}",
+                f"jaxscale study configs/manifold_regression.py --dimension {d} --workdir runs/manifold_sphere{d}",
                 f"studies/manifold_sphere{d}",
             )
             for d in (1, 2, 3)
