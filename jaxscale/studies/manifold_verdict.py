@@ -279,7 +279,7 @@ def _caveats(study, found):
             )
         widest = str(max(study.training.widths))
         at_edge = [one["n"] for one in curve["chosen"] if one["width"].get(widest, 0) > most]
-        if at_edge:
+        if at_edge and len(study.training.widths) > 1:
             caveats.append(
                 f"Most seeds did best at the largest width, {widest}, at n = {', '.join(map(str, at_edge))}: wider "
                 "ones might do better."

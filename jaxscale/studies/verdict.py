@@ -10,8 +10,9 @@ _LEAST_DIMENSION = 1e-6  # an interval of d may reach below 0, no prediction doe
 def compare(study, rows, measured, fit, ahead=None):
     """The verdict's numbers, sentence, curves and caveats, as plain values.
 
-    The prediction is refuted when its interval and the fit's are disjoint. It is confirmed only by a fit that could
-    have refuted another dimension: one that also meets the interval predicted by half or by twice d is inconclusive.
+    The prediction is refuted when its interval and the fit's are disjoint, if the fit knows its floor. It is confirmed
+    only by a fit that could have refuted another dimension: one that also meets the interval predicted by half or by
+    twice d is inconclusive.
 
     Args:
       study: a `config.DataScaling`.
@@ -28,12 +29,17 @@ def compare(study, rows, measured, fit, ahead=None):
     if ahead is not None:
         observed["back_test"] = {"error": _finite(ahead.overall), "coverage": _finite(ahead.realized)}
     predicted["measured_beta"] = _at_measured_beta(fit, measured, max(low, _LEAST_DIMENSION))
-    agreement = exponent.agreement
+    agreement, floor_unknown = exponent.agreement, "irreducible_loss_not_identified" in dict(fit.warnings)
+    refuted = agreement == "inconsistent"
+    # With E at the end of its range bootstrap intervals are too sure (Andrews 2000): such a fit refutes nothing.
+    agreement = "inconclusive" if refuted and floor_unknown else agreement
     sizes = np.geomspace(min(study.sizes), max(study.sizes), 50)
     lower, upper = fit.band(sizes)
     observed["curve"] = _curve(sizes, fit.predict(sizes), lower, upper)
     return {
-        "sentence": _sentence(study, measured, predicted, observed, agreement),
+        "sentence": _sentence(
+            study, measured, predicted, observed, "floor" if refuted and floor_unknown else agreement
+        ),
         "agreement": agreement,
         "dimension": measured,
         "predicted": predicted,
@@ -98,11 +104,12 @@ def _finite(value):
     return float(value) if np.isfinite(value) else None
 
 
-def _sentence(study, measured, predicted, observed, agreement):
+def _sentence(study, measured, predicted, observed, finding):
     number = lambda value, ends: f"{value:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
     meaning = {
         "consistent": "The intervals meet, and those of half or twice the dimension would not.",
         "inconsistent": "The intervals do not meet.",
+        "floor": "The intervals do not meet, but the exponent depends on a floor E that these runs do not identify.",
         "inconclusive": "The intervals meet, but so would those of half or twice the dimension.",
     }
     found = predicted["measured_beta"]
@@ -116,7 +123,7 @@ def _sentence(study, measured, predicted, observed, agreement):
         f"Measured dimension d = {number(measured['estimate'], measured['interval'])} predicts α = "
         f"{number(predicted['exponent'], predicted['interval'])} at β = {study.beta:g}; observed α = "
         f"{number(observed['exponent'], observed['exponent_interval'])}, at {observed['level']:.0%}. "
-        f"{meaning[agreement]}{at_measured}"
+        f"{meaning[finding]}{at_measured}"
     )
 
 
@@ -192,10 +199,11 @@ def _smoothness_caveat(assumed, found):
     low, high = found["interval"]
     reading = f"next-token probabilities read β = {found['beta']:.2g} [{low:.2g}, {high:.2g}]"
     if not found["identified"]:
+        other = "may be 1 or more" if high >= 1 else "cannot be told from tokens drawn by chance"
         return _caveat(
             "assumed_smoothness",
-            f"β = {assumed:g} is assumed: {reading}, which is not identified; {found['noise']:.0%} of the labels' "
-            "standard deviation is the randomness of the next token. A smaller β predicts a smaller α.",
+            f"β = {assumed:g} is assumed, not identified: at {found['points']} points {reading}, which {other}. "
+            "A smaller β predicts a smaller α.",
         )
     return _caveat(
         "assumed_smoothness",

@@ -62,7 +62,7 @@ def test_agreement_needs_an_interval_that_could_have_refuted():
 
 
 def test_a_measured_smoothness_predicts_beside_the_assumed_one_where_it_is_identified():
-    reading = {"beta": 0.5, "interval": [0.4, 0.6], "identified": True, "noise": 0.3, "scales": [0.1, 1.0]}
+    reading = {"beta": 0.5, "interval": [0.4, 0.6], "identified": True, "points": 900, "scales": [0.1, 1.0]}
     found = verdict(0.25, 3.0, smoothness=reading)
     at_measured = found["predicted"]["measured_beta"]
     assert at_measured["exponent"] == pytest.approx(theory.data_exponent(3.0, 0.5))
@@ -72,7 +72,30 @@ def test_a_measured_smoothness_predicts_beside_the_assumed_one_where_it_is_ident
     unknown = verdict(0.25, 3.0, smoothness=reading | {"identified": False})
     assert unknown["predicted"]["measured_beta"] is None
     (caveat,) = (one["text"] for one in unknown["caveats"] if one["code"] == "assumed_smoothness")
-    assert "not identified" in caveat and "30%" in caveat
+    assert "not identified: at 900 points" in caveat and "drawn by chance" in caveat
+
+
+def test_a_fit_that_does_not_know_its_floor_refutes_nothing():
+    """Exactly L = 40 n^-0.1 above no floor: E lies at the end of its range."""
+    rng = np.random.default_rng(0)
+    sizes = (1000, 2000, 4000, 8000, 16000)
+    rows = [
+        {
+            "run": f"{n} {s}",
+            "n": n,
+            "seed": s,
+            "loss": 40 * n**-0.1 * (1 + 0.01 * rng.normal()),
+            "edge": "",
+            "stopped": "",
+        }
+        for n in sizes
+        for s in (0, 1)
+    ]
+    fit = laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
+    assert "irreducible_loss_not_identified" in dict(fit.warnings)
+    found = compare(dataclasses.replace(STUDY, sizes=sizes), rows, measured(0.2, 0.01), fit)
+    assert found["agreement"] == "inconclusive"
+    assert "do not meet, but the exponent depends on a floor" in found["sentence"]
 
 
 def test_forecasts_of_larger_sizes_are_told():
