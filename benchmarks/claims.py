@@ -107,6 +107,8 @@ def stable():
 
 
 SHAPE = ("width", "layers", "heads", "context")
+# By dimension: flags that its committed table was made with.
+MORE = {1: " --validation 16384 --training.evaluate-every 100"}
 
 
 def known_geometry(d):
@@ -220,7 +222,8 @@ PAPERS = {
             (
                 f"Regression where d = {d} and β = 1 are known: error n^-2/(2+d)",
                 known_geometry(d),
-                f"jaxscale study configs/manifold_regression.py --dimension {d} --workdir runs/manifold_sphere{d}",
+                f"jaxscale study configs/manifold_regression.py --dimension {d}{MORE.get(d, '')} "
+                f"--workdir runs/manifold_sphere{d}",
                 f"studies/manifold_sphere{d}",
             )
             for d in (1, 2, 3)
