@@ -108,7 +108,7 @@ def stable():
 
 SHAPE = ("width", "layers", "heads", "context")
 # By dimension: flags that its committed table was made with.
-MORE = {1: " --validation 16384 --training.evaluate-every 100"}
+MORE = dict.fromkeys((1, 2), " --validation 16384 --training.evaluate-every 100")
 
 
 def known_geometry(d):
