@@ -5,12 +5,6 @@ for mixer in softmax window relu convolution state_space mlp; do
 done
 """
 
-from jaxscale.config import ManifoldStudy, PointRegressor, PointTraining
+from jaxscale.config import ManifoldStudy, PointRegressor
 
-config = ManifoldStudy(
-    manifold="sphere",
-    dimension=2,
-    ambient=8,
-    network=PointRegressor(mixer="relu"),
-    training=PointTraining(widths=(16,)),
-)
+config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, network=PointRegressor(mixer="relu"))

@@ -7,6 +7,6 @@ done
 With --point-noise-kind student_t the noise has heavy tails.
 """
 
-from jaxscale.config import ManifoldStudy, PointTraining
+from jaxscale.config import ManifoldStudy
 
-config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, point_noise=0.1, training=PointTraining(widths=(16,)))
+config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, point_noise=0.1)

@@ -7,7 +7,7 @@ from jaxscale.config.manifolds import points_width
 def validate_manifold(study):
     """Raises InputError if a `ManifoldStudy` contradicts itself."""
     target, network, training = study.target, study.network, study.training
-    positive(study, "", "dimension ambient in_excess validation test largest_kernel")
+    positive(study, "", "dimension ambient in_excess validation validation_repeats test largest_kernel")
     positive(target, "target.", "octaves waves")
     positive(network, "network.", "tokens layers heads expansion")
     positive(training, "training.", "steps batch_size evaluate_every checkpoint_every")

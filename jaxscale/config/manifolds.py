@@ -35,18 +35,19 @@ class PointRegressor:
 
 @dataclasses.dataclass(frozen=True)
 class PointTraining:
-    """AdamW on batches drawn with replacement; what is kept of a run are its parameters of least validation error."""
+    """AdamW on batches drawn with replacement; parameters are averaged, and kept where validation error is least."""
 
-    steps: int = 1500
+    steps: int = 8000
+    """At most: at 1, 2, 4, … times checkpoint_every, training goes on of networks that did best in the later half."""
     batch_size: int = 64
-    evaluate_every: int = 100
+    evaluate_every: int = 50
     """Steps between looks at the validation set, and so how finely training is stopped."""
     checkpoint_every: int = 500
     """Steps between checkpoints, which an interrupted study goes on from."""
-    learning_rates: tuple[float, ...] = (1e-2,)
+    learning_rates: tuple[float, ...] = (1e-3, 3e-3)
     """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
-    weight_decays: tuple[float, ...] = (0.0, 0.1)
-    widths: tuple[int, ...] = (16, 32)
+    weight_decays: tuple[float, ...] = (0.01, 0.3)
+    widths: tuple[int, ...] = (24,)
     """Every combination is trained for every size and seed; the validation set chooses."""
 
 
@@ -75,8 +76,10 @@ class ManifoldStudy:
     """Training points that stand for any number."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each has its own target, points, noise and initial networks."""
-    validation: int = 1024
-    """Points with noisy labels that choose width, rates and step; they are not counted in n."""
+    validation: int = 2048
+    """Points that choose width, rates and step; they are not counted in n."""
+    validation_repeats: int = 64
+    """Noisy labels of each of them, whose mean is chosen by. With few, chance chooses where errors are small."""
     test: int = 8192
     """Points whose true targets the error is measured against."""
     network: PointRegressor = PointRegressor()

@@ -9,6 +9,7 @@ the same points before the isometry, and the same labels.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ class Problem:
 
     Attributes:
       points, labels, truth: to train on; labels are noisy values or classes as one-hot rows, truth is without noise.
-      validation_points, validation_labels: noisy.
+      validation_points, validation_labels: means of several noisy labels a point.
       test_points, test_truth: without noise.
     """
 
@@ -80,7 +81,7 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
     # A coordinate of the embedded points then has mean square 1, whatever D.
     unit = jnp.sqrt(jnp.mean(jnp.sum(on_manifold_NxW**2, axis=1)) / study.ambient)
 
-    def drawn(place, count):
+    def drawn(place, count, repeats=1):
         native_NxW = manifold.sample(jax.random.fold_in(keys["points"], place), count)
         x_NxD = jnp.matmul(native_NxW, basis_DxW.T, precision="highest")
         x_NxD = x_NxD + study.point_noise * _noise(study, jax.random.fold_in(keys["off"], place), x_NxD.shape)
@@ -88,12 +89,14 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
         values_NxO = jnp.stack([field(seen_NxW) for field in each], axis=1)
         key = jax.random.fold_in(keys["labels"], place)
         if study.objective == "squared_error":
-            labels_NxO = values_NxO + target.noise * jax.random.normal(key, values_NxO.shape)
+            noise = target.noise / math.sqrt(repeats)
+            labels_NxO = values_NxO + noise * jax.random.normal(key, values_NxO.shape)
             return x_NxD / unit, labels_NxO, values_NxO
-        labels_NxO = jax.nn.one_hot(jax.random.categorical(key, values_NxO), outputs)
+        symbols_RxN = jax.random.categorical(key, values_NxO, shape=(repeats, count))
+        labels_NxO = jnp.mean(jax.nn.one_hot(symbols_RxN, outputs), axis=0)
         return x_NxD / unit, labels_NxO, jax.nn.softmax(values_NxO)
 
-    validation_points, validation_labels, _ = drawn(2, study.validation)
+    validation_points, validation_labels, _ = drawn(2, study.validation, study.validation_repeats)
     test_points, _, test_truth = drawn(3, study.test)
     points, labels, truth = drawn(1, study.in_excess)
     return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth)

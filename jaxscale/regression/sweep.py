@@ -23,6 +23,9 @@ from jaxscale.regression.problem import entropy, loss
 
 WARM_UP = 0.05
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
+# Parameters are averaged with weights that grow as this power of the step (Shamir & Zhang 2013, section 4), so that a
+# run may be stopped anywhere, with no need that its rate had come down.
+AVERAGING = 8
 # Points a network is evaluated on at a time.
 CHUNK = 256
 
@@ -55,7 +58,8 @@ class Runs:
 
     Attributes:
       params, moments: of networks and optimizer.
-      best: parameters of least validation loss.
+      average: of parameters, over about the last tenth of the steps done.
+      best: averages of least validation loss.
       validation: (L,) that loss; infinite before the first look, and where it never was finite.
       best_step: (L,) int32, when it was.
       step: int32, steps done by all.
@@ -63,18 +67,39 @@ class Runs:
 
     params: Any
     moments: Any
+    average: Any
     best: Any
     validation: jax.Array
     best_step: jax.Array
     step: jax.Array
 
 
-def padded(lanes):
-    """`lanes`, the last one repeated till they divide the devices, and laid along them."""
-    count, devices = len(lanes.seed), jax.devices()
-    place = np.minimum(np.arange(-(-count // len(devices)) * len(devices)), count - 1)
+def spread(tree, which):
+    """The lanes `which` of a `Lanes` or a `Runs`, the last one repeated till they divide the devices, along them."""
+    devices = jax.devices()
+    rows = np.asarray(which)[np.minimum(np.arange(-(-len(which) // len(devices)) * len(devices)), len(which) - 1)]
     sharding = NamedSharding(Mesh(np.array(devices), "lanes"), P("lanes"))
-    return jax.tree.map(lambda leaf: jax.device_put(leaf[place], sharding), lanes)
+    return jax.tree.map(lambda leaf: jax.device_put(leaf[rows], sharding) if np.ndim(leaf) else np.asarray(leaf), tree)
+
+
+def put(runs, which, some):
+    """`runs` with the lanes `which` as they are in `some`, which `spread` made of them; in memory of the host."""
+
+    def placed(leaf, new):
+        leaf, new = np.array(leaf), np.asarray(new)
+        if leaf.ndim:
+            leaf[which] = new[: len(which)]
+        return leaf if leaf.ndim else new
+
+    return jax.tree.map(placed, runs, some)
+
+
+def going_on(runs, since):
+    """Which lanes are worth more steps: those that did best in the later half of the first `since` steps, or after.
+
+    A lane that is left alone does not change, so that what goes on from a checkpoint finds the same ones.
+    """
+    return np.flatnonzero(2 * np.asarray(runs.best_step) >= since)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "coordinates"))
@@ -83,7 +108,7 @@ def start(net, lanes, coordinates):
     x_1xD = jnp.zeros((1, coordinates))
     params = jax.vmap(lambda seed: net.init(jax.random.fold_in(jax.random.key(seed), 0), x_1xD)["params"])(lanes.seed)
     never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
-    return Runs(params, jax.vmap(DIRECTION.init)(params), params, *never, jnp.zeros((), jnp.int32))
+    return Runs(params, jax.vmap(DIRECTION.init)(params), params, params, *never, jnp.zeros((), jnp.int32))
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "objective", "steps"), donate_argnames="runs")
@@ -103,7 +128,7 @@ def advance(net, training, objective, problems, lanes, runs, steps):
     """
 
     def step(carry, _):
-        params, moments, done = carry
+        params, moments, average, done = carry
 
         def one(lane, params, moments):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(lane.seed), 1), done)
@@ -124,14 +149,17 @@ def advance(net, training, objective, problems, lanes, runs, steps):
             return jax.tree.map(moved, params, updates), moments, value
 
         params, moments, losses_L = jax.vmap(one)(lanes, params, moments)
-        return (params, moments, done + 1), losses_L
+        share = (AVERAGING + 1) / (done + AVERAGING + 1)
+        average = jax.tree.map(lambda mean, value: mean + share * (value - mean), average, params)
+        return (params, moments, average, done + 1), losses_L
 
-    (params, moments, done), losses_SxL = jax.lax.scan(step, (runs.params, runs.moments, runs.step), None, steps)
-    validation_L = _mean_loss(net, objective, lanes, params, problems.validation_points, problems.validation_labels)
+    carry = runs.params, runs.moments, runs.average, runs.step
+    (params, moments, average, done), losses_SxL = jax.lax.scan(step, carry, None, steps)
+    validation_L = _mean_loss(net, objective, lanes, average, problems.validation_points, problems.validation_labels)
     better_L = validation_L < runs.validation
     keep = lambda new, old: jnp.where(better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-    best = jax.tree.map(keep, params, runs.best)
-    runs = Runs(params, moments, best, keep(validation_L, runs.validation), keep(done, runs.best_step), done)
+    best = jax.tree.map(keep, average, runs.best)
+    runs = Runs(params, moments, average, best, keep(validation_L, runs.validation), keep(done, runs.best_step), done)
     return runs, jnp.mean(losses_SxL, axis=0)
 
 

@@ -120,31 +120,38 @@ def _train(study, problems, width, workdir, report):
     cells, training = grid(study), study.training
     column = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
     place = {seed: index for index, seed in enumerate(study.seeds)}
-    lanes = sweep.padded(
-        sweep.Lanes(
-            problem=jnp.asarray([place[cell["seed"]] for cell in cells], jnp.int32),
-            seed=column("seed", jnp.int32),
-            size=column("n", jnp.int32),
-            noisy=column("noisy", bool),
-            learning_rate=column("learning_rate", jnp.float32),
-            weight_decay=column("weight_decay", jnp.float32),
-        )
+    lanes = sweep.Lanes(
+        problem=jnp.asarray([place[cell["seed"]] for cell in cells], jnp.int32),
+        seed=column("seed", jnp.int32),
+        size=column("n", jnp.int32),
+        noisy=column("noisy", bool),
+        learning_rate=column("learning_rate", jnp.float32),
+        weight_decay=column("weight_decay", jnp.float32),
     )
+    every = np.arange(len(cells))
     runs, before = sweep.start(net, lanes, study.ambient), np.zeros(1)
     part, started = workdir / f"training_{width}.npz", time.perf_counter()
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
-    while (step := int(runs.step)) < training.steps:
-        runs, losses_L = sweep.advance(
-            net, training, study.objective, problems, lanes, runs, steps=training.evaluate_every
-        )
-        step += training.evaluate_every
-        report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(cells)])))
-        if step % training.checkpoint_every == 0 and step < training.steps:
-            save_tree(part, (runs, before + time.perf_counter() - started))
-    errors = np.asarray(sweep.errors(net, study.objective, problems, lanes, runs), float)
+    for since, until in _stretches(training):
+        which = sweep.going_on(runs, since)
+        if int(runs.step) >= until or not len(which):
+            continue
+        some_lanes, some = sweep.spread(lanes, which), sweep.spread(runs, which)
+        while (step := int(some.step)) < until:
+            some, losses_L = sweep.advance(
+                net, training, study.objective, problems, some_lanes, some, steps=training.evaluate_every
+            )
+            step += training.evaluate_every
+            report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(which)])))
+            if step % training.checkpoint_every == 0 and step < training.steps:
+                runs = sweep.put(runs, which, some)
+                save_tree(part, (runs, before + time.perf_counter() - started))
+        runs = sweep.put(runs, which, some)
+    spread = sweep.spread(lanes, every), sweep.spread(runs, every)
+    errors = np.asarray(sweep.errors(net, study.objective, problems, *spread), float)
     seconds = float(before[0]) + time.perf_counter() - started
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(lanes.seed)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
     part.unlink(missing_ok=True)
     return [
         cell
@@ -152,6 +159,15 @@ def _train(study, problems, width, workdir, report):
         | {"validation": _finite(validation), "loss": _finite(error), "seconds": seconds / len(cells)}
         for cell, step, validation, error in zip(cells, runs.best_step, runs.validation, errors, strict=False)
     ]
+
+
+def _stretches(training):
+    """Steps from one choice of the networks that go on to the next: [(0, 500), (500, 1000), (1000, 2000), …]."""
+    ends = [0, training.checkpoint_every]
+    while ends[-1] < training.steps:
+        ends.append(2 * ends[-1])
+    ends[-1] = training.steps
+    return list(itertools.pairwise(ends))
 
 
 def _finite(value):

@@ -24,6 +24,16 @@ def test_labels_are_the_truth_with_noise_of_the_stated_size():
     assert abs(jnp.std(problem.truth) - 1) < 0.05
 
 
+def test_validation_labels_are_means_of_several():
+    of = lambda **change: np.asarray(make_problem(dataclasses.replace(STUDY, **change), 0).validation_labels)
+    truth = of(target=dataclasses.replace(STUDY.target, noise=0.0))
+    # 256 labels: a standard deviation is known to 4.4%.
+    for repeats in (1, 16):
+        assert np.std(of(validation_repeats=repeats) - truth) == pytest.approx(repeats**-0.5, rel=0.15)
+    symbols = of(objective="cross_entropy", validation_repeats=4)
+    assert set(np.unique(symbols)) <= {0.0, 0.25, 0.5, 0.75, 1.0} and (symbols.sum(axis=1) == 1).all()
+
+
 def test_points_have_unit_mean_square_and_lie_on_the_sphere():
     x = make_problem(STUDY, 0).points
     chex.assert_trees_all_close(jnp.mean(x**2, axis=1), jnp.ones(len(x)), atol=1e-3)

@@ -1,5 +1,6 @@
 """Networks trained as one program: each is what it would be alone, on any number of devices."""
 
+import dataclasses
 import itertools
 
 import chex
@@ -11,7 +12,7 @@ import pytest
 from jaxscale import config
 from jaxscale.models.regressor import Regressor
 from jaxscale.regression import Lanes, advance, errors, make_problem, stack, start
-from jaxscale.regression.sweep import padded, schedule
+from jaxscale.regression.sweep import going_on, put, schedule, spread
 
 STUDY = config.ManifoldStudy(
     dimension=1,
@@ -53,7 +54,7 @@ def trained(problems, lanes, looks):
 
 
 def test_a_lane_does_not_depend_on_those_beside_it_nor_on_devices(problems):
-    lanes = padded(lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]))
+    lanes = spread(lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]), [0, 1, 2])
     assert len(lanes.seed) == 8
     assert len(lanes.seed.sharding.device_set) == jax.device_count() == 8
     alone = lanes_of([1], [32], [True])
@@ -84,6 +85,44 @@ def test_only_the_first_points_of_the_pool_are_trained_on(problems):
     spoilt = jax.tree.map(lambda leaf: leaf, problems)
     spoilt = type(problems)(**{**vars(spoilt), "labels": spoilt.labels.at[:, 16:].set(jnp.nan)})
     chex.assert_trees_all_equal(trained(problems, lanes, 1)[0].params, trained(spoilt, lanes, 1)[0].params)
+
+
+def test_lanes_left_alone_stay_as_they_are_and_the_others_go_on_as_they_would_have(problems):
+    lanes = lanes_of([0, 1, 0], [16, 32, 512], [True, True, False])
+    before = trained(problems, lanes, 1)[0]
+    kept = jax.tree.map(np.array, before)
+    which = np.array([0, 2])
+    some, _ = advance(
+        NET, STUDY.training, "squared_error", problems, spread(lanes, which), spread(before, which), steps=20
+    )
+    after, together = put(kept, which, some), trained(problems, lanes, 2)[0]
+    assert int(after.step) == 40
+    pick = lambda runs, i: jax.tree.map(lambda leaf: np.asarray(leaf)[i] if np.ndim(leaf) else leaf, runs.params)
+    chex.assert_trees_all_equal(pick(after, 1), pick(kept, 1))
+    for lane in which:
+        chex.assert_trees_all_close(pick(after, lane), pick(together, lane), atol=1e-4)
+
+
+def test_those_go_on_that_did_best_in_the_later_half(problems):
+    runs = start(NET, lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]), 3)
+    runs = dataclasses.replace(runs, best_step=jnp.array([20, 100, 49]))
+    assert list(going_on(runs, 0)) == [0, 1, 2]
+    assert list(going_on(runs, 98)) == [1, 2] and list(going_on(runs, 100)) == [1]
+
+
+def test_parameters_are_averaged_with_weights_that_grow(problems):
+    lanes = lanes_of([0], [16], [True])
+    runs = start(NET, lanes, 3)
+    weights, seen = (np.arange(1, 11) ** 0.0), []
+    for _ in range(10):
+        runs, _ = advance(NET, STUDY.training, "squared_error", problems, lanes, runs, steps=1)
+        seen.append(np.asarray(runs.params["read_out"]["kernel"]))
+    # Each step's share of the average is 9 / (step + 8), of what came before the rest: polynomial weights.
+    for step in range(1, 11):
+        weights[: step - 1] *= 1 - 9 / (step + 8)
+        weights[step - 1] = 9 / (step + 8)
+    expected = np.einsum("s,s...->...", weights, np.array(seen))
+    chex.assert_trees_all_close(runs.average["read_out"]["kernel"], expected, atol=1e-6)
 
 
 def test_the_schedule_rises_and_ends_at_zero():

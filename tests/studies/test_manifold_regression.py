@@ -21,7 +21,13 @@ STUDY = config.ManifoldStudy(
     test=128,
     network=config.PointRegressor(mixer="mlp", layers=1),
     training=config.PointTraining(
-        steps=40, batch_size=16, evaluate_every=10, checkpoint_every=20, widths=(8,), weight_decays=(0.0, 0.5)
+        steps=40,
+        batch_size=16,
+        evaluate_every=10,
+        checkpoint_every=20,
+        learning_rates=(1e-2,),
+        weight_decays=(0.0, 0.5),
+        widths=(8,),
     ),
     largest_kernel=150,
     resamples=100,
