@@ -12,5 +12,5 @@ config = ManifoldStudy(
     dimension=2,
     ambient=8,
     seeds=(0, 1, 2, 3, 4),
-    training=PointTraining(widths=(12, 24)),
+    training=PointTraining(widths=(16, 32)),
 )

@@ -47,7 +47,7 @@ class PointTraining:
     learning_rates: tuple[float, ...] = (1e-3, 3e-3)
     """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
     weight_decays: tuple[float, ...] = (0.01, 0.3)
-    widths: tuple[int, ...] = (24,)
+    widths: tuple[int, ...] = (16,)
     """Every combination is trained for every size and seed; the validation set chooses."""
 
 
