@@ -1,5 +1,7 @@
 """docs/results.md: every claim of both papers beside what we measured, from the tables in benchmarks/results.
 
+Tables of other pages are filled too (benchmarks/tables.py).
+
 python benchmarks/claims.py                       # writes the page from the committed tables; seconds
 python benchmarks/claims.py --keep runs/ablation  # also keeps a study's verdict among them, as studies/ablation.json
 """
@@ -9,6 +11,8 @@ import datetime
 import json
 import os
 import pathlib
+
+import tables
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "results.md"
@@ -107,8 +111,6 @@ def stable():
 
 
 SHAPE = ("width", "layers", "heads", "context")
-# By dimension: flags that its committed table was made with.
-MORE = dict.fromkeys((1, 2), " --validation 16384 --training.evaluate-every 100")
 
 
 def known_geometry(d):
@@ -125,6 +127,113 @@ def known_geometry(d):
         return " ".join([said, *data["warnings"]]), CONFIRMED if sure else OPEN
 
     return read
+
+
+def against_prediction(names):
+    """Studies on manifolds: whether each prediction lies inside its interval, and would another dimension's."""
+
+    def read():
+        said, verdicts = [], []
+        for name, title in names.items():
+            found = table(f"studies/manifold_{name}")["verdict"]
+            data, (low, high) = found["data"], found["interval"]
+            enough = "" if data["enough_sizes"] else ", too few sizes that count"
+            said.append(
+                f"{title} {found['exponent']:.3f} [{low:.3f}, {high:.3f}], theory {data['predicted']:.3f}{enough}"
+            )
+            verdicts.append(_of_interval(data, data["predicted"], data["interval"]))
+        return "; ".join(said) + ".", _worst(verdicts)
+
+    return read
+
+
+def _of_interval(data, predicted, interval):
+    if not data["enough_sizes"]:
+        return OPEN
+    if not interval[0] <= predicted <= interval[1]:
+        return REFUTED
+    return CONFIRMED if data["agreement"] == "consistent" else OPEN
+
+
+def _worst(verdicts):
+    return next((one for one in (REFUTED, OPEN) if one in verdicts), CONFIRMED)
+
+
+# Exponents whose difference lies within this of 0 at 95% are taken as the same.
+SAME = 0.1
+
+
+def same_exponent(name):
+    """A comparison of studies: whether each exponent is the base's, beyond doubt or not."""
+
+    def read():
+        found = table(f"studies/compare_{name}")["verdict"]
+        verdicts = []
+        for one in found["studies"][1:]:
+            low, high = one["difference"]["interval"] if one["difference"] else (-1.0, 1.0)
+            verdicts.append(REFUTED if low > 0 or high < 0 else CONFIRMED if max(-low, high) < SAME else OPEN)
+        return found["sentence"].replace("manifold_", ""), _worst(verdicts)
+
+    return read
+
+
+def off_manifold():
+    """The claim: points are seen off the manifold where the noise reaches as far as their neighbors."""
+    studies = table("studies/compare_noise")["verdict"]["studies"]
+    base, *noisy = studies
+    said = [f"On the sphere d = {base['dimension']:.2f} is read and the exponent is {base['exponent']:.3f}"]
+    for one in noisy:
+        low, high = one["interval"]
+        setting = one["setting"]
+        kind = "" if setting["point_noise_kind"] == "gaussian" else " with heavy tails"
+        said.append(
+            f"with noise of {setting['point_noise']:g}{kind} {one['dimension']:.2f} and {one['exponent']:.3f} "
+            f"[{low:.3f}, {high:.3f}], neighbors {one['references']['neighbors']:.3f}"
+        )
+    return "; ".join(said) + ".", OPEN
+
+
+def cross_entropy():
+    said, verdicts = [], []
+    for classes in (2, 16):
+        found = table(f"studies/manifold_classes{classes}")["verdict"]
+        data, (low, high) = found["data"], found["interval"]
+        verdicts.append(_of_interval(data, data["predicted"], data["interval"]))
+        few = "" if data["enough_sizes"] else ", too few sizes that count"
+        said.append(f"{classes} classes {found['exponent']:.3f} [{low:.3f}, {high:.3f}]{few}")
+    least, rate = found["predicted"]["cross_entropy"]
+    return f"{'; '.join(said)}; squared error's rate is {rate:.3f}, the bracket's lower end {least:.3f}.", _worst(
+        verdicts
+    )
+
+
+def over(series):
+    """The exponent in N or in C, of a `config.ManifoldStudy`."""
+
+    def read():
+        found = table(f"studies/manifold_{series}")["verdict"]
+        return found["sentence"].split(" Kernel")[0], CONFIRMED if found["inside"] else REFUTED
+
+    return read
+
+
+def read_smoothness():
+    """β as read in place of β as known: does the prediction still hold the networks' exponent?"""
+    said, verdicts = [], []
+    for name, title in {"beta_half": "β = 0.5", "sphere2": "β = 1"}.items():
+        found = table(f"studies/manifold_{name}")["verdict"]
+        for source in ("labels", "truth"):
+            one, read = found["data"]["at_measured"][source], found["smoothness"][source]
+            low, high = read["interval"]
+            reading = f"{title}, from {source}: {read['beta']:.2f} [{low:.2f}, {high:.2f}]"
+            if one is None:
+                said.append(f"{reading}, not identified")
+                verdicts.append(OPEN)
+                continue
+            low, high = one["interval"]
+            said.append(f"{reading}, predicts {one['exponent']:.3f} [{low:.3f}, {high:.3f}], {one['agreement']}")
+            verdicts.append({"consistent": CONFIRMED, "inconsistent": REFUTED}.get(one["agreement"], OPEN))
+    return "; ".join(said) + ".", _worst(verdicts)
 
 
 def smoothness():
@@ -200,6 +309,14 @@ def encodings():
     )
 
 
+ELSEWHERE = {
+    "sphere5": "sphere d = 5",
+    "torus": "torus d = 2",
+    "product": "S² × S¹",
+    "roll": "Swiss roll",
+    "beta_half": "β = 0.5 on S²",
+}
+GEOMETRY = "bash benchmarks/geometry.sh"
 APPROXIMATION = "python benchmarks/constructions.py --only"
 LENGTHS = "python benchmarks/lengths.py"
 PAPERS = {
@@ -222,8 +339,7 @@ PAPERS = {
             (
                 f"Regression where d = {d} and β = 1 are known: error n^-2/(2+d)",
                 known_geometry(d),
-                f"jaxscale study configs/manifold_regression.py --dimension {d}{MORE.get(d, '')} "
-                f"--workdir runs/manifold_sphere{d}",
+                f"jaxscale study configs/manifold_regression.py --dimension {d} --workdir runs/manifold_sphere{d}",
                 f"studies/manifold_sphere{d}",
             )
             for d in (1, 2, 3)
@@ -236,6 +352,41 @@ PAPERS = {
             "studies/ablation",
         ),
         ("β can be measured (open question)", smoothness, "python benchmarks/smoothness.py", "smoothness"),
+    ],
+    "Their open questions, where the truth is known": [
+        (
+            "The same on other manifolds, and for β < 1",
+            against_prediction(ELSEWHERE),
+            GEOMETRY,
+            "studies/manifold_torus",
+        ),
+        (
+            "D does not matter, where d is the same",
+            same_exponent("ambient"),
+            GEOMETRY,
+            "studies/compare_ambient",
+        ),
+        ("Off the manifold: where do d and α leave it?", off_manifold, GEOMETRY, "studies/compare_noise"),
+        ("β as read predicts as β as known does", read_smoothness, GEOMETRY, "studies/manifold_beta_half"),
+        ("Excess cross-entropy falls as squared error does", cross_entropy, GEOMETRY, "studies/manifold_classes16"),
+        (
+            "Other architectures share the exponent",
+            same_exponent("architectures"),
+            GEOMETRY,
+            "studies/compare_architectures",
+        ),
+        (
+            "Data in excess: error N^-2β/d",
+            over("parameters"),
+            "jaxscale study configs/manifold_parameters.py --workdir runs/manifold_parameters",
+            "studies/manifold_parameters",
+        ),
+        (
+            "Best split of compute: error C^-β/(β+d) (derived)",
+            over("compute"),
+            "jaxscale study configs/manifold_compute.py --workdir runs/manifold_compute",
+            "studies/manifold_compute",
+        ),
     ],
     "Izzo, Nichani & Lee: how long is long enough": [
         ("A finite N suffices: the loss stops growing with length", plateau, LENGTHS, "lengths/simple"),
@@ -298,6 +449,8 @@ def main():
     for folder in options.keep:
         keep(folder)
     PAGE.write_text(page(), encoding="utf-8")
+    for path, text in tables.pages():
+        path.write_text(tables.filled(text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,13 @@ COMMANDS = (
         "study configs/quickstart.py --workdir runs/quickstart",
     ),
     (
+        "compare",
+        studies.compare_arguments,
+        studies.compare,
+        "finished studies on manifolds side by side: do they share an exponent?",
+        "compare runs/softmax runs/relu runs/mlp --workdir runs/architectures",
+    ),
+    (
         "length",
         studies.length_arguments,
         studies.length,

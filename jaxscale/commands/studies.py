@@ -1,4 +1,4 @@
-"""`jaxscale study`, `length` and `report`: grids of networks, and their pages."""
+"""`jaxscale study`, `compare`, `length` and `report`: grids of networks, and their pages."""
 
 import pathlib
 
@@ -57,6 +57,29 @@ def study(options, overrides):
     console = Console()
     reports.print_table(files.read_json_lines(folder / "table.jsonl"), verdict, console)
     console.print(f"Page: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def compare_arguments(parser):
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help="folders; the others are held against the first")
+    parser.add_argument("--workdir", required=True, help="folder for verdict.json and report.html, written anew")
+
+
+def compare(options, _):
+    from jaxscale import files
+    from jaxscale.reports import manifold_comparison
+    from jaxscale.studies.manifold_comparison import compare
+
+    verdict = compare(options.studies)
+    folder = pathlib.Path(options.workdir)
+    with files.workplace(folder):
+        if (folder / "config.json").is_file():
+            raise InputError(f"workdir={options.workdir} is the folder of a study or run. Give another one.")
+        files.write_json(folder / "verdict.json", verdict)
+        page = manifold_comparison.render(folder)
+    if options.json:
+        return print_json(verdict)
+    print(verdict["sentence"])
+    print(f"Page: {page}")
 
 
 def length_arguments(parser):

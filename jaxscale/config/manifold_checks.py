@@ -29,6 +29,7 @@ def validate_manifold(study):
             need(values and len(set(values)) == len(values), prefix + name, values, "needs values, none twice.")
     need(all(0 <= seed < 2**31 for seed in study.seeds), "seeds", study.seeds, "must lie between 0 and 2**31.")
     need(min(study.sizes) >= 8, "sizes", study.sizes, "must be at least 8 points each.")
+    need(study.in_excess >= 128, "in_excess", study.in_excess, "must be at least 128 to read the smoothness of labels.")
     need(
         max(study.sizes) <= study.in_excess,
         "in_excess",

@@ -12,7 +12,7 @@ plotly is imported in `figures.py` and `law_figures.py` and nowhere else in the 
 
 from jaxscale.reports.clouds import check_plot, print_clouds, write_plot
 from jaxscale.reports.laws import check_law_page, print_law, write_law_page
-from jaxscale.reports.page import render
+from jaxscale.reports.pages import render
 from jaxscale.reports.table import print_table
 
 __all__ = [

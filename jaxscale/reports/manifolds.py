@@ -40,6 +40,7 @@ def page(verdict: Verdict, rows: Rows, config: dict[str, Any]) -> str:
         *_figures(verdict, rows),
         _exponents(verdict, config),
         _compute(verdict),
+        _readings(verdict, config),
         _sizes(verdict),
         _choices(verdict),
         _limits(verdict),
@@ -136,6 +137,35 @@ def _compute(verdict: Verdict) -> str:
     caption = "From A N^-α + B n^-β over all widths and sizes, along its best split of C = 6 N n."
     table = ruled_table(["", "exponent", "interval", "predicted"], body, caption, numeric={1, 3})
     return f"<section><h2>Along the compute-optimal frontier</h2>{table}</section>"
+
+
+def _readings(verdict: Verdict, config: dict[str, Any]) -> str:
+    """The dimension and the smoothness that estimators read, and what theory predicts from them."""
+    dimension, smoothness = verdict["dimension"], verdict["smoothness"]
+    at_measured = verdict.get("data", {}).get("at_measured", {})
+
+    def row(name, truth, reading, of, source):
+        found = at_measured.get(of)
+        predicted = (
+            [number(found["exponent"]), interval(found["interval"]), found["agreement"]] if found else ["", "", ""]
+        )
+        return [name, number(truth), number(reading), interval(source["interval"]), *predicted]
+
+    beta = verdict["setting"]["beta"]
+    body = [
+        row("dimension, from points", config["dimension"], dimension["mle"], "true_beta", dimension),
+        *(
+            row(f"smoothness, from {words}", beta, smoothness[name]["beta"], name, smoothness[name])
+            for name, words in (("labels", "noisy labels"), ("truth", "labels without noise"))
+        ),
+    ]
+    headings = ["", "truth", "read", "interval", "exponent", "interval", "networks"]
+    caption = (
+        f"From {number(dimension['points'])} points of each seed. The exponent of a dimension is at the true β, that "
+        "of a smoothness at the dimension read; blank where a reading identifies nothing."
+    )
+    table = ruled_table(headings, body, caption, numeric={1, 2, 4})
+    return f"<section><h2>What estimators read</h2>{table}</section>"
 
 
 def _sizes(verdict: Verdict) -> str:

@@ -7,6 +7,7 @@ candidates/<width>.jsonl a row for each trained network of that width; all of th
 table.jsonl              a row for each n and seed: what the validation set chose, and its error against the truth
 references.jsonl         nearest neighbors and kernel regression on the same points
 dimension.json           the dimension that estimators read from the points
+smoothness.json          the smoothness that the madogram reads from labels, and from labels without noise
 verdict.json             exponents, their intervals and predictions
 report.html              the same as a page
 """
@@ -20,19 +21,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import config as configs
-from jaxscale import dimension, files
+from jaxscale import files
 from jaxscale.errors import RunError
 from jaxscale.models.regressor import Regressor
 from jaxscale.regression import problem as problems_of
 from jaxscale.regression import references, sweep
-from jaxscale.studies import manifold_verdict
+from jaxscale.studies import manifold_readings, manifold_verdict
 from jaxscale.studies.data_scaling import versions
 from jaxscale.studies.stages import finish
 from jaxscale.studies.trees import load_tree, save_tree
 
-STAGES = ("candidates.jsonl", "table.jsonl", "references.jsonl", "dimension.json", "verdict.json", "report.html")
-# Points and neighbors the dimension is read from.
-CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
+STAGES = (
+    "candidates.jsonl",
+    "table.jsonl",
+    "references.jsonl",
+    "dimension.json",
+    "smoothness.json",
+    "verdict.json",
+    "report.html",
+)
 
 
 def run(study, workdir, progress=None):
@@ -63,10 +70,11 @@ def _run(study, workdir, progress):
     files.write_json_lines(workdir / "table.jsonl", table)
     progress.say("nearest neighbors and kernel regression on the same points")
     beside = _kept_lines(workdir / "references.jsonl", lambda: _references(study, problems))
-    progress.say("measuring the dimension of the points")
-    measured = _kept(workdir / "dimension.json", lambda: _dimension(study, problems))
+    progress.say("measuring the dimension of the points and the smoothness of the labels")
+    measured = _kept(workdir / "dimension.json", lambda: manifold_readings.dimension(study, problems))
+    smoothness = _kept(workdir / "smoothness.json", lambda: manifold_readings.smoothness(study, problems))
     progress.say("fitting the laws and writing the page")
-    verdict = manifold_verdict.verdict(study, rows, table, beside, measured)
+    verdict = manifold_verdict.verdict(study, rows, table, beside, measured, smoothness)
     verdict |= {"training_seconds": seconds, "versions": versions()}
     files.write_json(workdir / "verdict.json", verdict)
     from jaxscale.reports.manifolds import render
@@ -199,35 +207,6 @@ def _references(study, problems):
                     | {"validation": validation[setting], "loss": loss}
                 )
     return rows
-
-
-def _dimension(study, problems):
-    """What estimators read from each seed's points: at `USUAL` neighbors, and against scale as means over seeds.
-
-    Distances are in units of the root mean square distance of the manifold from the origin.
-    """
-    count = min(CLOUD, study.in_excess)
-    read = jax.jit(lambda x: (dimension.by_k(x, NEIGHBORS), dimension.twonn(x).dimension))
-    profile_SxK, twonn_S = jax.lax.map(read, problems.points[:, :count])
-    mle_S = profile_SxK.dimension[:, NEIGHBORS.index(USUAL)]
-    by_scale = [
-        {"k": k, "distance": float(distance) / math.sqrt(study.ambient), "dimension": float(found)}
-        | {"standard_error": float(error)}
-        for k, distance, found, error in zip(
-            NEIGHBORS,
-            jnp.mean(profile_SxK.scale, axis=0),
-            jnp.mean(profile_SxK.dimension, axis=0),
-            jnp.sqrt(jnp.mean(profile_SxK.standard_error**2, axis=0) / len(study.seeds)),
-            strict=True,
-        )
-    ]
-    return {
-        "points": count,
-        "mle": float(jnp.mean(mle_S)),
-        "twonn": float(jnp.mean(twonn_S)),
-        "per_seed": {"mle": mle_S.tolist(), "twonn": twonn_S.tolist()},
-        "by_scale": by_scale,
-    }
 
 
 def _kept(path, make):

@@ -25,7 +25,7 @@ OVER_PARAMETERS = laws.additive(("N",), floor=False, name="power")
 OVER_BOTH = laws.additive(("N", "D"), floor=False, name="power")
 
 
-def verdict(study, rows, table, references, dimension):
+def verdict(study, rows, table, references, dimension, smoothness):
     """The content of `verdict.json` but for versions.
 
     Args:
@@ -33,15 +33,16 @@ def verdict(study, rows, table, references, dimension):
       rows: of all trained networks.
       table: those that the validation set chose.
       references: rows of the other estimators.
-      dimension: what was read from the points.
+      dimension, smoothness: what was read from the points and labels (`manifold_readings`).
     """
     clean, noisy = ([row for row in table if row["noisy"] == kind] for kind in (False, True))
     found: dict[str, Any] = {
         "question": "Does the error fall as the dimension of the manifold and the smoothness of the target say?",
         "series": study.series,
         "setting": _setting(study),
-        "predicted": _predicted(study, dimension),
+        "predicted": _predicted(study),
         "dimension": dimension,
+        "smoothness": smoothness,
         "networks": len(rows),
         "diverged": sum(row["validation"] is None for row in rows),
         "limits": list(theory.LIMITS[:3]),
@@ -55,6 +56,7 @@ def verdict(study, rows, table, references, dimension):
     data = _curve(study, noisy, found["budget_reaches"], found["constant"])
     kept = [row for row in noisy if row["n"] in data["sizes"]]
     found["data"] = data | {
+        "at_measured": _at_measured(study, data["interval"], dimension, smoothness),
         "over_all_sizes": _fitted(study, noisy, POWER),
         "with_offset": _fitted(study, kept, laws.named("data")),
         "chosen": _chosen(noisy),
@@ -83,15 +85,14 @@ def _setting(study):
     }
 
 
-def _predicted(study, dimension):
-    """Exponents in n (with label noise, and without), in N and in C, at the true d, and the first at the measured d."""
+def _predicted(study):
+    """Exponents in n (with label noise, and without), in N and in C, at the true d and β."""
     d, beta = float(study.dimension), study.target.beta
     return {
         "minimax": float(theory.data_exponent(d, beta)),
         "noiseless": float(theory.model_exponent(d, beta)),
         "parameters": float(theory.model_exponent(d, beta)),
         "compute": float(theory.compute_exponent(d, beta)),
-        "minimax_at_measured_dimension": float(theory.data_exponent(dimension["mle"], beta)),
         "cross_entropy": list(map(float, map(np.asarray, theory.cross_entropy_bracket(d, beta)))),
         "smoothness_class": f"exact down to wavelengths of 2π / 2^{study.target.octaves}",
     }
@@ -121,6 +122,32 @@ def _curve(study, rows, reach, constant):
         "by_size": by_size,
         "local_slopes": _local_slopes(rows),
     }
+
+
+def _at_measured(study, interval, dimension, smoothness):
+    """The exponent that the measured d predicts, with the true β, and with β as read; None where it is not identified.
+
+    Intervals of both are propagated. Under cross-entropy labels are symbols, whose smoothness is not the target's.
+    """
+    exponent = theory.model_exponent if is_noiseless(study) else theory.data_exponent
+
+    def at(beta, ends):
+        predicted = theory.exponent_interval(exponent, dimension["mle"], dimension["interval"], beta, ends)
+        return {
+            "beta": beta,
+            "exponent": float(exponent(dimension["mle"], beta)),
+            "interval": [float(end) for end in predicted],
+            "agreement": laws.agreement(
+                exponent, laws.Interval(*interval), dimension["mle"], dimension["interval"], beta, ends
+            ),
+        }
+
+    read = {
+        name: at(smoothness[name]["beta"], smoothness[name]["interval"]) if smoothness[name]["identified"] else None
+        for name in ("labels", "truth")
+        if study.objective == "squared_error"
+    }
+    return {"true_beta": at(study.target.beta, None)} | read
 
 
 def _fitted(study, rows, law):
@@ -246,10 +273,27 @@ def _headline(study, found):
     for name, one in found.get("references", {}).items():
         low, high = one["interval"]
         said += f" {REFERENCES[name]} on the same points: {one['exponent']:.3f} [{low:.3f}, {high:.3f}]."
+    if study.series == "data":
+        said += _said_at_measured(found)
     return {"exponent": part["exponent"], "interval": part["interval"], "prediction": predicted, "inside": inside} | {
         "sentence": said,
         "caveats": _caveats(study, found),
     }
+
+
+def _said_at_measured(found):
+    """What theory says where d and β are read from the sample instead of known."""
+    at_measured, read = found["data"]["at_measured"], found["smoothness"]
+    dimension = f"d = {found['dimension']['mle']:.2f}"
+    for name, source in (("labels", "the labels"), ("truth", "the target without label noise")):
+        if at_measured.get(name):
+            one, (low, high) = at_measured[name], read[name]["interval"]
+            source = f" and β = {one['beta']:.2f} [{low:.2f}, {high:.2f}], read from the points and {source}"
+            break
+    else:
+        one, source = at_measured["true_beta"], " read from the points, and the true β"
+    low, high = one["interval"]
+    return f" At {dimension}{source}, theory says {one['exponent']:.3f} [{low:.3f}, {high:.3f}]: {one['agreement']}."
 
 
 def _caveats(study, found):
@@ -271,6 +315,14 @@ def _caveats(study, found):
             f"exponent is {curve['over_all_sizes']['exponent']:.3f}, with a free offset "
             f"{curve['with_offset']['exponent']:.3f}."
         )
+        if not is_noiseless(study) and not curve["at_measured"].get("labels"):
+            low, high = found["smoothness"]["labels"]["interval"]
+            caveats.append(
+                f"Read from the noisy labels alone, β would be {low:.2f} to {high:.2f}: not identified, since it may "
+                "be 1 or more, or noise."
+                if study.objective == "squared_error"
+                else "The smoothness of probabilities is not read from symbols drawn from them."
+            )
         most = len(study.seeds) / 2
         at_end = [one["n"] for one in curve["chosen"] if one["at_last_step"] > most]
         if at_end:

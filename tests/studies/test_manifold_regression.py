@@ -3,6 +3,12 @@
 import dataclasses
 import json
 import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -162,3 +168,28 @@ def test_a_study_over_parameters_or_compute_ends_in_a_page(series, tmp_path):
     assert {"parameters": " N^-", "compute": " C^-"}[series] in verdict["sentence"]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert ("Along the compute-optimal frontier" in page) == (series == "compute")
+
+
+@pytest.mark.slow
+def test_a_killed_study_on_a_manifold_goes_on_to_the_same_table(tmp_path):
+    path = tmp_path / "study.py"
+    # As `STUDY`, longer: there must be time to kill it between two checkpoints.
+    path.write_text(
+        "import dataclasses\nfrom jaxscale import config as configs\n"
+        f"from {__name__} import STUDY\n"
+        "training = dataclasses.replace(STUDY.training, steps=400, checkpoint_every=20)\n"
+        "config = dataclasses.replace(STUDY, training=training)\n"
+    )
+    command = [sys.executable, "-m", "jaxscale.cli", "study", str(path), "--workdir"]
+    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent), "JAX_PLATFORMS": "cpu"}
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([*command, str(killed)], env=environment)
+    while not (killed / "training_8.npz").is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not (killed / "candidates.jsonl").exists()
+    for folder in (killed, tmp_path / "whole"):
+        subprocess.run([*command, str(folder)], env=environment, check=True)
+    kept = lambda folder: [{k: v for k, v in row.items() if k != "seconds"} for row in lines(folder / "table.jsonl")]
+    assert kept(killed) == kept(tmp_path / "whole")

@@ -1,0 +1,95 @@
+"""Tables of docs pages that are filled from the committed ones in benchmarks/results, by `make results`.
+
+A page holds a comment, and below it, up to the next empty line, the table that the comment asks for:
+
+    <!-- studies: manifold_sphere1 manifold_sphere2 -->
+    <!-- comparison: compare_ambient -->
+    <!-- errors: manifold_sphere2 -->
+"""
+
+import json
+import pathlib
+import re
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "studies"
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+MARK = re.compile(r"^<!-- (studies|comparison|errors): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
+
+
+def filled(text):
+    """A page with every table as the committed results have it."""
+    return MARK.sub(lambda found: f"<!-- {found[1]}: {found[2]} -->\n{MAKERS[found[1]](found[2].split())}\n", text)
+
+
+def pages():
+    """(path, text) of every page with a table to fill."""
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if MARK.search(text):
+            yield path, text
+
+
+def _verdict(name):
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["verdict"]
+
+
+def _interval(one):
+    low, high = one["interval"]
+    return f"{one['exponent']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _table(headings, rows):
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows))
+
+
+def _name(name):
+    return name.removeprefix("manifold_").replace("_", " ")
+
+
+def _studies(names):
+    """Exponents of networks and references beside theory."""
+    rows = []
+    for name in names:
+        data, references = _verdict(name)["data"], _verdict(name)["references"]
+        sizes = f"{min(data['sizes'])} to {max(data['sizes'])}" + ("" if data["enough_sizes"] else " (too few count)")
+        cells = [_name(name), f"{data['predicted']:.3f}", f"**{_interval(data)}**", sizes]
+        cells += [_interval(data["over_all_sizes"]), _interval(data["with_offset"])]
+        rows.append(cells + [_interval(references[one]) for one in ("neighbors", "kernel")])
+    headings = ["study", "theory", "networks", "sizes that count", "all sizes", "with a free offset"]
+    return _table([*headings, "neighbors", "kernel"], rows)
+
+
+def _comparison(names):
+    """What differs from the first study, and by how much."""
+    rows = []
+    for one in _verdict(names[0])["studies"]:
+        found, ratio = one.get("difference"), one.get("ratio_where_it_counts")
+        sizes = f"{min(one['sizes'])} to {max(one['sizes'])}" + ("" if one["enough_sizes"] else " (too few count)")
+        rows.append(
+            [
+                _name(one["name"]),
+                f"{one['dimension']:.2f}",
+                _interval(one),
+                sizes,
+                f"{found['exponent']:+.3f} [{found['interval'][0]:+.3f}, {found['interval'][1]:+.3f}]"
+                if found
+                else "—",
+                f"{ratio[0]:.2f} to {ratio[1]:.2f}" if ratio else "—",
+                f"{one['references']['neighbors']:.3f}",
+            ]
+        )
+    headings = ["study", "dimension read", "exponent", "sizes that count", "difference", "ratio of errors", "neighbors"]
+    return _table(headings, rows)
+
+
+def _errors(names):
+    """Errors by size of the networks of several studies, and of the references of the first."""
+    found = {_name(name): _verdict(name)["data"]["by_size"] for name in names}
+    found |= {name: one["by_size"] for name, one in _verdict(names[0])["references"].items()}
+    by_name = {name: {one["n"]: one["loss"] for one in entries} for name, entries in found.items()}
+    sizes = sorted(next(iter(by_name.values())))
+    rows = [[str(n), *(f"{one[n]:.4f}" if n in one else "—" for one in by_name.values())] for n in sizes]
+    return _table(["n", *by_name], rows)
+
+
+MAKERS = {"studies": _studies, "comparison": _comparison, "errors": _errors}

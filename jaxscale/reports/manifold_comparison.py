@@ -1,0 +1,168 @@
+"""Studies on manifolds side by side as one web page.
+
+render("runs/architectures")      # PosixPath('runs/architectures/report.html'), from its verdict.json
+"""
+
+import html
+import os
+import pathlib
+from typing import Any
+
+import plotly.graph_objects as go
+
+from jaxscale import files
+from jaxscale.reports import figures
+from jaxscale.reports.manifold_figures import ERROR
+from jaxscale.reports.numerals import interval, number
+from jaxscale.reports.page import PAGE, figure_section, ruled_table
+from jaxscale.reports.stylesheet import STYLE
+
+Verdict = dict[str, Any]
+TITLE = "Known geometry, side by side"
+
+
+def render(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes `report.html` from the `verdict.json` of a comparison, whole or not at all, and returns its path."""
+    path = pathlib.Path(folder) / "report.html"
+    files.write_text(path, page(files.read_json(path.with_name("verdict.json"))))
+    return path
+
+
+def page(verdict: Verdict) -> str:
+    """The whole page as one string of HTML."""
+    drawn = [
+        (
+            "Exponents",
+            exponent_figure(verdict),
+            "Bars are intervals; diamonds: what theory predicts. A hollow mark: fewer sizes count than make a test.",
+        ),
+        ("Errors", error_figure(verdict), "Geometric means over seeds."),
+        (
+            "Ratio of errors",
+            ratio_figure(verdict),
+            f"To the error of {verdict['base']} on the same points and labels: geometric means over seeds.",
+        ),
+    ]
+    body = [
+        f'<header><h1>{TITLE}</h1><p class="question">{html.escape(verdict["question"])}</p>'
+        f'<div class="verdict"><p id="verdict">{html.escape(verdict["sentence"])}</p></div></header>',
+        *(
+            figure_section(title, figures.drawing(figure, f"figure-{i}", title), html.escape(caption))
+            for i, (title, figure, caption) in enumerate(drawn)
+        ),
+        _table(verdict),
+    ]
+    return PAGE.substitute(
+        title=f"{TITLE} · jaxscale", style=STYLE, plotly=figures.plotly_script(), body="\n".join(body)
+    )
+
+
+def exponent_figure(verdict: Verdict) -> go.Figure:
+    """A mark for each study with its interval, and a diamond at its prediction."""
+    figure = figures.empty("exponent of the error in n", "")
+    studies = verdict["studies"]
+    names = [one["name"] for one in studies]
+    exponents = [one["exponent"] for one in studies]
+    ends = [one["interval"] for one in studies]
+    figure.add_trace(
+        go.Scatter(
+            x=exponents,
+            y=names,
+            error_x={
+                "array": [high - x for x, (_, high) in zip(exponents, ends, strict=True)],
+                "arrayminus": [x - low for x, (low, _) in zip(exponents, ends, strict=True)],
+                "thickness": 1.5,
+            },
+            mode="markers",
+            marker={
+                "size": 9,
+                "color": figures.FIT,
+                "symbol": ["circle" if one["enough_sizes"] else "circle-open" for one in studies],
+            },
+            name="networks",
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[one["prediction"] for one in studies],
+            y=names,
+            mode="markers",
+            marker={"size": 9, "color": figures.PREDICTION, "symbol": "diamond"},
+            name="predicted",
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    )
+    figure.update_layout(height=180 + 36 * len(studies), showlegend=True)
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True)
+    return figure
+
+
+def error_figure(verdict: Verdict) -> go.Figure:
+    """Error against n, a curve for each study."""
+    figure = figures.empty("n, training points", ERROR[verdict["objective"]])
+    for (name, style), one in zip(_styles(verdict), verdict["studies"], strict=True):
+        _add_curve(figure, one["by_size"], "loss", name, style)
+    return _over_sizes(figure, verdict)
+
+
+def ratio_figure(verdict: Verdict) -> go.Figure:
+    """Error over that of the first study against n, a curve for each of the others."""
+    figure = figures.empty("n, training points", f"error over that of {verdict['base']}")
+    for (name, style), one in list(zip(_styles(verdict), verdict["studies"], strict=True))[1:]:
+        _add_curve(figure, one["ratio"], "ratio", name, style)
+    figure.add_hline(y=1, line={"color": figures.POINT, "dash": "dot"})
+    return _over_sizes(figure, verdict)
+
+
+def _styles(verdict):
+    names = [one["name"] for one in verdict["studies"]]
+    colors = figures.spread_colors(names)
+    return [(name, (colors[name], figures.MARKS[i % len(figures.MARKS)])) for i, name in enumerate(names)]
+
+
+def _add_curve(figure, entries, key, name, style):
+    color, mark = style
+    figure.add_trace(
+        go.Scatter(
+            x=[one["n"] for one in entries],
+            y=[one[key] for one in entries],
+            mode="lines+markers",
+            line={"color": color, "width": 1.5},
+            marker={"size": 7, "color": color, "symbol": mark},
+            name=name,
+            hovertemplate="n = %{x:,}<br>%{y:.4g}<extra>" + name + "</extra>",
+        )
+    )
+
+
+def _over_sizes(figure, verdict):
+    ticks = [one["n"] for one in verdict["studies"][0]["by_size"]]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[number(tick) for tick in ticks])
+    figure.update_yaxes(type="log", exponentformat="power")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def _table(verdict: Verdict) -> str:
+    body = []
+    for one in verdict["studies"]:
+        found, ratio = one.get("difference"), one.get("ratio_where_it_counts")
+        body.append(
+            [
+                one["name"],
+                ", ".join(f"{name} = {value}" for name, value in one.get("changed", {}).items()),
+                number(one["dimension"]),
+                number(one["prediction"]),
+                number(one["exponent"]),
+                interval(one["interval"]),
+                f"{min(one['sizes'])} to {max(one['sizes'])}",
+                f"{found['exponent']:+.3f}" if found else "",
+                interval(found["interval"]) if found else "",
+                f"{ratio[0]:.2f} to {ratio[1]:.2f}" if ratio else "",
+            ]
+        )
+    headings = ["study", "changed", "dimension read", "predicted", "exponent", "interval", "sizes that count"]
+    headings += ["difference", "interval", "ratio of errors"]
+    caption = f"Differences of exponents from {verdict['base']}, from ratios of errors at the sizes that count in both."
+    return f"<section><h2>As a table</h2>{ruled_table(headings, body, caption, numeric={2, 3, 4, 7})}</section>"

@@ -1,0 +1,142 @@
+"""Finished studies on manifolds side by side: do they share an exponent, and how far apart are their errors?
+
+    verdict = compare(["runs/softmax", "runs/relu", "runs/mlp"])      # the first is what the others are held against
+
+Studies of the same seeds have the same points, labels and targets (`regression.problem`), so the ratio of two errors
+knows nothing of what those targets happen to be: its exponent is the difference of both, in a narrower interval.
+"""
+
+import math
+import pathlib
+
+import jax
+import numpy as np
+
+from jaxscale import files, laws
+from jaxscale.errors import InputError
+from jaxscale.studies.manifold_verdict import FEWEST, POWER
+
+FILES = ("config.json", "table.jsonl", "verdict.json")
+
+
+def compare(folders):
+    """The differences of studies from the first one, as plain values.
+
+    Args:
+      folders: two or more of finished `config.ManifoldStudy`s of `series="data"`.
+
+    Returns:
+      A dict: `sentence`; `base`, the name of the first; `studies`, for each its `name`, what was `changed` in it,
+      `exponent` and `interval` with their `prediction`, errors `by_size`, the `dimension` read from its points and,
+      but for the first, the `ratio` of errors by size and the `difference` of exponents, or None.
+
+    Raises:
+      InputError: a folder holds no finished study of this kind, or shares no size or seed with the first.
+    """
+    folders = [pathlib.Path(folder) for folder in folders]
+    if len(folders) < 2:
+        raise InputError(f"folders={[str(folder) for folder in folders]} leaves nothing to compare. Give two or more.")
+    read = [_read(folder) for folder in folders]
+    base = read[0]
+    studies = [_study(*one) | (_against(base, one) if one is not base else {}) for one in read]
+    verdict = {
+        "question": "Do these studies share an exponent, and how far apart are their errors?",
+        "base": studies[0]["name"],
+        "objective": base[1]["objective"],
+        "level": base[1]["level"],
+        "studies": studies,
+        "seconds": sum(one[3]["training_seconds"] for one in read),
+    }
+    return verdict | {"sentence": _sentence(verdict)}
+
+
+def _read(folder):
+    """A study's name, configuration, the errors of its networks by (n, seed), and its verdict."""
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} has no {missing[0]}: no finished study. Run jaxscale study with --workdir {folder}."
+        )
+    config, verdict = (files.read_json(folder / name) for name in ("config.json", "verdict.json"))
+    if verdict.get("series") != "data" or "data" not in verdict:
+        raise InputError(f"{folder} holds no study of errors against n on a manifold. Leave it out.")
+    rows = files.read_json_lines(folder / "table.jsonl")
+    return folder.resolve().name, config, {(r["n"], r["seed"]): r["loss"] for r in rows if r["noisy"]}, verdict
+
+
+def _study(name, _config, _losses, verdict):
+    data = verdict["data"]
+    return {
+        "name": name,
+        "setting": verdict["setting"],
+        "exponent": data["exponent"],
+        "interval": data["interval"],
+        "prediction": data["predicted"],
+        "sizes": data["sizes"],
+        "enough_sizes": data["enough_sizes"],
+        "by_size": data["by_size"],
+        "dimension": verdict["dimension"]["mle"],
+        "references": {key: one["exponent"] for key, one in verdict["references"].items()},
+    }
+
+
+def _against(base, other):
+    """What was changed, the ratio of errors at each size, and the difference of exponents over sizes both count."""
+    _, config, losses, verdict = other
+    shared = sorted(set(losses) & set(base[2]))
+    if not shared:
+        raise InputError(f"{other[0]} and {base[0]} share no size and seed, so that nothing can be compared.")
+    log_ratio = {key: math.log(losses[key] / base[2][key]) for key in shared}
+    of = lambda n: [value for (size, _), value in log_ratio.items() if size == n]
+    ratio = [
+        {"n": n, "ratio": math.exp(np.mean(of(n))), "least": math.exp(min(of(n))), "greatest": math.exp(max(of(n)))}
+        for n in sorted({n for n, _ in shared})
+    ]
+    count = set(verdict["data"]["sizes"]) & set(base[3]["data"]["sizes"])
+    kept = [one["ratio"] for one in ratio if one["n"] in count]
+    return {
+        "changed": dict(_changes(base[1], config)),
+        "ratio": ratio,
+        "ratio_where_it_counts": [min(kept), max(kept)] if kept else None,
+        "difference": _difference(config, {key: value for key, value in log_ratio.items() if key[0] in count}),
+    }
+
+
+def _difference(config, log_ratio):
+    """Exponent of the other study less that of the base: that of their ratio, in an interval over seeds."""
+    if len({n for n, _ in log_ratio}) < FEWEST:
+        return None
+    # A law's exponents are positive, so the ratio is fitted times n^-1.
+    rows = [{"n": n, "seed": seed, "loss": math.exp(value) / n} for (n, seed), value in log_ratio.items()]
+    fit = laws.fit(
+        rows, POWER, key=jax.random.key(0), groups="seed", level=config["level"], resamples=config["resamples"]
+    )
+    low, high = fit.intervals["alpha"]
+    return {"exponent": float(fit.parameters["alpha"]) - 1, "interval": [float(low) - 1, float(high) - 1]}
+
+
+def _changes(base, other, prefix=""):
+    """(field, value) of a configuration where it differs from the base's."""
+    for name, value in other.items():
+        if isinstance(value, dict):
+            yield from _changes(base.get(name, {}), value, f"{prefix}{name}.")
+        elif value != base.get(name):
+            yield prefix + name, value
+
+
+def _sentence(verdict):
+    said = []
+    for one in verdict["studies"][1:]:
+        found = one["difference"]
+        if found is None:
+            said.append(f"{one['name']} has too few sizes that count in both")
+            continue
+        low, high = found["interval"]
+        differs = "differs" if low > 0 or high < 0 else "cannot be told from it"
+        said.append(f"{one['name']} {differs}, by {found['exponent']:+.3f} [{low:+.3f}, {high:+.3f}]")
+    ratios = [end for one in verdict["studies"][1:] for end in one["ratio_where_it_counts"] or []]
+    base = verdict["studies"][0]
+    low, high = base["interval"]
+    start = f"Beside {base['name']}, whose exponent is {base['exponent']:.3f} [{low:.3f}, {high:.3f}]: "
+    errors = f" Errors where sizes count are {min(ratios):.2f} to {max(ratios):.2f} of its own." if ratios else ""
+    return f"{start}{'; '.join(said)}.{errors}"

@@ -1,0 +1,93 @@
+"""What estimators read from the points and labels of a study on a manifold, where the truth is known.
+
+    dimension(study, problems)      # maximum likelihood and TwoNN, and against the number of neighbors
+    smoothness(study, problems)     # β from noisy labels, and from labels without noise
+
+Distances are in units of the root mean square distance of the manifold from the origin.
+"""
+
+import math
+import statistics
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import dimension as estimators
+from jaxscale import laws
+
+# Points of each seed, and neighbors, that the dimension is read from.
+CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
+# Pure noise reads as the roughest field there is; readings saturate at 1, and above 0.8 may be of any greater β.
+ROUGHEST, LARGEST, SATURATED = 0.1, 0.8, 1.0
+FEWEST = 128
+
+
+def dimension(study, problems):
+    """At `USUAL` neighbors, with an interval over seeds, and against scale as means over seeds."""
+    count = min(CLOUD, study.in_excess)
+    read = jax.jit(lambda x: (estimators.by_k(x, NEIGHBORS), estimators.twonn(x).dimension))
+    profile_SxK, twonn_S = jax.lax.map(read, problems.points[:, :count])
+    mle_S = profile_SxK.dimension[:, NEIGHBORS.index(USUAL)]
+    by_scale = [
+        {"k": k, "distance": float(distance) / math.sqrt(study.ambient), "dimension": float(found)}
+        | {"standard_error": float(error)}
+        for k, distance, found, error in zip(
+            NEIGHBORS,
+            jnp.mean(profile_SxK.scale, axis=0),
+            jnp.mean(profile_SxK.dimension, axis=0),
+            jnp.sqrt(jnp.mean(profile_SxK.standard_error**2, axis=0) / len(study.seeds)),
+            strict=True,
+        )
+    ]
+    usual = by_scale[NEIGHBORS.index(USUAL)]
+    half = _quantile(study.level) * usual["standard_error"]
+    return {
+        "points": count,
+        "mle": usual["dimension"],
+        "interval": [usual["dimension"] - half, usual["dimension"] + half],
+        "twonn": float(jnp.mean(twonn_S)),
+        "per_seed": {"mle": mle_S.tolist(), "twonn": twonn_S.tolist()},
+        "by_scale": by_scale,
+    }
+
+
+def smoothness(study, problems):
+    """β by the madogram of each seed's first output, from its labels and from its truth; means over seeds.
+
+    The truth is smooth below its shortest waves, and read from so few points that most neighbors lie further apart.
+    """
+    count = min(CLOUD, study.in_excess)
+    coarse = min(count, max(FEWEST, 2 ** ((study.target.octaves - 1) * study.dimension)))
+
+    def read(values, count):
+        madograms = [
+            laws.madogram(np.asarray(x_NxD, float), np.asarray(y_N, float), key=jax.random.key(seed))
+            for seed, x_NxD, y_N in zip(study.seeds, problems.points[:, :count], values[:, :count, 0], strict=True)
+        ]
+        return {"points": madograms[0].points} | _smoothness_of(madograms, study)
+
+    return {"labels": read(problems.labels, count), "truth": read(problems.truth, coarse)}
+
+
+def _smoothness_of(madograms, study):
+    """Their mean, in an interval for independent readings that each have one at 95%.
+
+    Each end by itself: under much noise an interval reaches further up than down.
+    """
+    betas = np.array([one.beta for one in madograms])
+    ends = np.array([one.interval for one in madograms])
+    half = np.sqrt(np.sum((ends - betas[:, None]) ** 2, axis=0)) / len(betas) * _quantile(study.level) / _quantile(0.95)
+    beta, low, high = float(betas.mean()), float(betas.mean() - half[0]), float(betas.mean() + half[1])
+    return {
+        "beta": beta,
+        "interval": [max(low, 0.01), high],
+        "identified": low > ROUGHEST and beta < LARGEST and high < SATURATED,
+        "noise": float(np.mean([one.noise for one in madograms])),
+        "scales": (np.mean([one.scales for one in madograms], axis=0) / math.sqrt(study.ambient)).tolist(),
+        "readings": betas.tolist(),
+    }
+
+
+def _quantile(level):
+    return statistics.NormalDist().inv_cdf((1 + level) / 2)
