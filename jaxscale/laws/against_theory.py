@@ -33,7 +33,9 @@ class ExponentCheck:
     Attributes:
       column, parameter: what the exponent is of, and what the law calls it.
       observed, predicted: `Quantity`.
-      agreement: see `agreement`.
+      agreement: see `agreement`; "inconclusive" too where intervals are disjoint but the fit does not know its floor.
+      floor_unknown: whether that is so. With E at the end of its range bootstrap intervals are too sure (Andrews 2000),
+        and such a fit refutes nothing.
       implied_dimension: the dimension at which theory predicts what was observed; NaN where it predicts that nowhere.
       rivals: what others predict, by name.
     """
@@ -43,6 +45,7 @@ class ExponentCheck:
     observed: Quantity
     predicted: Quantity
     agreement: Agreement
+    floor_unknown: bool
     implied_dimension: Quantity
     rivals: dict[str, float]
 
@@ -121,13 +124,15 @@ def _check(fitted: Fit, column, name, d, d_interval, beta, beta_interval) -> Exp
     said: Agreement = "inconclusive"
     if fitted.draws:
         said = agreement(exponent, observed.interval, d, d_interval, beta, beta_interval)
+    floor_unknown = said == "inconsistent" and "irreducible_loss_not_identified" in dict(fitted.warnings)
     implied = lambda p: _implied(dimension, p[name], beta)
     return ExponentCheck(
         column=column,
         parameter=name,
         observed=observed,
         predicted=predicted,
-        agreement=said,
+        agreement="inconclusive" if floor_unknown else said,
+        floor_unknown=floor_unknown,
         implied_dimension=_finite_quantity(fitted, implied),
         rivals={title: float(predict(d)) for of, title, predict in theory.OVERLAYS if of == _RIVAL_COLUMN[column]},
     )

@@ -177,6 +177,7 @@ def _theory(check: TheoryCheck) -> dict[str, Any]:
                 "observed": _said(one.observed),
                 "predicted": _said(one.predicted),
                 "agreement": one.agreement,
+                "floor_unknown": one.floor_unknown,
                 "implied_dimension": _said(one.implied_dimension),
                 "rivals": one.rivals,
             }

@@ -141,9 +141,12 @@ def _sentences(document: dict[str, Any]):
 
 def _theory_sentences(theory: dict[str, Any]):
     for entry in theory["exponents"]:
+        found = entry["agreement"]
+        if entry["floor_unknown"]:
+            found += ", since the exponent depends on a floor E that these runs do not identify"
         yield (
             f"{entry['parameter']}: observed {_quantity(entry['observed'])}, predicted at d = {_quantity(theory['d'])} "
-            f"{_quantity(entry['predicted'])}: {entry['agreement']}. It implies d = "
+            f"{_quantity(entry['predicted'])}: {found}. It implies d = "
             f"{_quantity(entry['implied_dimension'])}."
         )
     if theory["delta"]:

@@ -29,18 +29,14 @@ def compare(study, rows, measured, fit, ahead=None):
     if ahead is not None:
         observed["back_test"] = {"error": _finite(ahead.overall), "coverage": _finite(ahead.realized)}
     predicted["measured_beta"] = _at_measured_beta(fit, measured, max(low, _LEAST_DIMENSION))
-    agreement, floor_unknown = exponent.agreement, "irreducible_loss_not_identified" in dict(fit.warnings)
-    refuted = agreement == "inconsistent"
-    # With E at the end of its range bootstrap intervals are too sure (Andrews 2000): such a fit refutes nothing.
-    agreement = "inconclusive" if refuted and floor_unknown else agreement
     sizes = np.geomspace(min(study.sizes), max(study.sizes), 50)
     lower, upper = fit.band(sizes)
     observed["curve"] = _curve(sizes, fit.predict(sizes), lower, upper)
     return {
         "sentence": _sentence(
-            study, measured, predicted, observed, "floor" if refuted and floor_unknown else agreement
+            study, measured, predicted, observed, "floor" if exponent.floor_unknown else exponent.agreement
         ),
-        "agreement": agreement,
+        "agreement": exponent.agreement,
         "dimension": measured,
         "predicted": predicted,
         "observed": observed,

@@ -112,6 +112,14 @@ def test_theory_is_held_against_both_exponents(chinchilla):
     assert check.cross_entropy.lower < check.cross_entropy.upper
 
 
+def test_a_fit_that_does_not_know_its_floor_refutes_nothing(chinchilla):
+    warning = ("irreducible_loss_not_identified", "E may be 0")
+    check = laws.against_theory(dataclasses.replace(chinchilla, warnings=(warning,)), 8.0, (7.0, 9.0))
+    assert all(one.agreement == "inconclusive" and one.floor_unknown for one in check.exponents)
+    page = " ".join(reports.laws._theory_sentences(laws.document(chinchilla, KEY, check)["theory"]))
+    assert "inconclusive, since the exponent depends on a floor E" in page
+
+
 def test_exponents_without_floor_are_refused_for_comparison(chinchilla):
     fitted = dataclasses.replace(chinchilla, law=laws.named("power"))
     with pytest.raises(errors.InputError, match="no irreducible loss E"):
