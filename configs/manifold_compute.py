@@ -10,5 +10,5 @@ config = ManifoldStudy(
     dimension=2,
     ambient=8,
     series="compute",
-    training=PointTraining(widths=(4, 6, 8, 12, 16, 24)),
+    training=PointTraining(widths=(4, 8, 16, 32)),
 )

@@ -10,5 +10,5 @@ config = ManifoldStudy(
     dimension=2,
     ambient=8,
     series="parameters",
-    training=PointTraining(widths=(4, 6, 8, 12, 16, 24), weight_decays=(0.0,), learning_rates=(3e-3, 1e-2)),
+    training=PointTraining(widths=(4, 8, 12, 16, 24, 32), weight_decays=(0.0,), learning_rates=(3e-3, 1e-2)),
 )
