@@ -10,5 +10,6 @@ config = ManifoldStudy(
     dimension=2,
     ambient=8,
     series="compute",
-    training=PointTraining(widths=(4, 8, 16, 32)),
+    seeds=(0, 1, 2, 3, 4),
+    training=PointTraining(learning_rates=(2e-3,), widths=(4, 8, 16, 32)),
 )

@@ -96,5 +96,11 @@ def _series(study):
             widths,
             f"needs at least 4 widths for series={study.series!r}: their parameters are what the law is over.",
         )
+    need(
+        study.series != "compute" or len(study.seeds) >= 5,
+        "seeds",
+        study.seeds,
+        "must be at least 5 for series='compute': they are resampled together, and the law has 4 parameters.",
+    )
     if study.series != "parameters":
         need(len(study.sizes) >= 4, "sizes", study.sizes, "needs at least 4 sizes for a law over n.")

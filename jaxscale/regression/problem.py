@@ -5,7 +5,7 @@
     loss(objective, outputs, problem.test_truth)             # less `entropy`, the excess over the best predictor
 
 Everything is a function of the configuration and the seed. Two studies that differ only in the ambient dimension have
-the same points before the isometry, and the same labels.
+the same points before the isometry and, if no noise takes points off the manifold, the same labels.
 """
 
 import dataclasses
@@ -29,12 +29,13 @@ NORMALIZED_OVER = 8192
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Points (·, D) of mean square 1 a coordinate, and targets (·, O): values, or probabilities of classes.
+    """Points (·, D), before noise of mean square 1 a coordinate, and targets (·, O): values, or probabilities.
 
     Attributes:
       points, labels, truth: to train on; labels are noisy values or classes as one-hot rows, truth is without noise.
       validation_points, validation_labels: means of several noisy labels a point.
       test_points, test_truth: without noise.
+      unit: what a distance between points is multiplied by to be one on the manifold, ().
     """
 
     points: jax.Array
@@ -44,10 +45,11 @@ class Problem:
     validation_labels: jax.Array
     test_points: jax.Array
     test_truth: jax.Array
+    unit: jax.Array
 
 
 def manifold_of(study: ManifoldStudy) -> manifolds.Manifold:
-    """A study's manifold in as many coordinates as it needs, of radius about 1."""
+    """A study's manifold in as many coordinates as it needs; every factor has a radius of about 1."""
     d = study.dimension
     if study.manifold == "sphere":
         return manifolds.sphere(d)
@@ -99,7 +101,7 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
     validation_points, validation_labels, _ = drawn(2, study.validation, study.validation_repeats)
     test_points, _, test_truth = drawn(3, study.test)
     points, labels, truth = drawn(1, study.in_excess)
-    return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth)
+    return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth, unit)
 
 
 def stack(problems) -> Problem:

@@ -3,13 +3,18 @@
 The mean of the k nearest labels reaches n^(-2β/(2β+d)) for β up to 1, with d the intrinsic dimension (Kpotufe 2011,
 NeurIPS 24); ridge regression with the Laplace kernel exp(-|x - x'|/ℓ) reaches it for β up to d + 1 where the ridge is
 chosen well (Caponnetto & De Vito 2007; the kernel's space is that of (d+1)/2 derivatives).
+
+The best linear predictor knows what the others do not: the covariance of the random targets and the size of the noise.
+For Gaussian targets, which sums of many waves nearly are, nothing errs less on average (kriging; Stein 1999, section
+1.2). Its slope is what the rate looks like at these sizes.
 """
 
 import numpy as np
 import scipy.linalg
 import scipy.spatial
+import scipy.special
 
-MOST_NEIGHBORS = 256
+MOST_NEIGHBORS = 2048
 # Queries whose distances to all points are held at once.
 CHUNK = 1024
 RIDGES = np.geomspace(1e-2, 1e2, 6)
@@ -46,6 +51,33 @@ def kernel_regression(x, y, queries):
     across = np.exp(-scipy.spatial.distance.cdist(queries, x) / scale)
     solve = lambda ridge: scipy.linalg.solve(kernel + ridge * np.eye(len(x)), y - mean, assume_a="pos")
     return {float(ridge): mean + across @ solve(ridge) for ridge in RIDGES}
+
+
+def best_linear(x, y, queries, covariance, noise):
+    """The linear predictor of least mean squared error at queries (q, W) from noisy labels (n, O) at x (n, W); (q, O).
+
+    Args:
+      x, y, queries: points where waves were, and labels whose mean is taken off first.
+      covariance: of targets of variance 1, a function of distances.
+      noise: σ of the labels.
+    """
+    spatial = scipy.spatial.distance.cdist
+    mean, labels = y.mean(axis=0), covariance(spatial(x, x)) + noise**2 * np.eye(len(x))
+    return mean + covariance(spatial(queries, x)) @ scipy.linalg.solve(labels, y - mean, assume_a="pos")
+
+
+def wave_covariance(width, beta, octaves, waves, reach):
+    """Covariance of `data.fields.weierstrass` over its directions and phases, for distances from 0 to `reach`.
+
+    A wave of length |ω| has Γ(w) (2/u)^(w-1) J_{w-1}(u), u = |ω| r and w = W/2: the mean of cos(ω·x) over directions.
+    """
+    lengths = 2.0 ** ((np.arange(octaves * waves) + 0.5) / waves)
+    weights, order = lengths ** (-2 * beta) / np.sum(lengths ** (-2 * beta)), width / 2 - 1
+    # Twenty points to the shortest wave, between which it is linear.
+    at = np.linspace(0, reach, int(20 * reach * lengths[-1] / (2 * np.pi)) + 2)
+    u = np.maximum(at[:, None] * lengths, 1e-9)
+    values = scipy.special.gamma(order + 1) * (2 / u) ** order * scipy.special.jv(order, u) @ weights
+    return lambda distance: np.interp(distance, at, values)
 
 
 def excess(objective, predicted, truth):

@@ -40,7 +40,7 @@ def page(verdict: Verdict) -> str:
         (
             "Ratio of errors",
             ratio_figure(verdict),
-            f"To the error of {verdict['base']} on the same points and labels: geometric means over seeds.",
+            f"To the error of {verdict['base']} for the same seeds: geometric means.",
         ),
     ]
     body = [
@@ -164,5 +164,8 @@ def _table(verdict: Verdict) -> str:
         )
     headings = ["study", "changed", "dimension read", "predicted", "exponent", "interval", "sizes that count"]
     headings += ["difference", "interval", "ratio of errors"]
-    caption = f"Differences of exponents from {verdict['base']}, from ratios of errors at the sizes that count in both."
+    caption = (
+        f"Differences of exponents from {verdict['base']}, from ratios of errors at the sizes that count in both; "
+        "their intervals hold together. None where fewer than four sizes do."
+    )
     return f"<section><h2>As a table</h2>{ruled_table(headings, body, caption, numeric={2, 3, 4, 7})}</section>"

@@ -15,7 +15,7 @@ Verdict = dict[str, Any]
 Rows = list[dict[str, Any]]
 ERROR = {"squared_error": "excess squared error", "cross_entropy": "excess cross-entropy, nats"}
 SIGN = {"data": "n", "parameters": "N"}
-REFERENCE = {"neighbors": "nearest neighbors", "kernel": "kernel regression"}
+REFERENCE = {"best": "best linear predictor", "kernel": "kernel regression", "neighbors": "nearest neighbors"}
 
 
 def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:

@@ -110,6 +110,8 @@ def _exponents(verdict: Verdict, config: dict[str, Any]) -> str:
             row("networks, all sizes", data["over_all_sizes"], data["predicted"]),
             row("networks, with a free offset", data["with_offset"], data["predicted"]),
         ]
+        if data["narrower"]:
+            body.append(row("networks, by a rule twice as strict", data["narrower"], data["predicted"]))
         body += [
             row(manifold_figures.REFERENCE[name], one, one["predicted"]) for name, one in verdict["references"].items()
         ]
@@ -157,12 +159,14 @@ def _readings(verdict: Verdict, config: dict[str, Any]) -> str:
         *(
             row(f"smoothness, from {words}", beta, smoothness[name]["beta"], name, smoothness[name])
             for name, words in (("labels", "noisy labels"), ("truth", "labels without noise"))
+            if name in smoothness
         ),
     ]
     headings = ["", "truth", "read", "interval", "exponent", "interval", "networks"]
     caption = (
-        f"From {number(dimension['points'])} points of each seed. The exponent of a dimension is at the true β, that "
-        "of a smoothness at the dimension read; blank where a reading identifies nothing."
+        f"The dimension is from {number(dimension['points'])} points of each seed, the smoothness from "
+        f"{' and '.join(number(one['points']) for one in smoothness.values())}. The exponent of a dimension is at the "
+        "true β, that of a smoothness at the dimension read; blank where a reading identifies nothing."
     )
     table = ruled_table(headings, body, caption, numeric={1, 2, 4})
     return f"<section><h2>What estimators read</h2>{table}</section>"

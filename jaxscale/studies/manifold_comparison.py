@@ -2,8 +2,9 @@
 
     verdict = compare(["runs/softmax", "runs/relu", "runs/mlp"])      # the first is what the others are held against
 
-Studies of the same seeds have the same points, labels and targets (`regression.problem`), so the ratio of two errors
-knows nothing of what those targets happen to be: its exponent is the difference of both, in a narrower interval.
+Studies that differ in networks, training or ambient dimension have the same points, labels and targets for the same
+seeds (`regression.problem`), so the ratio of two errors knows little of what those targets happen to be: its exponent
+is the difference of both, in a narrower interval. Intervals of differences hold together (Bonferroni).
 """
 
 import math
@@ -16,6 +17,8 @@ from jaxscale import files, laws
 from jaxscale.errors import InputError
 from jaxscale.studies.manifold_verdict import FEWEST, POWER
 
+# Draws of a difference, whose level is higher than that of a study.
+RESAMPLES = 4000
 FILES = ("config.json", "table.jsonl", "verdict.json")
 
 
@@ -34,16 +37,25 @@ def compare(folders):
       InputError: a folder holds no finished study of this kind, or shares no size or seed with the first.
     """
     folders = [pathlib.Path(folder) for folder in folders]
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise InputError(f"folders of the same name cannot be told apart: {', '.join(sorted(names))}. Rename one.")
     if len(folders) < 2:
         raise InputError(f"folders={[str(folder) for folder in folders]} leaves nothing to compare. Give two or more.")
     read = [_read(folder) for folder in folders]
     base = read[0]
-    studies = [_study(*one) | (_against(base, one) if one is not base else {}) for one in read]
+    for name, config, *_ in read:
+        if config["objective"] != base[1]["objective"]:
+            raise InputError(f"{name} measures {config['objective']}, {base[0]} {base[1]['objective']}. Leave one out.")
+    # Of several differences one is outside its interval by chance more often than of one.
+    level = 1 - (1 - base[1]["level"]) / (len(read) - 1)
+    studies = [_study(*one) | (_against(base, one, level) if one is not base else {}) for one in read]
     verdict = {
         "question": "Do these studies share an exponent, and how far apart are their errors?",
         "base": studies[0]["name"],
         "objective": base[1]["objective"],
         "level": base[1]["level"],
+        "level_of_a_difference": level,
         "studies": studies,
         "seconds": sum(one[3]["training_seconds"] for one in read),
     }
@@ -80,9 +92,9 @@ def _study(name, _config, _losses, verdict):
     }
 
 
-def _against(base, other):
+def _against(base, other, level):
     """What was changed, the ratio of errors at each size, and the difference of exponents over sizes both count."""
-    _, config, losses, verdict = other
+    _, config, losses, _ = other
     shared = sorted(set(losses) & set(base[2]))
     if not shared:
         raise InputError(f"{other[0]} and {base[0]} share no size and seed, so that nothing can be compared.")
@@ -92,27 +104,30 @@ def _against(base, other):
         {"n": n, "ratio": math.exp(np.mean(of(n))), "least": math.exp(min(of(n))), "greatest": math.exp(max(of(n)))}
         for n in sorted({n for n, _ in shared})
     ]
-    count = set(verdict["data"]["sizes"]) & set(base[3]["data"]["sizes"])
+    data = [one[3]["data"] for one in (base, other)]
+    # Where too few sizes count, `sizes` are all.
+    count = set.intersection(*(set(one["sizes"]) if one["enough_sizes"] else set() for one in data))
     kept = [one["ratio"] for one in ratio if one["n"] in count]
     return {
         "changed": dict(_changes(base[1], config)),
         "ratio": ratio,
         "ratio_where_it_counts": [min(kept), max(kept)] if kept else None,
-        "difference": _difference(config, {key: value for key, value in log_ratio.items() if key[0] in count}),
+        "difference": _difference(config, level, {key: value for key, value in log_ratio.items() if key[0] in count}),
     }
 
 
-def _difference(config, log_ratio):
+def _difference(config, level, log_ratio):
     """Exponent of the other study less that of the base: that of their ratio, in an interval over seeds."""
     if len({n for n, _ in log_ratio}) < FEWEST:
         return None
     # A law's exponents are positive, so the ratio is fitted times n^-1.
     rows = [{"n": n, "seed": seed, "loss": math.exp(value) / n} for (n, seed), value in log_ratio.items()]
     fit = laws.fit(
-        rows, POWER, key=jax.random.key(0), groups="seed", level=config["level"], resamples=config["resamples"]
+        rows, POWER, key=jax.random.key(0), groups="seed", level=level, resamples=max(RESAMPLES, config["resamples"])
     )
     low, high = fit.intervals["alpha"]
-    return {"exponent": float(fit.parameters["alpha"]) - 1, "interval": [float(low) - 1, float(high) - 1]}
+    found = {"exponent": float(fit.parameters["alpha"]) - 1, "interval": [float(low) - 1, float(high) - 1]}
+    return found | {"warnings": [sentence for code, sentence in fit.warnings if code == "few_groups"]}
 
 
 def _changes(base, other, prefix=""):

@@ -53,8 +53,9 @@ def dimension(study, problems):
 
 
 def smoothness(study, problems):
-    """β by the madogram of each seed's first output, from its labels and from its truth; means over seeds.
+    """β by the madogram of each seed's first output, from its truth and, unless they are symbols, its labels.
 
+    Means over seeds.
     The truth is smooth below its shortest waves, and read from so few points that most neighbors lie further apart.
     """
     count = min(CLOUD, study.in_excess)
@@ -67,7 +68,8 @@ def smoothness(study, problems):
         ]
         return {"points": madograms[0].points} | _smoothness_of(madograms, study)
 
-    return {"labels": read(problems.labels, count), "truth": read(problems.truth, coarse)}
+    of_labels = {"labels": read(problems.labels, count)} if study.objective == "squared_error" else {}
+    return of_labels | {"truth": read(problems.truth, coarse)}
 
 
 def _smoothness_of(madograms, study):

@@ -22,6 +22,7 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
+from jaxscale.config.manifolds import points_width
 from jaxscale.errors import RunError
 from jaxscale.models.regressor import Regressor
 from jaxscale.regression import problem as problems_of
@@ -64,15 +65,15 @@ def _run(study, workdir, progress):
     configs.claim(workdir, study)
     progress.say("drawing points and targets")
     problems = problems_of.stack([problems_of.make_problem(study, seed) for seed in study.seeds])
+    progress.say("measuring the dimension of the points and the smoothness of the labels")
+    measured = _kept(workdir / "dimension.json", lambda: manifold_readings.dimension(study, problems))
+    smoothness = _kept(workdir / "smoothness.json", lambda: manifold_readings.smoothness(study, problems))
     rows, seconds = _candidates(study, problems, workdir, progress)
     files.write_json_lines(workdir / "candidates.jsonl", rows)
     table = chosen(study, rows)
     files.write_json_lines(workdir / "table.jsonl", table)
     progress.say("nearest neighbors and kernel regression on the same points")
     beside = _kept_lines(workdir / "references.jsonl", lambda: _references(study, problems))
-    progress.say("measuring the dimension of the points and the smoothness of the labels")
-    measured = _kept(workdir / "dimension.json", lambda: manifold_readings.dimension(study, problems))
-    smoothness = _kept(workdir / "smoothness.json", lambda: manifold_readings.smoothness(study, problems))
     progress.say("fitting the laws and writing the page")
     verdict = manifold_verdict.verdict(study, rows, table, beside, measured, smoothness)
     verdict |= {"training_seconds": seconds, "versions": versions()}
@@ -118,12 +119,16 @@ def _candidates(study, problems, workdir, progress):
     for index, width in enumerate(widths):
         report = progress.run(f"width {width}, {len(grid(study))} networks", index, len(widths), "sweep")
         path = workdir / "candidates" / f"{width}.jsonl"
-        rows += _kept_lines(path, lambda width=width, report=report: _train(study, problems, width, workdir, report))
+        part = workdir / f"training_{width}.npz"
+        rows += _kept_lines(
+            path, lambda width=width, part=part, report=report: _train(study, problems, width, part, report)
+        )
+        part.unlink(missing_ok=True)
     return rows, sum(row["seconds"] for row in rows)
 
 
-def _train(study, problems, width, workdir, report):
-    """Rows of all networks of one width, trained from the last checkpoint on."""
+def _train(study, problems, width, part, report):
+    """Rows of all networks of one width, trained from the checkpoint `part` on."""
     net = Regressor(study.network, width, problems_of.outputs_of(study))
     cells, training = grid(study), study.training
     column = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
@@ -138,7 +143,7 @@ def _train(study, problems, width, workdir, report):
     )
     every = np.arange(len(cells))
     runs, before = sweep.start(net, lanes, study.ambient), np.zeros(1)
-    part, started = workdir / f"training_{width}.npz", time.perf_counter()
+    started = time.perf_counter()
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
     for since, until in _stretches(training):
@@ -160,7 +165,6 @@ def _train(study, problems, width, workdir, report):
     errors = np.asarray(sweep.errors(net, study.objective, problems, *spread), float)
     seconds = float(before[0]) + time.perf_counter() - started
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
-    part.unlink(missing_ok=True)
     return [
         cell
         | {"width": width, "parameters": parameters, "step": int(step), "steps": training.steps}
@@ -185,7 +189,7 @@ def _finite(value):
 
 def _references(study, problems):
     """A row for each reference, n and seed: what the validation set chose, and its error against the truth."""
-    rows = []
+    rows, covariance = [], _covariance(study, problems)
     for index, seed in enumerate(study.seeds):
         one = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index], float), problems)
         queries = np.concatenate([one.validation_points, one.test_points])
@@ -195,6 +199,9 @@ def _references(study, problems):
             found["neighbors"] = references.nearest_neighbors(x, y, queries)
             if n <= study.largest_kernel:
                 found["kernel"] = references.kernel_regression(x, y, queries)
+            if n <= study.largest_kernel and covariance is not None:
+                on_manifold = one.unit * x, y, one.unit * queries
+                found["best"] = {n: references.best_linear(*on_manifold, covariance, study.target.noise)}
             for name, by_setting in found.items():
                 validation = {
                     setting: references.excess(study.objective, at[: study.validation], one.validation_labels)
@@ -207,6 +214,16 @@ def _references(study, problems):
                     | {"validation": validation[setting], "loss": loss}
                 )
     return rows
+
+
+def _covariance(study, problems):
+    """That of the targets as a function of distance; None where labels are symbols or points lie off the manifold."""
+    if study.objective != "squared_error" or study.point_noise:
+        return None
+    target, points = study.target, np.asarray(problems.points * problems.unit[:, None, None])
+    reach = 2.1 * float(np.max(np.linalg.norm(points, axis=-1)))
+    width = points_width(study)
+    return references.wave_covariance(width, target.beta, target.octaves, target.waves, reach)
 
 
 def _kept(path, make):

@@ -2,8 +2,8 @@
 
 Which sizes a law is fitted over is a rule stated beforehand. A size counts where the error lies below `EARLY` of that
 of the best constant (before, nothing has been learned yet that could scale), and above `LATE` times what the same
-networks and budget reach on data in excess without noise (beyond, the optimizer or the width is what limits). The fit
-over all sizes stands beside it.
+networks and budget reach on data in excess without noise (beyond, the optimizer or the width is what limits). The fits
+over all sizes, and by the rule twice as strict at both ends, stand beside it.
 """
 
 import itertools
@@ -18,7 +18,11 @@ from jaxscale import laws, theory
 EARLY, LATE = 0.5, 3.0
 # Sizes a law is fitted to at the least; where fewer count, all do, and a caveat says so.
 FEWEST = 4
-REFERENCES = {"kernel": "Kernel regression", "neighbors": "Nearest neighbors"}
+REFERENCES = {
+    "best": "The best linear predictor",
+    "kernel": "Kernel regression",
+    "neighbors": "Nearest neighbors",
+}
 # Above what power laws are fitted: nothing, since the floor is known exactly and taken off.
 POWER = laws.additive(("n",), floor=False, name="power")
 OVER_PARAMETERS = laws.additive(("N",), floor=False, name="power")
@@ -49,22 +53,27 @@ def verdict(study, rows, table, references, dimension, smoothness):
     }
     if study.series == "parameters":
         law = _fitted(study, [row | {"N": row["parameters"]} for row in clean], OVER_PARAMETERS)
-        found |= {"parameters": law | {"by_size": _by_size(clean, "parameters")}}
+        beside = _beside(study, law, theory.model_exponent)
+        found |= {"parameters": law | beside | {"by_size": _by_size(clean, "parameters")}}
         return found | _headline(study, found)
     found["budget_reaches"] = float(np.mean([row["loss"] for row in clean]))
-    found["constant"] = float(np.mean([row["loss"] for row in references if row["reference"] == "mean"]))
+    means = [row for row in references if row["reference"] == "mean"]
+    found["constant"] = float(np.mean([row["loss"] for row in means if row["n"] == max(study.sizes)]))
     data = _curve(study, noisy, found["budget_reaches"], found["constant"])
     kept = [row for row in noisy if row["n"] in data["sizes"]]
     found["data"] = data | {
+        "narrower": _narrower(study, noisy, data["by_size"], found),
         "at_measured": _at_measured(study, data["interval"], dimension, smoothness),
         "over_all_sizes": _fitted(study, noisy, POWER),
         "with_offset": _fitted(study, kept, laws.named("data")),
         "chosen": _chosen(noisy),
         "by_width": _by_width(rows),
     }
+    of = {name: [row for row in references if row["reference"] == name] for name in sorted(REFERENCES)}
     found["references"] = {
-        name: _curve(study, [row for row in references if row["reference"] == name], 0.0, found["constant"])
-        for name in sorted({row["reference"] for row in references} - {"mean"})
+        name: _curve(study, some, 0.0, found["constant"])
+        for name, some in of.items()
+        if len({row["n"] for row in some}) >= FEWEST
     }
     if study.series == "compute":
         found["compute"] = _compute(study, rows, found)
@@ -106,22 +115,44 @@ def is_noiseless(study):
 def _curve(study, rows, reach, constant):
     """The error against n: its means, its law over the sizes that count, and its slope from size to size."""
     by_size = _by_size(rows, "n")
-    counted = [one["n"] for one in by_size if LATE * reach < one["loss"] < EARLY * constant]
+    counted = _counted(by_size, reach, constant)
     enough = len(counted) >= FEWEST
     sizes = counted if enough else [one["n"] for one in by_size]
     law = _fitted(study, [row for row in rows if row["n"] in sizes], POWER)
     exponent = theory.model_exponent if is_noiseless(study) else theory.data_exponent
+    return (
+        law
+        | {"sizes": sizes, "enough_sizes": enough}
+        | _beside(study, law, exponent)
+        | {"by_size": by_size, "local_slopes": _local_slopes(rows)}
+    )
+
+
+def _counted(by_size, reach, constant, strictness=1.0):
+    """The sizes that count by the rule, both of whose bounds are moved inwards by the factor `strictness`."""
+    low, high = LATE * reach * strictness, EARLY * constant / strictness
+    return [one["n"] for one in by_size if low < one["loss"] < high]
+
+
+def _beside(study, law, exponent):
+    """What `exponent` predicts at the true d and β, whether it is inside, and whether another d's would be too."""
     d, beta, ends = float(study.dimension), study.target.beta, laws.Interval(*law["interval"])
     predicted = float(exponent(d, beta))
-    return law | {
-        "sizes": sizes,
-        "enough_sizes": enough,
+    return {
         "predicted": predicted,
         "inside": bool(ends.lower <= predicted <= ends.upper),
         "agreement": laws.agreement(exponent, ends, d, (d, d), beta),
-        "by_size": by_size,
-        "local_slopes": _local_slopes(rows),
     }
+
+
+def _narrower(study, rows, by_size, found):
+    """The law over the sizes that count by a rule twice as strict; None where they are too few."""
+    sizes = _counted(by_size, found["budget_reaches"], found["constant"], strictness=2.0)
+    if len(sizes) < FEWEST:
+        return None
+    law = _fitted(study, [row for row in rows if row["n"] in sizes], POWER)
+    exponent = theory.model_exponent if is_noiseless(study) else theory.data_exponent
+    return law | {"sizes": sizes} | _beside(study, law, exponent)
 
 
 def _at_measured(study, interval, dimension, smoothness):
@@ -153,11 +184,12 @@ def _at_measured(study, interval, dimension, smoothness):
 def _fitted(study, rows, law):
     """Exponent, scale and offset of a law, in an interval for seeds that err together."""
     fit = laws.fit(rows, law, key=jax.random.key(0), groups="seed", level=study.level, resamples=study.resamples)
-    name = next(iter(law.exponents.values()))
+    name, codes = next(iter(law.exponents.values())), dict(fit.warnings)
     return {
         "formula": law.formula,
         "exponent": float(fit.parameters[name]),
-        "interval": [float(end) for end in fit.intervals[name]],
+        # Seeds that are no more than the parameters cannot be resampled together: no interval with an offset then.
+        "interval": None if law.has_floor and "few_groups" in codes else [float(end) for end in fit.intervals[name]],
         "scale": float(fit.parameters["A"]),
         "offset": float(fit.parameters["E"]) if law.has_floor else 0.0,
         "rms_residual": float(np.sqrt(np.mean(fit.residuals**2))),
@@ -224,16 +256,21 @@ def best_of(rows, by, noisy):
 
 def _compute(study, rows, found):
     """A N^-α + B n^-β over widths and sizes, and the exponent along its best split of C = 6 N n."""
-    table = [
-        row | {"N": row["parameters"], "D": row["n"]}
-        for row in best_of(rows, ("width", "n", "seed"), noisy=True)
-        if row["loss"] < EARLY * found["constant"]
-    ]
+    best = best_of(rows, ("width", "n", "seed"), noisy=True)
+    means = {
+        width: {one["n"]: one["loss"] for one in _by_size([row for row in best if row["width"] == width], "n")}
+        for width in {row["width"] for row in best}
+    }
+    learned = [row for row in best if means[row["width"]][row["n"]] < EARLY * found["constant"]]
+    enough = len({row["n"] for row in learned}) >= FEWEST
+    table = [row | {"N": row["parameters"], "D": row["n"]} for row in (learned if enough else best)]
     fit = laws.fit(table, OVER_BOTH, key=jax.random.key(0), groups="seed", level=study.level, resamples=study.resamples)
     budgets = [6 * one([r["N"] for r in table]) * one([r["D"] for r in table]) for one in (min, max)]
     split = laws.frontier(fit, budgets)
-    return _quantity(split.loss_exponent) | {
-        "predicted": found["predicted"]["compute"],
+    law = _quantity(split.loss_exponent)
+    return law | {
+        **_beside(study, law, theory.compute_exponent),
+        "enough_sizes": enough,
         "size_exponent": _quantity(split.size_exponent),
         "parameters_exponent": _quantity(fit.quantity(lambda p: p["alpha"])),
         "data_exponent": _quantity(fit.quantity(lambda p: p["beta"])),
@@ -251,14 +288,17 @@ def _quantity(found):
 def _headline(study, found):
     """The series' own exponent beside its prediction, the sentence that opens the page, and what to know before."""
     part = found[study.series]
-    predicted = part.get("predicted", found["predicted"]["parameters"])
-    inside = part["interval"][0] <= predicted <= part["interval"][1]
+    predicted, inside = part["predicted"], part["inside"]
     column = {"data": "n", "parameters": "N", "compute": "C"}[study.series]
     low, high = part["interval"]
     place = f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension} in R^{study.ambient}"
     over = f" over n = {min(part['sizes'])} to {max(part['sizes'])}" if study.series == "data" else ""
     source = {
-        "data": "without label noise 2β/d" if is_noiseless(study) else "minimax theory, 2β/(2β+d)",
+        "data": "the rate of squared error, 2β/(2β+d)"
+        if study.objective == "cross_entropy"
+        else "without label noise 2β/d"
+        if is_noiseless(study)
+        else "minimax theory, 2β/(2β+d)",
         "parameters": "approximation theory, 2β/d",
         "compute": "theory, β/(β+d)",
     }[study.series]
@@ -313,22 +353,17 @@ def _caveats(study, found):
         caveats.append(
             f"Between the sizes fitted over, slopes go from {slopes[0]:.3f} to {slopes[-1]:.3f}; over all sizes the "
             f"exponent is {curve['over_all_sizes']['exponent']:.3f}, with a free offset "
-            f"{curve['with_offset']['exponent']:.3f}."
+            f"{curve['with_offset']['exponent']:.3f}{_by_a_stricter_rule(curve['narrower'])}."
         )
         if not is_noiseless(study) and not curve["at_measured"].get("labels"):
-            low, high = found["smoothness"]["labels"]["interval"]
-            caveats.append(
-                f"Read from the noisy labels alone, β would be {low:.2f} to {high:.2f}: not identified, since it may "
-                "be 1 or more, or noise."
-                if study.objective == "squared_error"
-                else "The smoothness of probabilities is not read from symbols drawn from them."
-            )
+            caveats.append(_unread(found["smoothness"].get("labels")))
         most = len(study.seeds) / 2
         at_end = [one["n"] for one in curve["chosen"] if one["at_last_step"] > most]
         if at_end:
             caveats.append(
                 f"Most seeds did best at the last step at n = {', '.join(map(str, at_end))}: more might do better."
             )
+        caveats += _ends_of_grids(study, curve["chosen"])
         widest = str(max(study.training.widths))
         at_edge = [one["n"] for one in curve["chosen"] if one["width"].get(widest, 0) > most]
         if at_edge and len(study.training.widths) > 1:
@@ -342,3 +377,38 @@ def _caveats(study, found):
     if found["diverged"]:
         caveats.append(f"{found['diverged']} of {found['networks']} networks diverged and were not chosen.")
     return caveats
+
+
+def _unread(labels):
+    if labels is None:
+        return "The smoothness of probabilities is not read from symbols drawn from them."
+    low, high = labels["interval"]
+    return (
+        f"Read from the noisy labels alone, β would be {labels['beta']:.2f} [{low:.2f}, {high:.2f}]: not identified, "
+        "since it may be 1 or more, or noise."
+    )
+
+
+def _by_a_stricter_rule(narrower):
+    if narrower is None:
+        return ""
+    low, high = narrower["interval"]
+    sizes = f"n = {min(narrower['sizes'])} to {max(narrower['sizes'])}"
+    return f", and by the rule twice as strict, {sizes}, {narrower['exponent']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _ends_of_grids(study, chosen):
+    """Where every seed chose the same end of what was tried, or stopped before a second look."""
+    for name in ("learning_rate", "weight_decay"):
+        values = getattr(study.training, f"{name}s")
+        for end, word in ((min(values), "least"), (max(values), "largest")):
+            at = [one["n"] for one in chosen if one[name] == {str(end): len(study.seeds)}]
+            if at and len(values) > 1:
+                yield f"Every seed did best with the {word} {name.replace('_', ' ')}, {end:g}, at n = {_listed(at)}."
+    first = [one["n"] for one in chosen if one["median_step"] <= study.training.evaluate_every]
+    if first:
+        yield f"Most seeds did best at the first look, at n = {_listed(first)}: earlier might be better."
+
+
+def _listed(values):
+    return ", ".join(map(str, values))

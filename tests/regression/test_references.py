@@ -1,8 +1,11 @@
 """The minimax references against what they are by definition."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxscale.data import fields
 from jaxscale.regression import references
 
 RNG = np.random.default_rng(0)
@@ -22,6 +25,37 @@ def test_a_kernel_with_a_small_ridge_interpolates_and_with_a_large_one_returns_t
     assert off == sorted(off) and off[0] < 0.1
     # A ridge of 100 on 40 points leaves at most 40/140 of the deviations from the mean.
     assert off[-1] > 0.7
+
+
+@pytest.mark.parametrize("width", [2, 3, 5])
+def test_the_covariance_of_waves_is_their_mean_product(width):
+    covariance = references.wave_covariance(width, 0.5, 3, 8, reach=2.0)
+    distances = np.array([0.0, 0.1, 0.5, 1.5])
+    x = jnp.zeros((4, width)).at[:, 0].set(distances)
+    of = jax.vmap(lambda key: fields.weierstrass(key, width, 0.5, 3, 8)(jnp.concatenate([x, x[:1]])))
+    values = np.asarray(of(jax.random.split(jax.random.key(0), 4000)), float)
+    # Of 4000 products of variance up to 2 the mean is known to 0.02.
+    np.testing.assert_allclose(np.mean(values[:, :4] * values[:, 4:], axis=0), covariance(distances), atol=0.07)
+    assert covariance(0.0) == pytest.approx(1)
+
+
+def test_nothing_errs_less_on_average_than_the_best_linear_predictor():
+    covariance, noise = references.wave_covariance(2, 1.0, 4, 16, reach=3.0), 0.5
+    points = RNG.uniform(-1, 1, size=(96, 2))
+    distances = np.linalg.norm(points[:, None] - points, axis=2)
+    truth = np.linalg.cholesky(covariance(distances) + 1e-9 * np.eye(96)) @ RNG.normal(size=(96, 200))
+    x, queries, y = points[:64], points[64:], truth[:64] + noise * RNG.normal(size=(64, 200))
+    best = references.best_linear(x, y, queries, covariance, noise)
+    error = np.mean((best - truth[64:]) ** 2)
+    rivals = [
+        *references.kernel_regression(x, y, queries).values(),
+        *references.nearest_neighbors(x, y, queries).values(),
+    ]
+    assert all(error < np.mean((rival - truth[64:]) ** 2) for rival in rivals)
+    # What theory says it errs, but for the mean that is taken off instead of known.
+    labels, across = covariance(distances[:64, :64]) + noise**2 * np.eye(64), covariance(distances[64:, :64])
+    stated = np.mean(1 - np.sum(across * np.linalg.solve(labels, across.T).T, axis=1))
+    assert error == pytest.approx(stated, rel=0.1)
 
 
 def test_excess_is_a_divergence_for_probabilities():

@@ -20,7 +20,7 @@ STUDY = config.ManifoldStudy(
     dimension=1,
     ambient=3,
     target=config.ManifoldTarget(octaves=3, waves=8),
-    sizes=(16, 48, 144, 432),
+    sizes=(16, 48, 144, 432, 480),
     in_excess=512,
     seeds=(0, 1),
     validation=64,
@@ -35,7 +35,7 @@ STUDY = config.ManifoldStudy(
         weight_decays=(0.0, 0.5),
         widths=(8,),
     ),
-    largest_kernel=150,
+    largest_kernel=450,
     resamples=100,
 )
 
@@ -52,9 +52,9 @@ def lines(path):
 
 def test_every_size_and_seed_has_the_network_that_validation_chose(finished):
     candidates, table = (lines(finished[0] / name) for name in ("candidates.jsonl", "table.jsonl"))
-    assert len(candidates) == 2 * 2 * 5
+    assert len(candidates) == 2 * 2 * 6
     assert {(row["n"], row["seed"], row["noisy"]) for row in table} == {
-        (n, seed, n != 512) for n in (16, 48, 144, 432, 512) for seed in (0, 1)
+        (n, seed, n != 512) for n in (16, 48, 144, 432, 480, 512) for seed in (0, 1)
     }
     for row in table:
         rivals = [one for one in candidates if all(one[name] == row[name] for name in ("n", "seed", "noisy"))]
@@ -76,7 +76,9 @@ def test_the_verdict_names_both_rates_and_what_limits(finished):
 def test_references_stand_beside_the_networks_at_every_size_they_can_afford(finished):
     references = lines(finished[0] / "references.jsonl")
     sizes = lambda name: sorted({row["n"] for row in references if row["reference"] == name})
-    assert sizes("neighbors") == sizes("mean") == [16, 48, 144, 432] and sizes("kernel") == [16, 48, 144]
+    assert sizes("neighbors") == sizes("mean") == [16, 48, 144, 432, 480]
+    assert sizes("kernel") == sizes("best") == [16, 48, 144, 432]
+    assert set(finished[1]["references"]) == {"best", "kernel", "neighbors"}
 
 
 def test_the_page_says_first_what_was_found(finished):
