@@ -63,7 +63,8 @@ def _figures(verdict: Verdict, rows: Rows) -> list[str]:
         (
             f"Error against {over}",
             manifold_figures.error_figure(verdict, rows),
-            "Every point a seed, its width, rate, decay and step chosen by validation; hollow: left out of the fit. "
+            "Every point a seed; width, rate and decay chosen by validation for every n, the step for every network; "
+            "hollow: left out of the fit. "
             "The error of the best possible predictor is taken off exactly.",
         )
     ]
@@ -193,19 +194,18 @@ def _sizes(verdict: Verdict) -> str:
 def _choices(verdict: Verdict) -> str:
     if "data" not in verdict:
         return ""
-    said = lambda counts: ", ".join(f"{value} ({count})" for value, count in counts.items())
     body = [
         [
             number(one["n"]),
-            *(said(one[name]) for name in ("width", "learning_rate", "weight_decay")),
+            *(number(one[name]) for name in ("width", "learning_rate", "weight_decay")),
             number(one["median_step"]),
             number(one["at_last_step"]),
         ]
         for one in verdict["data"]["chosen"]
     ]
     headings = ["n", "width", "learning rate", "weight decay", "median step", "at the last step"]
-    caption = "What the validation set chose, and in brackets by how many seeds."
-    return f"<section><h2>Choices</h2>{ruled_table(headings, body, caption, numeric={4, 5})}</section>"
+    caption = "What the validation set chose for all seeds, and how many of them did best at the last step."
+    return f"<section><h2>Choices</h2>{ruled_table(headings, body, caption, numeric=range(1, 6))}</section>"
 
 
 def _limits(verdict: Verdict) -> str:

@@ -4,8 +4,8 @@ verdict = run(config.ManifoldStudy(dimension=2), "runs/sphere2")
 
 training_<width>.npz     networks of one width under way, replaced at every checkpoint
 candidates/<width>.jsonl a row for each trained network of that width; all of them in candidates.jsonl
-table.jsonl              a row for each n and seed: what the validation set chose, and its error against the truth
-references.jsonl         nearest neighbors and kernel regression on the same points
+table.jsonl              the rows of those that the validation set chose for each n, with their errors against the truth
+references.jsonl         a row for each setting of the other estimators on the same points
 dimension.json           the dimension that estimators read from the points
 smoothness.json          the smoothness that the madogram reads from labels, and from labels without noise
 verdict.json             exponents, their intervals and predictions
@@ -100,14 +100,15 @@ def grid(study):
 
 
 def chosen(study, rows):
-    """The networks that the validation set chose for each n and seed, in the series over parameters for each width."""
-    by = ("width", "seed") if study.series == "parameters" else ("n", "seed")
-    table = [row for noisy in (False, True) for row in manifold_verdict.best_of(rows, by, noisy)]
-    needed = {(row["noisy"], *(row[name] for name in by)) for row in rows}
-    missing = needed - {(row["noisy"], *(row[name] for name in by)) for row in table}
-    if missing:
-        named = dict(zip(("noisy", *by), min(missing), strict=True))
-        raise RunError(f"every network of {named} diverged. Add lower training.learning_rates, in another folder.")
+    """The networks that the validation set chose for each n, in the series over parameters for each width."""
+    by = ("noisy", "width" if study.series == "parameters" else "n")
+    table = manifold_verdict.best_of(rows, by)
+    places = lambda some: {tuple(row[name] for name in by) for row in some}
+    if missing := places(rows) - places(table):
+        named = dict(zip(by, min(missing), strict=True))
+        raise RunError(
+            f"every setting diverged with some seed at {named}. Add lower training.learning_rates, elsewhere."
+        )
     return table
 
 
@@ -188,7 +189,7 @@ def _finite(value):
 
 
 def _references(study, problems):
-    """A row for each reference, n and seed: what the validation set chose, and its error against the truth."""
+    """A row for each reference, n, seed and setting: its validation error, and its error against the truth."""
     rows, covariance = [], _covariance(study, problems)
     for index, seed in enumerate(study.seeds):
         one = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index], float), problems)
@@ -202,17 +203,14 @@ def _references(study, problems):
             if n <= study.largest_kernel and covariance is not None:
                 on_manifold = one.unit * x, y, one.unit * queries
                 found["best"] = {n: references.best_linear(*on_manifold, covariance, study.target.noise)}
-            for name, by_setting in found.items():
-                validation = {
-                    setting: references.excess(study.objective, at[: study.validation], one.validation_labels)
-                    for setting, at in by_setting.items()
-                }
-                setting = min(validation, key=validation.__getitem__)
-                loss = references.excess(study.objective, by_setting[setting][study.validation :], one.test_truth)
-                rows.append(
-                    {"reference": name, "n": n, "seed": seed, "setting": setting}
-                    | {"validation": validation[setting], "loss": loss}
-                )
+            excess = lambda at, truth: references.excess(study.objective, at, truth)
+            rows += [
+                {"reference": name, "n": n, "seed": seed, "setting": setting}
+                | {"validation": excess(at[: study.validation], one.validation_labels)}
+                | {"loss": excess(at[study.validation :], one.test_truth)}
+                for name, by_setting in found.items()
+                for setting, at in by_setting.items()
+            ]
     return rows
 
 

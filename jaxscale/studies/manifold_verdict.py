@@ -18,6 +18,8 @@ from jaxscale import laws, theory
 EARLY, LATE = 0.5, 3.0
 # Sizes a law is fitted to at the least; where fewer count, all do, and a caveat says so.
 FEWEST = 4
+# What a validation set chooses, for every n; the step at which training stops it chooses for every network.
+SETTINGS = ("width", "learning_rate", "weight_decay")
 REFERENCES = {
     "best": "The best linear predictor",
     "kernel": "Kernel regression",
@@ -36,7 +38,7 @@ def verdict(study, rows, table, references, dimension, smoothness):
       study: a `config.ManifoldStudy`.
       rows: of all trained networks.
       table: those that the validation set chose.
-      references: rows of the other estimators.
+      references: rows of the other estimators, for every setting.
       dimension, smoothness: what was read from the points and labels (`manifold_readings`).
     """
     clean, noisy = ([row for row in table if row["noisy"] == kind] for kind in (False, True))
@@ -57,6 +59,7 @@ def verdict(study, rows, table, references, dimension, smoothness):
         found |= {"parameters": law | beside | {"by_size": _by_size(clean, "parameters")}}
         return found | _headline(study, found)
     found["budget_reaches"] = float(np.mean([row["loss"] for row in clean]))
+    references = best_of(references, ("reference", "n"), ("setting",))
     means = [row for row in references if row["reference"] == "mean"]
     found["constant"] = float(np.mean([row["loss"] for row in means if row["n"] == max(study.sizes)]))
     data = _curve(study, noisy, found["budget_reaches"], found["constant"])
@@ -220,43 +223,49 @@ def _local_slopes(rows):
 
 
 def _chosen(rows):
-    """By n, how often each value was chosen over the seeds, and how often training ran to its last step."""
+    """By n, what was chosen for all seeds, when training stopped, and how often that was at its last step."""
     found = []
     for n in sorted({row["n"] for row in rows}):
         those = [row for row in rows if row["n"] == n]
-        counts = {
-            name: {str(v): sum(row[name] == v for row in those) for v in sorted({row[name] for row in those})}
-            for name in ("width", "learning_rate", "weight_decay")
-        }
-        last = sum(row["step"] == row["steps"] for row in those)
         found.append(
-            {"n": n, "median_step": float(np.median([row["step"] for row in those])), "at_last_step": last} | counts
+            {"n": n}
+            | {name: those[0][name] for name in SETTINGS}
+            | {"median_step": float(np.median([row["step"] for row in those]))}
+            | {"at_last_step": sum(row["step"] == row["steps"] for row in those)}
         )
     return found
 
 
 def _by_width(rows):
     """The error against n of the best of each width, means over seeds: curves whose lower envelope was chosen."""
-    best = best_of(rows, ("width", "n", "seed"), noisy=True)
+    best = best_of([row for row in rows if row["noisy"]], ("width", "n"))
     return {
         str(width): _by_size([row for row in best if row["width"] == width], "n")
         for width in sorted({row["width"] for row in best})
     }
 
 
-def best_of(rows, by, noisy):
-    """Of candidates alike in the columns `by`, the one of least validation loss."""
-    best: dict[tuple, dict[str, Any]] = {}
+def best_of(rows, by, settings=SETTINGS):
+    """Of rows alike in the columns `by`, those of the settings of least mean validation error over seeds.
+
+    One choice for all seeds: a validation set that knows more than n points do would otherwise lend each seed what it
+    knows. Settings with which a seed diverged are not chosen.
+    """
+    found: dict[tuple, dict[tuple, list[dict[str, Any]]]] = {}
     for row in rows:
-        key = tuple(row[name] for name in by)
-        if row["noisy"] == noisy and row["validation"] is not None:
-            best[key] = min(best.get(key, row), row, key=lambda one: one["validation"])
-    return [best[key] for key in sorted(best)]
+        alike = found.setdefault(tuple(row[name] for name in by), {})
+        alike.setdefault(tuple(row[name] for name in settings), []).append(row)
+    chosen = []
+    for key in sorted(found):
+        finite = [some for some in found[key].values() if all(row["validation"] is not None for row in some)]
+        if finite:
+            chosen += min(finite, key=lambda some: float(np.mean([row["validation"] for row in some])))
+    return chosen
 
 
 def _compute(study, rows, found):
     """A N^-α + B n^-β over widths and sizes, and the exponent along its best split of C = 6 N n."""
-    best = best_of(rows, ("width", "n", "seed"), noisy=True)
+    best = best_of([row for row in rows if row["noisy"]], ("width", "n"))
     means = {
         width: {one["n"]: one["loss"] for one in _by_size([row for row in best if row["width"] == width], "n")}
         for width in {row["width"] for row in best}
@@ -364,13 +373,6 @@ def _caveats(study, found):
                 f"Most seeds did best at the last step at n = {', '.join(map(str, at_end))}: more might do better."
             )
         caveats += _ends_of_grids(study, curve["chosen"])
-        widest = str(max(study.training.widths))
-        at_edge = [one["n"] for one in curve["chosen"] if one["width"].get(widest, 0) > most]
-        if at_edge and len(study.training.widths) > 1:
-            caveats.append(
-                f"Most seeds did best at the largest width, {widest}, at n = {', '.join(map(str, at_edge))}: wider "
-                "ones might do better."
-            )
     caveats += [f"Of the fit: {sentence}" for sentence in found[study.series]["warnings"]]
     if len(study.seeds) < 5:
         caveats.append(f"The interval rests on {len(study.seeds)} seeds, which err together at every n.")
@@ -398,13 +400,14 @@ def _by_a_stricter_rule(narrower):
 
 
 def _ends_of_grids(study, chosen):
-    """Where every seed chose the same end of what was tried, or stopped before a second look."""
-    for name in ("learning_rate", "weight_decay"):
+    """Where the end of what was tried was chosen, or most seeds stopped before a second look."""
+    for name in SETTINGS:
         values = getattr(study.training, f"{name}s")
-        for end, word in ((min(values), "least"), (max(values), "largest")):
-            at = [one["n"] for one in chosen if one[name] == {str(end): len(study.seeds)}]
-            if at and len(values) > 1:
-                yield f"Every seed did best with the {word} {name.replace('_', ' ')}, {end:g}, at n = {_listed(at)}."
+        ends = {min(values): "least", max(values): "largest"} if len(values) > 1 else {}
+        for end, word in ends.items():
+            at = [one["n"] for one in chosen if one[name] == end]
+            if at:
+                yield f"Chosen was the {word} {name.replace('_', ' ')} tried, {end:g}, at n = {_listed(at)}."
     first = [one["n"] for one in chosen if one["median_step"] <= study.training.evaluate_every]
     if first:
         yield f"Most seeds did best at the first look, at n = {_listed(first)}: earlier might be better."

@@ -55,3 +55,57 @@ def test_a_verdict_is_kept_among_the_tables(claims, tmp_path, monkeypatch):
     (study / "verdict.json").write_text('{"sentence": "d is 5.", "factors": []}')
     claims.keep(study)
     assert claims.stable() == ("d is 5.", claims.CONFIRMED)
+
+
+def study(inside, agreement="consistent", narrower=None, at_end=0, references=(True, True)):
+    """What a claim reads of the verdict of a study on a manifold, of errors at two sizes and five seeds."""
+    chosen = [{"n": 64, "at_last_step": 0}, {"n": 256, "at_last_step": at_end}]
+    data = {"inside": inside, "agreement": agreement, "enough_sizes": True, "sizes": [64, 256], "chosen": chosen}
+    data["narrower"] = None if narrower is None else {"inside": narrower}
+    return {
+        "data": data | {"predicted": 0.5},
+        "setting": {"seeds": 5},
+        "references": {str(i): {"inside": one} for i, one in enumerate(references)},
+        "exponent": 0.5,
+        "interval": [0.4, 0.6],
+    }
+
+
+def test_a_study_confirms_only_what_it_could_have_refuted(claims):
+    assert claims.of_study(study(True)) == claims.of_study(study(True, narrower=True)) == claims.CONFIRMED
+    assert claims.of_study(study(True, narrower=False)) == claims.OPEN
+    assert claims.of_study(study(True, agreement="inconclusive")) == claims.OPEN
+
+
+def test_a_study_refutes_only_what_its_references_and_steps_would_have_shown(claims):
+    assert claims.of_study(study(False)) == claims.REFUTED
+    assert claims.of_study(study(False, references=(True, False))) == claims.OPEN
+    assert claims.of_study(study(False, at_end=3)) == claims.OPEN
+
+
+def test_several_studies_are_as_sure_as_the_least_sure_and_say_which_is_missing(claims, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "RESULTS", tmp_path)
+    (tmp_path / "studies").mkdir()
+    for name, found in (("one", study(True)), ("two", study(False))):
+        (tmp_path / "studies" / f"manifold_{name}.json").write_text(json.dumps({"verdict": found}))
+    assert claims.each({"one": "first"})() == ("first 0.500 [0.400, 0.600], theory 0.500.", claims.CONFIRMED)
+    assert claims.each({"one": "first", "two": "second"})()[1] == claims.REFUTED
+    said, verdict = claims.each({"one": "first", "none": "third"})()
+    assert verdict == claims.OPEN and "third not measured" in said
+
+
+def test_exponents_are_the_same_within_a_margin_and_differ_beyond_doubt(claims, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "RESULTS", tmp_path)
+    (tmp_path / "studies").mkdir()
+
+    def of(*intervals, warnings=()):
+        others = [{"difference": {"interval": ends, "warnings": warnings} if ends else None} for ends in intervals]
+        verdict = {"sentence": "manifold_a differs", "studies": [{}, *others]}
+        (tmp_path / "studies" / "compare_mixers.json").write_text(json.dumps({"verdict": verdict}))
+        said, found = claims.same_exponent("mixers")()
+        assert said == "a differs"
+        return found
+
+    assert of((-0.05, 0.05), (0.01, 0.08)) == claims.CONFIRMED
+    assert of((-0.05, 0.05), (0.02, 0.2)) == claims.REFUTED
+    assert of((-0.05, 0.05), (-0.1, 0.2)) == of(None) == of((0.1, 0.2), warnings=["few"]) == claims.OPEN

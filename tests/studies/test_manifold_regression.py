@@ -13,7 +13,7 @@ import time
 import pytest
 
 from jaxscale import cli, config, progress
-from jaxscale.errors import InputError
+from jaxscale.errors import InputError, RunError
 from jaxscale.studies import manifold_regression, manifold_verdict
 
 STUDY = config.ManifoldStudy(
@@ -50,15 +50,28 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_every_size_and_seed_has_the_network_that_validation_chose(finished):
+def test_every_size_has_the_setting_that_validation_chose_for_all_seeds(finished):
     candidates, table = (lines(finished[0] / name) for name in ("candidates.jsonl", "table.jsonl"))
     assert len(candidates) == 2 * 2 * 6
     assert {(row["n"], row["seed"], row["noisy"]) for row in table} == {
         (n, seed, n != 512) for n in (16, 48, 144, 432, 480, 512) for seed in (0, 1)
     }
-    for row in table:
-        rivals = [one for one in candidates if all(one[name] == row[name] for name in ("n", "seed", "noisy"))]
-        assert row["validation"] == min(one["validation"] for one in rivals)
+    for n in {row["n"] for row in table}:
+        mean = {
+            decay: sum(row["validation"] for row in candidates if (row["n"], row["weight_decay"]) == (n, decay))
+            for decay in (0.0, 0.5)
+        }
+        assert {row["weight_decay"] for row in table if row["n"] == n} == {min(mean, key=mean.__getitem__)}
+
+
+def test_a_setting_that_diverged_with_a_seed_is_not_chosen():
+    of = lambda decay, seed, validation: {
+        "n": 16, "noisy": True, "seed": seed, "width": 8, "learning_rate": 0.1, "weight_decay": decay
+    } | {"validation": validation}  # fmt: skip
+    rows = [of(0.0, 0, 0.1), of(0.0, 1, None), of(0.5, 0, 0.3), of(0.5, 1, 0.4)]
+    assert manifold_regression.chosen(STUDY, rows) == rows[2:]
+    with pytest.raises(RunError, match=r"diverged with some seed at .*'n': 16"):
+        manifold_regression.chosen(STUDY, rows[:2])
 
 
 def test_the_verdict_names_both_rates_and_what_limits(finished):
