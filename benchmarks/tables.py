@@ -18,7 +18,14 @@ MARK = re.compile(r"^<!-- (studies|comparison|errors): ([\w. ]+?) -->\n(?:\|.*\n
 
 def filled(text):
     """A page with every table as the committed results have it."""
-    return MARK.sub(lambda found: f"<!-- {found[1]}: {found[2]} -->\n{MAKERS[found[1]](found[2].split())}\n", text)
+
+    def made(found):
+        kind, names = found[1], found[2].split()
+        missing = [name for name in names if not (RESULTS / f"{name}.json").is_file()]
+        table = f"| Not measured: there is no table of {', '.join(missing)}. |" if missing else MAKERS[kind](names)
+        return f"<!-- {kind}: {found[2]} -->\n{table}\n"
+
+    return MARK.sub(made, text)
 
 
 def pages():
@@ -34,6 +41,8 @@ def _verdict(name):
 
 
 def _interval(one):
+    if one["interval"] is None:
+        return f"{one['exponent']:.3f}"
     low, high = one["interval"]
     return f"{one['exponent']:.3f} [{low:.3f}, {high:.3f}]"
 
@@ -54,9 +63,13 @@ def _studies(names):
         sizes = f"{min(data['sizes'])} to {max(data['sizes'])}" + ("" if data["enough_sizes"] else " (too few count)")
         cells = [_name(name), f"{data['predicted']:.3f}", f"**{_interval(data)}**", sizes]
         cells += [_interval(data["over_all_sizes"]), _interval(data["with_offset"])]
-        rows.append(cells + [_interval(references[one]) for one in ("neighbors", "kernel")])
-    headings = ["study", "theory", "networks", "sizes that count", "all sizes", "with a free offset"]
-    return _table([*headings, "neighbors", "kernel"], rows)
+        cells.append(_interval(data["narrower"]) if data["narrower"] else "—")
+        rows.append(
+            cells
+            + [_interval(references[one]) if one in references else "—" for one in ("best", "kernel", "neighbors")]
+        )
+    headings = ["study", "theory", "networks", "sizes that count", "all sizes", "with a free offset", "a stricter rule"]
+    return _table([*headings, "best linear", "kernel", "neighbors"], rows)
 
 
 def _comparison(names):

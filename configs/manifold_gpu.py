@@ -22,7 +22,7 @@ config = ManifoldStudy(
         evaluate_every=200,
         checkpoint_every=2000,
         learning_rates=(3e-4, 1e-3, 3e-3),
-        weight_decays=(0.0, 0.01, 0.3),
+        weight_decays=(0.0, 0.03, 0.3, 3.0, 30.0),
         widths=(32, 64, 128),
     ),
 )

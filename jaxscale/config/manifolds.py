@@ -44,9 +44,9 @@ class PointTraining:
     """Steps between looks at the validation set, and so how finely training is stopped."""
     checkpoint_every: int = 500
     """Steps between checkpoints, which an interrupted study goes on from."""
-    learning_rates: tuple[float, ...] = (1e-3, 3e-3)
+    learning_rates: tuple[float, ...] = (1e-3,)
     """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
-    weight_decays: tuple[float, ...] = (0.01, 0.3)
+    weight_decays: tuple[float, ...] = (0.03, 0.3, 3.0, 30.0)
     widths: tuple[int, ...] = (16,)
     """Every combination is trained for every size and seed; the validation set chooses."""
 
