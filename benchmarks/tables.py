@@ -21,9 +21,11 @@ def filled(text):
 
     def made(found):
         kind, names = found[1], found[2].split()
-        missing = [name for name in names if not (RESULTS / f"{name}.json").is_file()]
-        table = f"| Not measured: there is no table of {', '.join(missing)}. |" if missing else MAKERS[kind](names)
-        return f"<!-- {kind}: {found[2]} -->\n{table}\n"
+        measured = [name for name in names if (RESULTS / f"{name}.json").is_file()]
+        lines = [MAKERS[kind](measured)] if measured else []
+        if missing := [_name(name) for name in names if name not in measured]:
+            lines.append(f"| not measured: {', '.join(missing)} |")
+        return f"<!-- {kind}: {found[2]} -->\n" + "\n".join(lines) + "\n"
 
     return MARK.sub(made, text)
 

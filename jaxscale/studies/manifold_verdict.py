@@ -359,9 +359,9 @@ def _caveats(study, found):
         if left:
             caveats.append(f"Sizes left out of the fit by the rule: {', '.join(map(str, left))}.")
         slopes = [one["slope"] for one in curve["local_slopes"] if {one["from"], one["to"]} <= set(curve["sizes"])]
+        ends = f"Between the sizes fitted over, slopes go from {slopes[0]:.3f} to {slopes[-1]:.3f}. " if slopes else ""
         caveats.append(
-            f"Between the sizes fitted over, slopes go from {slopes[0]:.3f} to {slopes[-1]:.3f}; over all sizes the "
-            f"exponent is {curve['over_all_sizes']['exponent']:.3f}, with a free offset "
+            f"{ends}Over all sizes the exponent is {curve['over_all_sizes']['exponent']:.3f}, with a free offset "
             f"{curve['with_offset']['exponent']:.3f}{_by_a_stricter_rule(curve['narrower'])}."
         )
         if not is_noiseless(study) and not curve["at_measured"].get("labels"):
