@@ -100,12 +100,13 @@ def test_exponents_are_the_same_within_a_margin_and_differ_beyond_doubt(claims, 
 
     def of(*intervals, warnings=()):
         others = [{"difference": {"interval": ends, "warnings": warnings} if ends else None} for ends in intervals]
-        verdict = {"sentence": "manifold_a differs", "studies": [{}, *others]}
+        verdict = {"sentence": "manifold_a differs", "studies": [{"name": "manifold_a"} | one for one in [{}, *others]]}
         (tmp_path / "studies" / "compare_mixers.json").write_text(json.dumps({"verdict": verdict}))
         said, found = claims.same_exponent("mixers")()
         assert said == "a differs"
         return found
 
     assert of((-0.05, 0.05), (0.01, 0.08)) == claims.CONFIRMED
+    assert claims.same_exponent("mixers", "b")()[1] == claims.OPEN
     assert of((-0.05, 0.05), (0.02, 0.2)) == claims.REFUTED
     assert of((-0.05, 0.05), (-0.1, 0.2)) == of(None) == of((0.1, 0.2), warnings=["few"]) == claims.OPEN
