@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from jaxscale import files
 from jaxscale.reports import figures
-from jaxscale.reports.manifold_figures import ERROR
+from jaxscale.reports.manifold_figures import ERROR, add_curve
 from jaxscale.reports.numerals import interval, number
 from jaxscale.reports.page import PAGE, figure_section, ruled_table
 from jaxscale.reports.stylesheet import STYLE
@@ -101,16 +101,16 @@ def exponent_figure(verdict: Verdict) -> go.Figure:
 def error_figure(verdict: Verdict) -> go.Figure:
     """Error against n, a curve for each study."""
     figure = figures.empty("n, training points", ERROR[verdict["objective"]])
-    for (name, style), one in zip(_styles(verdict), verdict["studies"], strict=True):
-        _add_curve(figure, one["by_size"], "loss", name, style)
+    for (name, (color, mark)), one in zip(_styles(verdict), verdict["studies"], strict=True):
+        add_curve(figure, one["by_size"], "n", name, color, mark)
     return _over_sizes(figure, verdict)
 
 
 def ratio_figure(verdict: Verdict) -> go.Figure:
     """Error over that of the first study against n, a curve for each of the others."""
     figure = figures.empty("n, training points", f"error over that of {verdict['base']}")
-    for (name, style), one in list(zip(_styles(verdict), verdict["studies"], strict=True))[1:]:
-        _add_curve(figure, one["ratio"], "ratio", name, style)
+    for (name, (color, mark)), one in list(zip(_styles(verdict), verdict["studies"], strict=True))[1:]:
+        add_curve(figure, one["ratio"], "n", name, color, mark, value="ratio")
     figure.add_hline(y=1, line={"color": figures.POINT, "dash": "dot"})
     return _over_sizes(figure, verdict)
 
@@ -119,21 +119,6 @@ def _styles(verdict):
     names = [one["name"] for one in verdict["studies"]]
     colors = figures.spread_colors(names)
     return [(name, (colors[name], figures.MARKS[i % len(figures.MARKS)])) for i, name in enumerate(names)]
-
-
-def _add_curve(figure, entries, key, name, style):
-    color, mark = style
-    figure.add_trace(
-        go.Scatter(
-            x=[one["n"] for one in entries],
-            y=[one[key] for one in entries],
-            mode="lines+markers",
-            line={"color": color, "width": 1.5},
-            marker={"size": 7, "color": color, "symbol": mark},
-            name=name,
-            hovertemplate="n = %{x:,}<br>%{y:.4g}<extra>" + name + "</extra>",
-        )
-    )
 
 
 def _over_sizes(figure, verdict):

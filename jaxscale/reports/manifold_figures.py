@@ -54,7 +54,7 @@ def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:
     colors = spread_colors(list(references))
     for index, (name, one) in enumerate(references.items()):
         label = f"{REFERENCE[name]}, α = {number(one['exponent'])}"
-        _add_curve(figure, one["by_size"], "n", label, colors[name], MARKS[1 + index])
+        add_curve(figure, one["by_size"], "n", label, colors[name], MARKS[1 + index])
     if "budget_reaches" in verdict:
         label = "reached on data in excess without noise"
         sizes = [one["n"] for one in law["by_size"]]
@@ -96,7 +96,7 @@ def width_figure(verdict: Verdict) -> go.Figure:
     by_width = verdict["data"]["by_width"]
     colors = spread_colors(list(by_width))
     for index, (width, entries) in enumerate(by_width.items()):
-        _add_curve(figure, entries, "n", f"width {width}", colors[width], MARKS[index % len(MARKS)])
+        add_curve(figure, entries, "n", f"width {width}", colors[width], MARKS[index % len(MARKS)])
     return _logarithmic(figure, [one["n"] for one in verdict["data"]["by_size"]])
 
 
@@ -129,16 +129,17 @@ def _add_line(figure, x, y, name, color, dash):
     figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=style, name=name, hoverinfo="skip"))
 
 
-def _add_curve(figure, entries, column, name, color, mark):
+def add_curve(figure, entries, column, name, color, mark, value="loss"):
+    """Adds `value` against `column`, of plain rows, as marks on a line."""
     figure.add_trace(
         go.Scatter(
             x=[one[column] for one in entries],
-            y=[one["loss"] for one in entries],
+            y=[one[value] for one in entries],
             mode="lines+markers",
             line={"color": color, "width": 1.5},
             marker={"size": 7, "color": color, "symbol": mark},
             name=name,
-            hovertemplate="%{x:,}<br>error %{y:.4g}<extra>" + name + "</extra>",
+            hovertemplate="%{x:,}<br>%{y:.4g}<extra>" + name + "</extra>",
         )
     )
 

@@ -48,18 +48,7 @@ $body
 
 
 def render(folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes `report.html` into a study's folder, whole or not at all.
-
-    Args:
-      folder: a finished study, as `jaxscale study` leaves it.
-
-    Returns:
-      The path of the page.
-
-    Raises:
-      InputError: if a file of the study is missing or cannot be read.
-      RunError: if the page cannot be written.
-    """
+    """Writes `report.html` into the folder of a `config.DataScaling`, and returns its path; see `pages.render`."""
     path = pathlib.Path(folder) / "report.html"
     files.write_text(path, page(read(folder)))
     return path
