@@ -129,10 +129,11 @@ def test_an_interrupted_study_on_a_manifold_goes_on_to_the_same_table(finished, 
 def test_the_law_over_parameters_and_over_both():
     rows = [
         {"n": n, "noisy": True, "seed": seed, "width": width, "parameters": width**2, "validation": 0.1, "step": 40}
+        | {"learning_rate": 0.1, "weight_decay": 0.0}
         | {"steps": 40, "loss": (1 + seed / 50) * (0.5 / width**2 + 0.4 * n**-0.5)}
         for n in (16, 48, 144, 432)
         for width in (2, 4, 8, 16)
-        for seed in (0, 1, 2)
+        for seed in range(5)
     ]
     found = manifold_verdict._compute(
         dataclasses.replace(STUDY, dimension=2), rows, {"constant": 1.0, "predicted": {"compute": 1 / 3}}
@@ -152,6 +153,10 @@ def test_the_law_over_parameters_and_over_both():
         ({"in_excess": 100}, "in_excess"),
         ({"target": config.ManifoldTarget(beta=1.5)}, "target.beta"),
         ({"series": "compute"}, "training.widths"),
+        (
+            {"series": "compute", "training": dataclasses.replace(STUDY.training, widths=(2, 4, 8, 16))},
+            "seeds=.* at least 5",
+        ),
         ({"training": dataclasses.replace(STUDY.training, checkpoint_every=15)}, "training.evaluate_every"),
     ],
 )
@@ -177,7 +182,7 @@ def test_exponents_are_finite(finished):
 @pytest.mark.parametrize("series", ["parameters", "compute"])
 def test_a_study_over_parameters_or_compute_ends_in_a_page(series, tmp_path):
     training = dataclasses.replace(STUDY.training, widths=(2, 4, 8, 16), weight_decays=(0.0,))
-    study = dataclasses.replace(STUDY, series=series, training=training, seeds=(0, 1, 2))
+    study = dataclasses.replace(STUDY, series=series, training=training, seeds=tuple(range(5)))
     verdict = manifold_regression.run(study, tmp_path)
     assert verdict["prediction"] == pytest.approx({"parameters": 2.0, "compute": 1 / 2}[series])
     assert {"parameters": " N^-", "compute": " C^-"}[series] in verdict["sentence"]
