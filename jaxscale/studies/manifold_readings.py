@@ -56,7 +56,8 @@ def smoothness(study, problems):
     """β by the madogram of each seed's first output, from its truth and, unless they are symbols, its labels.
 
     Means over seeds.
-    The truth is smooth below its shortest waves, and read from so few points that most neighbors lie further apart.
+    The truth is smooth below its shortest waves, and read from so few points that most neighbors lie further apart. It
+    still reads up to 0.06 too smooth, which its interval, that of fields without a shortest wave, does not hold.
     """
     count = min(CLOUD, study.in_excess)
     coarse = min(count, max(FEWEST, 2 ** ((study.target.octaves - 1) * study.dimension)))
