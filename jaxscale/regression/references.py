@@ -18,6 +18,8 @@ MOST_NEIGHBORS = 2048
 # Queries whose distances to all points are held at once.
 CHUNK = 1024
 RIDGES = np.geomspace(1e-2, 1e2, 6)
+# Distances that a covariance is tabulated at, at the least.
+GRID = 20_000
 # Probabilities of classes are kept this far from 0.
 LEAST = 1e-3
 
@@ -73,8 +75,8 @@ def wave_covariance(width, beta, octaves, waves, reach):
     """
     lengths = 2.0 ** ((np.arange(octaves * waves) + 0.5) / waves)
     weights, order = lengths ** (-2 * beta) / np.sum(lengths ** (-2 * beta)), width / 2 - 1
-    # Twenty points to the shortest wave, between which it is linear.
-    at = np.linspace(0, reach, int(20 * reach * lengths[-1] / (2 * np.pi)) + 2)
+    # Linear between points so near that the matrix of a sample stays positive with little noise.
+    at = np.linspace(0, reach, max(GRID, int(20 * reach * lengths[-1] / (2 * np.pi)) + 2))
     u = np.maximum(at[:, None] * lengths, 1e-9)
     values = scipy.special.gamma(order + 1) * (2 / u) ** order * scipy.special.jv(order, u) @ weights
     return lambda distance: np.interp(distance, at, values)

@@ -32,6 +32,8 @@ from jaxscale.studies.data_scaling import versions
 from jaxscale.studies.stages import finish
 from jaxscale.studies.trees import load_tree, save_tree
 
+# Label noise σ from which the best linear predictor is computed.
+LEAST_NOISE = 0.05
 STAGES = (
     "candidates.jsonl",
     "table.jsonl",
@@ -215,8 +217,11 @@ def _references(study, problems):
 
 
 def _covariance(study, problems):
-    """That of the targets as a function of distance; None where labels are symbols or points lie off the manifold."""
-    if study.objective != "squared_error" or study.point_noise:
+    """That of the targets as a function of distance; None where labels are symbols or points lie off the manifold.
+
+    None too where labels have next to no noise: the predictor's matrix is then singular.
+    """
+    if study.objective != "squared_error" or study.point_noise or study.target.noise < LEAST_NOISE:
         return None
     target, points = study.target, np.asarray(problems.points * problems.unit[:, None, None])
     reach = 2.1 * float(np.max(np.linalg.norm(points, axis=-1)))

@@ -58,6 +58,15 @@ def test_nothing_errs_less_on_average_than_the_best_linear_predictor():
     assert error == pytest.approx(stated, rel=0.1)
 
 
+@pytest.mark.parametrize(("beta", "octaves"), [(1.0, 1), (0.25, 3), (1.0, 8)])
+def test_the_covariance_of_many_near_points_stays_positive_under_little_noise(beta, octaves):
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 600)
+    x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    covariance = references.wave_covariance(2, beta, octaves, 16, reach=3.0)
+    found = references.best_linear(x, x[:, :1], x, covariance, 0.05)
+    assert np.mean((found - x[:, :1]) ** 2) < 0.05**2
+
+
 def test_excess_is_a_divergence_for_probabilities():
     p = np.array([[0.2, 0.8], [0.5, 0.5]])
     assert references.excess("cross_entropy", p, p) == pytest.approx(0.0)

@@ -213,3 +213,8 @@ def test_a_killed_study_on_a_manifold_goes_on_to_the_same_table(tmp_path):
         subprocess.run([*command, str(folder)], env=environment, check=True)
     kept = lambda folder: [{k: v for k, v in row.items() if k != "seconds"} for row in lines(folder / "table.jsonl")]
     assert kept(killed) == kept(tmp_path / "whole")
+
+
+def test_the_best_linear_predictor_is_left_out_where_its_matrix_would_be_singular():
+    noiseless = dataclasses.replace(STUDY, target=dataclasses.replace(STUDY.target, noise=0.0))
+    assert manifold_regression._covariance(noiseless, None) is None
