@@ -1,7 +1,7 @@
 """What must fit together in studies on manifolds, told before anything is trained."""
 
 from jaxscale.config.conditions import need, positive
-from jaxscale.config.manifolds import points_width
+from jaxscale.config.manifolds import points_width, symbols
 
 
 def validate_manifold(study):
@@ -84,6 +84,31 @@ def _geometry(study):
         f"cannot hold the {study.manifold} of dimension {d}, which needs {width} coordinates. Give at least {width}.",
     )
     need(study.point_noise >= 0, "point_noise", study.point_noise, "must be 0 or more.")
+    if study.manifold == "language":
+        _language(study)
+
+
+def _language(study):
+    count = symbols(study)
+    need(
+        study.objective == "cross_entropy",
+        "objective",
+        study.objective,
+        "has no meaning for a language, whose labels are symbols. Give 'cross_entropy'.",
+    )
+    need(
+        study.target.classes == count,
+        "target.classes",
+        study.target.classes,
+        f"is not {count}, the symbols of a language of dimension {study.dimension}: 2^dimension. Give {count}.",
+    )
+    need(
+        study.ambient % count == 0 and 2 <= study.ambient // count <= 24,
+        "ambient",
+        study.ambient,
+        f"must be {count} times the symbols of a context, of which there may be 2 to 24. Give {12 * count}.",
+    )
+    need(study.point_noise == 0, "point_noise", study.point_noise, "must be 0 where contexts are symbols.")
 
 
 def _series(study):

@@ -17,7 +17,7 @@ class ManifoldTarget:
     noise: float = 1.0
     """Standard deviation σ of the label noise; the target itself has variance 1. Squared error only."""
     classes: int = 2
-    """cross_entropy: symbols, whose logits are a field each; a label is drawn from their softmax."""
+    """cross_entropy: symbols, whose logits are a field each; a label is drawn from their softmax. 2^d in a language."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class PointRegressor:
     mixer: Mixer = "softmax"
     """What exchanges information between tokens; "mlp" has a single token, and nothing to exchange."""
     tokens: int = 4
+    """That a point is made into; in a language the symbols of the context are the tokens."""
     layers: int = 2
     heads: int = 2
     expansion: int = 2
@@ -55,12 +56,14 @@ class PointTraining:
 class ManifoldStudy:
     """On a manifold of known dimension, with a target of known smoothness: does the error fall as theory says?"""
 
-    manifold: Literal["sphere", "torus", "swiss_roll", "product"] = "sphere"
-    """Unit spheres S^d; flat tori of unit circles; the roll; S² × … × S² (× S¹)."""
+    manifold: Literal["sphere", "torus", "swiss_roll", "product", "language"] = "sphere"
+    """Unit spheres S^d; flat tori of unit circles; the roll; S² × … × S² (× S¹); contexts of a text in 2^d symbols,
+    which spell points of a d-cube and say how probable each next symbol is (`jaxscale.data.languages`)."""
     dimension: int = 1
     """d."""
     ambient: int = 8
-    """D, the width of the points: the manifold lies in it under a random isometry."""
+    """D, the width of the points: the manifold lies in it under a random isometry. In a language a context is
+    D / 2^d one-hot symbols."""
     point_noise: float = 0.0
     """Scale of the noise that takes points off the manifold; the target is read where the point ends up."""
     point_noise_kind: Literal["gaussian", "student_t"] = "gaussian"
@@ -94,4 +97,10 @@ class ManifoldStudy:
 def points_width(study):
     """Coordinates a study's manifold needs before it is embedded."""
     d = study.dimension
-    return {"sphere": d + 1, "torus": 2 * d, "swiss_roll": 3, "product": 3 * (d // 2) + 2 * (d % 2)}[study.manifold]
+    product = 3 * (d // 2) + 2 * (d % 2)
+    return {"sphere": d + 1, "torus": 2 * d, "swiss_roll": 3, "product": product, "language": d}[study.manifold]
+
+
+def symbols(study):
+    """Symbols of a study's language; 0 where its points are no contexts."""
+    return 2**study.dimension if study.manifold == "language" else 0

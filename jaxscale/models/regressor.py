@@ -4,8 +4,8 @@
     params = net.init(key, jnp.zeros((1, D)))["params"]
     y_BxO = net.apply({"params": params}, x_BxD)
 
-A learned affine map makes T tokens of a point; blocks of a mixer and a ReLU feed-forward part follow, each normalized
-on its way in, as in decoders of language; the last token is read out.
+A learned affine map makes T tokens of a point, or the symbols of a context are the tokens; blocks of a mixer and a ReLU
+feed-forward part follow, each normalized on its way in, as in decoders of language; the last token is read out.
 """
 
 from flax import linen as nn
@@ -33,16 +33,29 @@ class Block(nn.Module):
 
 
 class Regressor(nn.Module):
-    """(B, D) points to (B, outputs) numbers; the parameters fix D."""
+    """(B, D) points to (B, outputs) numbers; the parameters fix D.
+
+    Attributes:
+      shape: all but the width.
+      width: E, of a token.
+      outputs: numbers for a point.
+      symbols: K where points are contexts, rows of one-hot symbols of K; each is then a token with a learned position.
+    """
 
     shape: PointRegressor
     width: int
     outputs: int
+    symbols: int = 0
 
     @nn.compact
     def __call__(self, x_BxD):
         tokens = 1 if self.shape.mixer == "mlp" else self.shape.tokens
-        h_BxTxE = nn.Dense(tokens * self.width, name="embed")(x_BxD).reshape(len(x_BxD), tokens, self.width)
+        if self.symbols and self.shape.mixer != "mlp":
+            x_BxTxK = x_BxD.reshape(len(x_BxD), -1, self.symbols)
+            positions = self.param("position", nn.initializers.normal(0.5), (x_BxTxK.shape[1], self.width))
+            h_BxTxE = nn.Dense(self.width, use_bias=False, name="embed")(x_BxTxK) + positions
+        else:
+            h_BxTxE = nn.Dense(tokens * self.width, name="embed")(x_BxD).reshape(len(x_BxD), tokens, self.width)
         for layer in range(self.shape.layers):
             h_BxTxE = Block(self.shape, layer == self.shape.layers - 1, name=f"block_{layer}")(h_BxTxE)
         return nn.Dense(self.outputs, name="read_out")(nn.RMSNorm(name="norm")(h_BxTxE[:, -1]))

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxscale.config.manifolds import ManifoldStudy
-from jaxscale.data import fields, manifolds
+from jaxscale.config.manifolds import ManifoldStudy, symbols
+from jaxscale.data import fields, languages, manifolds
 
 # Of Student's t: the fewest whole degrees of freedom with a variance, which is 3.
 HEAVY = 3
@@ -30,6 +30,8 @@ NORMALIZED_OVER = 8192
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """Points (·, D), before noise of mean square 1 a coordinate, and targets (·, O): values, or probabilities.
+
+    Of a language, points are one-hot symbols, and the training points successive contexts of one text.
 
     Attributes:
       points, labels, truth: to train on; labels are noisy values or classes as one-hot rows, truth is without noise.
@@ -55,6 +57,9 @@ def manifold_of(study: ManifoldStudy) -> manifolds.Manifold:
         return manifolds.sphere(d)
     if study.manifold == "torus":
         return manifolds.flat_torus([1.0] * d)
+    if study.manifold == "language":
+        cube = manifolds.cube(d)
+        return dataclasses.replace(cube, draw=lambda key, n: languages.SIDE * cube.draw(key, n))
     if study.manifold == "product":
         return manifolds.product(*[manifolds.sphere(2)] * (d // 2), *[manifolds.sphere(1)] * (d % 2))
     roll = manifolds.swiss_roll()
@@ -79,6 +84,8 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
         fields.normalized(fields.weierstrass(key, width, target.beta, target.octaves, target.waves), on_manifold_NxW)
         for key in jax.random.split(keys["field"], outputs)
     ]
+    if study.manifold == "language":
+        return _of_language(study, tuple(each), keys)
     basis_DxW = jax.random.orthogonal(keys["isometry"], study.ambient)[:, :width]
     # A coordinate of the embedded points then has mean square 1, whatever D.
     unit = jnp.sqrt(jnp.mean(jnp.sum(on_manifold_NxW**2, axis=1)) / study.ambient)
@@ -94,14 +101,57 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
             noise = target.noise / math.sqrt(repeats)
             labels_NxO = values_NxO + noise * jax.random.normal(key, values_NxO.shape)
             return x_NxD / unit, labels_NxO, values_NxO
-        symbols_RxN = jax.random.categorical(key, values_NxO, shape=(repeats, count))
-        labels_NxO = jnp.mean(jax.nn.one_hot(symbols_RxN, outputs), axis=0)
-        return x_NxD / unit, labels_NxO, jax.nn.softmax(values_NxO)
+        return x_NxD / unit, _frequencies(key, values_NxO, repeats), jax.nn.softmax(values_NxO)
 
     validation_points, validation_labels, _ = drawn(2, study.validation, study.validation_repeats)
     test_points, _, test_truth = drawn(3, study.test)
     points, labels, truth = drawn(1, study.in_excess)
     return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth, unit)
+
+
+def _of_language(study, logits, keys):
+    """Three texts, one to train on, of a language whose next symbol has these logits."""
+    count = symbols(study)
+    language = languages.Language(logits, study.dimension, study.ambient // count)
+
+    def text(place, length):
+        contexts_NxD, next_N = language.text(jax.random.fold_in(keys["points"], place), length)
+        x_NxD = jax.nn.one_hot(language.symbols(contexts_NxD), count).reshape(length, study.ambient)
+        return x_NxD, jax.nn.one_hot(next_N, count), language.logits(contexts_NxD)
+
+    points, labels, train_NxO = text(1, study.in_excess)
+    validation_points, _, validation_NxO = text(2, study.validation)
+    test_points, _, test_NxO = text(3, study.test)
+    key = jax.random.fold_in(keys["labels"], 2)
+    validation_labels = _frequencies(key, validation_NxO, study.validation_repeats)
+    truth, test_truth = jax.nn.softmax(train_NxO), jax.nn.softmax(test_NxO)
+    return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth, jnp.ones(()))
+
+
+def _frequencies(key, logits_NxO, repeats):
+    """How often each symbol came in so many draws, (N, O)."""
+    symbols_RxN = jax.random.categorical(key, logits_NxO, shape=(repeats, len(logits_NxO)))
+    return jnp.mean(jax.nn.one_hot(symbols_RxN, logits_NxO.shape[1]), axis=0)
+
+
+def in_space(study: ManifoldStudy, points_xD):
+    """Points where distances between them are those of the manifold, up to a factor.
+
+    The points themselves; of contexts of a language, what they spell, with the same root mean square as other points.
+    """
+    if study.manifold != "language":
+        return points_xD
+    d, count = study.dimension, symbols(study)
+    weights_DxW = languages.point_map(d, study.ambient // count).reshape(study.ambient, d)
+    spelled_xW = jnp.matmul(points_xD, weights_DxW, precision="highest")
+    return (spelled_xW / languages.SIDE - 0.5) * math.sqrt(12 * study.ambient / d)
+
+
+def known_dimension(study: ManifoldStudy, problems) -> float:
+    """That of the distribution of points: d, and of a text the bits of a symbol, as a mean over seeds."""
+    if study.manifold != "language":
+        return float(study.dimension)
+    return float(jnp.mean(entropy(study.objective, problems.truth))) / math.log(2)
 
 
 def stack(problems) -> Problem:

@@ -4,6 +4,9 @@ The mean of the k nearest labels reaches n^(-2β/(2β+d)) for β up to 1, with d
 NeurIPS 24); ridge regression with the Laplace kernel exp(-|x - x'|/ℓ) reaches it for β up to d + 1 where the ridge is
 chosen well (Caponnetto & De Vito 2007; the kernel's space is that of (d+1)/2 derivatives).
 
+Of a text there are n-grams too: how often symbols came after the last k, smoothed by the same of k - 1, down to k = 0
+and chance (MacKay & Peto 1995, Natural Language Engineering 1, 289).
+
 The best linear predictor knows what the others do not: the covariance of the random targets and the size of the noise.
 For Gaussian targets, which sums of many waves nearly are, nothing errs less on average (kriging; Stein 1999, section
 1.2). Its slope is what the rate looks like at these sizes.
@@ -20,6 +23,8 @@ CHUNK = 1024
 RIDGES = np.geomspace(1e-2, 1e2, 6)
 # Distances that a covariance is tabulated at, at the least.
 GRID = 20_000
+# Of n-grams: how many symbols the shorter context counts as.
+CONCENTRATIONS = 4.0 ** np.arange(8)
 # Probabilities of classes are kept this far from 0.
 LEAST = 1e-3
 
@@ -53,6 +58,30 @@ def kernel_regression(x, y, queries):
     across = np.exp(-scipy.spatial.distance.cdist(queries, x) / scale)
     solve = lambda ridge: scipy.linalg.solve(kernel + ridge * np.eye(len(x)), y - mean, assume_a="pos")
     return {float(ridge): mean + across @ solve(ridge) for ridge in RIDGES}
+
+
+def n_grams(x, y, queries):
+    """Shares of the next symbol after the last symbols of a context, by concentration: {concentration: (q, K)}.
+
+    Args:
+      x, queries: contexts (n, L, K) and (q, L, K) of one-hot symbols, the newest last.
+      y: the symbols that came next, one-hot, (n, K).
+    """
+    newest_first_NxL = np.argmax(np.concatenate([x, queries]), axis=2)[:, ::-1]
+    context, levels = np.zeros(len(newest_first_NxL), int), []
+    for older_N in [*newest_first_NxL.T, None]:
+        counts = np.zeros((context.max() + 1, y.shape[1]))
+        np.add.at(counts, context[: len(x)], y)
+        levels.append(counts[context[len(x) :]])
+        if older_N is not None:
+            context = np.unique(context * x.shape[2] + older_N, return_inverse=True)[1]
+    smoothed = {}
+    for concentration in CONCENTRATIONS:
+        shares = np.full((len(queries), y.shape[1]), 1 / y.shape[1])
+        for counts in levels:
+            shares = (counts + concentration * shares) / (counts.sum(axis=1, keepdims=True) + concentration)
+        smoothed[float(concentration)] = shares
+    return smoothed
 
 
 def best_linear(x, y, queries, covariance, noise):

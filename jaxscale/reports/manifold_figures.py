@@ -15,7 +15,12 @@ Verdict = dict[str, Any]
 Rows = list[dict[str, Any]]
 ERROR = {"squared_error": "excess squared error", "cross_entropy": "excess cross-entropy, nats"}
 SIGN = {"data": "n", "parameters": "N"}
-REFERENCE = {"best": "best linear predictor", "kernel": "kernel regression", "neighbors": "nearest neighbors"}
+REFERENCE = {
+    "best": "best linear predictor",
+    "kernel": "kernel regression",
+    "neighbors": "nearest neighbors",
+    "n_grams": "smoothed n-grams",
+}
 
 
 def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:
@@ -117,8 +122,8 @@ def scale_figure(verdict: Verdict) -> go.Figure:
             hovertemplate="k = %{x}, distance %{customdata:.3g}<br>d = %{y:.3f}<extra></extra>",
         )
     )
-    ends, d = [entries[0]["k"], entries[-1]["k"]], verdict["setting"]["dimension"]
-    _add_line(figure, ends, [d, d], f"of the manifold, {d}", PREDICTION, "dash")
+    ends, d = [entries[0]["k"], entries[-1]["k"]], verdict["dimension"].get("known", verdict["setting"]["dimension"])
+    _add_line(figure, ends, [d, d], f"known, {number(d)}", PREDICTION, "dash")
     figure.update_xaxes(type="log", tickvals=[one["k"] for one in entries])
     figure.update_yaxes(rangemode="tozero")
     return figure

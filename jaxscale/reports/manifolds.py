@@ -154,9 +154,9 @@ def _readings(verdict: Verdict, config: dict[str, Any]) -> str:
         )
         return [name, number(truth), number(reading), interval(source["interval"]), *predicted]
 
-    beta = verdict["setting"]["beta"]
+    beta, known = verdict["setting"]["beta"], dimension.get("known", config["dimension"])
     body = [
-        row("dimension, from points", config["dimension"], dimension["mle"], "true_beta", dimension),
+        row("dimension, from points", known, dimension["mle"], "true_beta", dimension),
         *(
             row(f"smoothness, from {words}", beta, smoothness[name]["beta"], name, smoothness[name])
             for name, words in (("labels", "noisy labels"), ("truth", "labels without noise"))

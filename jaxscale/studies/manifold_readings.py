@@ -15,11 +15,14 @@ import numpy as np
 
 from jaxscale import dimension as estimators
 from jaxscale import laws
+from jaxscale.errors import InputError
+from jaxscale.regression.problem import in_space
 
 # Points of each seed, and neighbors, that the dimension is read from.
 CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
 # Pure noise reads as the roughest field there is; readings saturate at 1, and above 0.8 may be of any greater β.
 ROUGHEST, LARGEST, SATURATED = 0.1, 0.8, 1.0
+# What a madogram needs.
 FEWEST = 128
 
 
@@ -27,7 +30,7 @@ def dimension(study, problems):
     """At `USUAL` neighbors, with an interval over seeds, and against scale as means over seeds."""
     count = min(CLOUD, study.in_excess)
     read = jax.jit(lambda x: (estimators.by_k(x, NEIGHBORS), estimators.twonn(x).dimension))
-    profile_SxK, twonn_S = jax.lax.map(read, problems.points[:, :count])
+    profile_SxK, twonn_S = jax.lax.map(read, in_space(study, problems.points[:, :count]))
     mle_S = profile_SxK.dimension[:, NEIGHBORS.index(USUAL)]
     by_scale = [
         {"k": k, "distance": float(distance) / math.sqrt(study.ambient), "dimension": float(found)}
@@ -63,14 +66,27 @@ def smoothness(study, problems):
     coarse = min(count, max(FEWEST, 2 ** ((study.target.octaves - 1) * study.dimension)))
 
     def read(values, count):
-        madograms = [
-            laws.madogram(np.asarray(x_NxD, float), np.asarray(y_N, float), key=jax.random.key(seed))
-            for seed, x_NxD, y_N in zip(study.seeds, problems.points[:, :count], values[:, :count, 0], strict=True)
-        ]
+        madograms = []
+        for seed, x_NxD, values_NxO in zip(study.seeds, problems.points, values, strict=True):
+            x_NxD = np.asarray(in_space(study, x_NxD), float)
+            rows = _first_of_each(x_NxD, seed)[:count] if study.manifold == "language" else slice(count)
+            y_N = np.asarray(values_NxO[:, 0], float)
+            madograms.append(laws.madogram(x_NxD[rows], y_N[rows], key=jax.random.key(seed)))
         return {"points": madograms[0].points} | _smoothness_of(madograms, study)
 
     of_labels = {"labels": read(problems.labels, count)} if study.objective == "squared_error" else {}
     return of_labels | {"truth": read(problems.truth, coarse)}
+
+
+def _first_of_each(x_NxD, seed):
+    """The rows where points come first: a text comes back to contexts, and their truth is the same."""
+    rows = np.sort(np.unique(x_NxD, axis=0, return_index=True)[1])
+    if len(rows) < FEWEST:
+        raise InputError(
+            f"in_excess={len(x_NxD)} symbols of the text of seed {seed} have only {len(rows)} different contexts, and "
+            f"{FEWEST} are needed. Give more, a larger ambient or another seed."
+        )
+    return rows
 
 
 def _smoothness_of(madograms, study):

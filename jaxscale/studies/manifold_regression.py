@@ -22,7 +22,7 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
-from jaxscale.config.manifolds import points_width
+from jaxscale.config.manifolds import points_width, symbols
 from jaxscale.errors import RunError
 from jaxscale.models.regressor import Regressor
 from jaxscale.regression import problem as problems_of
@@ -77,6 +77,7 @@ def _run(study, workdir, progress):
     progress.say("nearest neighbors and kernel regression on the same points")
     beside = _kept_lines(workdir / "references.jsonl", lambda: _references(study, problems))
     progress.say("fitting the laws and writing the page")
+    measured |= {"known": problems_of.known_dimension(study, problems)}
     verdict = manifold_verdict.verdict(study, rows, table, beside, measured, smoothness)
     verdict |= {"training_seconds": seconds, "versions": versions()}
     files.write_json(workdir / "verdict.json", verdict)
@@ -132,7 +133,7 @@ def _candidates(study, problems, workdir, progress):
 
 def _train(study, problems, width, part, report):
     """Rows of all networks of one width, trained from the checkpoint `part` on."""
-    net = Regressor(study.network, width, problems_of.outputs_of(study))
+    net = Regressor(study.network, width, problems_of.outputs_of(study), symbols(study))
     cells, training = grid(study), study.training
     column = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
     place = {seed: index for index, seed in enumerate(study.seeds)}
@@ -195,9 +196,11 @@ def _references(study, problems):
     rows, covariance = [], _covariance(study, problems)
     for index, seed in enumerate(study.seeds):
         one = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index], float), problems)
-        queries = np.concatenate([one.validation_points, one.test_points])
+        spelled = lambda points: np.asarray(problems_of.in_space(study, points), float)
+        contexts = np.concatenate([one.validation_points, one.test_points])
+        queries = spelled(contexts)
         for n in [] if study.series == "parameters" else sorted(study.sizes):
-            x, y = one.points[:n], one.labels[:n]
+            x, y = spelled(one.points[:n]), one.labels[:n]
             found = {"mean": {n: np.broadcast_to(y.mean(axis=0), (len(queries), y.shape[1]))}}
             found["neighbors"] = references.nearest_neighbors(x, y, queries)
             if n <= study.largest_kernel:
@@ -205,6 +208,9 @@ def _references(study, problems):
             if n <= study.largest_kernel and covariance is not None:
                 on_manifold = one.unit * x, y, one.unit * queries
                 found["best"] = {n: references.best_linear(*on_manifold, covariance, study.target.noise)}
+            if count := symbols(study):
+                of = lambda points: points.reshape(len(points), -1, count)
+                found["n_grams"] = references.n_grams(of(one.points[:n]), y, of(contexts))
             excess = lambda at, truth: references.excess(study.objective, at, truth)
             rows += [
                 {"reference": name, "n": n, "seed": seed, "setting": setting}

@@ -24,6 +24,7 @@ REFERENCES = {
     "best": "The best linear predictor",
     "kernel": "Kernel regression",
     "neighbors": "Nearest neighbors",
+    "n_grams": "Smoothed n-grams",
 }
 # Above what power laws are fitted: nothing, since the floor is known exactly and taken off.
 POWER = laws.additive(("n",), floor=False, name="power")
@@ -39,14 +40,15 @@ def verdict(study, rows, table, references, dimension, smoothness):
       rows: of all trained networks.
       table: those that the validation set chose.
       references: rows of the other estimators, for every setting.
-      dimension, smoothness: what was read from the points and labels (`manifold_readings`).
+      dimension, smoothness: what was read from the points and labels (`manifold_readings`), and the `known` dimension.
     """
+    d = dimension["known"]
     clean, noisy = ([row for row in table if row["noisy"] == kind] for kind in (False, True))
     found: dict[str, Any] = {
         "question": "Does the error fall as the dimension of the manifold and the smoothness of the target say?",
         "series": study.series,
         "setting": _setting(study),
-        "predicted": _predicted(study),
+        "predicted": _predicted(study, d),
         "dimension": dimension,
         "smoothness": smoothness,
         "networks": len(rows),
@@ -55,14 +57,14 @@ def verdict(study, rows, table, references, dimension, smoothness):
     }
     if study.series == "parameters":
         law = _fitted(study, [row | {"N": row["parameters"]} for row in clean], OVER_PARAMETERS)
-        beside = _beside(study, law, theory.model_exponent)
+        beside = _beside(study, law, theory.model_exponent, d)
         found |= {"parameters": law | beside | {"by_size": _by_size(clean, "parameters")}}
         return found | _headline(study, found)
     found["budget_reaches"] = float(np.mean([row["loss"] for row in clean]))
     references = best_of(references, ("reference", "n"), ("setting",))
     means = [row for row in references if row["reference"] == "mean"]
     found["constant"] = float(np.mean([row["loss"] for row in means if row["n"] == max(study.sizes)]))
-    data = _curve(study, noisy, found["budget_reaches"], found["constant"])
+    data = _curve(study, noisy, found["budget_reaches"], found["constant"], d)
     kept = [row for row in noisy if row["n"] in data["sizes"]]
     found["data"] = data | {
         "narrower": _narrower(study, noisy, data["by_size"], found),
@@ -74,7 +76,7 @@ def verdict(study, rows, table, references, dimension, smoothness):
     }
     of = {name: [row for row in references if row["reference"] == name] for name in sorted(REFERENCES)}
     found["references"] = {
-        name: _curve(study, some, 0.0, found["constant"])
+        name: _curve(study, some, 0.0, found["constant"], d)
         for name, some in of.items()
         if len({row["n"] for row in some}) >= FEWEST
     }
@@ -97,9 +99,9 @@ def _setting(study):
     }
 
 
-def _predicted(study):
+def _predicted(study, d):
     """Exponents in n (with label noise, and without), in N and in C, at the true d and β."""
-    d, beta = float(study.dimension), study.target.beta
+    beta = study.target.beta
     return {
         "minimax": float(theory.data_exponent(d, beta)),
         "noiseless": float(theory.model_exponent(d, beta)),
@@ -115,7 +117,7 @@ def is_noiseless(study):
     return study.objective == "squared_error" and study.target.noise == 0
 
 
-def _curve(study, rows, reach, constant):
+def _curve(study, rows, reach, constant, d):
     """The error against n: its means, its law over the sizes that count, and its slope from size to size."""
     by_size = _by_size(rows, "n")
     counted = _counted(by_size, reach, constant)
@@ -126,7 +128,7 @@ def _curve(study, rows, reach, constant):
     return (
         law
         | {"sizes": sizes, "enough_sizes": enough}
-        | _beside(study, law, exponent)
+        | _beside(study, law, exponent, d)
         | {"by_size": by_size, "local_slopes": _local_slopes(rows)}
     )
 
@@ -137,9 +139,9 @@ def _counted(by_size, reach, constant, strictness=1.0):
     return [one["n"] for one in by_size if low < one["loss"] < high]
 
 
-def _beside(study, law, exponent):
+def _beside(study, law, exponent, d):
     """What `exponent` predicts at the true d and β, whether it is inside, and whether another d's would be too."""
-    d, beta, ends = float(study.dimension), study.target.beta, laws.Interval(*law["interval"])
+    beta, ends = study.target.beta, laws.Interval(*law["interval"])
     predicted = float(exponent(d, beta))
     return {
         "predicted": predicted,
@@ -155,7 +157,7 @@ def _narrower(study, rows, by_size, found):
         return None
     law = _fitted(study, [row for row in rows if row["n"] in sizes], POWER)
     exponent = theory.model_exponent if is_noiseless(study) else theory.data_exponent
-    return law | {"sizes": sizes} | _beside(study, law, exponent)
+    return law | {"sizes": sizes} | _beside(study, law, exponent, found["dimension"]["known"])
 
 
 def _at_measured(study, interval, dimension, smoothness):
@@ -278,7 +280,7 @@ def _compute(study, rows, found):
     split = laws.frontier(fit, budgets)
     law = _quantity(split.loss_exponent)
     return law | {
-        **_beside(study, law, theory.compute_exponent),
+        **_beside(study, law, theory.compute_exponent, found["dimension"]["known"]),
         "enough_sizes": enough,
         "size_exponent": _quantity(split.size_exponent),
         "parameters_exponent": _quantity(fit.quantity(lambda p: p["alpha"])),
@@ -300,7 +302,7 @@ def _headline(study, found):
     predicted, inside = part["predicted"], part["inside"]
     column = {"data": "n", "parameters": "N", "compute": "C"}[study.series]
     low, high = part["interval"]
-    place = f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension} in R^{study.ambient}"
+    place = _place(study, found["dimension"])
     over = f" over n = {min(part['sizes'])} to {max(part['sizes'])}" if study.series == "data" else ""
     source = {
         "data": "the rate of squared error, 2β/(2β+d)"
@@ -328,6 +330,14 @@ def _headline(study, found):
         "sentence": said,
         "caveats": _caveats(study, found),
     }
+
+
+def _place(study, dimension):
+    if study.manifold != "language":
+        return f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension} in R^{study.ambient}"
+    count = study.target.classes
+    known = f"{dimension['known']:.2f} dimensions"
+    return f"In texts of {count} symbols whose contexts, {study.ambient // count} symbols, lie in {known}"
 
 
 def _said_at_measured(found):

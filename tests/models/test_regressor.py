@@ -51,3 +51,13 @@ def test_architectures_have_like_numbers_of_parameters():
 
     sizes = {name: size(name) for name in MIXING}
     assert max(sizes.values()) < 1.1 * min(sizes.values()), sizes
+
+
+def test_symbols_of_a_context_are_tokens_that_know_their_place():
+    x = jax.nn.one_hot(jnp.array([[0, 1, 2], [1, 0, 2]]), 4).reshape(2, 12)
+    for mixer in ("softmax", "mlp"):
+        net = Regressor(config.PointRegressor(mixer=mixer), width=8, outputs=4, symbols=4)
+        params = net.init(jax.random.key(0), x)["params"]
+        y = net.apply({"params": params}, x)
+        assert y.shape == (2, 4) and jnp.any(jnp.abs(y[0] - y[1]) > 1e-3)
+        assert ("position" in params) == (mixer != "mlp")

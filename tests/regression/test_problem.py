@@ -9,7 +9,7 @@ import pytest
 
 from jaxscale import config
 from jaxscale.regression import make_problem
-from jaxscale.regression.problem import entropy, loss
+from jaxscale.regression.problem import entropy, in_space, known_dimension, loss
 
 STUDY = config.ManifoldStudy(
     dimension=2, ambient=6, in_excess=4096, validation=256, test=256, target=config.ManifoldTarget(octaves=4)
@@ -65,3 +65,39 @@ def test_noise_takes_points_off_by_its_scale(kind):
     # The median of |t| with 3 degrees of freedom and variance 1 is 0.4416, of |normal| 0.6745.
     assert abs(np.median(np.abs(off)) / 0.1 - {"gaussian": 0.6745, "student_t": 0.4416}[kind]) < 0.02
     assert not jnp.allclose(noisy.truth, make_problem(STUDY, 0).truth)
+
+
+LANGUAGE = dataclasses.replace(
+    STUDY,
+    manifold="language",
+    ambient=32,
+    objective="cross_entropy",
+    target=config.ManifoldTarget(octaves=4, classes=4),
+)
+
+
+def test_a_language_is_learned_from_one_text():
+    problem = make_problem(LANGUAGE, 0)
+    symbols = np.argmax(np.asarray(problem.points).reshape(4096, 8, 4), axis=2)
+    np.testing.assert_array_equal(symbols[1:, -1], np.argmax(np.asarray(problem.labels), axis=1)[:-1])
+    np.testing.assert_array_equal(symbols[1:, :-1], symbols[:-1, 1:])
+    chex.assert_trees_all_close(jnp.mean(problem.labels, axis=0), jnp.mean(problem.truth, axis=0), atol=0.025)
+    # The text that is chosen by and the one that is tested on are others.
+    assert not np.array_equal(problem.validation_points, problem.test_points)
+
+
+def test_the_bits_of_a_symbol_are_the_known_dimension():
+    problem = make_problem(LANGUAGE, 0)
+    bits = -np.sum(np.asarray(problem.truth) * np.log2(problem.truth), axis=1).mean()
+    assert known_dimension(LANGUAGE, problem) == pytest.approx(bits, rel=1e-4) and 1 < bits < 2
+    assert known_dimension(STUDY, problem) == 2.0
+
+
+def test_points_that_contexts_spell_are_near_where_their_last_symbols_agree():
+    spelled = np.asarray(in_space(LANGUAGE, make_problem(LANGUAGE, 0).points))
+    symbols = np.argmax(np.asarray(make_problem(LANGUAGE, 0).points).reshape(4096, 8, 4), axis=2)
+    alike = (symbols[:, -4:] == symbols[0, -4:]).all(axis=1)
+    side = np.ptp(spelled, axis=0).max()
+    assert 1 < alike.sum() < 400
+    assert np.abs(spelled[alike] - spelled[0]).max() <= side / 2**4 * 1.01
+    assert in_space(STUDY, spelled) is spelled

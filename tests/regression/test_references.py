@@ -72,3 +72,29 @@ def test_excess_is_a_divergence_for_probabilities():
     assert references.excess("cross_entropy", p, p) == pytest.approx(0.0)
     q = np.array([[0.5, 0.5], [0.5, 0.5]])
     assert references.excess("cross_entropy", q, p) == pytest.approx((0.2 * np.log(0.4) + 0.8 * np.log(1.6)) / 2)
+
+
+def test_n_grams_are_smoothed_shares_after_the_same_context():
+    one_hot = lambda rows: np.eye(2)[np.array(rows)]
+    # After 0 comes 1 three times of four; after 1 always 0. What came before says nothing more.
+    x, y = one_hot([[0, 0], [1, 0], [0, 0], [1, 0], [0, 1], [1, 1]]), one_hot([1, 1, 1, 0, 0, 0])
+    found = references.n_grams(x, y, one_hot([[0, 0], [1, 1]]))
+    by_hand = []
+    for newest, older in ((0, 0), (1, 1)):
+        share = np.array([0.5, 0.5])
+        for alike in (
+            np.ones(6, bool),
+            x[:, 1, newest] == 1,
+            (x[:, 1, newest] == 1) & (x[:, 0, older] == 1),
+        ):
+            share = (y[alike].sum(axis=0) + 4 * share) / (alike.sum() + 4)
+        by_hand.append(share)
+    np.testing.assert_allclose(found[4.0], by_hand)
+    assert all(np.allclose(shares.sum(axis=1), 1) for shares in found.values())
+
+
+def test_n_grams_that_never_came_say_what_shorter_ones_do():
+    one_hot = lambda rows: np.eye(3)[np.array(rows)]
+    x, y = one_hot([[0, 0], [0, 0], [0, 1]]), one_hot([2, 2, 1])
+    known, unknown = references.n_grams(x, y, one_hot([[0, 0], [2, 0]]))[1.0]
+    assert unknown[2] < known[2] and unknown[2] > 0.6

@@ -38,6 +38,7 @@ STUDY = config.ManifoldStudy(
     largest_kernel=450,
     resamples=100,
 )
+LANGUAGE = {"manifold": "language", "objective": "cross_entropy", "ambient": 16}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_the_law_over_parameters_and_over_both():
         for seed in range(5)
     ]
     found = manifold_verdict._compute(
-        dataclasses.replace(STUDY, dimension=2), rows, {"constant": 1.0, "predicted": {"compute": 1 / 3}}
+        STUDY, rows, {"constant": 1.0, "predicted": {"compute": 1 / 3}, "dimension": {"known": 2.0}}
     )
     # N^-1 and n^-1/2 make C^-1/3, and N* grows as C^1/3.
     assert found["parameters_exponent"]["exponent"] == pytest.approx(1.0, rel=0.02)
@@ -158,6 +159,10 @@ def test_the_law_over_parameters_and_over_both():
             "seeds=.* at least 5",
         ),
         ({"training": dataclasses.replace(STUDY.training, checkpoint_every=15)}, "training.evaluate_every"),
+        ({"manifold": "language"}, "objective"),
+        (LANGUAGE | {"ambient": 9}, "ambient=9 .*Give 24"),
+        (LANGUAGE | {"target": config.ManifoldTarget(classes=3)}, r"target.classes=3 is not 2"),
+        (LANGUAGE | {"point_noise": 0.1}, "point_noise"),
     ],
 )
 def test_what_contradicts_itself_is_refused_before_training(change, named, tmp_path):
@@ -218,3 +223,20 @@ def test_a_killed_study_on_a_manifold_goes_on_to_the_same_table(tmp_path):
 def test_the_best_linear_predictor_is_left_out_where_its_matrix_would_be_singular():
     noiseless = dataclasses.replace(STUDY, target=dataclasses.replace(STUDY.target, noise=0.0))
     assert manifold_regression._covariance(noiseless, None) is None
+
+
+def test_a_study_of_a_language_has_n_grams_beside_it_and_its_entropy_for_a_dimension(tmp_path):
+    network = config.PointRegressor(layers=1)
+    verdict = manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE, network=network, in_excess=1024), tmp_path)
+    known = verdict["dimension"]["known"]
+    assert 0.1 < known < 1
+    assert verdict["prediction"] == pytest.approx(2 / (2 + known))
+    assert set(verdict["references"]) == {"kernel", "n_grams", "neighbors"}
+    assert verdict["sentence"].startswith(f"In texts of 2 symbols whose contexts, 8 symbols, lie in {known:.2f}")
+    assert "smoothed n-grams" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_text_that_repeats_itself_is_refused_before_training(tmp_path):
+    with pytest.raises(InputError, match=r"in_excess=512 .* different contexts"):
+        manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE), tmp_path)
+    assert not (tmp_path / "candidates").exists()
