@@ -11,5 +11,5 @@ config = ManifoldStudy(
     ambient=8,
     series="compute",
     seeds=(0, 1, 2, 3, 4),
-    training=PointTraining(weight_decays=(0.03, 3.0), widths=(4, 8, 16, 32)),
+    training=PointTraining(weight_decays=(0.1, 3.0, 30.0), widths=(4, 8, 16, 32)),
 )

@@ -10,5 +10,12 @@ config = ManifoldStudy(
     dimension=2,
     ambient=8,
     series="parameters",
-    training=PointTraining(widths=(4, 8, 12, 16, 24, 32), weight_decays=(0.0,), learning_rates=(3e-3, 1e-2)),
+    # Steps enough that what limits is the number of parameters.
+    training=PointTraining(
+        steps=32_000,
+        checkpoint_every=2000,
+        widths=(4, 8, 12, 16, 24, 32),
+        weight_decays=(0.0,),
+        learning_rates=(1e-3, 3e-3, 1e-2),
+    ),
 )

@@ -227,7 +227,7 @@ def test_the_best_linear_predictor_is_left_out_where_its_matrix_would_be_singula
 
 def test_a_study_of_a_language_has_n_grams_beside_it_and_its_entropy_for_a_dimension(tmp_path):
     network = config.PointRegressor(layers=1)
-    verdict = manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE, network=network, in_excess=1024), tmp_path)
+    verdict = manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE, network=network, in_excess=2048), tmp_path)
     known = verdict["dimension"]["known"]
     assert 0.1 < known < 1
     assert verdict["prediction"] == pytest.approx(2 / (2 + known))
