@@ -371,7 +371,7 @@ PAPERS = {
         ("β as read predicts as β as known does", read_smoothness, GEOMETRY, "studies/manifold_beta_half"),
         (
             "Excess cross-entropy falls as squared error does",
-            each({"classes2": "2 symbols", "classes16": "16 symbols"}),
+            each({"classes2": "2 symbols", "classes16": "16 symbols", "language": "next tokens of a text"}),
             GEOMETRY,
             "studies/manifold_classes2",
         ),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every study on manifolds that docs/results.md and docs/known_geometry.md speak of, and their tables: two hours of two
-# cores. Goes on where it stopped.
+# Every study on manifolds that docs/results.md and docs/known_geometry.md speak of, and their tables: two to three hours
+# of two cores. Goes on where it stopped.
 #
 # bash benchmarks/geometry.sh [FOLDER]      # runs/geometry
 set -euo pipefail
@@ -29,6 +29,7 @@ for D in 4 64 256; do study "ambient$D" ambient --ambient "$D"; done
 for scale in 0.03 0.1 0.3; do study "noise_$scale" noise --point-noise $scale; done
 study heavy_tails noise --point-noise 0.1 --point-noise-kind student_t
 for classes in 2 16; do study "classes$classes" cross_entropy --target.classes $classes; done
+study language language
 study parameters parameters
 study compute compute
 
