@@ -180,7 +180,10 @@ def over(series):
         part = found[series]
         said = found["sentence"].split(" The best")[0].split(" Kernel")[0]
         if part["agreement"] == "inconsistent":
-            return " ".join([said, *part["warnings"]]), OPEN if part["warnings"] else REFUTED
+            # What limits is then the training.
+            at_end = [one for one in found["caveats"] if "did best at the last step" in one]
+            caveats = part["warnings"] + at_end
+            return " ".join([said, *caveats]), OPEN if caveats else REFUTED
         return said, {"consistent": CONFIRMED}.get(part["agreement"], OPEN)
 
     return read

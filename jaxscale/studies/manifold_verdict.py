@@ -58,7 +58,12 @@ def verdict(study, rows, table, references, dimension, smoothness):
     if study.series == "parameters":
         law = _fitted(study, [row | {"N": row["parameters"]} for row in clean], OVER_PARAMETERS)
         beside = _beside(study, law, theory.model_exponent, d)
-        found |= {"parameters": law | beside | {"by_size": _by_size(clean, "parameters")}}
+        evidence = {
+            "by_size": _by_size(clean, "parameters"),
+            "local_slopes": _local_slopes(clean, "parameters"),
+            "chosen": _chosen(clean, "parameters"),
+        }
+        found |= {"parameters": law | beside | evidence}
         return found | _headline(study, found)
     found["budget_reaches"] = float(np.mean([row["loss"] for row in clean]))
     references = best_of(references, ("reference", "n"), ("setting",))
@@ -71,7 +76,7 @@ def verdict(study, rows, table, references, dimension, smoothness):
         "at_measured": _at_measured(study, data["interval"], dimension, smoothness),
         "over_all_sizes": _fitted(study, noisy, POWER),
         "with_offset": _fitted(study, kept, laws.named("data")),
-        "chosen": _chosen(noisy),
+        "chosen": _chosen(noisy, "n"),
         "by_width": _by_width(rows),
     }
     of = {name: [row for row in references if row["reference"] == name] for name in sorted(REFERENCES)}
@@ -129,7 +134,7 @@ def _curve(study, rows, reach, constant, d):
         law
         | {"sizes": sizes, "enough_sizes": enough}
         | _beside(study, law, exponent, d)
-        | {"by_size": by_size, "local_slopes": _local_slopes(rows)}
+        | {"by_size": by_size, "local_slopes": _local_slopes(rows, "n")}
     )
 
 
@@ -212,10 +217,10 @@ def _by_size(rows, column):
     return found
 
 
-def _local_slopes(rows):
+def _local_slopes(rows, column):
     """Between neighbouring sizes: the mean over seeds, and its standard error."""
-    losses = {(row["n"], row["seed"]): row["loss"] for row in rows}
-    sizes, seeds = (sorted({row[name] for row in rows}) for name in ("n", "seed"))
+    losses = {(row[column], row["seed"]): row["loss"] for row in rows}
+    sizes, seeds = (sorted({row[name] for row in rows}) for name in (column, "seed"))
     found = []
     for small, large in itertools.pairwise(sizes):
         slopes = [math.log(losses[small, s] / losses[large, s]) / math.log(large / small) for s in seeds]
@@ -224,13 +229,13 @@ def _local_slopes(rows):
     return found
 
 
-def _chosen(rows):
-    """By n, what was chosen for all seeds, when training stopped, and how often that was at its last step."""
+def _chosen(rows, column):
+    """By size, what was chosen for all seeds, when training stopped, and how often that was at its last step."""
     found = []
-    for n in sorted({row["n"] for row in rows}):
-        those = [row for row in rows if row["n"] == n]
+    for size in sorted({row[column] for row in rows}):
+        those = [row for row in rows if row[column] == size]
         found.append(
-            {"n": n}
+            {column: size}
             | {name: those[0][name] for name in SETTINGS}
             | {"median_step": float(np.median([row["step"] for row in those]))}
             | {"at_last_step": sum(row["step"] == row["steps"] for row in those)}
@@ -376,13 +381,12 @@ def _caveats(study, found):
         )
         if not is_noiseless(study) and not curve["at_measured"].get("labels"):
             caveats.append(_unread(found["smoothness"].get("labels")))
-        most = len(study.seeds) / 2
-        at_end = [one["n"] for one in curve["chosen"] if one["at_last_step"] > most]
-        if at_end:
-            caveats.append(
-                f"Most seeds did best at the last step at n = {', '.join(map(str, at_end))}: more might do better."
-            )
+        caveats += _at_the_last_step(study, curve["chosen"], "n")
         caveats += _ends_of_grids(study, curve["chosen"])
+    if study.series == "parameters":
+        slopes = [one["slope"] for one in found["parameters"]["local_slopes"]]
+        caveats.append(f"From size to size the slope goes from {slopes[0]:.3f} to {slopes[-1]:.3f}.")
+        caveats += _at_the_last_step(study, found["parameters"]["chosen"], "parameters")
     caveats += [f"Of the fit: {sentence}" for sentence in found[study.series]["warnings"]]
     if len(study.seeds) < 5:
         caveats.append(f"The interval rests on {len(study.seeds)} seeds, which err together at every n.")
@@ -407,6 +411,13 @@ def _by_a_stricter_rule(narrower):
     low, high = narrower["interval"]
     sizes = f"n = {min(narrower['sizes'])} to {max(narrower['sizes'])}"
     return f", and by the rule twice as strict, {sizes}, {narrower['exponent']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _at_the_last_step(study, chosen, column):
+    at_end = [one[column] for one in chosen if one["at_last_step"] > len(study.seeds) / 2]
+    if at_end:
+        sign = "N" if column == "parameters" else column
+        yield f"Most seeds did best at the last step at {sign} = {_listed(at_end)}: more might do better."
 
 
 def _ends_of_grids(study, chosen):

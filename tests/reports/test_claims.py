@@ -117,3 +117,18 @@ def test_exponents_are_the_same_within_a_margin_and_differ_beyond_doubt(claims, 
     assert claims.measurements.same_exponent("mixers", "b")()[1] == claims.measurements.OPEN
     assert of((-0.05, 0.05), (0.02, 0.2)) == claims.measurements.REFUTED
     assert of((-0.05, 0.05), (-0.1, 0.2)) == of(None) == of((0.1, 0.2), warnings=["few"]) == claims.measurements.OPEN
+
+
+def test_a_series_whose_networks_still_learn_refutes_nothing(claims, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims.measurements, "RESULTS", tmp_path)
+    (tmp_path / "studies").mkdir()
+
+    def of(*caveats):
+        part = {"agreement": "inconsistent", "warnings": []}
+        verdict = {"sentence": "N^-0.4.", "parameters": part, "caveats": caveats}
+        (tmp_path / "studies" / "manifold_parameters.json").write_text(json.dumps({"verdict": verdict}))
+        return claims.measurements.over("parameters")()
+
+    assert of("The interval rests on 3 seeds.") == ("N^-0.4.", claims.measurements.REFUTED)
+    said, found = of("Most seeds did best at the last step at N = 449: more might do better.")
+    assert found == claims.measurements.OPEN and "N = 449" in said

@@ -191,6 +191,11 @@ def test_a_study_over_parameters_or_compute_ends_in_a_page(series, tmp_path):
     verdict = manifold_regression.run(study, tmp_path)
     assert verdict["prediction"] == pytest.approx({"parameters": 2.0, "compute": 1 / 2}[series])
     assert {"parameters": " N^-", "compute": " C^-"}[series] in verdict["sentence"]
+    if series == "parameters":
+        sizes = [one["parameters"] for one in verdict["parameters"]["by_size"]]
+        assert [one["parameters"] for one in verdict["parameters"]["chosen"]] == sizes
+        assert [one["to"] for one in verdict["parameters"]["local_slopes"]] == sizes[1:]
+        assert any("the slope goes from" in caveat for caveat in verdict["caveats"])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert ("Along the compute-optimal frontier" in page) == (series == "compute")
 
