@@ -58,9 +58,8 @@ def dimension(study, problems):
 def smoothness(study, problems):
     """β by the madogram of each seed's first output, from its truth and, unless they are symbols, its labels.
 
-    Means over seeds.
-    The truth is smooth below its shortest waves, and read from so few points that most neighbors lie further apart. It
-    still reads up to 0.06 too smooth, which its interval, that of fields without a shortest wave, does not hold.
+    Means over seeds. The truth is smooth below its shortest waves, and read from so few points that most neighbors lie
+    further apart; it still reads up to 0.06 too smooth.
     """
     count = min(CLOUD, study.in_excess)
     coarse = min(count, max(FEWEST, 2 ** ((study.target.octaves - 1) * study.dimension)))
@@ -90,13 +89,14 @@ def _first_of_each(x_NxD, seed):
 
 
 def _smoothness_of(madograms, study):
-    """Their mean, in an interval for independent readings that each have one at 95%.
+    """Their mean, in an interval as wide as one reading's, which has it at 95%.
 
-    Each end by itself: under much noise an interval reaches further up than down.
+    No narrower for many seeds, since what estimator and shortest wave do to a reading they do to all alike. Each end by
+    itself: under much noise an interval reaches further up than down.
     """
     betas = np.array([one.beta for one in madograms])
     ends = np.array([one.interval for one in madograms])
-    half = np.sqrt(np.sum((ends - betas[:, None]) ** 2, axis=0)) / len(betas) * _quantile(study.level) / _quantile(0.95)
+    half = np.mean(np.abs(ends - betas[:, None]), axis=0) * _quantile(study.level) / _quantile(0.95)
     beta, low, high = float(betas.mean()), float(betas.mean() - half[0]), float(betas.mean() + half[1])
     return {
         "beta": beta,
