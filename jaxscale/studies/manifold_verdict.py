@@ -328,7 +328,8 @@ def _headline(study, found):
         said += f" Fewer than {FEWEST} sizes count by the rule, so this is no test of the theory."
     for name, one in found.get("references", {}).items():
         low, high = one["interval"]
-        said += f" {REFERENCES[name]} on the same points: {one['exponent']:.3f} [{low:.3f}, {high:.3f}]."
+        in_n = "" if study.series == "data" else ", in n"
+        said += f" {REFERENCES[name]} on the same points{in_n}: {one['exponent']:.3f} [{low:.3f}, {high:.3f}]."
     if study.series == "data":
         said += _said_at_measured(found)
     return {"exponent": part["exponent"], "interval": part["interval"], "prediction": predicted, "inside": inside} | {
