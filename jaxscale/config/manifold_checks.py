@@ -89,6 +89,7 @@ def _geometry(study):
 
 
 def _language(study):
+    # 24 digits are what a float32 holds (`data.languages.LONGEST`; configurations load without jax).
     count = symbols(study)
     need(
         study.objective == "cross_entropy",

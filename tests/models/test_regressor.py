@@ -56,7 +56,8 @@ def test_architectures_have_like_numbers_of_parameters():
 def test_symbols_of_a_context_are_tokens_that_know_their_place():
     x = jax.nn.one_hot(jnp.array([[0, 1, 2], [1, 0, 2]]), 4).reshape(2, 12)
     for mixer in ("softmax", "mlp"):
-        net = Regressor(config.PointRegressor(mixer=mixer), width=8, outputs=4, symbols=4)
+        # A single layer, to which tokens without positions would be a set.
+        net = Regressor(config.PointRegressor(mixer=mixer, layers=1), width=8, outputs=4, symbols=4)
         params = net.init(jax.random.key(0), x)["params"]
         y = net.apply({"params": params}, x)
         assert y.shape == (2, 4) and jnp.any(jnp.abs(y[0] - y[1]) > 1e-3)
