@@ -15,10 +15,10 @@ def test_every_integer_becomes_pythons(value):
 
 @pytest.mark.parametrize("value", [5.0, 0.5, float("nan"), float("inf"), True, np.True_, "5", None, np.array([5, 6])])
 def test_anything_else_is_refused_by_name(value):
-    with pytest.raises(InputError, match="k=.* must be an integer. Pass k="):
+    with pytest.raises(InputError, match=r"k=.* must be an integer\. Pass k="):
         integer("k", value)
 
 
 def test_the_minimum_is_named_and_suggested():
-    with pytest.raises(InputError, match="k=-3 must be an integer of at least 1. Pass k=1."):
+    with pytest.raises(InputError, match=r"k=-3 must be an integer of at least 1\. Pass k=1\."):
         integer("k", -3, minimum=1)
