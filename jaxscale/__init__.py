@@ -11,13 +11,16 @@ import importlib
 
 __version__ = "0.1.0"
 __all__ = [
+    "config",
     "constructions",
     "data",
     "dimension",
     "errors",
     "laws",
+    "lengths",
     "manifolds",
     "models",
+    "regression",
     "reports",
     "sharding",
     "studies",

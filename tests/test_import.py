@@ -1,9 +1,12 @@
 """Importing the library is cheap and brings no heavy passenger."""
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+import jaxscale
 
 HEAVY = ("tensorflow", "grain", "orbax", "matplotlib", "plotly", "tokenizers", "tensorboardX", "pydantic", "tyro")
 
@@ -26,3 +29,16 @@ def test_import_loads_no_heavy_package(statement, heavy):
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
         == "[]"
     )
+
+
+def test_every_sub_package_is_there_after_import_jaxscale():
+    """In a process of its own: here other tests have imported them."""
+    packages = {found.name for found in pkgutil.iter_modules(jaxscale.__path__) if found.ispkg} - {"commands"}
+    assert packages <= set(jaxscale.__all__)
+    program = f"import jaxscale; print([getattr(jaxscale, name).__name__ for name in {jaxscale.__all__!r}])"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'lenghts'"):
+        _ = jaxscale.lenghts

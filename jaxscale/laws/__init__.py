@@ -10,7 +10,7 @@ The laws are listed in `LAWS`; `named` reads "additive:N,D,width" and the like, 
 declaration. What every diagnostic means is in docs/laws.
 """
 
-from jaxscale.laws.against_theory import ExponentCheck, TheoryCheck, against_theory, agreement
+from jaxscale.laws.against_theory import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 from jaxscale.laws.catalogue import LAWS, additive, named, over
 from jaxscale.laws.compute_optimal import Envelope, Frontier, IsoFlop, envelope, frontier, isoflop
 from jaxscale.laws.document import document
@@ -31,7 +31,7 @@ from jaxscale.laws.optimality import Evaluation, evaluate
 from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
 from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
-from jaxscale.laws.smoothness import Smoothness, smoothness
+from jaxscale.laws.smoothness import Smoothness, smoothness, smoothness_unidentified
 from jaxscale.laws.table_files import read_table
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "least_absolute_deviations",
     "least_squares",
     "madogram",
+    "meeting",
     "named",
     "neighbor_learning_curve",
     "over",
@@ -85,4 +86,5 @@ __all__ = [
     "read",
     "read_table",
     "smoothness",
+    "smoothness_unidentified",
 ]

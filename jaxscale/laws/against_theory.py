@@ -15,6 +15,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.results import Fit, Interval, Quantity, percentiles
 
 Agreement = Literal["consistent", "inconsistent", "inconclusive"]
+Meeting = Literal["meet", "apart", "close"]
 
 # Which exponent of theory a column's is, and the dimension that exponent implies.
 _OF_COLUMN = {
@@ -23,6 +24,9 @@ _OF_COLUMN = {
     "N": (theory.model_exponent, theory.dimension_from_model_exponent),
     "C": (theory.compute_exponent, theory.dimension_from_compute_exponent),
 }
+# Of its width, how far an end of a bootstrap interval of 2000 draws moves from one bootstrap to another: three standard
+# errors of a quantile at 2.5% of normal draws.
+_REPEATS = 0.05
 _RIVAL_COLUMN = {"n": "n", "D": "n", "N": "N", "C": "C"}
 
 
@@ -104,15 +108,28 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
 
 
 def agreement(exponent, observed: Interval, d, d_interval, beta=1.0, beta_interval=None) -> Agreement:
-    """ "inconsistent" where the intervals of observation and prediction are disjoint; "consistent" where they meet and
-    the observation could have refuted another dimension, half or twice d; else "inconclusive"."""
-    predicted = lambda factor: theory.exponent_interval(
+    """Compares an observed interval with those that theory predicts at d, at half of d and at twice d.
+
+    Returns:
+      "inconsistent" where the intervals of observation and prediction are apart; "consistent" where they meet and the
+      observation could have refuted another dimension, half or twice d; else "inconclusive", also where the ends of
+      intervals are too close to say whether they meet (`meeting`).
+    """
+    at = lambda factor: theory.exponent_interval(
         exponent, factor * d, tuple(factor * end for end in d_interval), beta, beta_interval
     )
-    meets = lambda interval: observed[0] <= interval[1] and interval[0] <= observed[1]
-    if not meets(predicted(1.0)):
+    here, half, twice = (meeting(observed, at(factor)) for factor in (1.0, 0.5, 2.0))
+    if here == "apart":
         return "inconsistent"
-    return "inconclusive" if meets(predicted(0.5)) or meets(predicted(2.0)) else "consistent"
+    return "consistent" if (here, half, twice) == ("meet", "apart", "apart") else "inconclusive"
+
+
+def meeting(observed: Interval, predicted) -> Meeting:
+    """Whether two intervals "meet" or are "apart"; "close" where another bootstrap might say otherwise."""
+    gap = max(observed[0] - predicted[1], predicted[0] - observed[1])  # below 0 where they overlap
+    if abs(gap) <= _REPEATS * (observed[1] - observed[0]) and observed[0] < observed[1]:
+        return "close"
+    return "apart" if gap > 0 else "meet"
 
 
 def _check(fitted: Fit, column, name, d, d_interval, beta, beta_interval) -> ExponentCheck:

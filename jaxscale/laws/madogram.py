@@ -22,6 +22,7 @@ _FIELDS = 128
 _BINS = 14
 _FEWEST_PAIRS = 30  # in a bin
 _NEIGHBORS = 8  # one in so many points is a neighbor
+STEP = 0.0125  # of the exponents tried
 _BETAS = np.linspace(0.05, 1.5, 117)
 # The share of the nugget in the squared madogram at the least distance; 0 is no nugget.
 _ODDS = np.geomspace(0.02, 1e5, 45)

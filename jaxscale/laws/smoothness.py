@@ -12,11 +12,31 @@ import jax
 import numpy as np
 
 from jaxscale.laws.learning_curves import LearningCurve, kernel_learning_curve, neighbor_learning_curve
-from jaxscale.laws.madogram import Madogram, madogram
+from jaxscale.laws.madogram import STEP, Madogram, madogram
 from jaxscale.laws.results import Interval
 
-# Differences saturate at β = 1: a reading above this may stand for any greater smoothness.
-_LARGEST_READING = 0.8
+# Differences saturate at β = 1: a reading above `_LARGEST` may stand for any greater smoothness, and so may one whose
+# interval reaches `_SATURATED`. Labels that do not depend on place read as the roughest fields.
+_LARGEST, _SATURATED, _ROUGHEST = 0.8, 1.0, 0.1
+
+
+def smoothness_unidentified(beta: float, interval) -> tuple[str, ...]:
+    """Why a madogram's reading does not identify β; empty where it does.
+
+    A reading must clear each limit by a step of the grid of exponents. Machines that add in another order read values
+    that differ by less than that, and give the same answer unless a value lies at the edge of that step.
+
+    Args:
+      beta: the reading.
+      interval: of it.
+    """
+    low, high = interval
+    reasons = []
+    if low <= _ROUGHEST + STEP:
+        reasons.append("tokens or labels drawn by chance may read so too")
+    if beta >= _LARGEST - STEP or high >= _SATURATED - STEP:
+        reasons.append("β may be 1 or more, where the madogram saturates")
+    return tuple(reasons)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +44,8 @@ class Smoothness:
     """What the points say about the smoothness of their labels.
 
     Attributes:
-      beta: the madogram's exponent where it is below 0.8, else NaN: then β is near 1 or more, and not identified.
-      interval: of it, at 95%; (0.8, infinity) where not identified.
+      beta: the madogram's exponent where it is identified (see `smoothness_unidentified`), else NaN.
+      interval: of it, at 95%; where not identified, from the lower end or 0.8, whichever is less, to infinity.
       data_exponent: that of the Laplace kernel's learning curve, 2β/d, which does not saturate at β = 1.
       madogram: the measurement of differences.
       kernel, neighbor: the learning curves.
@@ -63,25 +83,25 @@ def smoothness(x, y, *, key: jax.Array) -> Smoothness:
     differences = madogram(x, y, key=keys[0])
     kernel = kernel_learning_curve(x, y, key=keys[1], noise=differences.noise)
     neighbor = neighbor_learning_curve(x, y, key=keys[2], noise=differences.noise)
-    identified = differences.beta < _LARGEST_READING
+    unidentified = smoothness_unidentified(differences.beta, differences.interval)
+    low, high = differences.interval
     return Smoothness(
-        beta=differences.beta if identified else np.nan,
-        interval=differences.interval if identified else Interval(_LARGEST_READING, np.inf),
+        beta=np.nan if unidentified else differences.beta,
+        interval=Interval(min(low, _LARGEST), np.inf) if unidentified else Interval(low, high),
         data_exponent=kernel.exponent,
         madogram=differences,
         kernel=kernel,
         neighbor=neighbor,
-        sentence=_sentence(differences, kernel, identified),
+        sentence=_sentence(differences, kernel, unidentified),
     )
 
 
-def _sentence(differences: Madogram, kernel: LearningCurve, identified: bool) -> str:
+def _sentence(differences: Madogram, kernel: LearningCurve, unidentified: tuple[str, ...]) -> str:
     low, high = differences.interval
-    said = (
-        f"β = {differences.beta:.2g} [{low:.2g}, {high:.2g}]"
-        if identified
-        else f"β is near 1 or more, and not identified: the madogram reads {differences.beta:.2g} and saturates at 1"
-    )
+    reading = f"{differences.beta:.2g} [{low:.2g}, {high:.2g}]"
+    said = f"β = {reading}"
+    if unidentified:
+        said = f"β is not identified: the madogram reads {reading}, and {', and '.join(unidentified)}"
     curve = "the kernel's learning curve is lost in the noise"
     if np.isfinite(kernel.exponent):
         curve = (

@@ -20,8 +20,6 @@ from jaxscale.regression.problem import in_space
 
 # Points of each seed, and neighbors, that the dimension is read from.
 CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
-# Pure noise reads as the roughest field there is; readings saturate at 1, and above 0.8 may be of any greater β.
-ROUGHEST, LARGEST, SATURATED = 0.1, 0.8, 1.0
 # What a madogram needs.
 FEWEST = 128
 
@@ -101,7 +99,7 @@ def _smoothness_of(madograms, study):
     return {
         "beta": beta,
         "interval": [max(low, 0.01), high],
-        "identified": low > ROUGHEST and beta < LARGEST and high < SATURATED,
+        "identified": not laws.smoothness_unidentified(beta, (low, high)),
         "noise": float(np.mean([one.noise for one in madograms])),
         "scales": (np.mean([one.scales for one in madograms], axis=0) / math.sqrt(study.ambient)).tolist(),
         "readings": betas.tolist(),

@@ -17,8 +17,6 @@ from jaxscale import laws
 from jaxscale.errors import InputError
 
 PROJECTIONS = 8
-# Pure noise reads as the roughest field there is.
-_ROUGHEST = 0.1
 
 
 def measure(points, next_token, *, key, metric="euclidean", level=0.95):
@@ -32,7 +30,7 @@ def measure(points, next_token, *, key, metric="euclidean", level=0.95):
       level: of the interval.
 
     Returns:
-      A dict: `beta`, `interval`, `identified` (whether all of it lies between noise and 1), `noise` (what share of the
+      A dict: `beta`, `interval`, `identified` (see `laws.smoothness_unidentified`), `noise` (what share of the
       labels' standard deviation is the token's own randomness), `scales`, `points`, `readings`; or None where the
       embeddings have too few distinct points to tell.
     """
@@ -56,11 +54,11 @@ def measure(points, next_token, *, key, metric="euclidean", level=0.95):
     within = float(np.median([one.interval[1] - one.interval[0] for one in found])) / (2 * 1.96)
     half = z * float(np.sqrt(within**2 + betas.var(ddof=1) / len(betas)))
     beta = float(betas.mean())
+    interval = [max(0.01, beta - half), beta + half]
     return {
         "beta": beta,
-        "interval": [max(0.01, beta - half), beta + half],
-        # A madogram saturates at 1: an interval that reaches it may hold any greater smoothness.
-        "identified": beta - half > _ROUGHEST and beta + half < 1,
+        "interval": interval,
+        "identified": not laws.smoothness_unidentified(beta, interval),
         "noise": float(np.mean(noise)),
         "scales": [float(end) for end in found[0].scales],
         "points": found[0].points,

@@ -33,9 +33,7 @@ def compare(study, rows, measured, fit, ahead=None):
     lower, upper = fit.band(sizes)
     observed["curve"] = _curve(sizes, fit.predict(sizes), lower, upper)
     return {
-        "sentence": _sentence(
-            study, measured, predicted, observed, "floor" if exponent.floor_unknown else exponent.agreement
-        ),
+        "sentence": _sentence(study, measured, predicted, observed, _finding(exponent)),
         "agreement": exponent.agreement,
         "dimension": measured,
         "predicted": predicted,
@@ -44,6 +42,13 @@ def compare(study, rows, measured, fit, ahead=None):
         "caveats": [*(_caveat(*warning) for warning in fit.warnings), *_caveats(study, rows, measured, observed)],
         "limits": list(theory.LIMITS),
     }
+
+
+def _finding(exponent):
+    if exponent.floor_unknown:
+        return "floor"
+    close = laws.meeting(exponent.observed.interval, exponent.predicted.interval) == "close"
+    return "close" if close else exponent.agreement
 
 
 def _prediction(beta, exponent, cross_entropy):
@@ -107,6 +112,7 @@ def _sentence(study, measured, predicted, observed, finding):
         "inconsistent": "The intervals do not meet.",
         "floor": "The intervals do not meet, but the exponent depends on a floor E that these runs do not identify.",
         "inconclusive": "The intervals meet, but so would those of half or twice the dimension.",
+        "close": "The ends of the intervals are too close to each other to say whether they meet.",
     }
     found = predicted["measured_beta"]
     at_measured = ""
@@ -195,10 +201,10 @@ def _smoothness_caveat(assumed, found):
     low, high = found["interval"]
     reading = f"next-token probabilities read β = {found['beta']:.2g} [{low:.2g}, {high:.2g}]"
     if not found["identified"]:
-        other = "may be 1 or more" if high >= 1 else "cannot be told from tokens drawn by chance"
+        why = ", and ".join(laws.smoothness_unidentified(found["beta"], found["interval"]))
         return _caveat(
             "assumed_smoothness",
-            f"β = {assumed:g} is assumed, not identified: at {found['points']} points {reading}, which {other}. "
+            f"β = {assumed:g} is assumed, not identified: at {found['points']} points {reading}, and {why}. "
             "A smaller β predicts a smaller α.",
         )
     return _caveat(

@@ -94,3 +94,14 @@ def test_points_that_cannot_be_read_are_refused(x, y, named):
 def test_a_field_of_no_such_smoothness_is_refused():
     with pytest.raises(errors.InputError, match=r"beta=1\.2"):
         laws.fractional_field(circle(), 1.2, key=KEY)
+
+
+def test_a_reading_identifies_only_what_clears_every_limit_by_a_step_of_its_grid():
+    assert not laws.smoothness_unidentified(0.5, (0.4, 0.6))
+    for low in (0.05, 0.0994, 0.1026, 0.112):  # two machines read the second and third from one text
+        (why,) = laws.smoothness_unidentified(0.18, (low, 0.26))
+        assert "drawn by chance" in why
+    for beta, high in ((0.79, 0.9), (0.5, 0.99), (0.9, 1.2)):
+        (why,) = laws.smoothness_unidentified(beta, (0.4, high))
+        assert "saturates" in why
+    assert len(laws.smoothness_unidentified(0.5, (0.05, 3.0))) == 2

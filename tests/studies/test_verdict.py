@@ -69,10 +69,27 @@ def test_a_measured_smoothness_predicts_beside_the_assumed_one_where_it_is_ident
     assert at_measured["interval"][0] < theory.data_exponent(3.0, 0.4) < theory.data_exponent(3.0, 0.6)
     assert at_measured["agreement"] == "consistent" and found["agreement"] == "inconsistent"
     assert "At the measured smoothness β = 0.5 [0.4, 0.6]" in found["sentence"]
-    unknown = verdict(0.25, 3.0, smoothness=reading | {"identified": False})
+    by_chance = {"beta": 0.18, "interval": [0.099, 0.26], "identified": False}
+    unknown = verdict(0.25, 3.0, smoothness=reading | by_chance)
     assert unknown["predicted"]["measured_beta"] is None
     (caveat,) = (one["text"] for one in unknown["caveats"] if one["code"] == "assumed_smoothness")
     assert "not identified: at 900 points" in caveat and "drawn by chance" in caveat
+
+
+def test_intervals_that_all_but_touch_decide_nothing():
+    """The prediction is moved across the end of the observed interval: only clearly beyond it do they not meet."""
+    observed = laws.Interval(*verdict(0.25, 6.0)["observed"]["exponent_interval"])
+    width = observed.upper - observed.lower
+
+    def at(exponent):
+        d = float(theory.dimension_from_data_exponent(exponent))
+        return verdict(0.25, d, standard_error=1e-6)
+
+    for beyond in (-0.02, 0.02):
+        found = at(observed.lower + beyond * width)
+        assert found["agreement"] == "inconclusive" and "too close to each other" in found["sentence"]
+    assert at(observed.lower + 0.1 * width)["agreement"] == "consistent"
+    assert at(observed.lower - 0.1 * width)["agreement"] == "inconsistent"
 
 
 def test_a_fit_that_does_not_know_its_floor_refutes_nothing():
