@@ -24,6 +24,23 @@ settings.register_profile("jaxscale", deadline=None)
 settings.load_profile("jaxscale")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--first-case", action="store_true", help="of a parametrized test run the first case only")
+
+
+@pytest.hookimpl(trylast=True)  # after the slow ones have gone
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--first-case"):
+        return
+    first, others, seen = [], [], set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        (others if test in seen else first).append(item)
+        seen.add(test)
+    items[:] = first
+    config.hook.pytest_deselected(items=others)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
     """Linux gives a process some 65 000 mappings of memory, a compiled program takes several, and a compiler that gets
