@@ -129,10 +129,13 @@ PAPERS = {
 
 
 def keep(folder):
-    """Copies the verdict of a finished study, with today's date, into the tables."""
+    """Copies the verdict of a finished study, with today's date, into the tables; of a study of text its losses too."""
     folder = pathlib.Path(folder)
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     kept = {"verdict": verdict, "date": datetime.date.today().isoformat()}
+    if "observed" in verdict:
+        lines = (folder / "table.jsonl").read_text(encoding="utf-8").splitlines()
+        kept["runs"] = [{name: row[name] for name in ("n", "seed", "loss")} for row in map(json.loads, lines)]
     text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
     if len(text) > MOST_CHARACTERS:
         raise SystemExit(f"{folder}: its verdict has {len(text)} characters; a table has {MOST_CHARACTERS} at most.")

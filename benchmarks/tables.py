@@ -5,6 +5,8 @@ A page holds a comment, and below it, up to the next empty line, the table that 
     <!-- studies: manifold_sphere1 manifold_sphere2 -->
     <!-- comparison: compare_ambient -->
     <!-- errors: manifold_sphere2 -->
+    <!-- losses: quickstart -->
+    <!-- verdict: quickstart -->
 """
 
 import json
@@ -13,7 +15,7 @@ import re
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "studies"
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-MARK = re.compile(r"^<!-- (studies|comparison|errors): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
+MARK = re.compile(r"^<!-- (studies|comparison|errors|losses|verdict): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
 
 
 def filled(text):
@@ -107,4 +109,46 @@ def _errors(names):
     return _table(["n", *by_name], rows)
 
 
-MAKERS = {"studies": _studies, "comparison": _comparison, "errors": _errors}
+def _losses(names):
+    """Of one study of text the loss of every run, a row for each seed."""
+    runs = json.loads((RESULTS / f"{names[0]}.json").read_text(encoding="utf-8"))["runs"]
+    by_run = {(one["seed"], one["n"]): one["loss"] for one in runs}
+    seeds, sizes = (sorted(set(column)) for column in zip(*by_run, strict=True))
+    rows = [[f"loss, seed {seed}", *(f"{by_run[seed, n]:.3f}" for n in sizes)] for seed in seeds]
+    return _table(["n", *(f"{n:,}".replace(",", " ") for n in sizes)], rows)
+
+
+def _text_verdict(names):
+    """What one study of text measured, predicted and observed."""
+    found = _verdict(names[0])
+    d, predicted, observed = found["dimension"], found["predicted"], found["observed"]
+    beta, ahead = d["smoothness"], observed["back_test"]
+    ends = lambda interval: f"{interval[0]:.2f} to {interval[1]:.2f}"
+    identified = "identified" if beta["identified"] else "not identified"
+    rows = [
+        ["dimension d of the last layer", f"{d['estimate']:.2f}", ends(d["interval"])],
+        ["predicted α", f"{predicted['exponent']:.2f}", ends(predicted["interval"])],
+        ["observed α", f"{observed['exponent']:.2f}", ends(observed["exponent_interval"])],
+        ["irreducible loss E", f"{observed['irreducible_loss']:.2f}", ends(observed["irreducible_loss_interval"])],
+        [
+            "forecasts of larger n, from smaller n alone",
+            f"{ahead['error']:.1%} off",
+            f"{ahead['coverage']:.0%} inside their 95% interval",
+        ],
+        [
+            f"smoothness β of next-token probabilities, {identified}",
+            f"{beta['beta']:.2f}",
+            ends(beta["interval"]),
+        ],
+        [f"agreement: **{found['agreement']}**", "", ""],
+    ]
+    return _table(["", "estimate", "95% interval"], rows)
+
+
+MAKERS = {
+    "studies": _studies,
+    "comparison": _comparison,
+    "errors": _errors,
+    "losses": _losses,
+    "verdict": _text_verdict,
+}
