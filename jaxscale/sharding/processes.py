@@ -1,9 +1,7 @@
-"""One program on several processes: start-up, who speaks for all, and what ends them.
+"""One program on several processes: start-up, who speaks for all, and what ends them (see also `jaxscale.preemption`).
 
     processes.start()                                   # in every process, before anything is computed
     facts = processes.first_says(lambda: read(folder))  # the first process reads, all get its answer or its error
-    with processes.notice() as notice:                  # SIGTERM is an order to save and leave
-        if notice.given(step): ...
 
 `launch/` starts the processes. On one host they find each other by three variables, JAXSCALE_COORDINATOR (host:port of
 the first), JAXSCALE_PROCESSES and JAXSCALE_PROCESS; on Slurm and on TPU pods by what the system tells jax, of which
@@ -13,26 +11,19 @@ JAXSCALE_COORDINATOR=auto says that there is such a system where its variables d
 import contextlib
 import json
 import os
-import signal
 import socket
 import time
 
 import jax
 import numpy as np
 
-from jaxscale import files
+from jaxscale import files, preemption
 from jaxscale.errors import InputError, RunError
 
 # Seconds without a sign of life after which a process counts as dead; then all end, within as many again.
 HEARTBEAT_SECONDS = 25
 # Seconds to wait for all processes to come together.
 STARTUP_SECONDS = 120
-
-
-class Preempted(RunError):
-    """The system wants the machine back; the state is saved, and the same command goes on."""
-
-    exit_code = os.EX_TEMPFAIL  # 75: to be queued again
 
 
 def start(startup_seconds: int = STARTUP_SECONDS) -> None:
@@ -62,6 +53,7 @@ def start(startup_seconds: int = STARTUP_SECONDS) -> None:
         raise InputError(
             f"process {jax.process_index()} of {jax.process_count()} has no device. Start as many as there are devices."
         )
+    preemption.share()
     files.only_read(jax.process_index() > 0)
 
 
@@ -124,13 +116,17 @@ def refuse_several(command: str) -> None:
         )
 
 
+# What the first process raises, all do.
+_TOLD = (InputError, RunError, preemption.Leave)
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes files and speaks to the user."""
     return jax.process_index() == 0
 
 
 def first_says(function):
-    """`function()` as the first process finds it, in every process; its `InputError` and `RunError` too.
+    """`function()` as the first process finds it, in every process; its `InputError`, `RunError` and `Leave` too.
 
     For what is read from files or decided by them, so that no two processes go different ways.
 
@@ -142,12 +138,14 @@ def first_says(function):
     said = {}
     if is_first():
         try:
-            said = {"value": function()}
-        except (InputError, RunError) as error:
-            said = {"error": type(error).__name__, "message": str(error)}
+            with preemption.first_works():
+                said = {"value": function()}
+        except (InputError, RunError, preemption.Leave) as error:
+            kind = next(kind for kind in _TOLD if isinstance(error, kind))
+            said = {"error": kind.__name__, "message": str(error)}
     answer = json.loads(_broadcast(json.dumps(said)))
     if "error" in answer:
-        raise (InputError if answer["error"] == "InputError" else RunError)(answer["message"])
+        raise next(kind for kind in _TOLD if kind.__name__ == answer["error"])(answer["message"])
     return answer["value"]
 
 
@@ -165,39 +163,6 @@ def meet(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
-
-
-class Notice:
-    """Whether the system has asked this program, in any of its processes, to leave."""
-
-    def __init__(self):
-        self._asked = False
-
-    def ask(self, *_):
-        self._asked = True
-
-    def given(self, step: int) -> bool:
-        """Whether to leave after `step`; all processes are told so at the same step. Call it at every one."""
-        if jax.process_count() == 1:
-            return self._asked
-        from jax.experimental import multihost_utils
-
-        return multihost_utils.reached_preemption_sync_point(step)
-
-
-@contextlib.contextmanager
-def notice():
-    """A `Notice` that SIGTERM gives. Processes started together leave that to jax, which tells them all."""
-    given = Notice()
-    try:
-        before = signal.signal(signal.SIGTERM, given.ask) if jax.process_count() == 1 else None
-    except ValueError:  # not the main thread, which alone may be interrupted
-        before = None
-    try:
-        yield given
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from jaxscale.sharding import processes
 class Checkpoints:
     """The checkpoints below a run's folder. A context manager: leaving it waits for the last write.
 
+    Left by an exception it does not wait where there are several processes: call `wait` before saying that it is saved.
+
     Each holds the training state and the run's progress (a JSON document); a step's folder appears only when complete.
     The two newest are kept, in case one is damaged, and the best.
 
@@ -40,9 +42,13 @@ class Checkpoints:
     def __exit__(self, kind, error, _):
         if kind is not None and jax.process_count() > 1:
             return  # the others may be gone, and would be waited for
+        self.wait()
+        self._manager.close()
+
+    def wait(self):
+        """Until all that was saved is whole on the disk; all processes wait together. A full disk is a RunError."""
         with files.full_disk_told(self.folder):
             self._manager.wait_until_finished()
-        self._manager.close()
 
     def save(self, step, state, progress, loss):
         """Saves in the background; `loss` decides which checkpoint is the best. A full disk is a RunError."""

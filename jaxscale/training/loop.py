@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import config as configs
-from jaxscale import data, files, sharding
+from jaxscale import data, files, preemption, sharding
 from jaxscale.data import Batches
 from jaxscale.errors import RunError
 from jaxscale.sharding import processes
@@ -64,7 +64,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
     Raises:
       InputError: the run needs more tokens than the corpus has, does not fit the mesh, or the folder is another's.
       NonFiniteLoss: naming the step.
-      Preempted: SIGTERM came; the state is saved.
+      Preempted: SIGTERM or SIGHUP came; the state is saved.
       RunError: the disk is full, or another process of this run is gone.
     """
     folder = pathlib.Path(folder)
@@ -80,13 +80,12 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
 
 def _run(work, folder, report, profile):
     """Goes on from the latest checkpoint to the end; returns the summary."""
-    with Checkpoints(folder / "checkpoints", warnings.warn) as checkpoints:
+    with preemption.notice() as notice, Checkpoints(folder / "checkpoints", warnings.warn) as checkpoints:
         state, progress = _start(work, checkpoints)
         starts = processes.first_says(lambda: attempts(folder, progress.step))
         with (
             Metrics(folder, progress.step, work.run.training.wandb) as metrics,
             Feed(work.batches, sharding.batch_sharding(work.program.mesh)) as feed,
-            processes.notice() as notice,
             _Trace(folder / "profile" if profile else None) as trace,
         ):
             loop = _Loop(work, checkpoints, metrics, feed, notice, trace, report)
@@ -150,7 +149,7 @@ class _Loop:
                 if int(state.failed) >= 0:
                     break
                 self._log(step, values)
-            if self.notice.given(step + 1):
+            if self.notice.given():
                 if step + 1 == until:  # else what goes on from here would owe an evaluation, and save this step twice
                     state = self._evaluation(state)
                 self._leave(state)
@@ -190,13 +189,16 @@ class _Loop:
         self.checkpoints.save(self.progress.step, state, dataclasses.asdict(self.progress), loss)
 
     def _leave(self, state):
-        """Saves the state and raises `Preempted`; of a run that broke down there is nothing good to save."""
+        """Saves the state and raises `Preempted`; a run that broke down says so instead."""
         progress = self.progress
         self.clock.settle()
-        if int(state.failed) < 0 and self.checkpoints.latest() != progress.step:
+        if int(state.failed) >= 0:
+            self._evaluation(state)
+        if self.checkpoints.latest() != progress.step:
             # No measured loss: never the best.
             self._save(state, progress.history[-1][1] if progress.history else float(np.finfo(np.float32).max))
-        raise processes.Preempted(
+        self.checkpoints.wait()
+        raise preemption.Preempted(
             f"asked to leave by the system; the state after step {progress.step} is saved in "
             f"{self.checkpoints.folder}. The same command goes on from there."
         )
@@ -281,6 +283,7 @@ def fail(work, state, progress, loss, checkpoints):
         progress.history.append([good, loss])
         progress.step = good
         checkpoints.save(good, state, dataclasses.asdict(progress), loss)
+    checkpoints.wait()
     latest = checkpoints.latest()
     kept = "no state was saved" if latest is None else f"the state after step {latest} is kept in {checkpoints.folder}"
     raise NonFiniteLoss(

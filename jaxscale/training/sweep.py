@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
-from jaxscale import files, sharding
+from jaxscale import files, preemption, sharding
 from jaxscale.config.folders import differences
 from jaxscale.errors import InputError
 from jaxscale.sharding import processes
@@ -52,7 +52,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
     Raises:
       InputError: runs of different shapes, or one that the corpus, the mesh or its folder cannot serve.
       NonFiniteLoss: naming the runs that broke down; the others are finished first.
-      Preempted: SIGTERM came; every state is saved.
+      Preempted: SIGTERM or SIGHUP came; every state is saved.
       RunError: the disk is full, or another process of this program is gone.
     """
     folder = pathlib.Path(folder)
@@ -66,7 +66,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
         left = {name: run for name, run in runs.items() if name not in finished}
         if left:
             many = stacked_program(next(iter(left.values())), store.vocab_size, mesh, layout)
-            with contextlib.ExitStack() as opened, processes.notice() as notice:
+            with preemption.notice() as notice, contextlib.ExitStack() as opened:
                 members = _open(left, store, folder, many, opened)
                 _Sweep(many, members, notice, report, save_seconds).run()
         return {name: processes.first_says(lambda name=name: _summary_of(folder / name)) for name in runs}
@@ -127,7 +127,7 @@ class _Sweep:
         step_bytes = 4 * len(members) * math.prod(self.batch)
         self.chunk = max(1, min(STEPS, run.training.evaluate_every, TOKEN_BYTES // step_bytes))
         self.save_seconds, self.saved = save_seconds, time.monotonic()
-        self.failures, self.pending, self.chunks = [], None, 0
+        self.failures, self.pending = [], None
 
     def run(self):
         self.shared = time.perf_counter()
@@ -184,8 +184,7 @@ class _Sweep:
             member.progress.step = step + count
         self._log()  # of the chunk before, while the devices work on this one
         self.pending = values, moves
-        self.chunks += 1
-        if self.notice.given(self.chunks):
+        if self.notice.given():
             self._leave()
 
     def _tokens(self, moves, places):
@@ -274,9 +273,11 @@ class _Sweep:
         self._retire()
         self.members = [m for m in self.members if int(self._fetch(self.states, m)().failed) < 0]
         self._save()
-        raise processes.Preempted(
-            f"asked to leave by the system; runs under way are saved: {', '.join(m.name for m in self.members)}. "
-            "The same command goes on from there."
+        for member in self.members:
+            member.checkpoints.wait()
+        names = ", ".join(member.name for member in self.members) or "none, all have ended"
+        raise preemption.Preempted(
+            f"asked to leave by the system; runs under way are saved: {names}. The same command goes on from there."
         )
 
     def _tell(self):
