@@ -6,9 +6,11 @@ saved: start it again.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 
+from jaxscale import preemption
 from jaxscale.commands import clouds, constructions, laws, runs, studies
 from jaxscale.errors import InputError, RunError
 from jaxscale.memory import use_huge_pages
@@ -95,6 +97,8 @@ COMMANDS = (
 )
 # These take a config file, and flags for each of its fields.
 CONFIGURED = ("study", "length", "train", "compile")
+# These go on where they stopped: SIGTERM and SIGHUP ask them to leave. The others have nothing to keep.
+RESUMED = ("study", "length", "train")
 
 
 def main(arguments=None):
@@ -114,8 +118,10 @@ def _work(arguments):
     options, overrides = parser.parse_known_args(arguments)
     if overrides and not options.configured:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}. See jaxscale {options.command} --help")
+    resumed = options.command in RESUMED
     try:
-        options.work(options, overrides)
+        with preemption.orders() if resumed else contextlib.nullcontext():
+            options.work(options, overrides)
     except BrokenPipeError:
         raise
     except InputError as error:
@@ -125,10 +131,17 @@ def _work(arguments):
         print(f"jaxscale {options.command}: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on from the last checkpoint" if options.configured else ""
-        print(f"jaxscale {options.command}: interrupted{goes_on}", file=sys.stderr)
+        print(f"jaxscale {options.command}: interrupted{_goes_on(options) if resumed else ''}", file=sys.stderr)
         return 1
+    except preemption.Leave as order:
+        print(f"jaxscale {options.command}: asked to leave by {order}{_goes_on(options)}", file=sys.stderr)
+        return preemption.Preempted.exit_code
     return 0
+
+
+def _goes_on(options):
+    where = f" in {options.workdir}" if options.workdir else ""
+    return f"; what is finished is kept{where}, and the same command goes on from there"
 
 
 def _parser():

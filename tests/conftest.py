@@ -8,6 +8,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import dataclasses
 import gc
 import pathlib
+import socket
 import sysconfig
 
 import jax
@@ -50,6 +51,13 @@ def few_programs():
     if mappings.is_file() and mappings.read_bytes().count(b"\n") > MANY_MAPPINGS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ def train(options, overrides):
     processes.start()
     folder = pathlib.Path(options.workdir)
     processes.first_says(lambda: config.refuse_other(folder, run))
+    processes.require_shared(folder)
     with progress.OnTerminal() if processes.is_first() else progress.Silent() as bars:
         with files.workplace(folder):
             store = training.prepare(run, folder / "corpus", bars.say)

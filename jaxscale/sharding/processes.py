@@ -3,14 +3,15 @@
     processes.start()                                   # in every process, before anything is computed
     facts = processes.first_says(lambda: read(folder))  # the first process reads, all get its answer or its error
 
-`launch/` starts the processes. On one host they find each other by three variables, JAXSCALE_COORDINATOR (host:port of
-the first), JAXSCALE_PROCESSES and JAXSCALE_PROCESS; on Slurm and on TPU pods by what the system tells jax, of which
-JAXSCALE_COORDINATOR=auto says that there is such a system where its variables do not.
+`launch/` starts the processes; how they find each other is in `clusters` and `rendezvous`.
 """
 
 import contextlib
 import json
+import math
 import os
+import pathlib
+import secrets
 import socket
 import time
 
@@ -19,36 +20,52 @@ import numpy as np
 
 from jaxscale import files, preemption
 from jaxscale.errors import InputError, RunError
+from jaxscale.sharding import clusters, rendezvous
 
 # Seconds without a sign of life after which a process counts as dead; then all end, within as many again.
 HEARTBEAT_SECONDS = 25
-# Seconds to wait for all processes to come together.
-STARTUP_SECONDS = 120
+# Seconds to wait for all processes to come together; and for a file that one of them wrote to be seen by the others.
+STARTUP_SECONDS, SHARED_SECONDS = 120, 30
 
 
-def start(startup_seconds: int = STARTUP_SECONDS) -> None:
+def start(startup_seconds: float | None = None) -> None:
     """Joins the processes of this program, if it was started as several; files are then written by the first alone.
 
+    Args:
+      startup_seconds: how long to wait for all to come together; default JAXSCALE_STARTUP_SECONDS, or 120.
+
     Raises:
-      InputError: the variables contradict each other, the first process cannot be reached, or this one has no device.
+      InputError: the variables contradict each other, or this process has no device.
+      RunError: not all processes came.
     """
     if jax.distributed.is_initialized():
         return
-    found = _from_variables()
-    if found is None and not _is_on_cluster():
+    place = clusters.find()
+    if place is None:
         return
-    where = found or {}
-    if where.get("process_id", 0) > 0:
-        _await_coordinator(where["coordinator_address"], startup_seconds)
+    seconds = _startup_seconds() if startup_seconds is None else startup_seconds
+    where = {}
+    if place.coordinator:
+        rendezvous.meet(place, seconds)
+        where = {
+            "coordinator_address": place.coordinator,
+            "num_processes": place.count,
+            "process_id": place.index,
+            "local_device_ids": place.devices,
+            "cluster_detection_method": "deactivate",  # which would give each task of Slurm a single GPU
+        }
     try:
         jax.distributed.initialize(
             **where,
-            initialization_timeout=startup_seconds,
+            initialization_timeout=math.ceil(seconds),
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    except RuntimeError as error:
-        raise _unreachable(where.get("coordinator_address", "of this cluster"), error, startup_seconds) from None
+    except (RuntimeError, ValueError) as error:
+        raise RunError(
+            f"jax did not join the processes at the coordinator {place.coordinator or 'of this cluster'}: "
+            f"{str(error).splitlines()[0]}. Start all of them within {seconds:g} s."
+        ) from None
     if jax.local_device_count() == 0:
         raise InputError(
             f"process {jax.process_index()} of {jax.process_count()} has no device. Start as many as there are devices."
@@ -57,65 +74,28 @@ def start(startup_seconds: int = STARTUP_SECONDS) -> None:
     files.only_read(jax.process_index() > 0)
 
 
-def _await_coordinator(address, seconds):
-    """Raises InputError unless the first process listens in time; jax would end this process without an exception."""
-    host, _, port = address.rpartition(":")
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=seconds).close()
-            return
-        except ValueError:
-            raise InputError(f"JAXSCALE_COORDINATOR={address!r} must be host:port.") from None
-        except OSError as error:
-            if time.monotonic() > end:
-                raise _unreachable(address, error, seconds) from None
-            time.sleep(0.2)
-
-
-def _unreachable(address, error, seconds):
-    return InputError(
-        f"the coordinator {address} cannot be reached: {str(error).splitlines()[0]}. Start all processes within "
-        f"{seconds} s, and see that its port is free and open."
-    )
-
-
-def _from_variables():
-    """Arguments of `jax.distributed.initialize` from the environment: {} if jax finds them, None if it says nothing."""
-    names = ("JAXSCALE_COORDINATOR", "JAXSCALE_PROCESSES", "JAXSCALE_PROCESS")
-    values = [os.environ.get(name, "") for name in names]
-    if not any(values):
-        return None
-    if values[0] == "auto":
-        return {}
-    missing = [name for name, value in zip(names, values, strict=True) if not value]
-    if missing:
-        raise InputError(f"{', '.join(missing)} must be set where {names[0]} or its like is. See launch/local.py.")
-    address, *numbers = values
+def _startup_seconds():
+    text = os.environ.get("JAXSCALE_STARTUP_SECONDS", str(STARTUP_SECONDS))
     try:
-        count, index = map(int, numbers)
+        seconds = float(text)
     except ValueError:
-        raise InputError(f"{names[1]}={numbers[0]!r} and {names[2]}={numbers[1]!r} must be integers.") from None
-    if not 0 <= index < count:
-        raise InputError(f"{names[2]}={index} must lie between 0 and {names[1]} - 1 = {count - 1}.")
-    return {"coordinator_address": address, "num_processes": count, "process_id": index}
-
-
-def _is_on_cluster():
-    """Whether this is one of several processes that Slurm or a TPU pod started; jax finds out the rest."""
-    on_slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    return on_slurm or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InputError(f"JAXSCALE_STARTUP_SECONDS={text!r} must be a positive number of seconds.")
+    return seconds
 
 
 def refuse_several(command: str) -> None:
     """Raises InputError if this is one of several processes, for a command that does not share its work with others."""
-    if _from_variables() is not None or _is_on_cluster():
+    if clusters.find() is not None:
         raise InputError(
             f"`jaxscale {command}` is one process, and this was started as several. Start one; it uses all devices of "
             "its host, and with --cluster slurm those of others. `jaxscale train` shares one run among many."
         )
 
 
+# Folders that all processes were seen to share.
+_shared: set[pathlib.Path] = set()
 # What the first process raises, all do.
 _TOLD = (InputError, RunError, preemption.Leave)
 
@@ -163,6 +143,44 @@ def meet(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def require_shared(folder) -> None:
+    """Raises InputError, in every process, unless all of them see what the first writes in `folder`."""
+    folder = pathlib.Path(folder).absolute()
+    if jax.process_count() == 1 or folder in _shared:
+        return
+    from jax.experimental import multihost_utils
+
+    name = first_says(lambda: _token_in(folder))
+    end = time.monotonic() + SHARED_SECONDS  # a network's file system may take a while
+    while not (seen := (folder / name).is_file()) and time.monotonic() < end:
+        time.sleep(0.2)
+    blind = np.flatnonzero(~multihost_utils.process_allgather(np.bool_(seen)))
+    if is_first():
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+            if len(blind):
+                folder.rmdir()  # if it is new: refused input leaves no folder
+    if len(blind):
+        raise InputError(
+            f"workdir={str(folder)!r}, so read on host {socket.gethostname()}, is not one folder for all: what process 0 "
+            f"wrote in its own is not seen by {', '.join(map(str, blind[:10]))} of {jax.process_count()} processes. "
+            "Use a folder that all hosts share."
+        )
+    _shared.add(folder)
+
+
+def _token_in(folder):
+    name = f".shared-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    except OSError as error:
+        raise InputError(
+            f"workdir={str(folder)!r} cannot be used: {error.strerror}. Choose a folder you can write to."
+        ) from None
+    return name
 
 
 @contextlib.contextmanager

@@ -20,10 +20,8 @@ import signal
 import subprocess
 import time
 
-import jax
-
 from jaxscale import config as configs
-from jaxscale import data, files
+from jaxscale import data, files, preemption
 from jaxscale.errors import InputError, RunError
 from jaxscale.progress import Silent
 from jaxscale.sharding import processes
@@ -73,7 +71,8 @@ class Cluster:
             queued = jobs.known(waiting) & _queue() if jobs.known(waiting) else set()
             new = [names for names in waiting if jobs.job(names) not in queued]
             if new:
-                jobs.note(new, self._submit(workdir, new))
+                with preemption.notice():  # jobs that are submitted are noted, whatever order comes
+                    jobs.note(new, self._submit(workdir, new))
             progress.say(
                 f"{len(waiting)} jobs on the cluster, {len(new)} of them new; their output: {workdir / 'jobs'}"
             )
@@ -135,17 +134,17 @@ class Job:
 
     def __call__(self):
         workdir = pathlib.Path(self.workdir)
-        with _time_is_over_told() as told:
-            processes.start()
-            study = configs.from_json((workdir / "config.json").read_text(encoding="utf-8"), configs.DataScaling)
-            store = data.open_store(workdir / "corpus")
-            with contextlib.suppress(processes.Preempted):
+        with _time_is_over_told() as told, contextlib.suppress(preemption.Preempted, preemption.Leave):
+            with preemption.orders():
+                processes.start()
+                study = configs.from_json((workdir / "config.json").read_text(encoding="utf-8"), configs.DataScaling)
+                store = data.open_store(workdir / "corpus")
                 cells.train(study, self.names, store, workdir / "runs")
                 return
         if told:
             signal.raise_signal(signal.SIGUSR2)  # submitit's: puts this job into the queue again, and ends
         # No result, not even an error: Slurm, which asked, starts the job again unless its owner cancelled it.
-        raise SystemExit(processes.Preempted.exit_code)
+        raise SystemExit(preemption.Preempted.exit_code)
 
     def checkpoint(self):
         """What to submit in place of a job whose time was over: the same, for it goes on where it stopped."""
@@ -154,15 +153,12 @@ class Job:
 
 @contextlib.contextmanager
 def _time_is_over_told():
-    """While training, SIGUSR2 is an order to save and leave, as SIGTERM is; yields a list that it is noted in."""
+    """SIGUSR2 is an order to save and leave, as SIGTERM is; yields a list that it is noted in."""
     told: list[int] = []
-    queue_again, ignore = signal.getsignal(signal.SIGUSR2), signal.getsignal(signal.SIGTERM)
+    queue_again = signal.getsignal(signal.SIGUSR2)
 
     def tell(number, frame):
         told.append(number)
-        assert callable(queue_again)
-        if signal.getsignal(signal.SIGTERM) == ignore and not jax.distributed.is_initialized():
-            queue_again(number, frame)  # nothing is under way that could be saved
         signal.raise_signal(signal.SIGTERM)
 
     if callable(queue_again):  # else this is no job, and nobody sends it

@@ -39,7 +39,11 @@ class NonFiniteLoss(RunError):
 
 
 def prepare(run, folder, say=lambda text: None):
-    """The corpus of a run as a `data.Store` in `folder`, made by the first process and read by all."""
+    """The corpus of a run as a `data.Store` in `folder`, made by the first process and read by all.
+
+    The folder in which it lies must be one that all processes share, else InputError.
+    """
+    processes.require_shared(pathlib.Path(folder).parent)
     made = lambda: data.prepare(run.corpus, run.tokenizer, folder, say)
     processes.first_says(lambda: made() and None)
     return made()
@@ -70,6 +74,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
     folder = pathlib.Path(folder)
     mesh = sharding.make_mesh(run.mesh)
     check(run, store, mesh)
+    processes.require_shared(folder)
     with files.workplace(folder), processes.lost_peer_told():
         processes.first_says(lambda: configs.claim(folder, run))
         if not processes.first_says((folder / "summary.json").is_file):

@@ -57,6 +57,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
     """
     folder = pathlib.Path(folder)
     mesh = check_together(runs, store)
+    processes.require_shared(folder)
     done = lambda: [name for name in runs if (folder / name / "summary.json").is_file()]
     with contextlib.ExitStack() as held, processes.lost_peer_told():
         for name, run in runs.items():

@@ -10,7 +10,6 @@ import pytest
 
 from jaxscale import files, sharding, training
 from jaxscale.errors import InputError
-from jaxscale.sharding import processes
 from jaxscale.training import optimizer
 
 
@@ -176,7 +175,7 @@ def test_order_to_leave_saves_at_once_and_the_rest_is_the_same(tiny_run, tiny_st
         if values["step"] == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(processes.Preempted, match=rf"state after step {step} is saved"):
+    with pytest.raises(preemption.Preempted, match=rf"state after step {step} is saved"):
         training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut", order)
     assert (tmp_path / "cut" / "checkpoints" / str(step)).is_dir()
     rest = training.train(changed(tiny_run, log_every=1), tiny_store, tmp_path / "cut")

@@ -37,8 +37,9 @@ def free_port():
         return free.getsockname()[1]
 
 
-def start(config, workdir, processes=1, devices=1, extra=()):
-    """The command on `processes` processes of `devices` devices each, as `launch/local.py` starts it."""
+def start(config, workdir, processes=1, devices=1, extra=(), folders=None):
+    """The command on `processes` processes of `devices` devices each, as `launch/local.py` starts it; where `folders`
+    says, or here."""
     port, started = free_port(), []
     for index in range(processes):
         environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_NUM_CPU_DEVICES": str(devices)}
@@ -49,9 +50,9 @@ def start(config, workdir, processes=1, devices=1, extra=()):
                 "JAXSCALE_PROCESS": str(index),
             }
         command = [sys.executable, "-m", "jaxscale.cli", "train", str(config), "--workdir", str(workdir), *extra]
-        started.append(
-            subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        )
+        where = folders[index] if folders else None
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, env=environment, cwd=where, text=True, **pipes))
     return started
 
 
@@ -94,6 +95,17 @@ def losses(workdir):
     return np.array([[row["step"], row["validation_loss"]] for row in rows if "validation_loss" in row])
 
 
+def starts(workdir):
+    """The steps at which the run's attempts began."""
+    return [row["step"] for row in files.read_json_lines(pathlib.Path(workdir) / "attempts.jsonl")]
+
+
+def saved_step(said):
+    """The step that all processes say is saved."""
+    (step,) = {int(re.search(r"the state after step (\d+) is saved", error)[1]) for _, error, _ in said}
+    return step
+
+
 def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, tmp_path):
     # The order to leave takes a moment to reach all: enough steps that they are not done before, and such small ones
     # that differences in the last digits do not grow over so many.
@@ -110,6 +122,43 @@ def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config,
     assert rest[0] == 0, rest
     np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "alone"), rtol=1e-5)
     assert json.loads(rest[2])["attempts"] == 2
+    assert starts(tmp_path / "both") == [0, saved_step(said)]
+
+
+@pytest.mark.parametrize(
+    ("order", "told", "every"),
+    [(signal.SIGTERM, (0, 1), 250), (signal.SIGHUP, (0,), 250), (signal.SIGTERM, (1,), 1)],
+    ids=["to all", "SIGHUP to one", "while it saves"],
+)
+def test_what_is_said_to_be_saved_is_there_and_the_next_start_begins_there(order, told, every, config, tmp_path):
+    folder, path = tmp_path / "run", config(steps=1500, every=every, rate=1e-5)
+    both = start(path, folder, processes=2)
+    wait_for_step(folder, 5, both)
+    for index in told:
+        both[index].send_signal(order)
+    said = finish(both)
+    assert [code for code, *_ in said] == [75, 75], said
+    assert not any("Traceback" in error for _, error, _ in said), said
+    step = saved_step(said)
+    checkpoints = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert step >= 5 and str(step) in checkpoints, checkpoints
+    assert not any("tmp" in name for name in checkpoints), checkpoints
+    (alone,) = start(path, folder)
+    wait_for_step(folder, step + 1, [alone])
+    alone.terminate()
+    finish([alone])
+    assert starts(folder) == [0, step]
+
+
+def test_an_order_while_the_first_process_prepares_the_corpus_ends_all(config, tmp_path):
+    both = start(config(), tmp_path / "run", processes=2, extra=["--tokenizer.kind", "bpe"])
+    for line in both[0].stderr:
+        if "reading corpus" in line:
+            break
+    both[0].send_signal(signal.SIGTERM)
+    said = finish(both)
+    assert [code for code, *_ in said] == [75, 75], said
+    assert all("asked to leave by SIGTERM" in error and "the same command goes on" in error for _, error, _ in said)
 
 
 def test_what_one_process_refuses_all_refuse(config, tmp_path):
@@ -144,23 +193,30 @@ def test_contradicting_variables_are_refused(variables, message, monkeypatch):
         processes.start()
 
 
-UNREACHABLE = """
-from jaxscale.errors import InputError
-from jaxscale.sharding import processes
-try:
-    processes.start(startup_seconds=3)
-except InputError as error:
-    print(error)
-"""
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_whose_others_do_not_come_names_the_coordinator(index, config, tmp_path):
+    coordinator = f"127.0.0.1:{free_port()}"
+    environment = os.environ | {"JAXSCALE_COORDINATOR": coordinator, "JAXSCALE_STARTUP_SECONDS": "2"}
+    environment |= {"JAXSCALE_PROCESSES": "3", "JAXSCALE_PROCESS": str(index)}
+    command = [sys.executable, "-m", "jaxscale.cli", "train", str(config()), "--workdir", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done
+    (line,) = done.stderr.splitlines()
+    assert f"process {index} of 3 did not meet the others at the coordinator {coordinator}" in line
+    assert ("after 2 s processes 1, 2 had not come" if index == 0 else "could not be reached in 2 s") in line
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_coordinator_that_cannot_be_reached_is_told():
-    environment = os.environ | {"JAXSCALE_COORDINATOR": f"127.0.0.1:{free_port()}"}
-    environment |= {"JAXSCALE_PROCESSES": "2", "JAXSCALE_PROCESS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", UNREACHABLE], env=environment, capture_output=True, text=True, timeout=90
-    )
-    assert "cannot be reached" in done.stdout and "Start all processes within 3 s" in done.stdout, done
+def test_a_folder_that_is_not_shared_is_refused_by_all(config, tmp_path):
+    here = [tmp_path / "one", tmp_path / "two"]
+    for folder in here:
+        folder.mkdir()
+    said = finish(start(config(), "run", processes=2, folders=here))
+    assert [code for code, *_ in said] == [2, 2], said
+    for _, error, _ in said:
+        assert "is not one folder for all: what process 0 wrote in its own is not seen by 1 of 2 processes" in error
+        assert len(error.splitlines()) == 1
+    assert not (here[0] / "run").exists()
 
 
 @pytest.mark.slow

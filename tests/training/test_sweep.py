@@ -12,7 +12,6 @@ import pytest
 from jaxscale import config as configs
 from jaxscale import files, sharding, training
 from jaxscale.errors import InputError
-from jaxscale.sharding import processes
 from jaxscale.training.sweep import train_together
 
 # Seeds, numbers of tokens, rates, schedules and lengths all differ; the third is over-fitted and stops early.
@@ -96,7 +95,7 @@ def test_runs_go_on_after_a_crash_and_after_a_signal_in_other_company_or_alone(g
     assert not (tmp_path / "run0" / "summary.json").exists()
     assert any((tmp_path / "run0" / "checkpoints").iterdir())
     pair = {name: grid[name] for name in ("run0", "run2")}
-    with pytest.raises(processes.Preempted, match=r"under way are saved: .*run2"):
+    with pytest.raises(preemption.Preempted, match=r"under way are saved: .*run2"):
         train_together(pair, tiny_store, tmp_path, lambda **_: os.kill(os.getpid(), signal.SIGTERM))
     train_together(pair, tiny_store, tmp_path)
     starts = [row["step"] for row in files.read_json_lines(tmp_path / "run2" / "attempts.jsonl")]
