@@ -39,7 +39,7 @@ def parse(arguments):
     )
     parser.add_argument("--processes", type=int, required=True, help="how many")
     parser.add_argument("--devices", type=int, help="host devices of each process (CPU); default: what jax finds")
-    parser.add_argument("--gpus", type=int, help="GPUs of each process: the first has 0, 1, …, the second the next")
+    parser.add_argument("--gpus", type=int, help="GPUs of each process: the first gets the first of those here, …")
     parser.add_argument(
         "--port", type=int, default=0, help="of process 0, where the others find it; default: a free one"
     )
@@ -53,6 +53,11 @@ def parse(arguments):
             parser.error(f"--{name}={value} must be positive. Give 1 or more.")
     if options.devices and options.gpus:
         parser.error("--devices counts host devices, --gpus graphics processors. Give one of them.")
+    here = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    needed = options.processes * (options.gpus or 0)
+    options.visible = here.split(",") if here else [str(gpu) for gpu in range(needed)]
+    if len(options.visible) < needed:
+        parser.error(f"--processes times --gpus is {needed}, but CUDA_VISIBLE_DEVICES={here}. Give fewer.")
     if not options.port:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -71,7 +76,7 @@ def variables(options, process):
         said |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(options.devices)}
     if options.gpus:
         first = process * options.gpus
-        said["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in range(first, first + options.gpus))
+        said["CUDA_VISIBLE_DEVICES"] = ",".join(options.visible[first : first + options.gpus])
     return said
 
 
@@ -80,8 +85,9 @@ def run(commands, grace):
     started = []
     # Set before anything starts: a signal in between must not leave processes behind.
     pass_on = lambda number, _: [process.send_signal(number) for process in started if process.poll() is None]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, pass_on)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, pass_on)
     threads = []
     for index, (environment, command) in enumerate(commands):
         process = subprocess.Popen(

@@ -32,9 +32,13 @@ def test_a_dry_run_prints_commands_that_a_shell_runs_alike():
     assert by_hand.stdout == launch(*options, program=program).stdout != ""
 
 
-def test_each_process_has_its_own_graphics_processors():
+@pytest.mark.parametrize(("here", "given"), [("", ["0,1", "2,3"]), ("3,4,6,7", ["3,4", "6,7"])])
+def test_each_process_has_its_own_graphics_processors_of_those_here(here, given, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", here)
     lines = launch("--processes", "2", "--gpus", "2", "--dry-run", program="0").stdout.splitlines()
-    assert [re.search("CUDA_VISIBLE_DEVICES=([0-9,]+)", line)[1] for line in lines] == ["0,1", "2,3"]
+    assert [re.search("CUDA_VISIBLE_DEVICES=([0-9,]+)", line)[1] for line in lines] == given
+    refused = launch("--processes", "3", "--gpus", "2", "--dry-run", program="0")
+    assert (refused.returncode == 2 and "but CUDA_VISIBLE_DEVICES=3,4,6,7" in refused.stderr) == bool(here)
 
 
 def test_output_is_that_of_the_first_and_the_others_are_named():
@@ -49,14 +53,15 @@ def test_one_that_fails_ends_all_and_its_code_is_told(end, code):
     assert launch("--processes", "2", "--grace", "0.2", program=program).returncode == code
 
 
-def test_a_signal_reaches_every_process():
+@pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_every_process(order):
     program = (
-        "import signal, sys, os, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); "
+        f"import signal, sys, os, time; signal.signal({int(order)}, lambda *_: sys.exit(75)); "
         "print('ready', file=sys.stderr, flush=True); time.sleep(3600)"
     )
     process = subprocess.Popen(command("--processes", "2", program=program), stderr=subprocess.PIPE, text=True)
     assert sorted(process.stderr.readline() for _ in range(2)) == ["[0] ready\n", "[1] ready\n"]
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(order)
     assert process.wait(timeout=600) == 75
 
 
