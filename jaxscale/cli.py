@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 
-from jaxscale import preemption
+from jaxscale import files, preemption
 from jaxscale.commands import clouds, constructions, laws, runs, studies
 from jaxscale.errors import InputError, RunError
 from jaxscale.memory import use_huge_pages
@@ -120,6 +120,7 @@ def _work(arguments):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}. See jaxscale {options.command} --help")
     resumed = options.command in RESUMED
     try:
+        _refuse_addresses(options, arguments)
         with preemption.orders() if resumed else contextlib.nullcontext():
             options.work(options, overrides)
     except BrokenPipeError:
@@ -137,6 +138,15 @@ def _work(arguments):
         print(f"jaxscale {options.command}: asked to leave by {order}{_goes_on(options)}", file=sys.stderr)
         return preemption.Preempted.exit_code
     return 0
+
+
+def _refuse_addresses(options, arguments):
+    """Raises InputError if a file or folder is given as gs://…: no command reads or writes such."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    for name, value in vars(options).items():
+        flag = f"--{name.replace('_', '-')}"
+        for one in value if isinstance(value, list) else [value]:
+            files.refuse_address(flag if flag in given else name, one)
 
 
 def _goes_on(options):

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import warnings
 
 from jaxscale.errors import InputError, RunError
 
@@ -24,9 +25,24 @@ def writes():
     return _writes
 
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+# What flock says where another holds the lock; anything else means that there are none.
+HELD = {errno.EAGAIN, errno.EACCES}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Libraries that write for us (tensorstore under orbax) report the system's error as text in an error of their own.
 FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED.*writ", re.S)
+
+
+def refuse_address(name, value):
+    """Raises InputError, naming the argument, if `value` is an address such as gs://bucket/folder and not a path.
+
+    Only text is looked at, and paths, in which `//` has become `/`.
+    """
+    if isinstance(value, str | os.PathLike) and ADDRESS.match(os.fspath(value)):
+        raise InputError(
+            f"{name}={os.fspath(value)!r} is an address, and jaxscale reads and writes files of this host. Mount the "
+            "storage (for a bucket: gcsfuse, mount-s3, blobfuse2) and give the path where it is mounted."
+        )
 
 
 def write_bytes(path, data):
@@ -87,9 +103,12 @@ def read_json_lines(path):
 def workplace(folder):
     """Makes `folder` if need be and keeps other processes from working in it until left; a kill leaves it too.
 
+    A file system without locks, as some networks have, gets a warning.
+
     Raises:
       InputError: the folder cannot be made or written to, or another process works in it.
     """
+    refuse_address("workdir", folder)
     folder = pathlib.Path(folder)
     if not _writes:  # the one that does holds the folder for all
         yield folder
@@ -104,10 +123,16 @@ def workplace(folder):
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process works in workdir={str(folder)!r}. Wait for it, or use another."
-            ) from None
+        except OSError as error:
+            if error.errno in HELD:
+                raise InputError(
+                    f"another process works in workdir={str(folder)!r}. Wait for it, or use another."
+                ) from None
+            warnings.warn(
+                f"the file system of {str(folder)!r} has no locks ({error.strerror}): nothing will keep a second process "
+                "from working there. Give the command once at a time.",
+                stacklevel=3,
+            )
         yield folder
 
 

@@ -232,6 +232,35 @@ def test_bad_input_exits_with_2_and_says_what_to_do(arguments, code, message, ca
     assert not captured.out
 
 
+QUICKSTART = ["train", "configs/quickstart.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*QUICKSTART, "--workdir", "gs://bucket/run"], "--workdir='gs://bucket/run' is an address"),
+        (["study", "configs/quickstart.py", "--workdir=s3://bucket/run"], "--workdir='s3://bucket/run' is an address"),
+        (["compare", "runs/a", "gs://b/c", "--workdir", "x"], "studies='gs://b/c' is an address"),
+        (["embed", "gs://b/run", "--out", "x.npy"], "workdir='gs://b/run' is an address"),
+        (["export", "runs/one", "--out", "az://b/out"], "--out='az://b/out' is an address"),
+        (["construct", "cone", "--dim", "1", "--out", "gs://b/cone"], "--out='gs://b/cone' is an address"),
+        (["dimension", "gs://b/points.npy"], "='gs://b/points.npy' is an address"),
+        (["fit", "runs.csv", "--page", "hdfs://b/page.html"], "--page='hdfs://b/page.html' is an address"),
+        (["report", "gs://b/study"], "workdir='gs://b/study' is an address"),
+        (
+            [*QUICKSTART, "--workdir", "x", "--corpus.kind", "files", "--corpus.path", "gs://b/text"],
+            "corpus.path='gs://b/text' is an address",
+        ),
+    ],
+)
+def test_an_address_is_not_taken_for_a_path(arguments, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["configs"]
+
+
 def test_config_of_one_device_is_refused_on_a_mesh_that_does_not_divide_it(config_file, tmp_path, capsys):
     assert cli.main(["train", str(config_file), "--workdir", str(tmp_path / "x"), "--training.batch-size", "6"]) == 2
     assert "training.batch_size=6 does not divide over replica × fsdp = 8 devices" in capsys.readouterr().err

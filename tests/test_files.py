@@ -1,6 +1,8 @@
 """Files are whole or absent, and a refused write says why."""
 
 import errno
+import os
+import pathlib
 
 import pytest
 from hypothesis import given
@@ -43,6 +45,31 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot write '.*file/x.json': Not a directory. Choose a folder"):
         files.write_json(tmp_path / "file" / "x.json", {})
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_gets_a_warning(code, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.warns(UserWarning, match="has no locks"), files.workplace(tmp_path / "run") as folder:
+        assert folder.is_dir()
+
+
+def test_a_lock_that_another_holds_is_told_as_such(tmp_path, monkeypatch):
+    for code in (errno.EAGAIN, errno.EACCES):
+        monkeypatch.setattr("fcntl.flock", lambda *_, code=code: (_ for _ in ()).throw(OSError(code, "held")))
+        with pytest.raises(InputError, match="another process works in"), files.workplace(tmp_path):
+            pass
+
+
+def test_an_address_is_no_workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("gs://bucket/run", pathlib.Path("s3://bucket/run")):
+        with pytest.raises(InputError, match="is an address"), files.workplace(address):
+            pass
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def wait_for(process, words):
 def test_a_study_leaves_at_any_stage_when_it_is_told_to_and_ends_as_undisturbed(text_folder, tmp_path):
     config = tmp_path / "study.py"
     config.write_text(STUDY.format(text=str(text_folder)))
+    took = {}
     for words, order in STAGES:
         process = start(command(config, tmp_path / "cut"), stdout=subprocess.DEVNULL)
         wait_for(process, words)
@@ -64,6 +65,9 @@ def test_a_study_leaves_at_any_stage_when_it_is_told_to_and_ends_as_undisturbed(
         assert process.returncode == 75, (words, said)
         assert "asked to leave by" in said and "the same command goes on from there" in said.replace("The", "the"), said
         assert "Traceback" not in said
+        before, took = took, files.read_json(tmp_path / "cut" / "seconds.json")
+        assert all(took[stage] >= seconds for stage, seconds in before.items())
+        assert sum(took.values()) > sum(before.values())
     for folder in ("cut", "whole"):
         process = start(command(config, tmp_path / folder), stdout=subprocess.DEVNULL)
         said = process.communicate(timeout=240)[1]

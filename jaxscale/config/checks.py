@@ -1,5 +1,6 @@
 """Values that must fit together; a contradiction is told with the field, its value and the remedy."""
 
+from jaxscale import files
 from jaxscale.config.ablation_checks import validate_ablation
 from jaxscale.config.ablations import DimensionAblation
 from jaxscale.config.conditions import need as _need
@@ -104,6 +105,8 @@ def _validate_run(run, at):
         if corpus.kind == kind:
             value = getattr(corpus, name)
             _need(value, f"{at}corpus.{name}", value, f"is needed for corpus.kind={kind!r}. Say what to read.")
+    if corpus.kind == "files":  # tfds and hf know addresses
+        files.refuse_address(f"{at}corpus.path", corpus.path)
 
 
 def _validate_study(study):

@@ -80,7 +80,7 @@ def _sections(study: Study) -> list[str]:
         _pairs("Corpus", verdict.get("corpus", {})),
         _config(study.config),
         _pairs("Versions", verdict.get("versions", {})),
-        _took(verdict.get("seconds")),
+        _took(verdict.get("seconds"), verdict.get("stage_seconds", {})),
     ]
 
 
@@ -301,5 +301,11 @@ def _config(config: dict[str, Any]) -> str:
 <details><summary>Everything needed to repeat the study</summary><pre>{text}</pre></details></section>"""
 
 
-def _took(seconds: float | None) -> str:
-    return "" if seconds is None else f'<p class="soft">The study took {duration(seconds)}.</p>'
+def _took(seconds: float | None, stages: dict[str, float]) -> str:
+    """All starts together; verdicts of before the stages were timed count the training alone."""
+    if seconds is None:
+        return ""
+    if not stages:
+        return f'<p class="soft">Training took {duration(seconds)}.</p>'
+    each = ", ".join(f"{html.escape(name)} {duration(took)}" for name, took in stages.items())
+    return f'<p class="soft">The study took {duration(seconds)}: {each}.</p>'

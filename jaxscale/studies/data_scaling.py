@@ -7,6 +7,7 @@ runs/n=…_seed=…/   one training run each
 table.jsonl        a row per run: n, seed, minimum of the validation curve
 dimension.json     intrinsic dimension of the largest runs' embeddings, by layer
 verdict.json       predicted and observed exponent, agreement, caveats
+seconds.json       what each stage took, over all starts
 report.html        the same as a page
 """
 
@@ -23,7 +24,7 @@ from jaxscale.data import prepare
 from jaxscale.errors import RunError
 from jaxscale.studies import geometry
 from jaxscale.studies.cells import cells, check, groups, train
-from jaxscale.studies.stages import finish
+from jaxscale.studies.stages import Clock, finish
 from jaxscale.studies.verdict import compare
 
 COLUMNS = ("loss", "step", "steps", "epochs", "stopped", "edge", "parameters")
@@ -60,11 +61,17 @@ def _run(study, workdir, progress, cluster):
     """Every stage that is not done yet."""
     if study.together == 1 and cluster is None:
         sharding.check_fits(sharding.make_mesh(study.run.mesh), study.run)
-    store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
-    geometry.check(study, store)
-    check(study, store, elsewhere=cluster is not None)
-    configs.claim(workdir, study)  # only now: what is refused above does not take the folder
-    summaries = cluster.train(study, workdir, progress) if cluster else _train(study, store, workdir, progress)
+    clock = Clock(workdir)
+    with clock.stage("corpus"):
+        store = prepare(study.run.corpus, study.run.tokenizer, workdir / "corpus", progress.say)
+        geometry.check(study, store)
+        check(study, store, elsewhere=cluster is not None)
+        configs.claim(workdir, study)  # only now: what is refused above does not take the folder
+    with clock.stage("training"):
+        if cluster:
+            summaries = cluster.train(study, workdir, progress)
+        else:
+            summaries = _train(study, store, workdir, progress, clock)
     rows = [
         {"run": name, "n": n, "seed": seed} | {c: summary[c] for c in COLUMNS}
         for (name, n, seed), summary in zip(cells(study), summaries.values(), strict=True)
@@ -76,12 +83,14 @@ def _run(study, workdir, progress, cluster):
         if cluster is None
         else dataclasses.replace(study, run=dataclasses.replace(study.run, mesh=configs.Mesh()))
     )
-    measured = _measure(here, store, workdir, summaries, progress)
+    with clock.stage("dimension"):
+        measured = _measure(here, store, workdir, summaries, progress)
     progress.say("fitting the law and writing the report")
-    fit = laws.fit(rows, law="data", key=jax.random.key(0), level=study.level, resamples=study.resamples)
-    ahead = laws.back_test(fit, key=jax.random.key(1))
+    with clock.stage("laws"):
+        fit = laws.fit(rows, law="data", key=jax.random.key(0), level=study.level, resamples=study.resamples)
+        ahead = laws.back_test(fit, key=jax.random.key(1))
     verdict = compare(study, rows, measured, fit, ahead) | {"corpus": store.facts, "versions": versions()}
-    verdict["seconds"] = sum(summary["seconds"] for summary in summaries.values())
+    verdict |= {"seconds": sum(clock.seconds.values()), "stage_seconds": clock.seconds}
     files.write_json(workdir / "verdict.json", verdict)
     reports.render(workdir)
 
@@ -98,7 +107,7 @@ def versions():
     )
 
 
-def _train(study, store, workdir, progress):
+def _train(study, store, workdir, progress, clock):
     """Summaries of all runs by name, in the order of `cells`."""
     batches = groups(study)
     summaries: dict[str, dict] = {}
@@ -109,6 +118,7 @@ def _train(study, store, workdir, progress):
             summaries |= train(study, names, store, workdir / "runs", report)
         except RunError as error:
             raise type(error)(f"run {title}: {error}") from error
+        clock.save()
     return summaries
 
 

@@ -1,12 +1,43 @@
 """What all studies share: a folder that belongs to one configuration, and is only read once every file is there."""
 
+import contextlib
 import pathlib
+import time
 
 from jaxscale import config as configs
 from jaxscale import files
 from jaxscale.progress import Silent
 
 LAST = ("table.jsonl", "verdict.json", "report.html")
+
+
+class Clock:
+    """Seconds that each stage of a study took over all starts; kept in `seconds.json` of its folder.
+
+    What a kill leaves of a stage without a word, since the last `save`, is not counted.
+    """
+
+    def __init__(self, workdir):
+        self._path = pathlib.Path(workdir) / "seconds.json"
+        self.seconds = files.read_json(self._path) if self._path.is_file() else {}
+        self._stage = None
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        """Counts the time until it is left, by an error too."""
+        self._stage, self._begun = name, time.monotonic()
+        try:
+            yield
+        finally:
+            self.save()
+            self._stage = None
+
+    def save(self):
+        """Counts what the stage under way took until now."""
+        now = time.monotonic()
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._begun
+        self._begun = now
+        files.write_json(self._path, self.seconds)
 
 
 def finish(study, workdir, progress, work, stages=LAST):

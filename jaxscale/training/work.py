@@ -1,6 +1,7 @@
 """What a run has to do, how far it has come, and what came of it."""
 
 import dataclasses
+import itertools
 import math
 import time
 
@@ -114,17 +115,26 @@ def speed(work, steps_per_second):
 
 
 def attempts(folder, step):
-    """[time, step] of every start of this run, this one included."""
+    """Notes a start of this run in its folder.
+
+    Returns:
+      `count`: starts, this one included; `before`: seconds from the first one to this one; `begun`: when this one was,
+      by a clock that cannot be set.
+    """
     path = folder / "attempts.jsonl"
     rows = files.read_json_lines(path) if path.is_file() else []
     rows.append({"time": time.time(), "step": step})
     files.write_json_lines(path, rows)
-    return [[row["time"], row["step"]] for row in rows]
+    times = [row["time"] for row in rows]
+    # The clock on the wall may have been set back meanwhile.
+    before = sum(max(0.0, after - earlier) for earlier, after in itertools.pairwise(times))
+    return {"count": len(rows), "before": before, "begun": time.monotonic()}
 
 
 def summary(work, progress, stopped, starts):
     """The content of `summary.json`: see `loop.train`; `starts` is what `attempts` returned."""
     best_step, best_loss = progress.best
+    elapsed = max(starts["before"] + time.monotonic() - starts["begun"], progress.seconds)
     return {
         "loss": best_loss,
         "step": best_step,
@@ -134,8 +144,8 @@ def summary(work, progress, stopped, starts):
         "edge": edge(work.run.training, progress, stopped),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.program.abstract.params)),
         "seconds": progress.seconds,
-        "attempts": len(starts),
-        "goodput": min(1.0, progress.productive / (time.time() - starts[0][0])),
+        "attempts": starts["count"],
+        "goodput": min(1.0, progress.productive / elapsed),
     }
 
 

@@ -17,6 +17,7 @@ import pytest
 from jaxscale import config as configs
 from jaxscale import data, files, training
 from jaxscale.errors import InputError, RunError
+from jaxscale.reports.numerals import duration
 from jaxscale.studies import data_scaling
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -63,6 +64,18 @@ def test_study_ends_in_table_verdict_and_page(undisturbed, tiny_study):
     assert (folder / "report.html").stat().st_size > 1e6
 
 
+def test_a_study_says_what_the_whole_of_it_took(undisturbed):
+    folder, _ = undisturbed
+    verdict, when = files.read_json(folder / "verdict.json"), lambda name: (folder / name).stat().st_mtime
+    by_the_files = when("verdict.json") - when(".lock")
+    assert 0.7 * by_the_files < verdict["seconds"] < by_the_files + 0.1
+    stages = verdict["stage_seconds"]
+    assert list(stages) == ["corpus", "training", "dimension", "laws"] and sum(stages.values()) == verdict["seconds"]
+    trained = [files.read_json(path)["seconds"] for path in folder.glob("runs/*/summary.json")]
+    assert sum(trained) < stages["training"]
+    assert f"The study took {duration(verdict['seconds'])}: corpus " in (folder / "report.html").read_text()
+
+
 def test_second_run_only_reprints(undisturbed, study_file):
     folder, first = undisturbed
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -107,7 +120,8 @@ def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(undistur
     done = subprocess.run(**command(study_file, tmp_path), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "table.jsonl").read_bytes() == (folder / "table.jsonl").read_bytes()
-    plain = lambda path: {k: v for k, v in files.read_json(path / "verdict.json").items() if k != "seconds"}
+    timeless = lambda verdict: {k: v for k, v in verdict.items() if k not in ("seconds", "stage_seconds")}
+    plain = lambda path: timeless(files.read_json(path / "verdict.json"))
     assert plain(tmp_path) == plain(folder)
 
 

@@ -1,14 +1,16 @@
 """A run: learns, stops, resumes to the last bit, and keeps its last good state."""
 
+import json
 import dataclasses
 import os
 import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 
-from jaxscale import files, sharding, training
+from jaxscale import files, preemption, sharding, training
 from jaxscale.errors import InputError
 from jaxscale.training import optimizer
 
@@ -160,6 +162,12 @@ def test_every_logged_step_says_how_fast_and_how_steady_it_goes(tiny_run, tiny_s
     assert 0 < row["step_seconds"] <= row["step_seconds_95"] and 0 <= row["input_wait"] <= 1
     assert 0 < summary["goodput"] < 1
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
+
+
+def test_a_clock_that_was_set_back_does_not_turn_goodput_negative(tiny_run, tiny_store, tmp_path):
+    (tmp_path / "attempts.jsonl").write_text(json.dumps({"time": time.time() + 1e6, "step": 0}) + "\n")
+    summary = training.train(tiny_run, tiny_store, tmp_path)
+    assert summary["attempts"] == 2 and 0 < summary["goodput"] <= 1
 
 
 def test_a_profile_ends_with_a_short_run(tiny_run, tiny_store, tmp_path):

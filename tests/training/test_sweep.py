@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxscale import config as configs
-from jaxscale import files, sharding, training
+from jaxscale import files, preemption, sharding, training
 from jaxscale.errors import InputError
 from jaxscale.training.sweep import train_together
 
