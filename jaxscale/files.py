@@ -129,8 +129,8 @@ def workplace(folder):
                     f"another process works in workdir={str(folder)!r}. Wait for it, or use another."
                 ) from None
             warnings.warn(
-                f"the file system of {str(folder)!r} has no locks ({error.strerror}): nothing will keep a second process "
-                "from working there. Give the command once at a time.",
+                f"the file system of {str(folder)!r} has no locks ({error.strerror}): nothing will keep a second "
+                "process from working there. Give the command once at a time.",
                 stacklevel=3,
             )
         yield folder

@@ -1,8 +1,8 @@
 """SIGTERM and SIGHUP as orders to save and leave, in one process or several, over a whole command.
 
-    with preemption.orders():                           # a command: an order raises Leave where there is nothing to save
-        with preemption.notice() as notice:             # training: the order waits until it is looked for
-            if notice.given(): ...                      # save, then raise Preempted
+    with preemption.orders():                   # a command: an order raises Leave where there is nothing to save
+        with preemption.notice() as notice:     # training: the order waits until it is looked for
+            if notice.given(): ...              # save, then raise Preempted
 
 Python runs signal handlers between two steps of its own, so an order that comes while compiled code runs takes effect
 when that returns. A second order ends the process at once: files are replaced in one step, so nothing is half written.
@@ -122,9 +122,11 @@ class Notice:
 
     def given(self) -> bool:
         """Whether to leave now. All processes call it equally often, and all are told so at the same call."""
-        if _orders.tell_others is None:
+        import jax  # not above: orders are taken before this is
+
+        if jax.process_count() == 1:
             return _orders.given is not None
-        from jax.experimental import multihost_utils  # not above: orders are taken before jax is imported
+        from jax.experimental import multihost_utils
 
         _orders.looks += 1
         return multihost_utils.reached_preemption_sync_point(_orders.looks)
@@ -142,7 +144,7 @@ def first_works():
 
 
 def share() -> None:
-    """Takes over from jax's handler, which was installed by `jax.distributed.initialize`, and passes orders on to it."""
+    """Takes SIGTERM over from the handler that `jax.distributed.initialize` installed, and passes orders on to it."""
     if threading.current_thread() is not threading.main_thread():
         return
     libc = ctypes.CDLL(None)

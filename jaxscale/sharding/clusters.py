@@ -3,8 +3,8 @@
     place = find()          # None: this is the only one
 
 `launch/local.py` and whoever starts processes by hand set JAXSCALE_COORDINATOR (host:port of the first),
-JAXSCALE_PROCESSES and JAXSCALE_PROCESS. Slurm tells each task of a step. JAXSCALE_COORDINATOR=auto leaves it to jax, which
-asks the machines of a TPU pod.
+JAXSCALE_PROCESSES and JAXSCALE_PROCESS. Slurm tells each task of a step. JAXSCALE_COORDINATOR=auto leaves it to jax,
+which asks the machines of a TPU pod.
 """
 
 import dataclasses
@@ -57,9 +57,7 @@ def _from_variables(values):
     try:
         count, index = map(int, numbers)
     except ValueError:
-        raise InputError(
-            f"{VARIABLES[1]}={numbers[0]!r} and {VARIABLES[2]}={numbers[1]!r} must be integers."
-        ) from None
+        raise InputError(f"{VARIABLES[1]}={numbers[0]!r} and {VARIABLES[2]}={numbers[1]!r} must be integers.") from None
     if not 0 <= index < count:
         raise InputError(f"{VARIABLES[2]}={index} must lie between 0 and {VARIABLES[1]} - 1 = {count - 1}.")
     if not re.fullmatch(r".+:\d+", address):

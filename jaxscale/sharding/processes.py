@@ -164,8 +164,8 @@ def require_shared(folder) -> None:
                 folder.rmdir()  # if it is new: refused input leaves no folder
     if len(blind):
         raise InputError(
-            f"workdir={str(folder)!r}, so read on host {socket.gethostname()}, is not one folder for all: what process 0 "
-            f"wrote in its own is not seen by {', '.join(map(str, blind[:10]))} of {jax.process_count()} processes. "
+            f"workdir={str(folder)!r}, as host {socket.gethostname()} reads it, is not one folder for all: what process "
+            f"0 wrote in its own is not seen by {', '.join(map(str, blind[:10]))} of {jax.process_count()} processes. "
             "Use a folder that all hosts share."
         )
     _shared.add(folder)

@@ -34,7 +34,7 @@ def _receive(place, end, seconds):
             ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both, backlog=place.count
         )
     except OSError as error:
-        raise _failed(place, f"port {port} cannot be opened ({error.strerror})", "Choose another port.") from None
+        raise _failed(place, f"port {port} cannot be opened ({error.strerror})") from None
     came, wrong = {}, ""
     with door:
         while len(came) < place.count - 1 and not wrong:
@@ -89,8 +89,9 @@ def _present(place, end, seconds):
         raise _failed(place, wrong)
 
 
-def _failed(place, what, remedy="Start all of them within that time, and see that the first one's port is free and open."):
+def _failed(place, what):
     return RunError(
-        f"process {place.index} of {place.count} did not meet the others at the coordinator {place.coordinator}: {what}. "
-        f"{remedy} JAXSCALE_STARTUP_SECONDS says how long to wait."
+        f"process {place.index} of {place.count} did not meet the others at the coordinator {place.coordinator}: "
+        f"{what}. Start all of them at about the same time, and see that this port is free and open on the host of "
+        "process 0. JAXSCALE_STARTUP_SECONDS says how long to wait."
     )

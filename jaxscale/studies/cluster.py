@@ -134,13 +134,13 @@ class Job:
 
     def __call__(self):
         workdir = pathlib.Path(self.workdir)
-        with _time_is_over_told() as told, contextlib.suppress(preemption.Preempted, preemption.Leave):
-            with preemption.orders():
-                processes.start()
-                study = configs.from_json((workdir / "config.json").read_text(encoding="utf-8"), configs.DataScaling)
-                store = data.open_store(workdir / "corpus")
-                cells.train(study, self.names, store, workdir / "runs")
-                return
+        leave = contextlib.suppress(preemption.Preempted, preemption.Leave)
+        with _time_is_over_told() as told, leave, preemption.orders():
+            processes.start()
+            study = configs.from_json((workdir / "config.json").read_text(encoding="utf-8"), configs.DataScaling)
+            store = data.open_store(workdir / "corpus")
+            cells.train(study, self.names, store, workdir / "runs")
+            return
         if told:
             signal.raise_signal(signal.SIGUSR2)  # submitit's: puts this job into the queue again, and ends
         # No result, not even an error: Slurm, which asked, starts the job again unless its owner cancelled it.

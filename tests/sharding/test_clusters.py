@@ -13,7 +13,12 @@ from jaxscale.sharding import clusters
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Of the first node of a step, as Slurm sets them.
-SLURM = {"SLURM_JOB_ID": "4711", "SLURM_STEP_NODELIST": "gpu[007-008],big1", "SLURM_NODEID": "0", "SLURM_GPUS_ON_NODE": "8"}
+SLURM = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_STEP_NODELIST": "gpu[007-008],big1",
+    "SLURM_NODEID": "0",
+    "SLURM_GPUS_ON_NODE": "8",
+}
 EIGHT = "0,1,2,3,4,5,6,7"
 
 
@@ -80,7 +85,8 @@ STARTED = """
 import json, jax
 from jaxscale.sharding import processes
 processes.start()
-print(json.dumps([jax.process_count(), *map(jax.config.read, ("jax_cuda_visible_devices", "jax_rocm_visible_devices"))]))
+told = map(jax.config.read, ("jax_cuda_visible_devices", "jax_rocm_visible_devices"))
+print(json.dumps([jax.process_count(), *told]))
 """
 
 

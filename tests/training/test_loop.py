@@ -1,7 +1,7 @@
 """A run: learns, stops, resumes to the last bit, and keeps its last good state."""
 
-import json
 import dataclasses
+import json
 import os
 import signal
 import time
