@@ -13,8 +13,10 @@ here passes orders on to it. What the first process does for all (`processes.fir
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
+import termios
 import threading
 import time
 
@@ -53,6 +55,8 @@ class _Orders:
     def take(self, number, _):
         """The handler of the signals."""
         now = time.monotonic()
+        if number == signal.SIGHUP:
+            _let_go_of_terminal()
         if self.given is None:
             self.given = number, now
         elif now - self.given[1] > ONE_ORDER_SECONDS and (self.command or self.tell_others):
@@ -67,6 +71,16 @@ class _Orders:
         alone = self.tell_others is None or self.first_alone
         if self.given and alone and not self.saving:
             raise Leave(signal.Signals(self.given[0]).name)
+
+
+def _let_go_of_terminal():
+    """Points output to nowhere where its terminal is gone: an error in writing would hide that the state is saved."""
+    for descriptor in (1, 2):
+        try:
+            termios.tcgetattr(descriptor)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 _orders = _Orders()

@@ -1,6 +1,7 @@
 """Orders to leave, given to real commands by real signals: whatever they work on, they say 75 and go on to one end."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -122,3 +123,24 @@ def test_what_is_ignored_stays_ignored_as_under_nohup():
         process.wait(timeout=0.5)
     process.send_signal(signal.SIGTERM)
     assert "preemption.Leave: SIGTERM" in process.communicate(timeout=60)[1]
+
+
+IN_A_TERMINAL = """
+import sys, time
+from jaxscale import preemption
+with preemption.orders(), preemption.notice() as notice:
+    print("ready", file=sys.stderr, flush=True)
+    while not notice.given():
+        time.sleep(0.01)
+    print("saved", file=sys.stderr, flush=True)
+    sys.exit(75)
+"""
+
+
+def test_a_terminal_that_is_gone_does_not_hide_that_the_state_is_saved():
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", IN_A_TERMINAL])
+    assert os.read(terminal, 100).strip() == b"ready"
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 75

@@ -80,8 +80,7 @@ def _from_slurm():
 
 def _first_host(nodes):
     """`node7` of `node[7-9,12],other3`."""
-    prefix, first = re.match(r"([^\[,]+)(?:\[([^\],-]+))?", nodes).groups()
-    return prefix + (first or "")
+    return re.sub(r"^([^\[,]+)(?:\[([^\],-]+))?.*", r"\1\2", nodes)
 
 
 def _tasks_of_node(counts, node):

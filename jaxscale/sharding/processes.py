@@ -14,6 +14,7 @@ import pathlib
 import secrets
 import socket
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,7 +45,7 @@ def start(startup_seconds: float | None = None) -> None:
     if place is None:
         return
     seconds = _startup_seconds() if startup_seconds is None else startup_seconds
-    where = {}
+    where: dict[str, Any] = {}
     if place.coordinator:
         rendezvous.meet(place, seconds)
         where = {
@@ -164,9 +165,9 @@ def require_shared(folder) -> None:
                 folder.rmdir()  # if it is new: refused input leaves no folder
     if len(blind):
         raise InputError(
-            f"workdir={str(folder)!r}, as host {socket.gethostname()} reads it, is not one folder for all: what process "
-            f"0 wrote in its own is not seen by {', '.join(map(str, blind[:10]))} of {jax.process_count()} processes. "
-            "Use a folder that all hosts share."
+            f"workdir={str(folder)!r}, as host {socket.gethostname()} reads it, is not one folder for all: what "
+            f"process 0 wrote in its own is not seen by {', '.join(map(str, blind[:10]))} of {jax.process_count()} "
+            "processes. Use a folder that all hosts share."
         )
     _shared.add(folder)
 

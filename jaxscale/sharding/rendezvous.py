@@ -35,7 +35,8 @@ def _receive(place, end, seconds):
         )
     except OSError as error:
         raise _failed(place, f"port {port} cannot be opened ({error.strerror})") from None
-    came, wrong = {}, ""
+    came: dict[int, socket.socket] = {}
+    wrong = ""
     with door:
         while len(came) < place.count - 1 and not wrong:
             door.settimeout(max(end - time.monotonic(), 0.001))
