@@ -102,7 +102,9 @@ def _share(tasks, local):
     if not lists:
         return (local,)  # not told of any: as jax does
     seen = len(lists[0])
-    if seen < max(tasks, int(os.environ.get("SLURM_GPUS_ON_NODE", 0))):
+    of_step = os.environ.get("SLURM_STEP_GPUS")  # those of all its tasks here, such as 0,1,4
+    whole = len(of_step.split(",")) if of_step else int(os.environ.get("SLURM_GPUS_ON_NODE", 0))
+    if seen < max(tasks, whole):
         return None  # Slurm has bound GPUs to the task (--gpus-per-task)
     if seen % tasks:
         raise InputError(

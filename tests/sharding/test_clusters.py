@@ -56,6 +56,11 @@ def test_tasks_of_a_node_share_its_gpus(tasks, per_node, local, visible, devices
     assert clusters.find() == clusters.Place(f"gpu007:{port}", tasks, local, devices)
 
 
+def test_a_step_may_have_some_gpus_of_its_node(environment):
+    environment(**step(2, "2", 1, 1), CUDA_VISIBLE_DEVICES="0,1,2,3", SLURM_STEP_GPUS="2,3,6,7")
+    assert clusters.find().devices == (2, 3)
+
+
 def test_gpus_that_tasks_cannot_share_are_refused(environment):
     environment(**step(9, "3(x3)", 0, 0), CUDA_VISIBLE_DEVICES=EIGHT)
     with pytest.raises(InputError, match="8 GPUs of a node cannot be shared alike by its 3 tasks"):
