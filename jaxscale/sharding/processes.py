@@ -164,10 +164,10 @@ def require_shared(folder) -> None:
             if len(blind):
                 folder.rmdir()  # if it is new: refused input leaves no folder
     if len(blind):
+        others = f"process{'es' if len(blind) > 1 else ''} {', '.join(map(str, blind[:10]))}"
         raise InputError(
-            f"workdir={str(folder)!r}, as host {socket.gethostname()} reads it, is not one folder for all: what "
-            f"process 0 wrote in its own is not seen by {', '.join(map(str, blind[:10]))} of {jax.process_count()} "
-            "processes. Use a folder that all hosts share."
+            f"workdir={str(folder)!r} on host {socket.gethostname()} is not shared: what process 0 of "
+            f"{jax.process_count()} wrote in its own is not seen by {others}. Give a folder that all hosts share."
         )
     _shared.add(folder)
 

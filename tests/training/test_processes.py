@@ -214,7 +214,7 @@ def test_a_folder_that_is_not_shared_is_refused_by_all(config, tmp_path):
     said = finish(start(config(), "run", processes=2, folders=here))
     assert [code for code, *_ in said] == [2, 2], said
     for _, error, _ in said:
-        assert "is not one folder for all: what process 0 wrote in its own is not seen by 1 of 2 processes" in error
+        assert "is not shared: what process 0 of 2 wrote in its own is not seen by process 1. Give a folder" in error
         assert len(error.splitlines()) == 1
     assert not (here[0] / "run").exists()
 
