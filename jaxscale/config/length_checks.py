@@ -12,7 +12,12 @@ def validate_lengths(study):
     need(all(e > 0 for e in study.epsilons), "epsilons", study.epsilons, "must be positive errors.")
     _interval(study)
     need(min(study.train_lengths) >= 1, "train_lengths", study.train_lengths, "must be positive.")
-    need(max(study.test_lengths, default=1) <= 2**24, "test_lengths", study.test_lengths, "must not exceed 2^24.")
+    need(
+        min(study.test_lengths) >= 1 and max(study.test_lengths) <= 2**24,
+        "test_lengths",
+        study.test_lengths,
+        "must lie between 1 and 2^24.",
+    )
     if study.task == "simple":
         need(all(o > 0 for o in study.omegas), "omegas", study.omegas, "must be positive frequencies.")
         _shortest(study, 1, "omegas")

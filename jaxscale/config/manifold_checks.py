@@ -1,5 +1,7 @@
 """What must fit together in studies on manifolds, told before anything is trained."""
 
+import math
+
 from jaxscale.config.conditions import need, positive
 from jaxscale.config.manifolds import points_width, symbols
 
@@ -108,6 +110,15 @@ def _language(study):
         "ambient",
         study.ambient,
         f"must be {count} times the symbols of a context, of which there may be 2 to 24. Give {12 * count}.",
+    )
+    # As `studies.manifold_readings.FEWEST`, points that β is read from.
+    possible = count ** (study.ambient // count)
+    need(
+        possible >= 128,
+        "ambient",
+        study.ambient,
+        f"has room for {possible} different contexts, and 128 are needed to read the smoothness of labels. "
+        f"Give at least {count * math.ceil(7 / study.dimension)}.",
     )
     need(study.point_noise == 0, "point_noise", study.point_noise, "must be 0 where contexts are symbols.")
 

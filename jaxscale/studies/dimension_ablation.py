@@ -48,12 +48,16 @@ def run(study, workdir, progress=None):
 def _run(study, workdir, progress):
     mesh = sharding.make_mesh(study.run.mesh)
     models = variants(study)
+    for _, _, one in models:
+        sharding.check_fits(mesh, one)  # before any corpus is read
     stores = {}
     for _, _, one in models:
         if one.corpus not in stores:
             folder = workdir / "corpora" / _folder_of(one.corpus)
             stores[one.corpus] = prepare(one.corpus, one.tokenizer, folder, progress.say)
         training.check(one, stores[one.corpus], mesh)
+    for store in stores.values():
+        geometry.check(study, store)
     configs.claim(workdir, study)  # only now: what is refused above does not take the folder
     (workdir / "measured").mkdir(exist_ok=True)
     cells = [

@@ -2,6 +2,7 @@
 
     dimension(study, problems)      # maximum likelihood and TwoNN, and against the number of neighbors
     smoothness(study, problems)     # β from noisy labels, and from labels without noise
+    check(study, seed, problem)     # can they be read at all? Cheap, and asked before all else
 
 Distances are in units of the root mean square distance of the manifold from the origin.
 """
@@ -66,7 +67,7 @@ def smoothness(study, problems):
         madograms = []
         for seed, x_NxD, values_NxO in zip(study.seeds, problems.points, values, strict=True):
             x_NxD = np.asarray(in_space(study, x_NxD), float)
-            rows = _first_of_each(x_NxD, seed)[:count] if study.manifold == "language" else slice(count)
+            rows = _first_of_each(x_NxD)[:count] if study.manifold == "language" else slice(count)
             y_N = np.asarray(values_NxO[:, 0], float)
             madograms.append(laws.madogram(x_NxD[rows], y_N[rows], key=jax.random.key(seed)))
         return {"points": madograms[0].points} | _smoothness_of(madograms, study)
@@ -75,15 +76,21 @@ def smoothness(study, problems):
     return of_labels | {"truth": read(problems.truth, coarse)}
 
 
-def _first_of_each(x_NxD, seed):
-    """The rows where points come first: a text comes back to contexts, and their truth is the same."""
-    rows = np.sort(np.unique(x_NxD, axis=0, return_index=True)[1])
-    if len(rows) < FEWEST:
+def check(study, seed, problem):
+    """Raises InputError if the text of a language repeats itself so much that β cannot be read from its contexts."""
+    if study.manifold != "language":
+        return
+    different = len(_first_of_each(np.asarray(problem.points)))
+    if different < FEWEST:
         raise InputError(
-            f"in_excess={len(x_NxD)} symbols of the text of seed {seed} have only {len(rows)} different contexts, and "
-            f"{FEWEST} are needed. Give more, a larger ambient or another seed."
+            f"in_excess={study.in_excess} symbols of the text of seed {seed} have only {different} different contexts, "
+            f"and {FEWEST} are needed. Give more, a larger ambient or another seed."
         )
-    return rows
+
+
+def _first_of_each(x_NxD):
+    """The rows where points come first: a text comes back to contexts, and their truth is the same."""
+    return np.sort(np.unique(x_NxD, axis=0, return_index=True)[1])
 
 
 def _smoothness_of(madograms, study):

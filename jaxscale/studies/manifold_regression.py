@@ -64,9 +64,9 @@ def run(study, workdir, progress=None):
 
 
 def _run(study, workdir, progress):
-    configs.claim(workdir, study)
     progress.say("drawing points and targets")
-    problems = problems_of.stack([problems_of.make_problem(study, seed) for seed in study.seeds])
+    problems = problems_of.stack([_problem(study, seed) for seed in study.seeds])
+    configs.claim(workdir, study)  # only now: what is refused above does not take the folder
     progress.say("measuring the dimension of the points and the smoothness of the labels")
     measured = _kept(workdir / "dimension.json", lambda: manifold_readings.dimension(study, problems))
     smoothness = _kept(workdir / "smoothness.json", lambda: manifold_readings.smoothness(study, problems))
@@ -84,6 +84,13 @@ def _run(study, workdir, progress):
     from jaxscale.reports.manifolds import render
 
     render(workdir)
+
+
+def _problem(study, seed):
+    """The problem of a seed. Refused as soon as it is drawn, before anything is measured or trained on it."""
+    problem = problems_of.make_problem(study, seed)
+    manifold_readings.check(study, seed, problem)
+    return problem
 
 
 def grid(study):

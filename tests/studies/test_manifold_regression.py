@@ -161,6 +161,7 @@ def test_the_law_over_parameters_and_over_both():
         ({"training": dataclasses.replace(STUDY.training, checkpoint_every=15)}, "training.evaluate_every"),
         ({"manifold": "language"}, "objective"),
         (LANGUAGE | {"ambient": 9}, "ambient=9 .*Give 24"),
+        (LANGUAGE | {"ambient": 12}, "ambient=12 has room for 64 different contexts, .* at least 14"),
         (LANGUAGE | {"target": config.ManifoldTarget(classes=3)}, r"target.classes=3 is not 2"),
         (LANGUAGE | {"point_noise": 0.1}, "point_noise"),
     ],
@@ -241,7 +242,16 @@ def test_a_study_of_a_language_has_n_grams_beside_it_and_its_entropy_for_a_dimen
     assert "smoothed n-grams" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_text_that_repeats_itself_is_refused_before_training(tmp_path):
+def test_a_text_that_repeats_itself_is_refused_as_soon_as_it_is_drawn(tmp_path):
+    class Watched(progress.Silent):
+        said = ()
+
+        def say(self, text):
+            self.said += (text,)
+
+    watched = Watched()
     with pytest.raises(InputError, match=r"in_excess=512 .* different contexts"):
-        manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE), tmp_path)
-    assert not (tmp_path / "candidates").exists()
+        manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE), tmp_path, watched)
+    assert watched.said == ("drawing points and targets",)
+    # Nor is the folder taken: the text can be made longer in it.
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
