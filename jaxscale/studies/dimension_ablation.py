@@ -21,6 +21,7 @@ from jaxscale import dimension, files, sharding, training
 from jaxscale.config.ablations import variant_name, variants
 from jaxscale.data import prepare
 from jaxscale.dimension.summary import summary
+from jaxscale.errors import InputError
 from jaxscale.studies import geometry
 from jaxscale.studies.ablation_verdict import verdict
 from jaxscale.studies.data_scaling import versions
@@ -57,7 +58,7 @@ def _run(study, workdir, progress):
             stores[one.corpus] = prepare(one.corpus, one.tokenizer, folder, progress.say)
         training.check(one, stores[one.corpus], mesh)
     for store in stores.values():
-        geometry.check(study, store)
+        _check(study, store)
     configs.claim(workdir, study)  # only now: what is refused above does not take the folder
     (workdir / "measured").mkdir(exist_ok=True)
     cells = [
@@ -81,6 +82,18 @@ def _run(study, workdir, progress):
     from jaxscale.reports.ablation import render
 
     render(workdir)
+
+
+def _check(study, store):
+    """Raises InputError if the held-out documents have too few tokens for the study's largest number of neighbors."""
+    points = min([geometry.points_available(study.dimension, store), *study.points]) // study.positions
+    most = max([study.dimension.k, *study.ks])
+    if points <= most:
+        raise InputError(
+            f"ks={study.ks} or dimension.k={study.dimension.k}: {most} neighbors need more than {most} points, and the "
+            f"smallest sample of the {store.facts['kind']!r} corpus has {points}. "
+            "Raise corpus.held_out_fraction or dimension.tokens_per_document, or lower ks or positions."
+        )
 
 
 def _folder_of(corpus):

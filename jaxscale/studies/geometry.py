@@ -59,14 +59,19 @@ def measure(study, store, folders):
 
 def check(study, store):
     """Raises InputError, before anything is trained, if the held-out documents have too few tokens to measure."""
-    measured = study.dimension
-    lengths = np.diff(store.held_out.starts) - 1
-    points = min(int(np.minimum(lengths, measured.tokens_per_document).sum()), measured.points)
+    measured, points = study.dimension, points_available(study.dimension, store)
     if points <= measured.k:
         raise InputError(
-            f"dimension.k={measured.k} needs more than {measured.k} points; {len(lengths)} held-out documents give "
-            f"{points}. Raise corpus.held_out_fraction or dimension.tokens_per_document, or lower dimension.k."
+            f"dimension.k={measured.k} needs more than {measured.k} points; {len(store.held_out.starts) - 1} held-out "
+            f"documents give {points}. Raise corpus.held_out_fraction or dimension.tokens_per_document, or lower "
+            "dimension.k."
         )
+
+
+def points_available(measured, store):
+    """Tokens of the held-out documents that a `config.Dimension` embeds."""
+    lengths = np.diff(store.held_out.starts) - 1
+    return min(int(np.minimum(lengths, measured.tokens_per_document).sum()), measured.points)
 
 
 def embeddings_of_run(run, store, folder, summary, measured):
