@@ -40,7 +40,7 @@ def train(options, overrides):
     if not processes.is_first():
         return
     if options.json:
-        return print_json(summary)
+        return print_json(summary | {"corpus": store.facts})
     print("\n".join(f"{name:12} {value}" for name, value in summary.items()))
     print(f"{'metrics':12} {folder / 'metrics.jsonl'} (tensorboard --logdir {folder})")
     if options.profile:

@@ -4,13 +4,14 @@ import dataclasses
 import re
 
 from jaxscale.config.fields import Corpus, Dimension, Run
+from jaxscale.config.types import Values
 
 # Kinds of corpus that need no more than their name.
 BUILT_IN = ("stdlib", "docstrings", "reference", "grammar")
 
 
 @dataclasses.dataclass(frozen=True)
-class DimensionAblation:
+class DimensionAblation(Values):
     """What does d depend on? A base model, trained, and measured with one thing at a time changed: of the model, its
     text, or the measurement."""
 

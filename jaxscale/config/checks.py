@@ -5,15 +5,20 @@ from jaxscale.config.ablation_checks import validate_ablation
 from jaxscale.config.ablations import DimensionAblation
 from jaxscale.config.conditions import need as _need
 from jaxscale.config.conditions import positive as _positive
-from jaxscale.config.fields import DataScaling, cell
+from jaxscale.config.fields import DataScaling, Run, cell
 from jaxscale.config.length_checks import validate_lengths, validate_positions
 from jaxscale.config.lengths import LengthStudy, PositionStudy
 from jaxscale.config.manifold_checks import validate_manifold
 from jaxscale.config.manifolds import ManifoldStudy
+from jaxscale.config.types import check_types, require
 
 
 def validate(config):
-    """Raises InputError, naming field, value and remedy, if values are out of range or contradict each other."""
+    """Raises InputError, naming field, value and remedy, for values of a wrong type, out of range or contradictory."""
+    studies = DataScaling, DimensionAblation, LengthStudy, PositionStudy, ManifoldStudy
+    if not isinstance(config, studies):
+        require(config, Run, "config")
+    check_types(config)
     if isinstance(config, DataScaling):
         _validate_study(config)
     elif isinstance(config, DimensionAblation):

@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Literal
 
+from jaxscale.config.types import Values
+
 
 @dataclasses.dataclass(frozen=True)
-class Corpus:
+class Corpus(Values):
     """Where the text comes from and how it is split into training and held-out documents."""
 
     kind: Literal["stdlib", "docstrings", "reference", "grammar", "files", "tfds", "hf"] = "stdlib"
@@ -35,7 +37,7 @@ class Corpus:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tokenizer:
+class Tokenizer(Values):
     """How text becomes integers; saved beside the run that used it."""
 
     kind: Literal["bytes", "bpe", "pretrained"] = "bpe"
@@ -49,7 +51,7 @@ class Tokenizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Decoder:
+class Decoder(Values):
     """Shape of the decoder language model (`jaxscale.models.Decoder`)."""
 
     layers: int = 2
@@ -79,7 +81,7 @@ class Decoder:
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Values):
     """AdamW with gradient clipping and a warmed-up schedule."""
 
     learning_rate: float = 3e-3
@@ -101,7 +103,7 @@ class Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(Values):
     """How long to train, how often to look, when to stop."""
 
     steps: int = 1000
@@ -140,7 +142,7 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mesh:
+class Mesh(Values):
     """Devices along each axis; one of them may be -1: all that remain."""
 
     replica: int = -1
@@ -156,7 +158,7 @@ class Mesh:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Values):
     """One training run: everything needed to repeat it."""
 
     corpus: Corpus = Corpus()
@@ -172,7 +174,7 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dimension:
+class Dimension(Values):
     """Which embeddings are measured, and how."""
 
     k: int = 20
@@ -187,7 +189,7 @@ class Dimension:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataScaling:
+class DataScaling(Values):
     """A data-scaling study: train on n tokens for each of `sizes` and `seeds`, measure d, predict, compare."""
 
     run: Run = Run()

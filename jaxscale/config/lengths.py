@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxscale.config.fields import Decoder
+from jaxscale.config.types import Values
 
 Encoding = Literal[
     "none",
@@ -20,7 +21,7 @@ Encoding = Literal[
 
 
 @dataclasses.dataclass(frozen=True)
-class LimitNetwork:
+class LimitNetwork(Values):
     """Shape of the limit transformers of a study (`jaxscale.lengths.LimitTransformer`); the task fixes the rest."""
 
     width: int = 16
@@ -31,7 +32,7 @@ class LimitNetwork:
 
 
 @dataclasses.dataclass(frozen=True)
-class LengthTraining:
+class LengthTraining(Values):
     """Adam on strings drawn afresh at every step, with the learning rates of maximal update parametrization."""
 
     steps: int = 4000
@@ -44,7 +45,7 @@ class LengthTraining:
 
 
 @dataclasses.dataclass(frozen=True)
-class LengthStudy:
+class LengthStudy(Values):
     """How long is long enough? A limit transformer for every task parameter, train length and seed, all at once."""
 
     task: Literal["simple", "mod_p", "k_gram"] = "simple"
@@ -76,7 +77,7 @@ class LengthStudy:
 
 
 @dataclasses.dataclass(frozen=True)
-class PositionStudy:
+class PositionStudy(Values):
     """Which position encodings generalize in length? A decoder for every algorithmic task, encoding and seed."""
 
     tasks: tuple[str, ...] = ("bin_majority", "majority", "sort", "unique_copy", "repeat_copy", "parity")

@@ -3,11 +3,13 @@
 import dataclasses
 from typing import Literal
 
+from jaxscale.config.types import Values
+
 Mixer = Literal["softmax", "window", "relu", "convolution", "state_space", "mlp"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ManifoldTarget:
+class ManifoldTarget(Values):
     """A Weierstrass field (`jaxscale.data.fields`): smoothness β from wavelength 2π down to 2π / 2^octaves."""
 
     beta: float = 1.0
@@ -21,7 +23,7 @@ class ManifoldTarget:
 
 
 @dataclasses.dataclass(frozen=True)
-class PointRegressor:
+class PointRegressor(Values):
     """Shape of the networks but for their width (`jaxscale.models.Regressor`)."""
 
     mixer: Mixer = "softmax"
@@ -35,7 +37,7 @@ class PointRegressor:
 
 
 @dataclasses.dataclass(frozen=True)
-class PointTraining:
+class PointTraining(Values):
     """AdamW on batches drawn with replacement; parameters are averaged, and kept where validation error is least."""
 
     steps: int = 8000
@@ -53,7 +55,7 @@ class PointTraining:
 
 
 @dataclasses.dataclass(frozen=True)
-class ManifoldStudy:
+class ManifoldStudy(Values):
     """On a manifold of known dimension, with a target of known smoothness: does the error fall as theory says?"""
 
     manifold: Literal["sphere", "torus", "swiss_roll", "product", "language"] = "sphere"

@@ -8,8 +8,8 @@ strings of a random grammar. Others are local files, TensorFlow Datasets, Huggin
 """
 
 import ast
+import contextlib
 import dataclasses
-import glob
 import itertools
 import pathlib
 import string
@@ -17,6 +17,9 @@ import sysconfig
 
 import numpy as np
 
+from jaxscale.config import Corpus
+from jaxscale.config.types import check_types, require
+from jaxscale.data import text_files
 from jaxscale.errors import InputError
 
 
@@ -28,17 +31,24 @@ class Document:
     text: str
 
 
-def documents(corpus):
+def documents(corpus, skip=lambda reason, name: None):
     """Documents of a `config.Corpus`, in an order that is the same every time.
 
+    Args:
+      corpus: a `config.Corpus`.
+      skip: called with a reason and a name for every file, folder or record that is left out.
+
     Raises:
-      InputError: the folder or dataset is missing or empty, bytes are not text, or an optional package is needed.
+      InputError: the folder or dataset is missing or empty, what it holds is not text, or an optional package is
+        needed; or a field of `corpus` has the wrong type.
     """
-    found = SOURCES[corpus.kind](corpus)
+    require(corpus, Corpus, "corpus")
+    check_types(corpus, "corpus.")
+    found = SOURCES[corpus.kind](corpus, skip)
     return itertools.islice(found, corpus.max_documents)
 
 
-def stdlib(corpus):
+def stdlib(corpus, skip):
     """Python source of the running interpreter's standard library, without its tests (not every install has them)."""
     del corpus
     root = pathlib.Path(sysconfig.get_paths()["stdlib"])
@@ -47,33 +57,37 @@ def stdlib(corpus):
         name = path.relative_to(root)
         if not left_out.intersection(name.parts):
             # A handful of files declare another encoding; as UTF-8 they are not text.
-            yield from _decoded(path, name.as_posix(), undecodable="skip")
+            for found in text_files.texts(path, "", "skip", skip, name.as_posix()):
+                yield Document(*found)
 
 
-def docstrings(corpus):
+def docstrings(corpus, skip):
     """Prose: the docstrings of each module of the standard library, without its code."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for document in stdlib(corpus):
+    for document in stdlib(corpus, skip):
         nodes = [node for node in ast.walk(ast.parse(document.text)) if isinstance(node, kinds)]
         if said := [text for node in nodes if (text := ast.get_docstring(node))]:
             yield Document(document.name, "\n\n".join(said))
+        else:
+            skip("no docstrings", document.name)
 
 
-def reference(corpus):
+def reference(corpus, skip):
     """Reference text: the language reference that `help()` of the running interpreter prints, a document a topic."""
     from pydoc_data.topics import topics
 
-    del corpus
+    del corpus, skip
     for name in sorted(topics):
         yield Document(name, topics[name])
 
 
-def grammar(corpus):
+def grammar(corpus, skip):
     """Strings of one random grammar: 2000 documents of 16 sentences, 64 letters each, drawn with `corpus.seed`.
 
     A random hierarchy model (Cagnetta et al., arXiv 2307.02129): from the root down six levels every symbol is replaced
     by one of its four pairs of symbols, all pairs of a level distinct, uniformly; each level has 16 symbols.
     """
+    del skip
     symbols, choices, levels, sentences = 16, 4, 6, 16
     random = np.random.Generator(np.random.Philox(key=corpus.seed))
     pairs = [random.permutation(symbols**2)[: symbols * choices].reshape(symbols, choices) for _ in range(levels)]
@@ -86,46 +100,14 @@ def grammar(corpus):
         yield Document(f"grammar/{index}", "\n".join("".join(letters[sentence]) for sentence in row))
 
 
-def files(corpus):
-    """Local text files: every file below the folder `corpus.path` but hidden ones, or every file its glob matches."""
-    root = pathlib.Path(corpus.path)
-    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(root).parts)
-    if root.is_dir():
-        paths = sorted(p for p in root.rglob("*") if p.is_file() and not hidden(p))
-    elif root.is_file():
-        paths = [root]
-    elif glob.has_magic(corpus.path):
-        paths = sorted(p for p in map(pathlib.Path, glob.glob(corpus.path, recursive=True)) if p.is_file())
-    else:
-        raise InputError(
-            f"corpus.path={corpus.path!r}: no such folder. Give an existing folder, or a glob such as 'books/**/*.txt'."
-        )
-    if not paths:
-        raise InputError(f"corpus.path={corpus.path!r} holds no files. Give a folder or a glob with text files in it.")
-    for path in paths:
-        yield from _decoded(path, path.as_posix(), corpus.undecodable)
+def files(corpus, skip):
+    """Local text: every file below the folder `corpus.path` but hidden ones, or every file its glob matches."""
+    for path in text_files.paths(corpus.path, corpus.undecodable, skip):
+        for found in text_files.texts(path, corpus.text_field, corpus.undecodable, skip):
+            yield Document(*found)
 
 
-def _decoded(path, name, undecodable):
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"corpus file {str(path)!r} cannot be read: {error.strerror}. Mend it, or leave it out."
-        ) from None
-    try:
-        yield Document(name, data.decode())
-    except UnicodeDecodeError as error:
-        if undecodable == "error":
-            raise InputError(
-                f"corpus file {str(path)!r} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}. "
-                "Convert it, or set corpus.undecodable to 'replace' or 'skip'."
-            ) from None
-        if undecodable == "replace":
-            yield Document(name, data.decode(errors="replace"))
-
-
-def tfds(corpus):
+def tfds(corpus, skip):
     """A TensorFlow Datasets text feature, from a prepared dataset in `corpus.path` (or TFDS's own data_dir).
 
     ArrayRecord datasets are read without TensorFlow, by random access; others need TensorFlow installed.
@@ -148,34 +130,84 @@ def tfds(corpus):
         examples = (source[i] for i in range(len(source)))
     else:
         examples = datasets.as_numpy(builder.as_dataset(split=corpus.split, shuffle_files=False))
-    for index, example in enumerate(examples):
-        text = example[corpus.text_field]
-        yield Document(f"{corpus.name}/{corpus.split}/{index}", text.decode() if isinstance(text, bytes) else str(text))
+    with _told(corpus, lambda: str(builder.data_path)):
+        yield from _of_examples(corpus, examples, skip)
 
 
-def hf(corpus):
-    """A Hugging Face dataset, streamed. `corpus.path` is its data file or folder where the builder wants one."""
+def hf(corpus, skip):
+    """A Hugging Face dataset, streamed. `corpus.path` is its data file or folder where the builder wants one.
+
+    Of the builder `text` a document is a file, as of `files`, and not a line.
+    """
     datasets = _optional("datasets", "hf")
-    data_files = {corpus.split: corpus.path} if corpus.path else None
+    how = {
+        "path": corpus.name,
+        "name": corpus.subset or None,
+        "data_files": {corpus.split: corpus.path} if corpus.path else None,
+    } | ({"sample_by": "document"} if corpus.name == "text" else {})
+    with _told(corpus, lambda: corpus.path or corpus.name):
+        stream = datasets.load_dataset(**how, split=corpus.split, streaming=True)
+    shards = stream.num_shards
+
+    def file_of(shard):
+        files = (datasets.load_dataset_builder(**how).config.data_files or {}).get(corpus.split, ())
+        return str(files[shard]) if len(files) == shards else f"shard {shard} of {shards} of {corpus.split!r}"
+
+    def examples():
+        for shard in range(shards):
+            with _told(corpus, lambda shard=shard: file_of(shard)):
+                yield from stream.shard(shards, shard)
+
+    yield from _of_examples(corpus, examples(), skip)
+
+
+@contextlib.contextmanager
+def _told(corpus, where):
+    """Tells errors of the libraries that read datasets, which are of many types, as bad input in the file `where()`."""
     try:
-        stream = datasets.load_dataset(
-            corpus.name, corpus.subset or None, data_files=data_files, split=corpus.split, streaming=True
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        files = (
+            " Or read it with corpus.kind='files', which takes records of any types." if corpus.name == "json" else ""
         )
-    except (FileNotFoundError, ConnectionError, ValueError) as error:
         raise InputError(
-            f"corpus.name={corpus.name!r} cannot be read as a Hugging Face dataset: {error}. "
-            "Check the name, subset, split and the network."
-        ) from None
-    for index, example in enumerate(stream):
+            f"corpus.name={corpus.name!r}: {where()!r} cannot be read as a dataset: {said}. "
+            f"Check name, path, subset, split and network; mend a file that is damaged.{files}"
+        ) from error
+
+
+def _of_examples(corpus, examples, skip):
+    for index, example in enumerate(examples):
+        name = f"{corpus.name}/{corpus.split}/{index}"
         if corpus.text_field not in example:
             raise _no_field(corpus, example)
-        text = example[corpus.text_field] or ""  # a missing text is an empty document
+        text = example[corpus.text_field]
+        if text is None:
+            text = ""  # a missing text is an empty document
+        if isinstance(text, bytes) and (text := _utf8(corpus, name, text, skip)) is None:
+            continue
         if not isinstance(text, str):
             raise InputError(
                 f"corpus.text_field={corpus.text_field!r} of {corpus.name!r} is not text. Name a field that is."
             )
         # Half of a surrogate pair, which JSON may hold, is no character.
-        yield Document(f"{corpus.name}/{corpus.split}/{index}", text.encode("utf-8", "replace").decode())
+        yield Document(name, text.encode("utf-8", "replace").decode())
+
+
+def _utf8(corpus, name, data, skip):
+    """Bytes of a dataset as text; None if they were skipped."""
+    try:
+        return data.decode(errors="replace" if corpus.undecodable == "replace" else "strict")
+    except UnicodeDecodeError as error:
+        if corpus.undecodable == "error":
+            raise InputError(
+                f"corpus.text_field={corpus.text_field!r} of {name!r} is not UTF-8: byte {data[error.start]:#04x} at "
+                f"offset {error.start}. Set corpus.undecodable to 'replace' or 'skip'."
+            ) from None
+        return skip("not UTF-8", name)
 
 
 def _no_field(corpus, fields):

@@ -7,6 +7,7 @@ A document's content decides everything about it: whether it is a duplicate, whe
 its passages in the shuffled order. Neither the order of the files nor other documents move it.
 """
 
+import array
 import contextlib
 import dataclasses
 import hashlib
@@ -17,8 +18,13 @@ import sys
 import numpy as np
 
 from jaxscale import files
+from jaxscale.config import Corpus, Tokenizer
+from jaxscale.config.types import check_types, require
 from jaxscale.data import corpora, tokenizers
 from jaxscale.errors import InputError
+
+# Characters: documents of which half are shorter may well be lines of longer ones.
+SHORT = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +55,8 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
       corpus: a `config.Corpus`.
       tokenizer: a `config.Tokenizer`; BPE is trained on the training documents only.
       folder: where the tokens live; written under another name first, so it is whole or absent.
-      report: called with a sentence now and then.
+      report: called with a sentence now and then, and at the end, whether the corpus was read or found, with what was
+        read of it and what was left out (`account`).
 
     Returns:
       A `Store`.
@@ -59,12 +66,15 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
         was prepared from another corpus or tokenizer.
       RunError: the disk is full.
     """
+    for name, value, kind in (("corpus", corpus, Corpus), ("tokenizer", tokenizer, Tokenizer)):
+        require(value, kind, name)
+        check_types(value, f"{name}.")
     folder = pathlib.Path(folder)
     asked = {"corpus": dataclasses.asdict(corpus), "tokenizer": dataclasses.asdict(tokenizer)}
     if (folder / "facts.json").is_file():
         if files.read_json(folder / "config.json") != asked:
             raise InputError(f"{str(folder)!r} holds another corpus or tokenizer. Use another --workdir, or delete it.")
-        return open_store(folder)
+        return _reported(open_store(folder), folder, report)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -76,7 +86,7 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
             part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return open_store(folder)
+    return _reported(open_store(folder), folder, report)
 
 
 def open_store(folder):
@@ -91,6 +101,40 @@ def open_store(folder):
     return Store(split("train"), split("held_out"), facts["vocab_size"], facts)
 
 
+def account(facts):
+    """What was read of a corpus and what was left out, as sentences; `facts` are those of a `Store`."""
+    of = lambda *names: [f"{facts[name]:,}" if name in facts else "?" for name in names]
+    said = [
+        "corpus {}: {} documents read, {} duplicates and {} empty ones left out".format(
+            repr(facts["kind"]), *of("documents_read", "duplicates_removed", "documents_empty")
+        ),
+        "to train on: {} documents, {} tokens; held out: {} documents, {} tokens; all: {} bytes".format(
+            *of("documents_train", "tokens_train", "documents_held_out", "tokens_held_out", "bytes")
+        ),
+    ]
+    skipped = facts.get("skipped", {})
+    if skipped:
+        each = [f"{count:,} {reason} ({facts['skipped_first'][reason]!r} first)" for reason, count in skipped.items()]
+        said.append(f"skipped: {'; '.join(each)}")
+    elif "skipped" in facts:
+        said.append("skipped: nothing")
+    else:
+        said.append("skipped: not counted, nor are bytes and empty documents: an earlier version prepared this corpus")
+    middle = facts.get("median_characters")
+    if middle is not None and middle < SHORT:
+        said.append(
+            f"half of the documents have at most {middle:,} characters: if they are lines or sentences of longer "
+            "texts, neighbors are split between training and held-out text. Join them into whole texts first"
+        )
+    return said
+
+
+def _reported(store, folder, report):
+    for sentence in account(store.facts):
+        report(sentence)
+    return store
+
+
 def held_out(digest, fraction):
     """Whether the document with this digest is held out: the digest's first 8 bytes as a number below `fraction`."""
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
@@ -98,18 +142,17 @@ def held_out(digest, fraction):
 
 def _build(corpus, tokenizer, folder, report):
     report(f"reading corpus {corpus.kind!r}")
-    next(_distinct(corpus, {"documents_read": 0, "duplicates_removed": 0}))  # raises if there is no text at all
+    next(_distinct(corpus, _nothing_yet()))  # raises if there is no text at all
     trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer))
     trained.save(folder)
     dtype = np.dtype(np.uint16 if trained.vocab_size <= 2**16 else np.uint32)
     facts = {"kind": corpus.kind, "tokenizer": tokenizer.kind, "vocab_size": trained.vocab_size, "dtype": dtype.name}
-    facts |= {"documents_read": 0, "duplicates_removed": 0, "characters": 0}
-    facts |= {"documents_train": 0, "documents_held_out": 0}
+    facts |= _nothing_yet() | {"documents_train": 0, "documents_held_out": 0, "characters": 0, "bytes": 0}
     arrivals = {
         "train": _Arrivals(folder, "train", dtype, corpus.passage),
         "held_out": _Arrivals(folder, "held_out", dtype),
     }
-    whole = hashlib.sha256()
+    whole, lengths = hashlib.sha256(), array.array("Q")
     with contextlib.ExitStack() as stack:
         for arrival in arrivals.values():
             stack.enter_context(contextlib.closing(arrival.file))
@@ -118,6 +161,8 @@ def _build(corpus, tokenizer, folder, report):
             arrivals[name].add(digest, [*trained.encode(document.text), trained.end_of_text])
             facts[f"documents_{name}"] += 1
             facts["characters"] += len(document.text)
+            facts["bytes"] += len(document.text.encode("utf-8", "surrogatepass"))
+            lengths.append(len(document.text))
             whole.update(digest)
             if facts["documents_read"] % 10_000 == 0:
                 report(f"tokenized {facts['documents_read']} documents")
@@ -128,24 +173,38 @@ def _build(corpus, tokenizer, folder, report):
                 f"{name.replace('_', '-')} document. Give more documents or another fraction."
             )
         facts[f"tokens_{name}"] = arrival.shuffled()
+    facts["median_characters"] = int(np.median(lengths))
     facts["fingerprint"] = whole.hexdigest()[:16]
     facts["python"] = sys.version.split()[0] if corpus.kind in ("stdlib", "docstrings", "reference") else None
     files.write_json(folder / "facts.json", facts)
 
 
+def _nothing_yet():
+    return {"documents_read": 0, "duplicates_removed": 0, "documents_empty": 0, "skipped": {}, "skipped_first": {}}
+
+
 def _distinct(corpus, facts):
     """Documents and digests, exact duplicates and empty documents left out; counts into `facts`."""
+
+    def skip(reason, name):
+        facts["skipped"][reason] = facts["skipped"].get(reason, 0) + 1
+        facts["skipped_first"].setdefault(reason, name)
+
     seen = set()
-    for document in corpora.documents(corpus):
+    for document in corpora.documents(corpus, skip):
         facts["documents_read"] += 1
         digest = _digest(document.text, corpus.seed)
         if not document.text or digest in seen:
-            facts["duplicates_removed"] += bool(document.text)
+            facts["duplicates_removed" if document.text else "documents_empty"] += 1
             continue
         seen.add(digest)
         yield document, digest
     if not seen:
-        raise InputError(f"corpus.kind={corpus.kind!r} gave no text: every document is empty. Give text to read.")
+        skipped = ", ".join(f"{count} {reason}" for reason, count in facts["skipped"].items()) or "nothing"
+        raise InputError(
+            f"corpus.kind={corpus.kind!r} gave no text: every document is empty ({facts['documents_read']} were read), "
+            f"and what was skipped is: {skipped}. Give text to read."
+        )
 
 
 def _training_texts(corpus, tokenizer):

@@ -20,7 +20,6 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
-from jaxscale.config.loading import check_types
 from jaxscale.errors import InputError
 from jaxscale.models.decoder import Decoder
 
@@ -210,9 +209,7 @@ def _decoder(said, folder, execution):
         **ARCHITECTURE,
         **execution,
     )
-    run = configs.Run(model=model)
-    check_types(run)
-    configs.validate(run)
+    configs.validate(configs.Run(model=model))
     return model, vocab_size
 
 

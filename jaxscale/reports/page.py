@@ -274,9 +274,11 @@ def _pairs(title: str, values: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Integers with thousands apart, everything else as it stands."""
+    """Integers with thousands apart, mappings as `name: value, …`, everything else as it stands."""
     if value is None:
         return UNKNOWN
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_plain(one)}" for name, one in value.items()) or "nothing"
     return number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

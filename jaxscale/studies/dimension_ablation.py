@@ -51,11 +51,10 @@ def _run(study, workdir, progress):
     models = variants(study)
     for _, _, one in models:
         sharding.check_fits(mesh, one)  # before any corpus is read
-    stores = {}
+    stores, places = {}, {one.corpus: workdir / "corpora" / _folder_of(one.corpus) for _, _, one in models}
     for _, _, one in models:
         if one.corpus not in stores:
-            folder = workdir / "corpora" / _folder_of(one.corpus)
-            stores[one.corpus] = prepare(one.corpus, one.tokenizer, folder, progress.say)
+            stores[one.corpus] = prepare(one.corpus, one.tokenizer, places[one.corpus], progress.say)
         training.check(one, stores[one.corpus], mesh)
     for store in stores.values():
         _check(study, store)
@@ -78,7 +77,9 @@ def _run(study, workdir, progress):
         rows += files.read_json(path)
     files.write_json_lines(workdir / "table.jsonl", rows)
     seconds = sum({row["run"]: row["seconds"] for row in rows}.values())
-    files.write_json(workdir / "verdict.json", verdict(study, rows) | {"seconds": seconds, "versions": versions()})
+    read = {store_folder.name: stores[corpus].facts for corpus, store_folder in places.items()}
+    found = verdict(study, rows) | {"corpora": read, "seconds": seconds, "versions": versions()}
+    files.write_json(workdir / "verdict.json", found)
     from jaxscale.reports.ablation import render
 
     render(workdir)

@@ -43,10 +43,11 @@ def prepare(run, folder, say=lambda text: None):
 
     The folder in which it lies must be one that all processes share, else InputError.
     """
+    configs.validate(run)
+    sharding.check_fits(sharding.make_mesh(run.mesh), run)  # before a corpus is read that cannot serve
     processes.require_shared(pathlib.Path(folder).parent)
-    made = lambda: data.prepare(run.corpus, run.tokenizer, folder, say)
-    processes.first_says(lambda: made() and None)
-    return made()
+    processes.first_says(lambda: data.prepare(run.corpus, run.tokenizer, folder, say) and None)
+    return data.prepare(run.corpus, run.tokenizer, folder)
 
 
 def train(run, store, folder, report=lambda **progress: None, profile=False):
@@ -71,6 +72,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
       Preempted: SIGTERM or SIGHUP came; the state is saved.
       RunError: the disk is full, or another process of this run is gone.
     """
+    configs.validate(run)
     folder = pathlib.Path(folder)
     mesh = sharding.make_mesh(run.mesh)
     check(run, store, mesh)

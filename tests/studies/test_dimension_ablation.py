@@ -100,14 +100,14 @@ def test_contradictions_are_told_before_anything_is_trained(study, tmp_path, cha
 
 def test_too_few_held_out_tokens_are_told_before_anything_is_trained(study, tiny_run, tmp_path):
     few = dataclasses.replace(study, run=tiny_run, ks=(4, 90), points=())
-    with pytest.raises(InputError, match="90 neighbors need more than 90 points, .* 'files' corpus has"):
+    with pytest.raises(InputError, match=r"90 neighbors need more than 90 points, .* 'files' corpus has"):
         dimension_ablation.run(few, tmp_path)
     assert not (tmp_path / "runs").exists() and not (tmp_path / "config.json").exists()
 
 
 def test_a_mesh_that_does_not_fit_is_told_before_the_corpus_is_read(study, tmp_path):
     run = dataclasses.replace(study.run, mesh=config.Mesh(replica=1, tensor=8))
-    with pytest.raises(InputError, match="heads=2 does not divide over mesh.tensor=8"):
+    with pytest.raises(InputError, match=r"heads=2 does not divide over mesh\.tensor=8"):
         dimension_ablation.run(dataclasses.replace(study, run=run), tmp_path)
     assert not (tmp_path / "corpora").exists()
 
