@@ -14,7 +14,7 @@ class Corpus(Values):
     """stdlib: this interpreter's standard library; docstrings: only their prose; reference: the language reference;
     grammar: strings of a random grammar; files: local text; tfds, hf: a dataset by name."""
     path: str = ""
-    """files: a folder (every file below it) or a glob. tfds: the data_dir of a prepared dataset."""
+    """files: a folder (every file below it) or a glob. tfds: the data_dir of a prepared dataset. hf: data files."""
     name: str = ""
     """tfds: `dataset/config:version`; the first will do. hf: a repository id, or a builder such as `text` or `json`."""
     subset: str = ""
@@ -22,9 +22,10 @@ class Corpus(Values):
     split: str = "train"
     """tfds, hf: the split to read; held-out documents are taken from it."""
     text_field: str = "text"
-    """tfds, hf: the feature that holds the text."""
+    """tfds, hf: the feature that holds the text. files: the same of JSON and Parquet; "" reads JSON as plain text."""
     undecodable: Literal["error", "replace", "skip"] = "error"
-    """files: what to do with a file that is not UTF-8."""
+    """What to do with text that is not UTF-8: refuse it, replace the bytes, or leave it out. skip also leaves out files
+    that are binary, damaged or unreadable, and broken JSON lines; all are counted."""
     held_out_fraction: float = 0.1
     """Share of the documents held out for evaluation, chosen by a hash of their content."""
     passage: int | None = None

@@ -69,7 +69,7 @@ def docstrings(corpus, skip):
         if said := [text for node in nodes if (text := ast.get_docstring(node))]:
             yield Document(document.name, "\n\n".join(said))
         else:
-            skip("no docstrings", document.name)
+            skip("without docstrings", document.name)
 
 
 def reference(corpus, skip):
@@ -170,12 +170,10 @@ def _told(corpus, where):
         raise
     except Exception as error:
         said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        files = (
-            " Or read it with corpus.kind='files', which takes records of any types." if corpus.name == "json" else ""
-        )
+        also = ", or read it with corpus.kind='files', which takes records of any types" * (corpus.name == "json")
         raise InputError(
             f"corpus.name={corpus.name!r}: {where()!r} cannot be read as a dataset: {said}. "
-            f"Check name, path, subset, split and network; mend a file that is damaged.{files}"
+            f"Check name, path, subset, split and network; mend a file that is damaged{also}."
         ) from error
 
 

@@ -105,7 +105,7 @@ def account(facts):
     """What was read of a corpus and what was left out, as sentences; `facts` are those of a `Store`."""
     of = lambda *names: [f"{facts[name]:,}" if name in facts else "?" for name in names]
     said = [
-        "corpus {}: {} documents read, {} duplicates and {} empty ones left out".format(
+        "corpus {}: {} documents read, of which {} duplicate and {} empty ones are left out".format(
             repr(facts["kind"]), *of("documents_read", "duplicates_removed", "documents_empty")
         ),
         "to train on: {} documents, {} tokens; held out: {} documents, {} tokens; all: {} bytes".format(

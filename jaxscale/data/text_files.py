@@ -100,14 +100,14 @@ class _Walk:
             elif not rest and stat.S_ISREG(mode):
                 yield entry
             elif mode and not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                self._leave_out("no regular file", entry)
+                self._leave_out("no regular files", entry)
 
     def _enters(self, folder, depth):
         """Whether a folder is new to `**`: a link may lead back to one that was read, or above it."""
         status = os.stat(folder)
         key = status.st_dev, status.st_ino, depth
         if key in self.entered:
-            self._leave_out("another name of a folder that was read", folder)
+            self._leave_out("links to a folder that was read already", folder)
             return False
         self.entered.add(key)
         return True
@@ -132,7 +132,7 @@ class _Walk:
             return os.stat(entry).st_mode
         except OSError as error:
             if entry.is_symlink():
-                self._leave_out("a link to nothing", entry)
+                self._leave_out("links to nothing", entry)
             else:
                 self._unreadable(entry, error)
             return 0
@@ -179,7 +179,9 @@ def texts(path, text_field, undecodable, skip, name=None):
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return one.refuse("unreadable or damaged", f"cannot be read: {said}", f"Mend it. {LEAVE_OUT}")
     except ModuleNotFoundError as error:
-        return one.refuse("needs a package", f"needs the package {error.name!r}", f"pip install {error.name}")
+        return one.refuse(
+            "of a kind that needs a package", f"needs the package {error.name!r}", f"pip install {error.name}"
+        )
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise InputError(f"corpus file {str(path)!r} changed while it was read. Try again when it is whole.")
 
@@ -278,16 +280,16 @@ def _of_records(one, records):
     for index, (place, record) in enumerate(records):
         where = f", {place},"
         if not isinstance(record, dict):
-            one.refuse("no record", f"holds {_called(record)} and no object with fields", where=where)
+            one.refuse("records without fields", f"holds {_called(record)} and no object with fields", where=where)
         elif field not in record:
             sentence = f"has no field corpus.text_field={field!r}; it has {', '.join(map(repr, record)) or 'none'}"
             remedy = "Set corpus.text_field to the one that holds the text, or to '' to read JSON as the text it is."
             if index == 0:  # the name is wrong, not a record
                 raise one.error(sentence, remedy, where)
-            one.refuse("record without text", sentence, f"{remedy} {LEAVE_OUT}", where)
+            one.refuse("records without text", sentence, f"{remedy} {LEAVE_OUT}", where)
         elif not isinstance(text := "" if record[field] is None else record[field], str):
             sentence = f"holds {_called(text)} in corpus.text_field={field!r}, no text"
-            one.refuse("record without text", sentence, f"Name a field that holds text. {LEAVE_OUT}", where)
+            one.refuse("records without text", sentence, f"Name a field that holds text. {LEAVE_OUT}", where)
         else:
             # Half of a surrogate pair, which JSON may hold, is no character.
             yield f"{one.name}:{place.split()[1]}", text.encode("utf-8", "replace").decode()
@@ -327,7 +329,7 @@ def _json_records(one, stream):
         try:
             yield f"line {place}", json.loads(text)
         except (ValueError, RecursionError) as error:
-            one.refuse("broken JSON", f"is not JSON: {error}", f"Mend it. {LEAVE_OUT}", where)
+            one.refuse("broken JSON lines", f"is not JSON: {error}", f"Mend it. {LEAVE_OUT}", where)
 
 
 def _parsed(data):
