@@ -209,7 +209,7 @@ def _documents(one, file):
     stream, ending = _decompressed(one.path, file)
     head = stream.peek(512)[:512]
     if head.startswith(b"PAR1\x15") and stream is file:
-        yield from _of_records(one, _parquet_rows(one, file))
+        yield from _of_records(one, _parquet_rows(one))
     elif head[257:262] == b"ustar":
         one.refuse("binary", "is a tar archive", "Unpack it first: tar -xf.")
     elif known := next((known for known in NO_TEXT if head.startswith(known[0])), None):
@@ -238,7 +238,7 @@ def _decompressed(path, file):
 def _zstd(file):
     import pyarrow
 
-    return pyarrow.CompressedInputStream(file, "zstd")
+    return pyarrow.CompressedInputStream(str(file.name), "zstd")  # it would close a file of ours
 
 
 COMPRESSIONS = (
@@ -340,12 +340,12 @@ def _parsed(data):
         return None
 
 
-def _parquet_rows(one, file):
+def _parquet_rows(one):
     import pyarrow
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(file)
+        table = pyarrow.parquet.ParquetFile(one.path)
         if one.text_field not in (names := table.schema_arrow.names):
             yield "row 1", dict.fromkeys(names)
             return
