@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
+import numpy as np
 import pytest
 
 from jaxscale import config as configs
@@ -72,6 +74,54 @@ def test_unknown_field_in_a_file_is_refused_with_the_nearest(tmp_path):
 def test_ill_typed_field_in_a_file_is_named(tmp_path, body):
     with pytest.raises(InputError, match=r"training\.steps="):
         configs.load(write(tmp_path, f"config = {body}"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: configs.Run(model=Network()), r"model=Network\(.* must be a jaxscale\.config\.Decoder, not a Network"),
+        (lambda: configs.Run(model=configs.Decoder), r"must be a .*Decoder, not the class Decoder. Give Decoder\("),
+        (lambda: configs.Run(training=configs.PointTraining()), "training=.* not a PointTraining"),
+        (lambda: configs.DataScaling(run=configs.Run(corpus=None)), r"run\.corpus=None must be a .*Corpus"),
+        (lambda: configs.DataScaling(seeds=3), r"seeds=3 must be a tuple of integers\. Write \(3,\)"),
+        (lambda: configs.DataScaling(sizes=(1e5, "many")), "sizes=.* must be a tuple of integers"),
+        (lambda: configs.Run(tokens=1e6), r"tokens=1000000\.0 must be an integer or None\. Write 1000000\."),
+        (lambda: configs.Run(seed=True), "seed=True must be an integer"),
+        (
+            lambda: configs.Run(tokenizer=configs.Tokenizer(kind="bp")),
+            "tokenizer.kind='bp' must be one of 'bytes', 'bpe'",
+        ),
+        (lambda: configs.Run(optimizer=configs.Optimizer(clip_norm=math.inf)), "clip_norm=inf must be a finite number"),
+        (lambda: configs.LengthStudy(omegas=(math.nan,)), "omegas=.* must be a tuple of finite numbers"),
+        (lambda: configs.PositionStudy(encodings=("rope",)), "encodings=.* one of 'none', 'learned'"),
+        (lambda: configs.ManifoldStudy(target=2), "target=2 must be a .*ManifoldTarget, not a int"),
+        (lambda: configs.DimensionAblation(corpora="books"), r"corpora='books' must be .* Write \('books',\)"),
+        (lambda: {"model": {}}, "config=.* must be a .*Run, not a dict"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told_in_a_sentence_from_python_and_from_a_file(make, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        configs.validate(make())
+
+
+@dataclasses.dataclass
+class Network:
+    """Stands for a model object of any library: they are dataclasses, or not, as they like."""
+
+    width: int = 8
+
+
+def test_a_model_object_in_a_file_is_told_too(tmp_path):
+    with pytest.raises(InputError, match=r"model=Dense\(.* must be a jaxscale\.config\.Decoder, not a Dense"):
+        configs.load(write(tmp_path, "import flax.linen\nconfig = Run(model=flax.linen.Dense(3))"))
+
+
+def test_numbers_of_numpy_and_lists_become_pythons_own(tmp_path):
+    study = configs.DataScaling(sizes=np.int64(512) * np.arange(1, 5), seeds=[np.int32(0), 1], beta=np.float32(0.5))
+    assert study == configs.DataScaling(sizes=(512, 1024, 1536, 2048), seeds=(0, 1), beta=0.5)
+    assert {type(one) for one in (*study.sizes, *study.seeds)} == {int} and type(study.beta) is float
+    configs.claim(tmp_path, study)
+    configs.claim(tmp_path, study)  # what JSON gives back is the same configuration
 
 
 def test_whole_number_serves_for_a_float(tmp_path):

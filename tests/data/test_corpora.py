@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from jaxscale import config as configs
@@ -60,6 +61,13 @@ def test_hidden_files_and_folders_are_left_out_and_a_file_is_a_corpus(tmp_path):
     assert read(tmp_path) == read(tmp_path / "a.txt") == ["a.txt"]
 
 
+def test_a_corpus_of_the_wrong_type_is_told_at_the_call(tmp_path):
+    with pytest.raises(InputError, match=r"corpus='books' must be a jaxscale\.config\.Corpus, not a str"):
+        documents("books")
+    with pytest.raises(InputError, match=rf"corpus\.path=.* must be a string\. Write '{tmp_path}'"):
+        documents(configs.Corpus(kind="files", path=tmp_path))
+
+
 def test_max_documents_ends_the_reading(text_folder):
     assert len(list(documents(configs.Corpus(kind="files", path=str(text_folder), max_documents=3)))) == 3
 
@@ -96,6 +104,28 @@ def test_hf_streams_data_files(text_folder, tmp_path):
         list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="body")))
 
 
+def test_a_text_file_is_one_document_through_hf_too(text_folder):
+    pytest.importorskip("datasets", reason="needs the extra [hf]")
+    through_hf = documents(configs.Corpus(kind="hf", name="text", path=str(text_folder / "*.txt")))
+    assert [d.text for d in through_hf] == [
+        d.text for d in documents(configs.Corpus(kind="files", path=str(text_folder)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [('{"id": 2, "text": \n', "JSON parse error"), ('{"id": "two", "text": "b"}\n', "Failed to parse string: 'two'")],
+)
+def test_a_damaged_file_of_a_dataset_is_named_with_what_to_do(second, told, tmp_path):
+    pytest.importorskip("datasets", reason="needs the extra [hf]")
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "a"}\n')
+    (tmp_path / "b.jsonl").write_text(second)
+    found = documents(configs.Corpus(kind="hf", name="json", path=str(tmp_path / "*.jsonl")))
+    assert next(found).text == "a"
+    with pytest.raises(InputError, match=rf"b\.jsonl' cannot be read as a dataset: {told}.* corpus\.kind='files'"):
+        list(found)
+
+
 def test_tfds_reads_a_prepared_dataset_without_tensorflow(tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra [tfds]")
     from etils import epath
@@ -105,10 +135,12 @@ def test_tfds_reads_a_prepared_dataset_without_tensorflow(tmp_path):
         pkg_dir_path = epath.Path(__file__).parent
 
         def _info(self):
-            return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({"text": tfds.features.Text()}))
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict({"text": tfds.features.Text(), "line": np.int64})
+            )
 
         def _split_generators(self, dl_manager):
-            return {"train": ((i, {"text": f"poem {i}: été"}) for i in range(5))}
+            return {"train": ((i, {"text": f"poem {i}: été", "line": i}) for i in range(5))}
 
         def _generate_examples(self):
             raise AssertionError("examples come with the splits")
@@ -127,3 +159,9 @@ def test_tfds_reads_a_prepared_dataset_without_tensorflow(tmp_path):
         list(documents(configs.Corpus(kind="tfds", name="local_poems", path=str(tmp_path), split="test")))
     with pytest.raises(InputError, match=r"no such TFDS dataset"):
         list(documents(configs.Corpus(kind="tfds", name="no_such_poems", path=str(tmp_path))))
+    with pytest.raises(InputError, match=r"text_field='line' of 'local_poems' is not text"):
+        list(documents(configs.Corpus(kind="tfds", name="local_poems", path=str(tmp_path), text_field="line")))
+    (shard,) = tmp_path.rglob("*.array_record*")
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"local_poems/1\.0\.0' cannot be read as a dataset"):
+        list(documents(configs.Corpus(kind="tfds", name="local_poems", path=str(tmp_path))))
