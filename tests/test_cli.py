@@ -35,8 +35,10 @@ def trained(config_file, tmp_path_factory):
 def test_train_prints_one_json_document_and_keeps_progress_apart(trained):
     _, done = trained
     assert done.returncode == 0
-    assert json.loads(done.stdout)["steps"] == 12
+    said = json.loads(done.stdout)
+    assert said["steps"] == 12 and said["corpus"]["documents_read"] == 61 and said["corpus"]["skipped"] == {}
     assert "reading corpus 'files'" in done.stderr
+    assert done.stderr.count("61 documents read, of which 1 duplicate") == 1
 
 
 def test_embed_then_dimension(trained, tmp_path, capsys):

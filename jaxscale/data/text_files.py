@@ -215,10 +215,11 @@ def _documents(one, file):
     elif known := next((known for known in NO_TEXT if head.startswith(known[0])), None):
         one.refuse("binary", *known[1:])
     elif one.text_field and ending in TABLE_ENDINGS:
-        raise one.error(
+        one.refuse(
+            "tables",
             "is a table",
             "Read it with corpus.kind='hf' and corpus.name='csv', write it as JSON lines, or set corpus.text_field='' "
-            "to read it as the text it is.",
+            f"to read it as the text it is. {LEAVE_OUT}",
         )
     elif one.text_field and ending in JSON_ENDINGS and head:
         yield from _of_records(one, _json_records(one, stream))

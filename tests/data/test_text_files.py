@@ -144,6 +144,7 @@ def test_an_archive_or_a_table_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "a.tar.gz").unlink()
     (tmp_path / "a.csv").write_text("id,text\n1,hello\n")
     refused(tmp_path, r"a\.csv' is a table\. Read it with corpus\.kind='hf' and corpus\.name='csv'")
+    assert read(tmp_path, undecodable="skip") == (["text"], [("tables", "a.csv")])
     assert read(tmp_path, text_field="")[0] == ["id,text\n1,hello\n", "text"]
 
 

@@ -151,6 +151,7 @@ def _verdict(rows: list[dict]) -> dict:
             "tokens_validation": 400000,
             "tokenizer": "bpe",
             "vocab_size": 512,
+            "skipped": {"hidden": 2, "binary": 1100},
         },
         "versions": {"jaxscale": "0.1.0", "jax": "0.10.2", "python": "3.11.2", "device": "cpu"},
         "seconds": 380.2,

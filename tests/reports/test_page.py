@@ -35,6 +35,10 @@ class Addresses(html.parser.HTMLParser):
         self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
 
 
+def test_the_page_counts_what_was_skipped_of_the_corpus(markup):
+    assert "hidden: 2, binary: 1" in markup
+
+
 def test_render_returns_the_page_beside_the_table(study):
     path = reports.render(study)
     assert path == study / "report.html"

@@ -41,6 +41,7 @@ def test_every_factor_is_read_once_for_each_seed(finished):
     assert expected <= readings and len(rows) == 2 * len(readings)
     assert {factor for factor, _ in readings} >= {"points", "position", "estimator"}
     assert all(row["dimension"] > 0 and row["standard_error"] > 0 for row in rows)
+    assert found["corpora"]["grammar"]["documents_read"] == 2000
     untrained, base = (next(r for r in rows if r["factor"] == f)["dimension"] for f in ("training", "base"))
     assert untrained != base
     page = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
