@@ -146,6 +146,13 @@ def test_a_mistyped_corpus_leaves_no_mark_on_the_folder(config_file, tmp_path, c
     assert cli.main(["train", str(config_file), "--workdir", str(folder), "--json"]) == 0
 
 
+def test_a_mesh_that_does_not_fit_is_told_before_the_corpus_is_read(config_file, tmp_path, capsys):
+    misfit = ["--mesh.replica", "1", "--mesh.tensor", "8"]
+    assert cli.main(["train", str(config_file), "--workdir", str(tmp_path), *misfit]) == 2
+    assert "model.heads=2 does not divide over mesh.tensor=8" in capsys.readouterr().err
+    assert not (tmp_path / "corpus").exists()
+
+
 def test_two_commands_do_not_work_in_one_folder(config_file, tmp_path, capsys):
     with files.workplace(tmp_path):
         assert cli.main(["train", str(config_file), "--workdir", str(tmp_path)]) == 2

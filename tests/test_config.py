@@ -158,6 +158,7 @@ def test_file_without_config_and_missing_file_are_told(tmp_path):
         ("Run(corpus=Corpus(kind='files'))", "corpus.path='' is needed"),
         ("DataScaling(sizes=(1000, 2000))", "sizes=.* needs at least 4"),
         ("DataScaling(beta=1.5)", r"beta=1.5 must lie in \(0, 1\]"),
+        ("DataScaling(together=2, run=Run(mesh=Mesh(replica=1, fsdp=-1)))", "together=2 trains each run on one device"),
         ("LengthStudy(test_lengths=(0, 16))", "test_lengths=.* must lie between 1 and"),
         ("DataScaling(dimension=Dimension(layer=7))", "dimension.layer=7 must lie between -3 and"),
         ("DataScaling(dimension=Dimension(points=9))", "dimension.points=9 must exceed dimension.k=20"),

@@ -132,7 +132,7 @@ def _validate_study(study):
         _need(0 <= seed < 2**63, "seeds", study.seeds, "must lie between 0 and 2**63.")
     _positive(study, "", "together")
     _need(
-        study.together == 1 or max(study.run.mesh.fsdp, study.run.mesh.context, study.run.mesh.tensor) <= 1,
+        study.together == 1 or {study.run.mesh.fsdp, study.run.mesh.context, study.run.mesh.tensor} == {1},
         "together",
         study.together,
         "trains each run on one device, which mesh.fsdp, mesh.context and mesh.tensor divide. Leave them at 1.",

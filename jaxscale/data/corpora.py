@@ -139,6 +139,11 @@ def hf(corpus, skip):
 
     Of the builder `text` a document is a file, as of `files`, and not a line.
     """
+    if "[" in corpus.split:
+        raise InputError(
+            f"corpus.split={corpus.split!r} is a slice, and a stream has none. Give the split's name, and "
+            "corpus.max_documents to read only the first of its documents."
+        )
     datasets = _optional("datasets", "hf")
     how = {
         "path": corpus.name,

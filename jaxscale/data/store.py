@@ -90,15 +90,27 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
 
 
 def open_store(folder):
-    """The `Store` that `prepare` left in `folder`."""
+    """The `Store` that `prepare` left in `folder`. Raises InputError if files of it are missing or damaged."""
     folder = pathlib.Path(folder)
     facts = files.read_json(folder / "facts.json")
 
     def split(name):
-        tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
-        return Split(tokens, np.load(folder / f"{name}_starts.npy"))
+        try:
+            tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
+            starts = np.load(folder / f"{name}_starts.npy")
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(folder, name, error) from None
+        if len(tokens) != starts[-1]:
+            raise _damaged(folder, name, f"{len(tokens)} tokens instead of {starts[-1]}")
+        return Split(tokens, starts)
 
     return Store(split("train"), split("held_out"), facts["vocab_size"], facts)
+
+
+def _damaged(folder, name, said):
+    return InputError(
+        f"{str(folder)!r} is damaged in {name}.bin: {said}. Delete it; the same command prepares it again."
+    )
 
 
 def account(facts):

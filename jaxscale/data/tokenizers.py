@@ -38,6 +38,9 @@ class Trained:
 
     inner: Any
 
+    def __post_init__(self):
+        self.inner.encode_special_tokens = True  # a text that spells end-of-text out is text, and does not end there
+
     @property
     def vocab_size(self):
         return self.inner.get_vocab_size()
@@ -88,12 +91,19 @@ def build(tokenizer, texts):
 
 
 def load(tokenizer, folder):
-    """The tokenizer that `build(...).save(folder)` left there."""
+    """The tokenizer that `build(...).save(folder)` left there. Raises InputError if it is missing or damaged."""
     if tokenizer.kind == "bytes":
         return Bytes()
     import tokenizers
 
-    return Trained(tokenizers.Tokenizer.from_file(str(pathlib.Path(folder) / "tokenizer.json")))
+    path = pathlib.Path(folder) / "tokenizer.json"
+    try:
+        return Trained(tokenizers.Tokenizer.from_file(str(path)))
+    except Exception as error:  # the library raises no other type
+        raise InputError(
+            f"{str(path)!r} cannot be read as a tokenizer: {error}. Delete the folder; the command that trained on it "
+            "prepares it again."
+        ) from None
 
 
 def published(tokenizer):

@@ -102,6 +102,8 @@ def test_hf_streams_data_files(text_folder, tmp_path):
         list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="id")))
     with pytest.raises(InputError, match=r"text_field='body' is not a feature of 'json'. It has id, text"):
         list(documents(configs.Corpus(kind="hf", name="json", path=str(path), text_field="body")))
+    with pytest.raises(InputError, match=r"split='train\[:1\]' is a slice, .* corpus\.max_documents"):
+        list(documents(configs.Corpus(kind="hf", name="json", path=str(path), split="train[:1]")))
 
 
 def test_a_text_file_is_one_document_through_hf_too(text_folder):

@@ -107,3 +107,13 @@ def test_one_document_cannot_be_split(tmp_path):
     (tmp_path / "texts" / "a.txt").write_text("only one")
     with pytest.raises(InputError, match=r"leaves no (train|held-out) document"):
         data.prepare(configs.Corpus(kind="files", path=str(tmp_path / "texts")), BYTES, tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", ["train.bin", "held_out.bin", "train_starts.npy"])
+def test_a_store_cut_short_is_refused_and_not_read_as_a_shorter_one(name, tiny_run, tmp_path):
+    data.prepare(tiny_run.corpus, tiny_run.tokenizer, tmp_path / "c")
+    path = tmp_path / "c" / name
+    for cut in (path.read_bytes()[:-200], b""):
+        path.write_bytes(cut)
+        with pytest.raises(InputError, match=rf"is damaged in {name.split('_s')[0].split('.')[0]}.*Delete it"):
+            data.open_store(tmp_path / "c")

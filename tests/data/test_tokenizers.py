@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from jaxscale import config as configs
 from jaxscale.data import tokenizers
+from jaxscale.errors import InputError
 
 TEXTS = ["def area(r):\n    return 3.14159 * r ** 2\n", "naïve café, 東京 🙂\n"] * 20
 
@@ -27,6 +28,21 @@ def test_bpe_gives_back_any_text_and_never_uses_end_of_text(bpe, text):
     tokens = bpe.encode(text)
     assert bpe.decode(tokens) == text
     assert bpe.end_of_text not in tokens
+
+
+def test_a_text_that_spells_out_end_of_text_does_not_end_there(bpe, tmp_path):
+    bpe.save(tmp_path)
+    text = f"before{tokenizers.END_OF_TEXT}after"
+    for tokenizer in (bpe, tokenizers.load(configs.Tokenizer(kind="bpe"), tmp_path)):
+        assert tokenizer.end_of_text not in tokenizer.encode(text)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_damaged_tokenizer_is_named(bpe, tmp_path):
+    bpe.save(tmp_path)
+    (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text()[:100])
+    with pytest.raises(InputError, match=r"tokenizer\.json' cannot be read as a tokenizer: .*Delete the folder"):
+        tokenizers.load(configs.Tokenizer(kind="bpe"), tmp_path)
 
 
 def test_bpe_is_shorter_than_bytes_on_its_own_text(bpe):
