@@ -74,7 +74,7 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
     if (folder / "facts.json").is_file():
         if files.read_json(folder / "config.json") != asked:
             raise InputError(f"{str(folder)!r} holds another corpus or tokenizer. Use another --workdir, or delete it.")
-        return _reported(open_store(folder), folder, report)
+        return _reported(open_store(folder), report)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -86,7 +86,7 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
             part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return _reported(open_store(folder), folder, report)
+    return _reported(open_store(folder), report)
 
 
 def open_store(folder):
@@ -141,7 +141,7 @@ def account(facts):
     return said
 
 
-def _reported(store, folder, report):
+def _reported(store, report):
     for sentence in account(store.facts):
         report(sentence)
     return store
@@ -200,7 +200,8 @@ def _distinct(corpus, facts):
 
     def skip(reason, name):
         facts["skipped"][reason] = facts["skipped"].get(reason, 0) + 1
-        facts["skipped_first"].setdefault(reason, name)
+        # A file's name need not be UTF-8, which `facts.json` is.
+        facts["skipped_first"].setdefault(reason, name.encode("utf-8", "replace").decode())
 
     seen = set()
     for document in corpora.documents(corpus, skip):

@@ -122,7 +122,7 @@ class _Walk:
             return []
         names = [name for name in names if fnmatch.fnmatch(name, pattern)]
         hidden = {name for name in names if name.startswith(".") and not pattern.startswith(".")}
-        for name in hidden:
+        for name in sorted(hidden):
             self._leave_out("hidden", folder / name)
         return [folder / name for name in names if name not in hidden]
 

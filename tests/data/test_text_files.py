@@ -262,7 +262,7 @@ def test_what_was_read_and_skipped_is_said_whenever_a_corpus_is_opened(tmp_path)
     with gzip.open(texts / "a.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     (texts / "b.png").write_bytes(PNG)
-    (texts / ".hidden").write_text("x")
+    pathlib.Path(os.fsdecode(os.fsencode(texts) + b"/.hidden\xff")).write_text("x")  # a name that is not UTF-8
     said: list[str] = []
     corpus = configs.Corpus(kind="files", path=str(texts), undecodable="skip", held_out_fraction=0.3)
     store = data.prepare(corpus, BYTES, tmp_path / "corpus", said.append)
