@@ -3,7 +3,7 @@
 from typing import Literal
 
 from jaxscale.constructions.encodings import Encoding
-from jaxscale.constructions.expressions import Expression
+from jaxscale.constructions.expressions import Expression, as_expression
 from jaxscale.constructions.network import Network
 from jaxscale.constructions.pairwise import compile_pairwise
 from jaxscale.constructions.structured import compile_structured
@@ -16,7 +16,7 @@ LIMIT = 4e9
 
 
 def compile(
-    expression: Expression,
+    expression: Expression | float,
     backend: BackEnd = "pairwise",
     encoding: str | Encoding = "parabola",
     limit: float = LIMIT,
@@ -24,7 +24,8 @@ def compile(
     """A transformer that equals `expression` on the intervals of its inputs, in real arithmetic exactly.
 
     Args:
-      expression: a number, or a vector whose entries are read one by one.
+      expression: a number, or a vector whose entries are read one by one. A constant is computed exactly too; one
+        written without inputs, such as 1.0, takes points (B, 0).
       backend: "pairwise" is the theorem's (Havrilla & Liao 2024): a token for each number, a head for each pair of
         numbers that meet, d_embd = 5 for programs that go layer by layer. "structured" has tokens with addresses, a
         head for each operation on a vector, and weights that do not grow with the number of tokens.
@@ -35,11 +36,11 @@ def compile(
       `Network`.
 
     Raises:
-      InputError: if the program has no inputs or several declarations of them, would be too large, or an option is
-        unknown.
+      InputError: if the program has several declarations of inputs, would be too large, or an option is unknown.
     """
     if backend not in ("pairwise", "structured"):
         raise InputError(f"backend={backend!r} is not one of pairwise, structured. Pass one of these.")
+    expression = as_expression(expression)
     if backend == "structured":
         return compile_structured(expression, limit)
     return compile_pairwise(expression, encoding, limit)

@@ -12,14 +12,30 @@ expression knows an interval that holds each of its entries: this is what decide
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.atoms import Atom, Input, Linear, Product
 from jaxscale.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Claim:
+    """What `within` said of an expression; None where it said nothing. `claims.refuted` checks it at points."""
+
+    expression: Expression
+    low: Any
+    high: Any
+    active: int | None
+
+    def __str__(self):
+        said = {"low": self.low, "high": self.high, "active": self.active}
+        return f"within({', '.join(f'{name}={_shown(value)}' for name, value in said.items() if value is not None)})"
 
 
 class Expression:
@@ -31,12 +47,19 @@ class Expression:
       low, high: (size,) an interval for each entry.
       scalar: whether it was written as a single number rather than a vector.
       active: if not None, no more than so many atoms of a combination differ from zero at once, which bounds rounding.
+      sources: the inputs it was written with, those that canceled too.
+      claims: what was said of it, or of what it was made from, by `within`.
     """
 
     __array_ufunc__ = None  # numpy arrays on the left defer to the operators here
 
-    def __init__(self, terms, offset, scalar=False, low=None, high=None, active=None):
+    def __init__(self, terms, offset, scalar=False, low=None, high=None, active=None, parents=()):
+        """`parents` are expressions it was made from whose atoms may have dropped out."""
         terms = tuple(terms)
+        made_from = [*parents, *(x for atom, _ in terms for x in atom.arguments)]
+        own = [atom for atom, _ in terms if isinstance(atom, Input)]
+        self.sources: tuple[Input, ...] = tuple(dict.fromkeys([*(i for x in made_from for i in x.sources), *own]))
+        self.claims: tuple[Claim, ...] = tuple(dict.fromkeys(claim for x in made_from for claim in x.claims))
         for _, matrix in terms:
             matrix.eliminate_zeros()
         self.terms: tuple[tuple[Atom, sparse.csr_matrix], ...] = tuple((a, m) for a, m in terms if m.nnz)
@@ -69,14 +92,15 @@ class Expression:
         rows = np.arange(self.size)[index]
         flat = np.atleast_1d(rows)
         terms = [(atom, matrix[flat]) for atom, matrix in self.terms]
-        return Expression(terms, self.offset[flat], rows.ndim == 0, self.low[flat], self.high[flat])
+        return Expression(terms, self.offset[flat], rows.ndim == 0, self.low[flat], self.high[flat], parents=[self])
 
     def __add__(self, other):
         a, b = _aligned(self, other)
         merged = dict(a.terms)
         for atom, matrix in b.terms:
             merged[atom] = merged[atom] + matrix if atom in merged else matrix
-        return Expression(merged.items(), a.offset + b.offset, a.scalar and b.scalar, a.low + b.low, a.high + b.high)
+        low, high, scalar = a.low + b.low, a.high + b.high, a.scalar and b.scalar
+        return Expression(merged.items(), a.offset + b.offset, scalar, low, high, parents=[a, b])
 
     __radd__ = __add__
 
@@ -84,14 +108,14 @@ class Expression:
         return self._scaled(-np.ones(self.size))
 
     def __sub__(self, other):
-        return self + -_expression(other)
+        return self + -as_expression(other)
 
     def __rsub__(self, other):
-        return _expression(other) + -self
+        return as_expression(other) + -self
 
     def __mul__(self, other):
         if not isinstance(other, Expression):
-            constant = np.asarray(other, dtype=float)
+            constant = _numbers(other)
             wide = self if constant.ndim == 0 or not self.scalar else self._repeated(constant.size)
             return wide._scaled(np.broadcast_to(constant, wide.size))
         return of_atom(Product(*_aligned(self, other)), self.scalar and other.scalar)
@@ -101,7 +125,10 @@ class Expression:
     def __truediv__(self, other):
         if isinstance(other, Expression):
             raise InputError("an expression cannot be divided by one. Multiply by reciprocal(…) of it.")
-        return self * (1 / np.asarray(other, dtype=float))
+        divisor = _numbers(other)
+        if not np.all(divisor):
+            raise InputError("an expression cannot be divided by zero. Divide by other numbers.")
+        return self * (1 / divisor)
 
     def __pow__(self, power):
         from jaxscale.constructions.primitives import power as raised
@@ -117,12 +144,14 @@ class Expression:
         """A constant matrix (n, size), dense or sparse, or a vector (size,), times this vector."""
         single = getattr(matrix, "ndim", 2) == 1
         matrix = sparse.csr_matrix(np.atleast_2d(matrix) if not sparse.issparse(matrix) else matrix, dtype=float)
+        if not np.all(np.isfinite(matrix.data)):
+            raise InputError("a matrix of constants holds a number that is not finite. Pass finite ones.")
         if matrix.shape[1] != self.size:
             raise InputError(f"a matrix {matrix.shape} cannot multiply {self.size} numbers. Pass {self.size} columns.")
         terms = [(atom, (matrix @ m).tocsr()) for atom, m in self.terms]
         up, down = matrix.maximum(0), matrix.minimum(0)
         low, high = up @ self.low + down @ self.high, up @ self.high + down @ self.low
-        return Expression(terms, matrix @ self.offset, single, low, high)
+        return Expression(terms, matrix @ self.offset, single, low, high, parents=[self])
 
     def sum(self) -> Expression:
         """The sum of all entries."""
@@ -131,11 +160,19 @@ class Expression:
     def within(self, low=None, high=None, active=None) -> Expression:
         """The same, known to lie in [low, high], or to combine no more than `active` atoms that differ from zero.
 
-        What the interval analysis cannot see, such as that a partition of unity sums to one, is said by this. It is
-        taken on trust: a claim that does not hold makes the compiled heads leak.
+        What the interval analysis cannot see, such as that a partition of unity sums to one, is said by this. `compile`
+        takes it on trust: where a claim does not hold the compiled heads leak. `certify` checks it at points.
+
+        Raises:
+          InputError: `low` exceeds `high`, or one of them is not a number.
         """
-        active = self.active if active is None else active
-        return Expression(self.terms, self.offset, self.scalar, low, high, active)
+        low, high = (end if end is None else _numbers(end) for end in (low, high))
+        if low is not None and high is not None and np.any(low > high):
+            raise InputError(f"within(low={_shown(low)}, high={_shown(high)}) is empty. Pass low ≤ high.")
+        active = self.active if active is None else integer("active", active, 0)
+        same = Expression(self.terms, self.offset, self.scalar, low, high, active, parents=[self])
+        same.claims = (*same.claims, Claim(self, low, high, active))
+        return same
 
     def named(self, name: str) -> Expression:
         """The same, under that name in layouts; its atoms must have been made for this expression alone."""
@@ -169,7 +206,7 @@ class Expression:
     def _scaled(self, factor):
         low, high = np.minimum(self.low * factor, self.high * factor), np.maximum(self.low * factor, self.high * factor)
         terms = [(atom, (sparse.diags(factor) @ matrix).tocsr()) for atom, matrix in self.terms]
-        return Expression(terms, self.offset * factor, self.scalar, low, high)
+        return Expression(terms, self.offset * factor, self.scalar, low, high, parents=[self])
 
     def _repeated(self, n):
         return self[np.zeros(n, dtype=int)]
@@ -178,7 +215,7 @@ class Expression:
 def of_atom(atom: Atom, scalar: bool = False) -> Expression:
     """The atom itself as an expression; the constant it is, if its interval leaves it no choice."""
     if not isinstance(atom, (Input, Linear)) and np.array_equal(atom.low, atom.high):
-        return Expression([], atom.low, scalar)
+        return Expression([], atom.low, scalar, parents=atom.arguments)
     return Expression([(atom, sparse.identity(atom.size, format="csr"))], np.zeros(atom.size), scalar)
 
 
@@ -202,7 +239,7 @@ def inputs(names: str | Sequence[str], low=0.0, high=1.0) -> Expression | tuple[
 
 def input_vector(names: int | Sequence[str], low=0.0, high=1.0) -> Expression:
     """As `inputs`, the variables as one vector; `names` may be their number."""
-    names = list(names) if isinstance(names, Sequence) else [f"x{i}" for i in range(names)]
+    names = list(names) if isinstance(names, Sequence) else [f"x{i}" for i in range(integer("names", names, 1))]
     if not names:
         raise InputError("a program needs at least one input. Pass names, such as inputs('x y').")
     low, high = (np.broadcast_to(np.asarray(end, dtype=float), (len(names),)).copy() for end in (low, high))
@@ -213,7 +250,7 @@ def input_vector(names: int | Sequence[str], low=0.0, high=1.0) -> Expression:
 
 def stack(parts: Sequence[Expression | float]) -> Expression:
     """One vector of all entries of the parts, in order."""
-    vectors = [_expression(part) for part in parts]
+    vectors = [as_expression(part) for part in parts]
     starts = np.cumsum([0, *(part.size for part in vectors)])
     total, blocks = starts[-1], dict[Atom, list[Any]]()
     for part, start in zip(vectors, starts, strict=False):
@@ -226,7 +263,7 @@ def stack(parts: Sequence[Expression | float]) -> Expression:
         column, data = (np.concatenate([getattr(m, field) for m, _ in coo]) for field in ("col", "data"))
         terms.append((atom, sparse.csr_matrix((data, (row, column)), shape=(total, atom.size))))
     join = lambda field: np.concatenate([getattr(part, field) for part in vectors])
-    return Expression(terms, join("offset"), False, join("low"), join("high"))
+    return Expression(terms, join("offset"), False, join("low"), join("high"), parents=vectors)
 
 
 def atoms_of(*expressions: Expression) -> list[Atom]:
@@ -266,18 +303,38 @@ def depth(expression: Expression) -> int:
     return max(levels(expression).values(), default=0)
 
 
-def _expression(value) -> Expression:
+def as_expression(value) -> Expression:
+    """An expression as it is; a number or a vector of numbers as a constant one. InputError for anything else."""
     if isinstance(value, Expression):
         return value
-    constant = np.asarray(value, dtype=float)
-    if constant.ndim > 1 or not np.all(np.isfinite(constant)):
-        raise InputError(f"{value!r} is not a finite number or vector. Pass one.")
+    constant = _numbers(value)
+    if constant.ndim > 1:
+        raise InputError(f"an array of shape {constant.shape} is not a number or vector. Pass one of its rows.")
     return Expression([], np.atleast_1d(constant), constant.ndim == 0)
+
+
+def _numbers(value):
+    """`value` as float64. InputError for what is no finite number."""
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{value!r} is neither an expression nor numbers. Pass one; several expressions are joined by stack([…])."
+        ) from error
+    if not np.all(np.isfinite(numbers)):
+        raise InputError(f"{value!r} is not a finite number or vector. Pass one.")
+    return numbers
+
+
+def _shown(value):
+    """A number as it is, a vector by its ends."""
+    values = np.ravel(value)
+    return f"{values[0]:.6g}" if len(values) == 1 else f"[{values[0]:.6g} … {values[-1]:.6g}]"
 
 
 def _aligned(a, b) -> tuple[Expression, Expression]:
     """Both as expressions of one size; a single number is repeated."""
-    a, b = _expression(a), _expression(b)
+    a, b = as_expression(a), as_expression(b)
     if a.size != b.size:
         if a.scalar or a.size == 1:
             a = a._repeated(b.size)

@@ -67,7 +67,7 @@ def prepare(network: Network, dtype) -> tuple[list[Step], Any, Any, np.ndarray, 
         steps.append(_step(params[f"block_{i}"], selection, start_TxE, varying, needed[i], needed[i + 1]))
     row_of = {row: place for place, row in enumerate(varying)}
     locate = lambda ends, tokens: np.array(
-        [(row_of[row], np.searchsorted(tokens, token)) for token, row in ends if token in tokens]
+        [(row_of[row], np.searchsorted(tokens, token)) for token, row in ends if token in tokens], dtype=int
     ).reshape(-1, 2)
     read = np.array([i for i, (token, _) in enumerate(shape.inputs) if token in needed[0]], dtype=int)
     places = locate(shape.inputs, needed[0]), locate(shape.outputs, needed[-1])

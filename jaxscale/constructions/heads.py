@@ -106,6 +106,10 @@ class PairHeads:
         used = values != 0
         self._add(token[used], token[used], row, values[used], None, None)
 
+    def add_nothing(self, token, row):
+        """A head that adds zero."""
+        self._add(token[:1], token[:1], row, 0.0, None, None)
+
     def add_product(self, row, product: Product, known: dict):
         """A product of factors with one number an entry, at the tokens of the left one; of one or both signs."""
         left, right = Sources.of(product.left, known), Sources.of(product.right, known)

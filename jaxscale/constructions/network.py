@@ -150,15 +150,18 @@ def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype) -> dict[st
     return {"params": jax.tree.map(cast, params), "fixed": {"encoding": cast(encoding)}}
 
 
-def input_of(*expressions: Expression) -> Input:
-    """The one declaration of inputs that a program rests on. InputError if there are several or none."""
-    found = [atom for atom in atoms_of(*expressions) if isinstance(atom, Input)]
-    if len(found) != 1:
+def input_of(expression: Expression) -> Input:
+    """The one declaration of inputs that a program rests on. InputError if there are several.
+
+    A constant has the inputs it was written with, as x - x has; one written without any has no coordinates.
+    """
+    found = [atom for atom in atoms_of(expression) if isinstance(atom, Input)] or list(expression.sources)
+    if len(found) > 1:
         raise InputError(
-            f"a program must use the inputs of exactly one declaration; this one uses {len(found)}. "
+            f"a program must use the inputs of one declaration; this one uses {len(found)}. "
             "Declare all of them together, such as inputs('x y z')."
         )
-    return found[0]
+    return found[0] if found else Input([], np.zeros(0), np.zeros(0))
 
 
 def check_size(shape: rt.Shape, limit: float):
@@ -173,5 +176,7 @@ def check_size(shape: rt.Shape, limit: float):
 
 
 def _span(values):
+    if not len(values):
+        return "—"
     low, high = int(np.min(values)), int(np.max(values))
     return str(low) if low == high else f"{low}…{high}"

@@ -32,7 +32,7 @@ def compile_pairwise(expression: Expression, encoding: str | Encoding = "parabol
       `Network`.
 
     Raises:
-      InputError: if the program has no inputs or several declarations of them, or is too large.
+      InputError: if the program has several declarations of inputs, or is too large.
     """
     encoding = named(encoding)
     source = input_of(expression)

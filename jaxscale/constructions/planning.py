@@ -41,6 +41,7 @@ class Plan(abc.ABC):
         add_relu(token, row, x, known) -> bool     relu(x), if that takes one head for each token
         add_sum(token, row, x, known)              x itself
         add_constant(token, row, values)
+        add_nothing(token, row)                     a head that adds zero
         add_product(row, atom, known)              a product, at its tokens
 
     where `known` maps atoms to their places before the block.
@@ -52,7 +53,7 @@ class Plan(abc.ABC):
         order = sorted(atoms_of(legal), key=level.__getitem__)
         self.depth = max(level.values())
         # The block after which nothing needs an entry of an atom.
-        self.last = {atom: np.zeros(atom.size, dtype=int) for atom in order}
+        self.last = {atom: np.zeros(atom.size, dtype=int) for atom in [source, *order]}
         for atom in order:
             for needed, matrix in (term for x in atom.arguments for term in x.terms):
                 entries = matrix.indices
@@ -92,7 +93,7 @@ class Plan(abc.ABC):
     def _block(self, b, atoms):
         residual, known = self.residual, dict(self.place)
         block = Block(self.new_heads())
-        alive = {atom: place for atom, place in known.items() if self.last[atom].max() > b}
+        alive = {atom: place for atom, place in known.items() if np.any(self.last[atom] > b)}
         first, size = 0, 0
         for atom in atoms:
             if isinstance(atom, (Input, Linear, NetworkAtom)):
@@ -110,6 +111,8 @@ class Plan(abc.ABC):
                 block.heads.add_sum(token, row, atom.argument, known)
                 residual.add(token, row, atom.low, atom.high)
                 self.put(atom, token, row, alive)
+        if atoms and not block.heads.count and all(isinstance(atom, Linear) for atom in atoms):
+            block.heads.add_nothing(token, row)  # a block has one head at least, even if all it computes is zero
         if size:
             self.make_room(b, block, first, known, alive)
         pending = self._write_arguments(block, [a for a in atoms if isinstance(a, NetworkAtom)], first, known, alive)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.atoms import Dot, Kind, Linear, Network
 from jaxscale.constructions.expressions import Expression, depth, of_atom, stack
 from jaxscale.errors import InputError
@@ -61,10 +62,11 @@ def square(x: Expression) -> Expression:
 
 
 def power(x: Expression, exponent: int) -> Expression:
-    """x^exponent for an integer of at least one, by products of halves: ⌈log2 exponent⌉ blocks."""
-    if exponent != int(exponent) or exponent < 1:
-        raise InputError(f"exponent={exponent} must be a positive integer. Use reciprocal for negative ones.")
-    return powers(x, int(exponent))[-1]
+    """x^exponent for an integer of at least one, by products of halves: ⌈log2 exponent⌉ blocks.
+
+    Negative exponents are powers of `reciprocal`.
+    """
+    return powers(x, integer("exponent", exponent, 1))[-1]
 
 
 def powers(x: Expression, largest: int) -> list[Expression]:
@@ -206,6 +208,8 @@ def ffn(layers: Sequence[tuple[np.ndarray, np.ndarray]], *arguments: Expression,
             f"layers {shapes} are no network from {len(arguments)} numbers to 1. "
             "Pass (fan_in, fan_out) kernels and (fan_out,) biases that follow on each other, the last with one column."
         )
+    if not all(np.all(np.isfinite(array)) for layer in checked for array in layer):
+        raise InputError("layers hold a number that is not finite. Pass finite kernels and biases.")
     return of_atom(Network(Kind(name, checked), list(arguments)), arguments[0].scalar)
 
 

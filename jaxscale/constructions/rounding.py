@@ -86,7 +86,7 @@ def rounding(network: Network, precision: str) -> Rounding:
     R = network.streams[0][0].shape[1]
     known = Known(start, R, form)
     error = known.error.copy()
-    inputs = tuple(np.array(network.shape.inputs).T)
+    inputs = tuple(np.reshape(np.array(network.shape.inputs, int), (-1, 2)).T)
     error[inputs] = _magnitude(network.streams[0])[inputs] * form.u
     largest = known.with_data(network.streams[0]) + error  # as computed
     margins = []

@@ -95,6 +95,10 @@ class SiteHeads:
         part = Part(len(token), np.arange(len(token)))
         self._add_part(Expression([], values), part, row, signs=(1.0,) if values[0] > 0 else (-1.0,))
 
+    def add_nothing(self, token, row):
+        """A head that adds zero."""
+        self.add_constant(token, row, np.zeros(len(token)))
+
     def add_product(self, row, atom: Product | Dot, known: dict):
         """Two functionals of one token, multiplied by the score; of an inner product, as many as it has terms."""
         rows = range(atom.left.size) if isinstance(atom, Dot) else range(1)

@@ -30,7 +30,7 @@ def compile_structured(expression: Expression, limit: float = 4e9) -> Network:
       `Network`; parameters of the last sums are `params["learned"]`.
 
     Raises:
-      InputError: if the program has no inputs or several declarations of them, or is too large.
+      InputError: if the program has several declarations of inputs, or is too large.
     """
     plan = StructuredPlan(with_output(Structured().expression(expression)), input_of(expression))
     table, learned, _ = plan.table.ordered()

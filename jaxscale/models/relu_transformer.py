@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -153,7 +154,7 @@ class BlockParameters(nn.Module):
 
 def embed(shape, encoding_TxE, x_BxD):
     """E(x) + PE: each coordinate added to its place, (B, T, E)."""
-    token, row = zip(*shape.inputs, strict=True)
+    token, row = np.reshape(np.array(shape.inputs, int), (-1, 2)).T  # a constant has none
     h_BxTxE = jnp.broadcast_to(encoding_TxE, (x_BxD.shape[0], *encoding_TxE.shape))
     return h_BxTxE.at[:, token, row].add(x_BxD.astype(encoding_TxE.dtype))
 

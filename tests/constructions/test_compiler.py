@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from construction_programs import CASES, POINTS, V, X, Y, Z
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import constructions as con
@@ -32,6 +32,31 @@ def test_every_primitive_equals_its_formula(name, options, definition):
     assert all(selection.margin.min() > 0 for selection in network.selections)
 
 
+CONSTANTS = {
+    "x - x": (X - X, 0.0),
+    "0 x + pi": (0 * X + np.pi, np.pi),
+    "never positive": (con.relu(X - 7) * Y - 3, -3.0),
+    "a number": (1.0, 1.0),
+    "a number of NumPy": (np.float32(-2.5), -2.5),
+    "a vector": (con.stack([1.0, -2.0, 0.0]), [1.0, -2.0, 0.0]),
+    "a vector of zeros": (con.stack([0 * X, Y - Y]), [0.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize("options", BACK_ENDS, ids=named)
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_computed_exactly(name, options, definition):
+    program, wanted = CONSTANTS[name]
+    network = con.compile(program, **options)
+    dimension = 3 if isinstance(program, con.Expression) and program.sources else 0
+    points = POINTS[:2, :dimension]
+    np.testing.assert_array_equal(definition(network, points), [wanted, wanted])
+    assert con.rounding(network, "float64").leaks == 0
+    if name in ("x - x", "a number"):  # others differ in the numbers alone
+        for executor in ("dense", "gather"):
+            np.testing.assert_array_equal(con.evaluate(network, points, executor=executor), [wanted, wanted])
+
+
 def scalars(inputs):
     """Random programs of single numbers, small enough that their intervals stay moderate."""
     leaves = st.sampled_from(inputs)
@@ -52,7 +77,6 @@ def scalars(inputs):
 @settings(max_examples=60)
 @given(scalars([X, Y, Z]), st.sampled_from(BACK_ENDS))
 def test_random_programs_equal_their_formulas(definition, program, options):
-    assume(depth(program) > 0)
     network = con.compile(program, **options)
     scale = max(1.0, float(np.abs([program.low, program.high]).max()))
     tolerance = 1e-12 if "circle" in named(options) else 5e-15
