@@ -174,8 +174,9 @@ def make_atlas(
     )
     floors = []
     for part in atlas.parts():
-        weight = np.maximum(1 - atlas.squared_distances(part) / inner**2, 0).sum(axis=1)
-        floors.append(weight - spacing * atlas.slopes(part, spacing)[0].sum(axis=1))
+        weight = np.maximum(1 - atlas.squared_distances(part) / inner**2, 0)
+        # None of the weights is negative, however far it may fall.
+        floors.append(np.maximum(weight - spacing * atlas.slopes(part, spacing)[0], 0).sum(axis=1))
     lower = np.concatenate(floors)
     floor = float(lower.min())
     if floor <= 0:
