@@ -28,7 +28,8 @@ class Approximation:
       dimension: d, of the cube or the manifold.
       grid: N, cells along each side of the cube or of each chart.
       holder: smoothness of the target; None if it was not given.
-      bound: sup |network - target| at most, in real arithmetic; None if it cannot be proved.
+      bound: sup |network - target| at most, in real arithmetic, if the target is as smooth as `holder` says, which
+        `certify` tries to refute; None if nothing can be proved.
       domain: "cube", or the name of the atlas.
       check: raises InputError for points off the domain; the network's own box if None.
       atlas: charts of a manifold, None on the cube.

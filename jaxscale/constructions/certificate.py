@@ -6,7 +6,8 @@
 
 A certificate holds for the network as compiled: its approximation bound is a theorem, its rounding bounds follow from
 its parameters, its measured errors are at grid points, cell midpoints, random points, and around places where the
-function is known to be rough.
+function is known to be rough. The theorem rests on the smoothness that was stated, the rounding bounds of a program on
+what was said by `within`: points that refute either are looked for, and `refuted` says what they show.
 """
 
 import math
@@ -16,15 +17,20 @@ from typing import Any
 import numpy as np
 
 from jaxscale import files
-from jaxscale.constructions import capacity
+from jaxscale.arguments import integer
+from jaxscale.constructions import capacity, claims
 from jaxscale.constructions.approximation import Approximation, probe_points
 from jaxscale.constructions.executors import Precision, evaluate
+from jaxscale.constructions.expressions import Expression, atoms_of
 from jaxscale.constructions.network import Network
-from jaxscale.constructions.rounding import FORMATS, rounding
+from jaxscale.constructions.rounding import FORMATS, Rounding, rounding
 from jaxscale.constructions.targets import values_at
+from jaxscale.errors import InputError
 
-# Of programs without an approximation bound: the share of the output's range that rounding may take.
+# Without an approximation bound: the share of the range of values of an output that rounding may take.
 TOLERANCE = 1e-3
+# Of a program's box so many corners at most are looked at.
+LARGEST_CORNERS = 1024
 
 
 def certify(
@@ -40,61 +46,148 @@ def certify(
 
     Args:
       made: what was compiled.
-      tolerance: rounding that is called safe; the approximation bound if None, or a thousandth of the output's range.
-      points: of each kind at most, at which errors are measured.
+      tolerance: rounding that is called safe. If None, the approximation bound; without one a thousandth of the range
+        that the values of each output were seen to take, which is no wider than the range they do take. Of an output
+        that was seen to take one value, a thousandth of that.
+      points: of each kind at most, at which errors and claims are measured.
       seed: of the random ones.
       precision: of the measurement.
       series: whether to measure the error of coarser grids too, for the plot of error against N.
       singular: (n, D) points where the function is known to be rough, which are looked at closely.
 
     Returns:
-      A document of plain values; see `docs/constructions`.
+      A document of plain values; see `docs/constructions`. Its `refuted` holds a sentence for each thing stated that
+      points show to be false: then neither the approximation bound nor "safe" can be relied on.
+
+    Raises:
+      InputError: `points` or `tolerance` is out of range, or f is not finite at one of the points.
     """
+    points, seed = integer("points", points, 1), integer("seed", seed, 0)
+    if tolerance is not None and not 0 <= (tolerance := float(tolerance)) < math.inf:
+        raise InputError(f"tolerance={tolerance} must be finite and not negative. Pass such a number.")
     network = made.network if isinstance(made, Approximation) else made
-    shape = network.shape
-    low, high = float(network.program.low.min()), float(network.program.high.max())
-    bound = made.bound if isinstance(made, Approximation) else None
-    if tolerance is None:
-        tolerance = bound if bound else TOLERANCE * max(high - low, abs(high), abs(low))
+    rounded = {name: rounding(network, name) for name in FORMATS}
     document: dict[str, Any] = {
-        "compiled": {"encoding": network.encoding_name, "depth": len(shape.blocks)},
+        "compiled": {"encoding": network.encoding_name, "depth": len(network.shape.blocks)},
         "class": _class(network),
-        "rounding": {name: _rounding(network, name, tolerance) for name in FORMATS},
-        "tolerance": tolerance,
         "blocks": _blocks(network),
-        "output": {"low": low, "high": high},
     }
+    bound = None
     if isinstance(made, Approximation):
-        document |= {
-            "domain": made.domain,
-            "dimension": made.dimension,
-            "grid": made.grid,
-            "holder": None
-            if made.holder is None
-            else {"constant": made.holder.constant, "exponent": made.holder.exponent},
-            "approximation_bound": bound,
-            "theorem": theorem(made),
-            "measured": measure(made, points, seed, precision, singular),
-        }
-        if bound:
-            document["capacity"] = _capacity(made, bound, max(abs(low), abs(high)))
+        drawn = probe_points(made, points, seed, singular)
+        x = np.concatenate(list(drawn.values()))
+        values = values_at(made.target, x)[:, None]
+        document |= _of_approximation(made, drawn, values[:, 0], precision)
         if series:
             document["series"] = error_series(made, points, seed, singular)
+        refuted = _refuted_smoothness(document, made, x, seed, rounded[precision].bound)
+        bound = None if refuted else made.bound
+    else:
+        x = _points_of_box(network, points, seed)
+        values, refuted = _values_of(network.program, x), []
+    false_claims = claims.refuted_claims(network.program, _some(x, network, seed))
+    given = tolerance if tolerance is not None else bound or None
+    tolerances = _tolerances(values) if given is None else np.array([given])
+    low, high = float(network.program.low.min()), float(network.program.high.max())
+    document |= {
+        "output": {"low": low, "high": high, "taken": [float(values.min()), float(values.max())]},
+        "refuted": refuted + false_claims,
+        # The bounds on rounding rest on intervals.
+        "rounding": {name: _rounding(found, tolerances, not false_claims) for name, found in rounded.items()},
+        # Of several outputs the narrowest; one that is zero everywhere is exact.
+        "tolerance": float(np.min(tolerances, where=tolerances > 0, initial=tolerances.max())),
+    }
+    if refuted:
+        document |= {"approximation_bound": None, "refuted_bound": made.bound}
+    if bound and isinstance(made, Approximation):
+        document["capacity"] = _capacity(made, bound, max(abs(low), abs(high)))
     return document
 
 
-def measure(
-    made: Approximation,
-    points: int,
-    seed: int,
-    precision: Precision = "float64",
-    singular: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Sup and L² errors at the points of `probe_points`; the L² error is of the random ones."""
-    drawn = probe_points(made, points, seed, singular)
+def _of_approximation(made: Approximation, drawn, values, precision):
+    """What a certificate says of an approximation beyond what it says of any network."""
+    holder = made.holder
+    return {
+        "domain": made.domain,
+        "dimension": made.dimension,
+        "grid": made.grid,
+        "holder": None if holder is None else {"constant": holder.constant, "exponent": holder.exponent},
+        "approximation_bound": made.bound,
+        "theorem": theorem(made),
+        "measured": _measured(made, drawn, values, precision),
+    }
+
+
+def _points_of_box(network, points, seed):
+    """Points of a program's domain: random ones, and corners."""
+    low, high = network.domain
+    D, rng = len(low), np.random.default_rng(seed)
+    corners = np.arange(2**D) if 2**D <= LARGEST_CORNERS else rng.integers(2**62, size=LARGEST_CORNERS)
+    upper = (corners[:, None] >> np.arange(D) % 62) & 1
+    return np.concatenate([np.where(upper, high, low), rng.uniform(low, high, (points, D))])
+
+
+def _values_of(program: Expression, x):
+    """(n, outputs) by the formula, some points at a time."""
+    size = sum(atom.size for atom in atoms_of(program)) + program.size
+    parts = np.array_split(x, math.ceil(len(x) * size / claims.AT_ONCE))
+    return np.concatenate([program.evaluate(part).reshape(len(part), -1) for part in parts])
+
+
+def _some(x, network, seed):
+    """So many of the points that the formula costs little next to the rest."""
+    few = max(16, int(claims.AT_ONCE / network.shape.tokens))
+    return x if len(x) <= few else x[np.random.default_rng(seed).choice(len(x), few, replace=False)]
+
+
+def _tolerances(values):
+    """(outputs,) from the values (n, outputs) seen."""
+    taken = np.ptp(values, axis=0)
+    return TOLERANCE * np.where(taken > 0, taken, np.abs(values).max(axis=0))
+
+
+def _refuted_smoothness(document, made: Approximation, x, seed: int, rounded: float) -> list[str]:
+    """What shows that the function is rougher than was stated, in a sentence; nothing if nothing does.
+
+    The least constant that the points allow is added to the document.
+    """
+    holder, measured = made.holder, document["measured"]
+    if holder is None:
+        return []
+    change = claims.largest_change(made.target, x, holder, seed)
+    document["holder"]["at_least"] = change.constant
+    stated = f"The stated Hölder constant {holder.constant:.6g} of exponent {holder.exponent:g} is refuted"
+    if change.constant > holder.constant * (1 + 1e-9):
+        does = ("changes by", "has a second difference of", "has a third difference of")[holder.order]
+        return [
+            f"{stated}: between {_point(change.x)} and {_point(change.y)} the function {does} {change.change:.4g}, "
+            f"where {change.allowed:.4g} is allowed. The constant is at least {rounded_up(change.constant)}."
+        ]
+    seen = [(made.grid, measured["sup"], made.bound, rounded)]
+    seen += [(row["grid"], row["sup"], row["bound"], 0.0) for row in document.get("series", {}).get("rows", [])]
+    noise = claims.resolution(values_at(made.target, x))
+    for N, sup, bound, off in seen:
+        if bound is not None and sup > bound * (1 + 1e-9) + off + noise:
+            return [f"{stated}: with N = {N} the error is {sup:.4g} at a point, where it allows {bound:.4g}."]
+    return []
+
+
+def rounded_up(constant: float) -> str:
+    """To three digits, none below the constant but for its own rounding."""
+    unit = 10.0 ** (math.floor(math.log10(constant)) - 2)
+    return f"{math.ceil(constant / unit * (1 - 1e-9)) * unit:.6g}"
+
+
+def _point(x):
+    """A point in brackets; of many coordinates the first few."""
+    shown = ", ".join(f"{value:.4g}" for value in x[:4])
+    return f"({shown}{', …' if len(x) > 4 else ''})"
+
+
+def _measured(made: Approximation, drawn: dict[str, np.ndarray], values: np.ndarray, precision: Precision):
+    """Sup and L² errors at the points of `probe_points`, where f has these values; the L² error is of random ones."""
     # All at once: one program serves every kind.
-    x = np.concatenate(list(drawn.values()))
-    found = np.abs(evaluate(made.network, x, precision).astype(float) - values_at(made.target, x))
+    found = np.abs(evaluate(made.network, np.concatenate(list(drawn.values())), precision).astype(float) - values)
     errors = dict(zip(drawn, np.split(found, np.cumsum([len(part) for part in drawn.values()])[:-1]), strict=True))
     return {
         "sup": max(float(error.max()) for error in errors.values()),
@@ -187,14 +280,13 @@ def _class(network: Network) -> dict[str, Any]:
     }
 
 
-def _rounding(network: Network, precision: str, tolerance: float) -> dict[str, Any]:
-    found = rounding(network, precision)
+def _rounding(found: Rounding, tolerances: np.ndarray, sound: bool) -> dict[str, Any]:
     return {
         "bound": found.bound if math.isfinite(found.bound) else None,
         "leaking_heads": found.leaks,
         "margin": found.margin,
         "margin_of_blocks": [float(margin.min()) for margin in found.margins],
-        "safe": bool(found.leaks == 0 and found.bound <= tolerance),
+        "safe": bool(sound and found.leaks == 0 and np.all(np.array(found.bounds) <= tolerances)),
     }
 
 

@@ -193,14 +193,7 @@ class Expression:
 
     def evaluate(self, x_BxD: np.ndarray) -> np.ndarray:
         """The value at points (B, D) in float64: (B,), or (B, size) of a vector."""
-        x_BxD = np.asarray(x_BxD, dtype=float)
-        known: dict[Atom, np.ndarray] = {}
-        for atom in atoms_of(self):
-            if isinstance(atom, Input):
-                known[atom] = x_BxD.T
-            else:
-                known[atom] = atom.values([_value(x, known, len(x_BxD)) for x in atom.arguments])
-        value = _value(self, known, len(x_BxD))
+        value = combined(self, atom_values(x_BxD, self), len(x_BxD))
         return value[0] if self.scalar else value.T
 
     def _scaled(self, factor):
@@ -289,6 +282,26 @@ def atoms_of(*expressions: Expression) -> list[Atom]:
     return list(order)
 
 
+def atom_values(x_BxD: np.ndarray, *expressions: Expression) -> dict[Atom, np.ndarray]:
+    """(size, B) of every atom that the expressions rest on, in float64, at points (B, D)."""
+    x_BxD = np.asarray(x_BxD, dtype=float)
+    known: dict[Atom, np.ndarray] = {}
+    for atom in atoms_of(*expressions):
+        if isinstance(atom, Input):
+            known[atom] = x_BxD.T
+        else:
+            known[atom] = atom.values([combined(x, known, len(x_BxD)) for x in atom.arguments])
+    return known
+
+
+def combined(x: Expression, known: dict[Atom, np.ndarray], points: int) -> np.ndarray:
+    """(size, B) of an expression, from the values of its atoms at B points."""
+    total = np.broadcast_to(x.offset[:, None], (x.size, points))
+    for atom, matrix in x.terms:
+        total = total + matrix @ known[atom]
+    return total
+
+
 def levels(*expressions: Expression) -> dict[Atom, int]:
     """The block that computes each atom: one more than the last of those it needs; inputs are there from the start."""
     level: dict[Atom, int] = {}
@@ -343,10 +356,3 @@ def _aligned(a, b) -> tuple[Expression, Expression]:
         else:
             raise InputError(f"vectors of {a.size} and {b.size} numbers do not combine. Make them the same length.")
     return a, b
-
-
-def _value(expression, known, points):
-    total = np.broadcast_to(expression.offset[:, None], (expression.size, points))
-    for atom, matrix in expression.terms:
-        total = total + matrix @ known[atom]
-    return total

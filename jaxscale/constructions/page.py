@@ -46,6 +46,8 @@ def _opening(document, title):
     safe = [name for name, row in document["rounding"].items() if row["safe"]]
     verdict = f"safe in {', '.join(safe)}" if safe else "safe in no format"
     state = "consistent" if "float32" in safe else "inconclusive" if safe else "inconsistent"
+    if document["refuted"]:
+        verdict, state = "what was stated is refuted", "inconsistent"
     sign = {"consistent": "✓", "inconclusive": "?", "inconsistent": "✗"}[state]
     where = f" on the {html.escape(document['domain'])}" if "domain" in document else ""
     return f"""<header>
@@ -61,6 +63,8 @@ def _opening(document, title):
 def _sentence(document):
     depth, tokens = document["class"]["L_T"], number(document["class"]["l"])
     size = f"{depth} blocks, {tokens} tokens, {number(document['class']['parameters'])} parameters"
+    if document["refuted"]:
+        return f"{html.escape(' '.join(document['refuted']))} {size}."
     if document.get("approximation_bound") is None:
         return f"{size}. No bound on the approximation is claimed."
     measured = number(document["measured"]["sup"])
@@ -75,8 +79,11 @@ def _headline(document):
         return ""
     measured = document["measured"]
     points = sum(measured["points"].values())
+    proved = ("Proved: sup error at most", number(document["approximation_bound"]), "in exact arithmetic")
+    if document.get("refuted_bound") is not None:
+        proved = ("Refuted: sup error at most", number(document["refuted_bound"]), "if the stated smoothness were true")
     entries = [
-        ("Proved: sup error at most", number(document["approximation_bound"]), "in exact arithmetic"),
+        proved,
         ("Measured: sup error", number(measured["sup"]), f"{points:,} points, {measured['precision']}"),
         ("Measured: L² error", number(measured["l2"]), "random points"),
     ]
@@ -98,7 +105,8 @@ def _error(document):
     figure = figures.empty("N, cells along a side", "sup error")
     grids = [row["grid"] for row in rows]
     if all(row["bound"] for row in rows):
-        figure.add_trace(_line(grids, [row["bound"] for row in rows], "proved bound", figures.PREDICTION, "dash"))
+        name = "refuted bound" if document["refuted"] else "proved bound"
+        figure.add_trace(_line(grids, [row["bound"] for row in rows], name, figures.PREDICTION, "dash"))
     figure.add_trace(_line(grids, [row["sup"] for row in rows], "measured", figures.FIT, "solid"))
     figure.update_xaxes(type="log", tickvals=grids, ticktext=[number(N) for N in grids])
     figure.update_yaxes(type="log")

@@ -58,13 +58,18 @@ class Rounding:
     """Of a network in one format.
 
     Attributes:
-      bound: |computed - exact| of any output, at any point of the domain, at most.
+      bounds: |computed - exact| of each output, at any point of the domain, at most.
       margins: (M,) for each block: how far every score that should be negative stays below zero, as a share of the
         largest data score; negative where the head may leak.
     """
 
-    bound: float
+    bounds: tuple[float, ...]
     margins: tuple[np.ndarray, ...]
+
+    @property
+    def bound(self) -> float:
+        """The largest of any output."""
+        return max(self.bounds)
 
     @property
     def margin(self) -> float:
@@ -106,7 +111,7 @@ def rounding(network: Network, precision: str) -> Rounding:
         emptied = (after.max(axis=0) == 0) & (attended.max(axis=0) > 0)
         error = np.where(emptied, form.u_inputs * attended, error + out + form.u * after * (out > 0))
         largest = np.minimum(after + error, (before + found) * (1 + form.u))
-    return Rounding(max(float(error[token, row]) for token, row in network.shape.outputs), tuple(margins))
+    return Rounding(tuple(float(error[token, row]) for token, row in network.shape.outputs), tuple(margins))
 
 
 class Known:
