@@ -127,3 +127,42 @@ def test_capacity_grows_with_the_class_and_falls_with_the_error():
     n = capacity.samples_for(small.shape, small.kappa, 0.1, 1.0, 1.0)
     assert n == pytest.approx(log_n(small, 1 / n) / 0.01, rel=1e-6)
     assert log_n(small, 0.1) < capacity.log_covering_number(small.shape, 2 * small.kappa, 0.1, 1.0)
+
+
+def chebyshev(degree):
+    return np.polynomial.chebyshev.cheb2poly([0] * degree + [1])
+
+
+INTERVAL = np.random.default_rng(5).uniform(-1, 1, (300, 1)).astype(np.float32).astype(float)
+PROGRAMS = {
+    "T4": (lambda x: con.poly(x, chebyshev(4)), lambda x: np.polynomial.chebyshev.chebval(x, [0] * 4 + [1])),
+    "T20": (lambda x: con.poly(x, chebyshev(20)), lambda x: np.polynomial.chebyshev.chebval(x, [0] * 20 + [1])),
+    "1000 + x²/100": (lambda x: 1000 + x * x / 100, lambda x: 1000 + x**2 / 100),
+    "a reciprocal": (lambda x: con.reciprocal(x + 1.2), lambda x: 1 / (x + 1.2)),
+    "a difference of large numbers": (lambda x: 1e6 * con.square(x) - 1e6 * x * x + x, lambda x: x),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_is_called_safe_is_off_by_a_thousandth_of_the_values_at_most(name):
+    """Not of the interval that analysis finds: of T20, whose values are at most 1, that is [-1e7, 1e7]."""
+    program, wanted = PROGRAMS[name]
+    network = con.compile(program(con.inputs("x", low=-1)))
+    document = con.certify(network, points=300)
+    truth = wanted(INTERVAL[:, 0])
+    verdicts = {}
+    for precision in ("float64", "float32", "bf16"):
+        off = np.abs(con.evaluate(network, INTERVAL, precision, "dense").astype(float) - truth).max()
+        verdicts[precision] = document["rounding"][precision]["safe"], off <= 1e-3 * np.ptp(truth)
+    assert all(held for safe, held in verdicts.values() if safe), verdicts
+    assert verdicts["float64"][0]
+    assert verdicts["float32"][0] == (name == "T4")
+
+
+def test_each_output_is_held_to_its_own_range():
+    x, y, z = con.inputs("x y z", low=-1, high=1)
+    outputs = [1000 * x * y, x * y / 1000 + z / 1000, 0 * z]
+    document = con.certify(con.compile(con.stack(outputs)), points=200)
+    assert document["rounding"]["float32"]["safe"] and document["tolerance"] == pytest.approx(4e-6, rel=0.1)
+    together = con.certify(con.compile(con.stack([*outputs, 1000 * x * y - 999.999 * x * y])), points=200)
+    assert not together["rounding"]["float32"]["safe"]
