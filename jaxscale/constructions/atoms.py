@@ -57,7 +57,8 @@ class Product(Atom):
 
     def __init__(self, left: Expression, right: Expression, name: str = "product"):
         self.left, self.right, self.size, self.name = left, right, left.size, name
-        ends = np.stack([a * b for a in (left.low, left.high) for b in (right.low, right.high)])
+        with np.errstate(over="ignore"):  # an expression is refused where an interval is not finite
+            ends = np.stack([a * b for a in (left.low, left.high) for b in (right.low, right.high)])
         self.low, self.high = ends.min(axis=0), ends.max(axis=0)
         if left.same_as(right):
             self.low = np.where((left.low < 0) & (left.high > 0), 0, np.maximum(self.low, 0))
@@ -81,7 +82,8 @@ class Dot(Atom):
     def __init__(self, left: Expression, right: Expression, name: str = "dot"):
         self.left, self.right, self.name = left, right, name
         terms = Product(left, right)
-        self.low, self.high = np.sum(terms.low, keepdims=True), np.sum(terms.high, keepdims=True)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.low, self.high = np.sum(terms.low, keepdims=True), np.sum(terms.high, keepdims=True)
 
     @property
     def arguments(self):
@@ -133,7 +135,9 @@ class Network(Atom):
     def __init__(self, kind: Kind, operands: Sequence[Expression], name: str = ""):
         self.kind, self.operands = kind, tuple(operands)
         self.size, self.name = operands[0].size, name or kind.name
-        self.low, self.high = kind.interval(np.stack([x.low for x in operands]), np.stack([x.high for x in operands]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = np.stack([x.low for x in operands]), np.stack([x.high for x in operands])
+            self.low, self.high = kind.interval(*ends)
 
     @property
     def arguments(self):

@@ -90,7 +90,7 @@ def certify(
     tolerances = _tolerances(values) if given is None else np.array([given])
     low, high = float(network.program.low.min()), float(network.program.high.max())
     document |= {
-        "output": {"low": low, "high": high, "taken": [float(values.min()), float(values.max())]},
+        "output": {"low": low, "high": high, "taken": [_finite(float(end)) for end in (values.min(), values.max())]},
         "refuted": refuted + false_claims,
         # The bounds on rounding rest on intervals.
         "rounding": {name: _rounding(found, tolerances, not false_claims) for name, found in rounded.items()},
@@ -131,7 +131,8 @@ def _values_of(program: Expression, x):
     """(n, outputs) by the formula, some points at a time."""
     size = sum(atom.size for atom in atoms_of(program)) + program.size
     parts = np.array_split(x, math.ceil(len(x) * size / claims.AT_ONCE))
-    return np.concatenate([program.evaluate(part).reshape(len(part), -1) for part in parts])
+    with np.errstate(over="ignore", invalid="ignore"):  # where a claim of `within` is false
+        return np.concatenate([program.evaluate(part).reshape(len(part), -1) for part in parts])
 
 
 def _some(x, network, seed):
@@ -142,6 +143,7 @@ def _some(x, network, seed):
 
 def _tolerances(values):
     """(outputs,) from the values (n, outputs) seen."""
+    values = np.where(np.all(np.isfinite(values), axis=0), values, 0)
     taken = np.ptp(values, axis=0)
     return TOLERANCE * np.where(taken > 0, taken, np.abs(values).max(axis=0))
 
@@ -282,12 +284,16 @@ def _class(network: Network) -> dict[str, Any]:
 
 def _rounding(found: Rounding, tolerances: np.ndarray, sound: bool) -> dict[str, Any]:
     return {
-        "bound": found.bound if math.isfinite(found.bound) else None,
+        "bound": _finite(found.bound),
         "leaking_heads": found.leaks,
-        "margin": found.margin,
-        "margin_of_blocks": [float(margin.min()) for margin in found.margins],
+        "margin": _finite(found.margin),
+        "margin_of_blocks": [_finite(float(margin.min())) for margin in found.margins],
         "safe": bool(sound and found.leaks == 0 and np.all(np.array(found.bounds) <= tolerances)),
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _blocks(network: Network) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from jaxscale.constructions.expressions import Claim, Expression, atom_values, combined
+from jaxscale.constructions.expressions import Claim, Expression, atom_values, atoms_of, combined
 from jaxscale.constructions.targets import Holder, Target, values_at
 
 # Pairs of points: each with so many of its nearest, and as many drawn at random.
@@ -89,11 +89,12 @@ def refuted_claims(program: Expression, x: np.ndarray) -> list[str]:
     if not program.claims:
         return []
     expressions = [claim.expression for claim in program.claims]
-    numbers = sum(atom.size for atom in atom_values(x[:1], *expressions))
+    numbers = sum(atom.size for atom in atoms_of(*expressions))
     names = [name for source in program.sources for name in source.names]
     found: dict[Claim, tuple[float, str]] = {}
     for part in np.array_split(x, math.ceil(len(x) * max(numbers, 1) / AT_ONCE)):
-        known = atom_values(part, *expressions)
+        with np.errstate(over="ignore", invalid="ignore"):  # where claims are false values may grow without bound
+            known = atom_values(part, *expressions)
         for claim in program.claims:
             excess, (entry, point), said = _excess(claim, known, len(part))
             if excess > found.get(claim, (0.0, ""))[0]:
@@ -107,13 +108,15 @@ def refuted_claims(program: Expression, x: np.ndarray) -> list[str]:
 def _excess(claim, known, points):
     """By how much the worst entry leaves what was claimed, entry and point, and what to say of it."""
     x = claim.expression
-    value = combined(x, known, points)
-    size = np.abs(x.offset)[:, None] + sum(abs(matrix) @ np.abs(known[atom]) for atom, matrix in x.terms)
-    outside = np.zeros(value.shape)
-    for end, sign in ((claim.low, -1), (claim.high, 1)):
-        if end is not None:
-            end = np.broadcast_to(end, (x.size,))[:, None]
-            outside = np.maximum(outside, sign * (value - end) - 1e-13 * size - 1e-9 * np.abs(end))
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = combined(x, known, points)
+        size = np.abs(x.offset)[:, None] + sum(abs(matrix) @ np.abs(known[atom]) for atom, matrix in x.terms)
+        outside = np.zeros(value.shape)
+        for end, sign in ((claim.low, -1), (claim.high, 1)):
+            if end is not None:
+                end = np.broadcast_to(end, (x.size,))[:, None]
+                outside = np.maximum(outside, sign * (value - end) - 1e-13 * size - 1e-9 * np.abs(end))
+    outside = np.where(np.isfinite(value), outside, np.inf)
     worst = np.unravel_index(np.argmax(outside), outside.shape)
     if outside[worst] > 0:
         return float(outside[worst]), worst, f"is {value[worst]:.6g}"

@@ -66,10 +66,16 @@ class Expression:
         self.offset = np.asarray(offset, dtype=float)
         self.scalar, self.active = scalar, active
         self.low, self.high = self.offset.copy(), self.offset.copy()
-        for atom, matrix in self.terms:
-            up, down = matrix.maximum(0), matrix.minimum(0)
-            self.low += up @ atom.low + down @ atom.high
-            self.high += up @ atom.high + down @ atom.low
+        with np.errstate(over="ignore", invalid="ignore"):
+            for atom, matrix in self.terms:
+                up, down = matrix.maximum(0), matrix.minimum(0)
+                self.low += up @ atom.low + down @ atom.high
+                self.high += up @ atom.high + down @ atom.low
+        if not np.all(np.isfinite(self.low) & np.isfinite(self.high)):
+            raise InputError(
+                "a number of the program may exceed the largest of float64, 1.8e308, for inputs in their intervals. "
+                "Narrow the intervals, or say what is known of it by within(low=…, high=…)."
+            )
         if low is not None:
             self.low = np.clip(np.broadcast_to(low, self.low.shape), self.low, self.high)
         if high is not None:

@@ -52,8 +52,8 @@ class Step:
 def prepare(network: Network, dtype) -> tuple[list[Step], Any, Any, np.ndarray, np.ndarray]:
     """Constants of every block in `dtype`; the start (v, T) and where inputs and outputs lie in it: (row, place)."""
     shape = network.shape
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), network.params)
-    start_TxE = network.encoding.astype(dtype)
+    params, fixed = network.variables(dtype).values()
+    start_TxE = fixed["encoding"]
     if shape.learned_rows:
         start_TxE = start_TxE.copy()
         start_TxE[:, shape.learned_rows] += params["learned"]

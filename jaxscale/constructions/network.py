@@ -145,9 +145,10 @@ class Network:
 
 
 def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype) -> dict[str, Any]:
-    """Parameters and encoding as `rt.ReluTransformer.apply` takes them, in `dtype`."""
+    """Parameters and encoding as `rt.ReluTransformer.apply` takes them, in `dtype`; infinite beyond its range."""
     cast = lambda leaf: np.asarray(leaf).astype(dtype)
-    return {"params": jax.tree.map(cast, params), "fixed": {"encoding": cast(encoding)}}
+    with np.errstate(over="ignore"):
+        return {"params": jax.tree.map(cast, params), "fixed": {"encoding": cast(encoding)}}
 
 
 def input_of(expression: Expression) -> Input:

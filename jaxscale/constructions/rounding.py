@@ -12,22 +12,32 @@ absolute values, in any order. Three things make the bound follow what happens:
   with its distance from zero; if that does not suffice, the head leaks, and the bound says how much.
 - What is computed is bounded not only by what it should be and the error: ReLUs bound what they pass on.
 - Of the terms of a last sum only those differ from zero, in floating point too, whose bumps hold the point.
+
+Numbers below the normal ones of a format may be taken for zero, as accelerators do. Where a number may exceed the
+largest of the format nothing is bounded.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
 from jaxscale.constructions.encodings import unit
 from jaxscale.constructions.network import Network, Selection
+from jaxscale.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """Bits, the leading one counted, of what enters matrix products and of what is stored and summed."""
+    """Bits, the leading one counted, of what enters matrix products and of what is stored and summed.
+
+    Normal numbers lie between `tiny` and `largest`.
+    """
 
     inputs: int
     sums: int
+    tiny: float = float(np.finfo(np.float32).tiny)
+    largest: float = float(np.finfo(np.float32).max)
 
     @property
     def u(self) -> float:
@@ -46,7 +56,7 @@ class Format:
 
 
 FORMATS = {
-    "float64": Format(53, 53),
+    "float64": Format(53, 53, float(np.finfo(float).tiny), float(np.finfo(float).max)),
     "float32": Format(24, 24),
     "tf32": Format(11, 24),
     "bf16": Format(8, 24),
@@ -58,7 +68,8 @@ class Rounding:
     """Of a network in one format.
 
     Attributes:
-      bounds: |computed - exact| of each output, at any point of the domain, at most.
+      bounds: |computed - exact| of each output, at any point of the domain, at most; infinite where a number may exceed
+        the largest of the format.
       margins: (M,) for each block: how far every score that should be negative stays below zero, as a share of the
         largest data score; negative where the head may leak.
     """
@@ -83,8 +94,19 @@ class Rounding:
 
 
 def rounding(network: Network, precision: str) -> Rounding:
-    """Bounds on the rounding error of a network in "float64", "float32", "tf32" or "bf16"; see the module."""
-    form = FORMATS[precision]
+    """Bounds on the rounding error of a network in "float64", "float32", "tf32" or "bf16"; see the module.
+
+    Raises:
+      InputError: an unknown precision.
+    """
+    if precision not in FORMATS:
+        raise InputError(f"precision={precision!r} is not one of {', '.join(FORMATS)}. Pass one of these.")
+    # What overflows here becomes infinite or nan, and so does the bound.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _rounding(network, FORMATS[precision])
+
+
+def _rounding(network: Network, form: Format) -> Rounding:
     start = network.encoding.copy()
     for i, row in enumerate(network.shape.learned_rows):
         start[:, row] += network.params["learned"][:, i]
@@ -92,9 +114,9 @@ def rounding(network: Network, precision: str) -> Rounding:
     known = Known(start, R, form)
     error = known.error.copy()
     inputs = tuple(np.reshape(np.array(network.shape.inputs, int), (-1, 2)).T)
-    error[inputs] = _magnitude(network.streams[0])[inputs] * form.u
+    error[inputs] = _magnitude(network.streams[0])[inputs] * form.u + form.tiny
     largest = known.with_data(network.streams[0]) + error  # as computed
-    margins = []
+    margins, peak = [], float(largest.max())
     for i, selection in enumerate(network.selections):
         weights = network.params[f"block_{i}"]
         size = known.with_data(network.streams[i])
@@ -102,8 +124,9 @@ def rounding(network: Network, precision: str) -> Rounding:
         margins.append(margin)
         attended = known.with_data(network.attended[i])
         error = error + added + form.u * attended * (added > 0)
+        peak = max(peak, _peak(weights, largest.max(axis=0), selection))
         low, high = known.ends(network.attended[i], error)
-        found = _largest_of_feed_forward(weights, low, high, form)
+        found, hidden = _largest_of_feed_forward(weights, low, high, form)
         before = attended + error
         out = _feed_forward(weights, attended, error, form)
         after = known.with_data(network.streams[i + 1])
@@ -111,7 +134,18 @@ def rounding(network: Network, precision: str) -> Rounding:
         emptied = (after.max(axis=0) == 0) & (attended.max(axis=0) > 0)
         error = np.where(emptied, form.u_inputs * attended, error + out + form.u * after * (out > 0))
         largest = np.minimum(after + error, (before + found) * (1 + form.u))
-    return Rounding(tuple(float(error[token, row]) for token, row in network.shape.outputs), tuple(margins))
+        peak = max(peak, hidden, float(before.max()), float(largest.max()))
+    bounds = [float(error[token, row]) for token, row in network.shape.outputs]
+    held = peak < form.largest and not any(map(math.isnan, bounds))
+    return Rounding(tuple(bounds) if held else (math.inf,) * len(bounds), tuple(margins))
+
+
+def _peak(weights, largest, selection: Selection):
+    """A bound on every number that attention makes, partial sums included, for tokens whose rows are at most this."""
+    q, k, v = (np.abs(weights[name]) @ largest for name in ("query", "key", "value"))
+    scores = np.sum(q * k, axis=1)
+    pairs = int(np.count_nonzero(selection.token >= 0))
+    return float(max(q.max(), k.max(), v.max(), scores.max(), pairs * np.max(scores[:, None] * v)))
 
 
 class Known:
@@ -157,7 +191,7 @@ class Side:
 
 def _side(kernel, data, at, size, error, largest, known: Known) -> Side:
     form, read = known.form, np.abs(kernel[:, :data])
-    coarse = read * np.where(_fits(kernel[:, :data], form.inputs), 0, form.u_weights)
+    coarse = _lost(kernel[:, :data], form.inputs, form.u_weights, form)
     shifts = np.all((read == 0) | (np.frexp(read)[0] == 0.5), axis=2)  # powers of two round nothing
     steps = np.maximum(np.count_nonzero(read, axis=2) - 1, 0) + (0 if form.u_inputs else ~shifts)
     # What leaves a projection is rounded when it enters the scores, unless it is the constant one.
@@ -166,6 +200,7 @@ def _side(kernel, data, at, size, error, largest, known: Known) -> Side:
     project = lambda matrix, x: np.einsum("mre,mpe->mpr", matrix, x, optimize=True)
     sizes = project(read, size[at])
     errors = project(read, enters[at]) + project(coarse, size[at]) + (form.u * steps + again)[:, None] * sizes
+    errors += form.tiny * (steps + 1)[:, None] * (sizes > 0)
     most = read @ size.max(axis=0)
     seen = largest * (1 + form.u_inputs * ~known.enters)
     worst = (read + coarse) @ seen.max(axis=0) * (1 + form.u * steps + again)
@@ -207,11 +242,13 @@ def _attention(weights, selection: Selection, size, error, largest, known: Known
     steps = data - 1 + (0 if form.u_inputs else 1)
     # The other side of a selection row is the constant one where it is not zero.
     score_error += (form.u * steps + form.u_inputs) * score + (q.noise + k.noise) * (1 + 4 * form.u)
+    score_error += form.tiny * (steps + 1) * (score > 0)
     added = _sums(weights["value"], selection, valid, token, seen, score, score_error, size, error, known)
     # Any other pair: its data score and the rounding of both must stay below what selection takes.
     excess = np.maximum(np.sum(q.worst * k.worst, axis=1) - np.sum(q.most * k.most, axis=1), 0)
     kept = selection.scale * selection.gap * (1 - form.u_inputs) - (q.worst_noise + k.worst_noise)
     room = np.where(selection.bound > 0, kept - selection.bound * (1 + form.u * steps) - excess, 0)
+    room = np.where(np.isnan(room), -np.inf, room)
     if np.any(room < 0):
         value = np.abs(weights["value"]) @ (size + error).max(axis=0)
         added = added + len(size) * (np.maximum(-room, 0) @ value)
@@ -222,7 +259,7 @@ def _sums(value, selection, valid, token, seen, score, score_error, size, error,
     """(l, E) bounds on the error of the sums that heads form in each row of each token."""
     form = known.form
     added = np.zeros_like(size)
-    coarse = np.abs(value) * np.where(_fits(value, form.inputs), 0, form.u_weights)
+    coarse = _lost(value, form.inputs, form.u_weights, form)
     for row in np.nonzero(np.any(value != 0, axis=(0, 2)))[0]:
         heads = np.nonzero(np.any(value[:, row] != 0, axis=1))[0]
         used, entries = valid[heads], np.abs(value[heads, row])
@@ -231,7 +268,7 @@ def _sums(value, selection, valid, token, seen, score, score_error, size, error,
         v_error = np.einsum("me,mpe->mp", coarse[heads, row], seen_size) + np.einsum("me,mpe->mp", entries, seen_error)
         v_error += form.u_inputs * v
         s, s_error = score[heads], score_error[heads]
-        each = (s_error * v + s * v_error + s_error * v_error + form.u * s * v)[used]
+        each = (s_error * v + s * v_error + s_error * v_error + form.u * s * v + form.tiny * (s * v > 0))[used]
         amount, place = (s * v)[used], token[heads][used]
         count, total, off = (np.bincount(place, x, minlength=len(size)) for x in (None, amount, each))
         for target, most in selection.active.items():
@@ -248,32 +285,40 @@ def _feed_forward(weights, size, error, form: Format):
     for i in range(depth):
         kernel, bias = weights[f"kernel_{i}"], weights[f"bias_{i}"]
         entries = np.abs(kernel)
-        coarse = entries * np.where(_fits(kernel, form.inputs), 0, form.u_weights)
-        off = np.abs(bias) * np.where(_fits(bias, form.sums), 0, form.u)
+        coarse = _lost(kernel, form.inputs, form.u_weights, form)
+        off = _lost(bias, form.sums, form.u, form)
         rounds = np.any((kernel != 0) & (np.frexp(entries)[0] != 0.5), axis=0) * (0 if form.u_inputs else 1)
         steps = np.maximum(np.count_nonzero(kernel, axis=0) - 1, 0) + rounds + (bias != 0)
         total = size @ entries + np.abs(bias)
         error = (error + form.u_inputs * size) @ entries + size @ coarse + off + form.u * steps * total
+        error += form.tiny * (steps + 1) * (size @ entries > 0)
         size = total
     return error if depth else np.zeros_like(error)
 
 
 def _largest_of_feed_forward(weights, low, high, form: Format):
-    """(l, E) bounds on what the FFN is computed to add, for arguments computed within [low, high].
+    """(l, E) bounds on what the FFN is computed to add, for arguments computed within [low, high]; on any partial sum.
 
     Each term of a computed sum is off by a small factor, never by a share of the others: a network that is bounded
     whatever it reads, as a trapezoid is, stays so in every format.
     """
     depth = sum(name.startswith("kernel_") for name in weights)
+    peak = 0.0
     for i in range(depth):
         kernel, bias = weights[f"kernel_{i}"], weights[f"bias_{i}"]
+        peak = max(peak, float(np.max(np.maximum(np.abs(low), np.abs(high)) @ np.abs(kernel) + np.abs(bias))))
         slack = 2 * (form.u_inputs + form.u_weights) + (np.count_nonzero(kernel, axis=0).max() + 2) * form.u
         low, high = low - slack * np.abs(low), high + slack * np.abs(high)
         up, down, off = np.maximum(kernel, 0), np.minimum(kernel, 0), slack * np.abs(bias)
         low, high = low @ up + high @ down + bias - off, high @ up + low @ down + bias + off
         if i < depth - 1:
             low, high = np.maximum(low, 0), np.maximum(high, 0)
-    return np.maximum(np.abs(low), np.abs(high)) if depth else np.zeros_like(low)
+    return (np.maximum(np.abs(low), np.abs(high)) if depth else np.zeros_like(low)), 2 * peak
+
+
+def _lost(x, bits, relative, form: Format):
+    """What parameters lose on the way into a format."""
+    return np.abs(x) * np.where(_fits(x, bits), 0, relative) + np.where(np.abs(x) < form.tiny, np.abs(x), 0)
 
 
 def _fits(x, bits):

@@ -10,6 +10,7 @@ from jaxscale import constructions as con
 from jaxscale.constructions import capacity
 from jaxscale.constructions.certificate import theorem
 from jaxscale.constructions.targets import cone, waves
+from jaxscale.errors import InputError
 
 X32 = np.random.default_rng(0).uniform(size=(64, 1)).astype(np.float32).astype(float)
 
@@ -166,3 +167,25 @@ def test_each_output_is_held_to_its_own_range():
     assert document["rounding"]["float32"]["safe"] and document["tolerance"] == pytest.approx(4e-6, rel=0.1)
     together = con.certify(con.compile(con.stack([*outputs, 1000 * x * y - 999.999 * x * y])), points=200)
     assert not together["rounding"]["float32"]["safe"]
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        (lambda x: (3 * x) ** 128, np.nan),  # 3^128 = 1e61, the largest float32 is 3e38
+        (lambda x: 1e-25 * x * (1e-20 * x), 0.0),  # 1e-45 is below the least
+    ],
+)
+def test_formats_that_cannot_hold_the_numbers_are_not_safe(program, wrong, tmp_path):
+    network = con.compile(program(con.inputs("x", low=-1)))
+    document = con.certify(network, points=50)
+    assert con.evaluate(network, [[1.0]], "float32", "dense")[0] == pytest.approx(wrong, nan_ok=True)
+    assert not document["rounding"]["float32"]["safe"] and document["rounding"]["float64"]["safe"]
+    con.write(document, tmp_path)
+
+
+def test_a_program_beyond_float64_is_refused():
+    x = con.inputs("x", low=-1e200, high=1e200)
+    with pytest.raises(InputError, match=r"1\.8e308"):
+        con.compile(x * x)
+    assert con.compile(x * (x * 1e-200).within(-1, 1))
