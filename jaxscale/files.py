@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import warnings
 
 from jaxscale.errors import InputError, RunError
@@ -149,3 +150,39 @@ def full_disk_told(where):
             f"the disk is full: cannot write {str(where)!r}. What was saved before is whole. "
             "Free some space and give the same command again; it continues."
         ) from error
+
+
+@contextlib.contextmanager
+def whole_folder(folder):
+    """A new folder to write into, which becomes `folder` when it is left; if that raises, nothing has changed.
+
+    A folder that is there keeps its other files; those of the same names are replaced.
+
+    Raises:
+      InputError: `folder` is a file, or cannot be made.
+    """
+    folder = pathlib.Path(folder).absolute()
+    if not _writes:
+        yield folder
+        return
+    place = next(parent for parent in folder.parents if parent.exists())
+    part = place / f".{folder.name}.{os.getpid()}.part"
+    cannot = lambda reason: InputError(f"the folder {str(folder)!r} cannot be made: {reason}. Choose another.")
+    if folder.exists() and not folder.is_dir():
+        raise cannot("a file has that name")
+    try:
+        part.mkdir()
+    except OSError as error:
+        raise cannot(error.strerror) from None
+    try:
+        yield part
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part, folder)
+            return
+        for entry in sorted(part.iterdir()):
+            if entry.is_dir() and (folder / entry.name).is_dir():
+                shutil.rmtree(folder / entry.name)
+            os.replace(entry, folder / entry.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -3,6 +3,7 @@
 import pathlib
 
 from jaxscale.commands.output import print_json
+from jaxscale.errors import RunError
 
 
 def construct_arguments(parser):
@@ -13,7 +14,7 @@ def construct_arguments(parser):
         required=True,
         help="a folder: certificate.json, certificate.html, architecture.json, model.safetensors",
     )
-    add("--dim", type=int, default=1, help="d of the cube, or of the sphere (default %(default)s)")
+    add("--dim", type=int, help="d of the cube, or of the sphere: 1, 2 or 3 (default 1)")
     add(
         "--on",
         default="cube",
@@ -32,6 +33,7 @@ def construct_arguments(parser):
         choices=("quarter_circle", "full_circle", "parabola", "binary"),
         help="of the pairwise back end (default %(default)s)",
     )
+    add("--limit", type=float, default=4e9, help="bytes that the parameters may take (default %(default)g)")
     add("--points", type=int, default=2000, help="of each kind at which errors are measured (default %(default)s)")
     add("--seed", type=int, default=0, help="of every draw (default %(default)s)")
 
@@ -41,7 +43,23 @@ def construct(options, _):
 
     document = command.construct(options)
     if options.json:
-        return print_json(document)
+        print_json(document)
+    else:
+        _print_certificate(document, options)
+    if document["refuted"]:
+        raise RunError(f"{' '.join(document['refuted'])} {_remedy(document)} {options.out!r} holds what shows it.")
+
+
+def _remedy(document):
+    holder = document["holder"]
+    if holder is None or holder["at_least"] <= holder["constant"]:
+        return "Give a larger --constant, or a smaller --beta."
+    from jaxscale.constructions.certificate import rounded_up
+
+    return f"Give --constant {rounded_up(holder['at_least'])} or more, or a smaller --beta."
+
+
+def _print_certificate(document, options):
     sizes, measured = document["class"], document["measured"]
     print(
         f"{document['domain']}, N = {document['grid']}: {sizes['L_T']} blocks, {sizes['l']:,} tokens, "
@@ -49,7 +67,10 @@ def construct(options, _):
     )
     bound = document["approximation_bound"]
     proved = "no bound proved" if bound is None else f"at most {bound:.4g} proved"
+    if document["refuted"]:
+        proved = f"at most {document['refuted_bound']:.4g} as stated, which is refuted"
     print(f"sup error: {proved}, {measured['sup']:.4g} measured at {sum(measured['points'].values()):,} points")
-    safe = [name for name, row in document["rounding"].items() if row["safe"]]
-    print(f"safe in {', '.join(safe) or 'no format'}")
+    if not document["refuted"]:
+        safe = [name for name, row in document["rounding"].items() if row["safe"]]
+        print(f"safe in {', '.join(safe) or 'no format'}")
     print(f"Page: {pathlib.Path(options.out) / 'certificate.html'}")

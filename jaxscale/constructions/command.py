@@ -5,10 +5,13 @@ jaxscale train cone2 --parts readout --steps 2000 --workdir cone2-trained
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
+import math
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +24,7 @@ from jaxscale.constructions.approximation import Approximation
 from jaxscale.constructions.certificate import certify, write
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.manifold import approximate_on
-from jaxscale.constructions.targets import Holder, Target, cone, waves
+from jaxscale.constructions.targets import LARGEST_EXPONENT, Holder, Target, cone, waves
 from jaxscale.constructions.training import check, root_mean_square_error, train
 from jaxscale.errors import InputError
 from jaxscale.training.checkpoints import Checkpoints
@@ -30,19 +33,70 @@ PLACES = ("cube", "circle", "sphere", "torus", "swiss_roll")
 
 
 def construct(options: argparse.Namespace) -> dict[str, Any]:
-    """Compiles, certifies and writes the folder; returns the certificate.
+    """Compiles, certifies and writes the folder, which is whole or as it was; returns the certificate.
 
     Raises:
-      InputError: a target, place or number that cannot be used, before anything is written.
+      InputError: a target, place or number that cannot be used; the message speaks of flags.
     """
-    if options.points < 1:
-        raise InputError(f"points={options.points} must be positive. Give a larger value.")
-    made, singular = _approximation(options)
-    document = certify(made, points=options.points, seed=options.seed, series=True, singular=singular)
-    document["target"] = {"name": options.target, "beta": options.beta, "on": options.on}
-    write(document, options.out, title=f"{options.target} on the {made.domain}")
-    export.save(made.network, options.out, notes=document["target"])
+    _check(options)
+    with files.whole_folder(options.out) as folder, _in_flags():
+        made, singular = _approximation(options)
+        document = certify(made, points=options.points, seed=options.seed, series=True, singular=singular)
+        document["target"] = {"name": options.target, "beta": options.beta, "on": options.on}
+        write(document, folder, title=f"{options.target} on the {made.domain}")
+        export.save(made.network, folder, notes=document["target"])
     return document
+
+
+def _check(options):
+    """InputError for what can be seen to be wrong before any work."""
+    wrong = _wrong(options)
+    if wrong:
+        raise InputError(wrong)
+
+
+def _wrong(options) -> str | None:
+    """What is wrong with the options, and the remedy; None if nothing is."""
+    on_cube, cloud = options.on == "cube", options.on.endswith(".npy")
+    dims = {"cube": "1 or more", "sphere": "1, 2 or 3"}
+    if not cloud and options.on not in PLACES:
+        return f"--on {options.on} is not one of {', '.join(PLACES)} nor a .npy file. Give one of these."
+    if options.dim is not None and options.on not in dims:
+        return f"--dim {options.dim} is for cube and sphere; --on {options.on} has its own dimension. Leave --dim out."
+    if options.dim is not None and not 1 <= options.dim <= (3 if options.on == "sphere" else math.inf):
+        return f"--dim {options.dim} must be {dims[options.on]} on the {options.on}. Give such a number."
+    if options.width is not None and (on_cube or cloud):
+        return f"--width {options.width} is for manifolds; --on {options.on} has its own width. Leave --width out."
+    if (options.grid is None) == (options.epsilon is None):
+        return "give one of --grid and --epsilon: cells along a side, or the error to prove."
+    if options.grid is not None and options.grid < 1:
+        return f"--grid {options.grid} must be 1 or more. Give a larger number."
+    if options.epsilon is not None and not 0 < options.epsilon < math.inf:
+        return f"--epsilon {options.epsilon:g} must be positive and finite. Give such a number."
+    largest = LARGEST_EXPONENT if on_cube else 1
+    if not 0 < options.beta <= largest:
+        return f"--beta {options.beta:g} must be above 0 and at most {largest:g} on {options.on}. Give such a number."
+    if options.constant is not None and not 0 <= options.constant < math.inf:
+        return f"--constant {options.constant:g} must be finite and not negative. Give such a number."
+    if options.epsilon is not None and cloud:
+        return "--epsilon cannot be proved on a cloud, of which nothing but points is known. Give --grid."
+    if options.points < 1:
+        return f"--points {options.points} must be 1 or more. Give a larger number."
+    if not 0 <= options.seed < 2**63:
+        return f"--seed {options.seed} must lie between 0 and 2^63. Give another."
+    return None
+
+
+@contextlib.contextmanager
+def _in_flags():
+    """The library's messages name arguments as `grid=4`; on the command line that is a flag."""
+    try:
+        yield
+    except InputError as error:
+        said = str(error)
+        for name in ("grid", "epsilon", "constant", "beta", "width", "dim", "points", "seed", "backend", "encoding"):
+            said = re.sub(rf"(?<![\w-]){name}='?([^\s',;)]+)'?", rf"--{name} \1", said)
+        raise InputError(said) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +131,7 @@ def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, 
     saved = export.load(folder)
     if saved.notes.get("on") != "cube":
         raise InputError(f"{str(folder)!r} holds a network on {saved.notes.get('on')}; points are drawn on cubes only.")
-    f = _target(saved.notes["name"], np.zeros(len(saved.shape.inputs)), saved.notes["beta"])[0]
+    f = _target(saved.notes["name"], saved.notes["beta"])[0]
     rng = np.random.default_rng(options.seed)
     x, fresh = rng.uniform(*saved.domain, size=(2, options.points, len(saved.shape.inputs)))
     module, start = saved.module(head_chunk=64), saved.variables()
@@ -109,38 +163,44 @@ def _digest(tree):
 
 def _approximation(options) -> tuple[Approximation, np.ndarray | None]:
     """The network, and where its target is known to be rough."""
-    atlas = None if options.on == "cube" else _atlas(options)
-    apex = np.zeros(max(options.dim, 0)) if atlas is None else atlas.centers[0]
-    f, constant = _target(options.target, apex, options.beta)
-    constant = options.constant if options.constant is not None else constant
+    dim = 1 if options.dim is None else options.dim
+    f, known = _target(options.target, options.beta)
+    constant = options.constant if options.constant is not None else known
+    if options.epsilon is not None and constant is None:
+        raise InputError(
+            f"--epsilon needs --constant, the Hölder constant of {options.target} for --beta {options.beta:g}, from "
+            "which the grid follows. Give it, or give --grid."
+        )
     chosen = {
         "grid": options.grid,
         "epsilon": options.epsilon,
         "holder": None if constant is None else Holder(constant, options.beta),
         "backend": options.backend,
         "encoding": options.encoding,
+        "limit": options.limit,
     }
-    made = approximate(f, options.dim, **chosen) if atlas is None else approximate_on(atlas, f, **chosen)
+    atlas = None if options.on == "cube" else _atlas(options, dim)
+    apex = np.zeros(dim) if atlas is None else atlas.centers[0]
+    f = cone(apex, options.beta) if options.target == "cone" else f
+    made = approximate(f, dim, **chosen) if atlas is None else approximate_on(atlas, f, **chosen)
     return made, apex[None] if options.target == "cone" else None
 
 
-def _atlas(options):
+def _atlas(options, dim):
     key = jax.random.key(options.seed) if options.width else None
     if options.on.endswith(".npy"):
         from jaxscale.data import point_files
 
         return cloud_atlas.from_points(np.asarray(point_files.open_points(options.on)))
-    if options.on not in PLACES:
-        raise InputError(f"on={options.on!r} is not one of {', '.join(PLACES)} nor a .npy file. Give one of these.")
     if options.on == "sphere":
-        return manifolds.sphere(options.dim, options.width, key)
+        return manifolds.sphere(dim, options.width, key)
     return getattr(manifolds, options.on)(options.width, key)
 
 
-def _target(name: str, apex: np.ndarray, beta: float) -> tuple[Target, float | None]:
-    """A function and its Hölder constant, None if that is not known; a cone has its tip at `apex`."""
+def _target(name: str, beta: float) -> tuple[Target, float | None]:
+    """A function and its Hölder constant, None if that is not known; a cone has its tip at the origin."""
     if name == "cone":
-        return cone(apex, beta), 1.0 if beta <= 1 else None
+        return cone(0.0, beta), 1.0 if beta <= 1 else None
     if name == "waves":
         return waves, 1.0 if beta == 1 else None
     path, _, function = name.rpartition(":")

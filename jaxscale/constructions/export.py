@@ -65,23 +65,13 @@ def save(
       notes: plain values to keep along with it.
 
     Raises:
-      InputError: an unknown form.
-      RunError: the disk is full, or the folder cannot be written to.
+      InputError: an unknown form, or the folder cannot be made.
+      RunError: the disk is full. What was in the folder before is untouched.
     """
     if form not in ("safetensors", "orbax"):
         raise InputError(f"form={form!r} is not one of safetensors, orbax. Pass one of these.")
-    folder = pathlib.Path(folder)
-    with files.full_disk_told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     low, high = network.domain
     tree = variables_of(network.params if params is None else params, network.encoding, np.float64)
-    if form == "safetensors":
-        files.write_bytes(folder / "model.safetensors", _safetensors().save(_flat(tree)))
-    else:
-        import orbax.checkpoint as ocp
-
-        with files.full_disk_told(folder), ocp.StandardCheckpointer() as writer:
-            writer.save((folder / "checkpoint").absolute(), tree, force=True)
     description = {
         "form": form,
         "shape": dataclasses.asdict(network.shape),
@@ -89,8 +79,18 @@ def save(
         "high": high.tolist(),
         "notes": notes or {},
     }
-    files.write_json(folder / "architecture.json", description)
-    return folder
+    with files.full_disk_told(folder), files.whole_folder(folder) as part:
+        if form == "safetensors":
+            import safetensors.numpy
+
+            files.write_bytes(part / "model.safetensors", safetensors.numpy.save(_flat(tree)))
+        else:
+            import orbax.checkpoint as ocp
+
+            with ocp.StandardCheckpointer() as writer:
+                writer.save((part / "checkpoint").absolute(), tree, force=True)
+        files.write_json(part / "architecture.json", description)
+    return pathlib.Path(folder)
 
 
 def load(folder: str | os.PathLike) -> Saved:
@@ -102,7 +102,9 @@ def load(folder: str | os.PathLike) -> Saved:
     try:
         shape = _shape(description["shape"])
         if description["form"] == "safetensors":
-            tree = _nested(_safetensors().load_file(folder / "model.safetensors"))
+            import safetensors.numpy
+
+            tree = _nested(safetensors.numpy.load_file(folder / "model.safetensors"))
         else:
             import orbax.checkpoint as ocp
 
@@ -111,7 +113,7 @@ def load(folder: str | os.PathLike) -> Saved:
         tree = jax.tree.map(np.asarray, tree)
         domain = np.array(description["low"]), np.array(description["high"])
         return Saved(shape, tree["params"], tree["fixed"]["encoding"], domain, description["notes"])
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except Exception as error:  # the type of safetensors' own is not public
         raise InputError(f"{str(folder)!r} cannot be read as a network: {error}. Export it again.") from error
 
 
@@ -143,11 +145,3 @@ def _nested(flat):
             place = place.setdefault(part, {})
         place[last] = leaf
     return tree
-
-
-def _safetensors():
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise InputError("safetensors is not installed: pip install safetensors. Or pass form='orbax'.") from None
-    return safetensors.numpy

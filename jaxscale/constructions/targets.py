@@ -57,7 +57,7 @@ class Holder:
         return self.constant * factor * distance_power
 
 
-def cone(apex: np.ndarray, exponent: float = 1.0) -> Target:
+def cone(apex: np.ndarray | float, exponent: float = 1.0) -> Target:
     """|x - apex|^exponent: the function that is hardest to approximate at its apex, with Hölder constant one."""
     return lambda x: ((x - apex) ** 2).sum(-1) ** (exponent / 2)
 

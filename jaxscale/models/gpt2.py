@@ -90,7 +90,8 @@ def write(folder: str | os.PathLike, model: configs.Decoder, params: Any) -> Non
       InputError: the model is no GPT-2 (the field is named).
       RunError: the disk is full, or the folder cannot be written to.
     """
-    safetensors = _safetensors(folder)
+    import safetensors.numpy
+
     tensors = to_tensors(model, params)
     vocab_size = len(tensors["transformer.wte.weight"])
     folder = pathlib.Path(folder)
@@ -98,7 +99,7 @@ def write(folder: str | os.PathLike, model: configs.Decoder, params: Any) -> Non
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"out={str(folder)!r} cannot be made: {error.strerror}. Choose another folder.") from None
-    files.write_bytes(folder / "model.safetensors", safetensors.save(tensors, metadata={"format": "pt"}))
+    files.write_bytes(folder / "model.safetensors", safetensors.numpy.save(tensors, metadata={"format": "pt"}))
     files.write_json(folder / "config.json", _hugging_face_config(model, vocab_size))
 
 
@@ -238,8 +239,8 @@ def _hugging_face_config(model, vocab_size):
 
 def _tensors(folder):
     """All tensors of a folder by name."""
-    safetensors = _safetensors(folder)
     import ml_dtypes  # noqa: F401  teaches NumPy bfloat16
+    import safetensors.numpy
 
     names = ["model.safetensors"]
     if (folder / "model.safetensors.index.json").is_file():
@@ -252,20 +253,10 @@ def _tensors(folder):
                 "model.save_pretrained(folder, safe_serialization=True)."
             )
         try:
-            tensors |= safetensors.load_file(folder / name)
+            tensors |= safetensors.numpy.load_file(folder / name)
         except Exception as error:  # the library's error type is not public
             raise InputError(f"{str(folder / name)!r} cannot be read: {error}. Fetch it again.") from error
     return tensors
-
-
-def _safetensors(where):
-    try:
-        import safetensors.numpy as library
-    except ImportError:
-        raise InputError(
-            f"model={str(where)!r} needs the package 'safetensors'. Install it with: pip install 'jaxscale[hf]'."
-        ) from None
-    return library
 
 
 def _nested(flat):

@@ -59,8 +59,7 @@ def write_plot(measured: dict[str, Any], path: str) -> None:
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise RunError(f"plot={path!r} cannot be drawn: {reason} Install Chrome, or ask for .html.") from error
-    with files.full_disk_told(path):
-        pathlib.Path(path).write_bytes(picture)
+    files.write_bytes(path, picture)
 
 
 def check_plot(path: str) -> None:

@@ -29,7 +29,7 @@ def export(workdir: str | os.PathLike, corpus: str | os.PathLike, out: str | os.
       What was written, as plain values.
 
     Raises:
-      InputError: the run's model is no GPT-2 (the field is named).
+      InputError: the run's model is no GPT-2 (the field is named), or the folder cannot be made.
       RunError: the disk is full, or the folder cannot be written to.
     """
     folder, out = pathlib.Path(workdir), pathlib.Path(out)
@@ -38,9 +38,10 @@ def export(workdir: str | os.PathLike, corpus: str | os.PathLike, out: str | os.
     tokenizer = tokenizers.load(run.tokenizer, corpus)
     alone = program(run, tokenizer.vocab_size, sharding.make_mesh(configs.Mesh(), jax.devices()[:1]))
     step = files.read_json(folder / "summary.json")["step"]
-    params = restore_params(folder / "checkpoints", step, alone.abstract.params)
-    gpt2.write(out, run.model, params)
-    files.write_text(out / "tokenizer.json", tokenizers.published(tokenizer).to_str(pretty=True))
-    named = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": run.model.context}
-    files.write_json(out / "tokenizer_config.json", named | {"eos_token": tokenizers.END_OF_TEXT})
+    with files.whole_folder(out) as part:
+        params = restore_params(folder / "checkpoints", step, alone.abstract.params)
+        gpt2.write(part, run.model, params)
+        files.write_text(part / "tokenizer.json", tokenizers.published(tokenizer).to_str(pretty=True))
+        named = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": run.model.context}
+        files.write_json(part / "tokenizer_config.json", named | {"eos_token": tokenizers.END_OF_TEXT})
     return {"folder": str(out), "step": step, "parameters": sum(leaf.size for leaf in jax.tree.leaves(params))}
