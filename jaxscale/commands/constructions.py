@@ -67,7 +67,7 @@ def _print_certificate(document, options):
     )
     bound = document["approximation_bound"]
     proved = "no bound proved" if bound is None else f"at most {bound:.4g} proved"
-    if document["refuted"]:
+    if document.get("refuted_bound") is not None:
         proved = f"at most {document['refuted_bound']:.4g} as stated, which is refuted"
     print(f"sup error: {proved}, {measured['sup']:.4g} measured at {sum(measured['points'].values()):,} points")
     if not document["refuted"]:

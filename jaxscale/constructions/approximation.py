@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.executors import evaluate
 from jaxscale.constructions.network import Network
 from jaxscale.constructions.targets import Holder, Target
@@ -66,9 +67,7 @@ def chosen_grid(grid: int | None, epsilon: float | None, bound: Callable[[int], 
     if (grid is None) == (epsilon is None):
         raise InputError(f"pass one of grid and epsilon; grid={grid}, epsilon={epsilon}.")
     if grid is not None:
-        if grid < 1 or grid != int(grid):
-            raise InputError(f"grid={grid} must be a positive integer.")
-        return int(grid)
+        return integer("grid", grid, 1)
     if not (epsilon is not None and epsilon > 0 and math.isfinite(epsilon)):
         raise InputError(f"epsilon={epsilon} must be positive and finite.")
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.primitives import INNER
 from jaxscale.errors import InputError
 
@@ -204,7 +205,7 @@ def isometry(source: int, width: int | None, key: jax.Array | None) -> np.ndarra
     Raises:
       InputError: if the width is smaller than the source.
     """
-    width = source if width is None else width
+    width = source if width is None else integer("width", width)
     if width < source:
         raise InputError(f"width={width} cannot hold a manifold that needs {source} coordinates. Pass a larger width.")
     if key is None:

@@ -97,7 +97,7 @@ def certify(
         # Of several outputs the narrowest; one that is zero everywhere is exact.
         "tolerance": float(np.min(tolerances, where=tolerances > 0, initial=tolerances.max())),
     }
-    if refuted:
+    if refuted and isinstance(made, Approximation):
         document |= {"approximation_bound": None, "refuted_bound": made.bound}
     if bound and isinstance(made, Approximation):
         document["capacity"] = _capacity(made, bound, max(abs(low), abs(high)))

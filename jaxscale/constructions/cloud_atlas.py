@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.atlases import Atlas, make_atlas
 from jaxscale.errors import InputError
 
@@ -33,6 +34,8 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
     points = np.asarray(points, dtype=float)
     if points.ndim != 2 or not np.all(np.isfinite(points)):
         raise InputError(f"points must be a finite array (n, D); it has shape {points.shape}.")
+    k = integer("k", k, 1)
+    dimension = None if dimension is None else integer("dimension", dimension, 1)
     hoods = dimensions.neighborhoods(points, k)
     if dimension is None:
         dimension = max(1, round(float(dimensions.local_pca(hoods, k=k).dimension)))

@@ -94,9 +94,21 @@ def _in_flags():
         yield
     except InputError as error:
         said = str(error)
-        for name in ("grid", "epsilon", "constant", "beta", "width", "dim", "points", "seed", "backend", "encoding"):
+        for name in (
+            "grid",
+            "epsilon",
+            "constant",
+            "beta",
+            "width",
+            "dim",
+            "points",
+            "seed",
+            "backend",
+            "encoding",
+            "limit",
+        ):
             said = re.sub(rf"(?<![\w-]){name}='?([^\s',;)]+)'?", rf"--{name} \1", said)
-        raise InputError(said) from error
+        raise InputError(said.replace("raise the limit", "raise --limit")) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,15 +217,15 @@ def _target(name: str, beta: float) -> tuple[Target, float | None]:
         return waves, 1.0 if beta == 1 else None
     path, _, function = name.rpartition(":")
     if not pathlib.Path(path).is_file():
-        raise InputError(f"target={name!r} is neither cone nor waves, nor FILE.py:NAME of a file that exists.")
+        raise InputError(f"target {name!r} is neither cone nor waves, nor FILE.py:NAME of a file that exists.")
     spec = importlib.util.spec_from_file_location("target", path)
     if spec is None or spec.loader is None:
-        raise InputError(f"target={name!r}: {path} is not a Python file. Give one that ends in .py.")
+        raise InputError(f"target {name!r}: {path} is not a Python file. Give one that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise InputError(f"target={name!r}: {path} fails: {type(error).__name__}: {error}. Mend it.") from error
+        raise InputError(f"target {name!r}: {path} fails: {type(error).__name__}: {error}. Mend it.") from error
     if not callable(getattr(module, function, None)):
-        raise InputError(f"target={name!r}: {path} has no function {function!r}.")
+        raise InputError(f"target {name!r}: {path} has no function {function!r}.")
     return getattr(module, function), None

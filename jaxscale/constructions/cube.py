@@ -17,6 +17,7 @@ import math
 
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.approximation import Approximation, chosen_grid, lattice
 from jaxscale.constructions.compiler import LIMIT, BackEnd, compile
 from jaxscale.constructions.encodings import Encoding, named
@@ -53,8 +54,7 @@ def approximate(
       InputError: if f is not vectorized or not finite, neither or both of `grid` and `epsilon` are given, or the
         network would exceed the limit; this is found, and its size told, before anything is built.
     """
-    if dim < 1 or dim != int(dim):
-        raise InputError(f"dim={dim} must be a positive integer.")
+    dim = integer("dim", dim, 1)
     N = chosen_grid(grid, epsilon, lambda N: bound(dim, N, holder) if holder else None)
     order = holder.order if holder else 0
     check_grid(dim, N, backend, encoding, limit, order)

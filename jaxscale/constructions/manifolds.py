@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.constructions.atlases import LARGEST_BALL, Atlas, isometry, make_atlas
 from jaxscale.errors import InputError
 
@@ -29,7 +30,8 @@ def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, r
     Raises:
       InputError: if d is not 1, 2 or 3, the radius is not below √2, or the width is too small.
     """
-    if d not in (1, 2, 3):
+    d = integer("d", d, 1)
+    if d > 3:
         raise InputError(f"d={d} must be 1, 2 or 3.")
     if not 0 < radius < math.sqrt(1.5):
         raise InputError(f"radius={radius} must be positive and below √1.5, where charts of a unit sphere end.")

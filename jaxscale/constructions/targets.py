@@ -34,6 +34,8 @@ class Holder:
     exponent: float = 1.0
 
     def __post_init__(self):
+        for name in ("constant", "exponent"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # NumPy's too, as plain values for documents
         if not 0 < self.exponent <= LARGEST_EXPONENT:
             raise InputError(
                 f"the Hölder exponent beta={self.exponent} is out of range. "

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxscale.arguments import integer
 from jaxscale.errors import InputError, RunError
 from jaxscale.models import relu_transformer as rt
 
@@ -165,8 +166,10 @@ def check(x: np.ndarray, y: np.ndarray, steps: int, batch: int, learning_rates: 
     """InputError for what `train` cannot use."""
     if x.ndim != 2 or y.shape != (len(x),) or not len(x):
         raise InputError(f"x must be (n, D) and y (n,); they are {x.shape} and {y.shape}.")
-    if steps < 1 or batch < 1 or not all(rate > 0 for rate in learning_rates):
-        raise InputError(f"steps={steps}, batch={batch} and learning_rate={learning_rates} must be positive.")
+    integer("steps", steps, 1)
+    integer("batch", batch, 1)
+    if not all(0 < rate < np.inf for rate in learning_rates):
+        raise InputError(f"learning_rate={learning_rates} must be positive and finite. Pass such numbers.")
 
 
 class State(NamedTuple):

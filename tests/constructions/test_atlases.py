@@ -131,6 +131,19 @@ def test_on_surfaces_the_error_falls_with_two_dimensions_and_not_the_width(make,
     assert abs(slope + beta) < 0.1 and abs(by_size + beta / 2) < 0.1
 
 
+@pytest.mark.parametrize(
+    "make", [con.circle, *(lambda d=d: con.sphere(d) for d in (1, 2, 3)), con.torus, con.swiss_roll]
+)
+def test_every_manifold_is_covered_with_defaults(make):
+    atlas = make()
+    f = cone(atlas.centers[0])
+    made = con.approximate_on(atlas, f, grid=np.int64(2), holder=con.Holder(1.0), backend="structured")
+    x = atlas.net[:: len(atlas.net) // 200]
+    atlas.check(x)
+    np.testing.assert_allclose(atlas.partition(x).sum(axis=1), 1, rtol=1e-12)
+    assert np.abs(made.formula(x) - f(x)).max() <= made.bound
+
+
 def test_width_changes_neither_error_nor_tokens():
     errors, tokens = [], []
     for atlas in (con.circle(2), con.circle(20, KEY)):

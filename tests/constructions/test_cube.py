@@ -41,6 +41,15 @@ def test_error_falls_as_the_grid_to_the_power_of_minus_beta_and_stays_below_its_
     assert abs(slope + beta) < 0.1
 
 
+@pytest.mark.parametrize("backend", ["pairwise", "structured"])
+@pytest.mark.parametrize("d", range(1, 11))
+def test_every_dimension_is_approximated(d, backend):
+    made = con.approximate(cone(np.zeros(d)), np.int64(d), grid=np.int32(1), holder=con.Holder(1.0), backend=backend)
+    x = np.random.default_rng(0).uniform(size=(50, d))
+    assert np.abs(made.formula(x) - made.target(x)).max() <= made.bound
+    assert con.rounding(made.network, "float64").leaks == 0
+
+
 def test_bound_is_attained_in_one_dimension():
     """A cone with its apex at a grid point: midway between two grid points the error is all that is allowed."""
     made = con.approximate(lambda x: np.abs(x[:, 0] * 8 % 2 - 1) / 8, 1, grid=4, holder=con.Holder(1.0))
@@ -131,6 +140,7 @@ def test_epsilon_chooses_the_least_grid(beta):
         (lambda: con.approximate(lambda x: 1 / 0, 1, grid=2), "ZeroDivisionError"),
         (lambda: con.approximate(lambda x: np.where(x[:, 0] > 0.9, np.nan, 1.0), 1, grid=2), "nan at"),
         (lambda: con.approximate(np.sum, 0, grid=2), "dim=0"),
+        (lambda: con.approximate(np.sum, 2.0, grid=2), "dim=2.0 must be an integer"),
         (lambda: con.approximate(np.sum, 1), "one of grid and epsilon"),
         (lambda: con.approximate(np.sum, 1, grid=0), "grid=0"),
         (lambda: con.approximate(np.sum, 1, epsilon=-1.0, holder=con.Holder(1.0)), "positive"),
