@@ -126,7 +126,7 @@ def test_constructed_beats_random_initialization_tenfold_on_every_target(encodin
     ("change", "message"),
     [
         ({"parts": "some"}, "readout, values, all"),
-        ({"steps": 0}, "must be positive"),
+        ({"steps": 0}, "steps=0 must be an integer of at least 1"),
         ({"y": np.zeros(3)}, r"y \(n,\)"),
     ],
 )
