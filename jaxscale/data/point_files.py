@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.errors import InputError
 
 
@@ -50,6 +51,7 @@ def open_points(path: str, array: str | None = None) -> np.ndarray:
 
 def draw_rows(points: np.ndarray, number: int | None, seed: int = 0) -> np.ndarray:
     """`number` rows drawn without replacement, in their order; all of them if there are no more, or for None."""
+    number = None if number is None else integer("number", number, 1)
     if number is None or len(points) <= number:
         return points
     drawn = np.random.default_rng(seed).choice(len(points), number, replace=False)

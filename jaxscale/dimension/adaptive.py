@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import digamma, ndtri
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
@@ -69,8 +70,7 @@ def bide(
       Di Noia, Macocco, Glielmo, Laio & Mira, Beyond the noise: intrinsic dimension estimation with optimal
         neighbourhood identification, arXiv:2405.15132, 2024.
     """
-    if k < 2:
-        raise InputError(f"k must be at least 2; it is {k}.")
+    k = integer("k", k, 2)
     if tau is not None and not 0 < tau < 1:
         raise InputError(f"tau must lie between 0 and 1; it is {tau}.")
     return refuse_if_none_used(_bide(neighborhoods(x, k, metric, nonfinite, duplicates), tau), k)
@@ -113,12 +113,9 @@ def abide(
       Di Noia, Macocco, Glielmo, Laio & Mira, Beyond the noise: intrinsic dimension estimation with optimal
         neighbourhood identification, arXiv:2405.15132, 2024.
     """
-    if k <= FEWEST:
-        raise InputError(f"k must be more than {FEWEST}; it is {k}.")
+    k, steps = integer("k", k, FEWEST + 1), integer("steps", steps, 1)
     if not 0 < significance < 1:
         raise InputError(f"significance must lie between 0 and 1; it is {significance}.")
-    if steps < 1:
-        raise InputError(f"steps must be at least 1; it is {steps}.")
     return refuse_if_none_used(_abide(neighborhoods(x, k, metric, nonfinite, duplicates), significance, steps), k)
 
 

@@ -24,10 +24,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import ndtri
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
 from jaxscale.dimension.points import is_traced
-from jaxscale.dimension.registry import Estimator, at_all_neighbors
+from jaxscale.dimension.registry import BOUNDED_BY_WIDTH, Estimator, at_all_neighbors
 from jaxscale.errors import InputError
 from jaxscale.files import read_json, write_json
 
@@ -56,7 +57,7 @@ class Calibrated:
       dimension: scalar, the dimension of reference clouds that read as this one does.
       standard_error: scalar, from the error of the reading, the chance in the references, and that in their mixture.
       bias: scalar, of the reading: what it is above `dimension`, negative as a rule.
-      reading: scalar, what the estimator said.
+      reading: scalar, what the estimator said; without a cut at the width of the points, if it has one.
       mixture: (F,) shares of the reference families, in the order of `families`.
       points_used: int32 scalar.
       families: names; static.
@@ -134,6 +135,9 @@ def calibrate(
     References are read where they are needed, `clouds` of them at each dimension from below the reading until all
     families read more; they are kept in memory, and under `cache` on disk, for clouds of about the same size.
 
+    Estimators that cut the dimension at the width of the points read without that cut, cloud and references alike: one
+    that cuts a cloud of R^8 at 8, and its references at more, would be compared with what it is not.
+
     The correction knows boundaries and densities like those of the references. Folds, noise and densities far from
     uniform bias a reading too, and are not told apart from dimension here; see `by_k`.
 
@@ -163,8 +167,11 @@ def calibrate(
         raise InputError(f"reference must be None, {', '.join(map(repr, FAMILIES))}; it is {reference!r}.")
     if is_traced(x.points if isinstance(x, Neighborhoods) else x):
         raise InputError("calibrate cannot be traced. Call read_references outside jit, and apply_references inside.")
+    k, clouds = integer("k", k, 1), integer("clouds", clouds, 2)
     _, read = at_all_neighbors(estimator)
     hoods = neighborhoods(x, k)
+    width_limit = _width_limit(estimator, hoods)
+    hoods = dataclasses.replace(hoods, width_limit=width_limit)
     estimate = read(hoods)
     families = FAMILIES if reference is None else (reference,)
     make = functools.partial(
@@ -176,8 +183,20 @@ def calibrate(
         key=key,
         clouds=clouds,
         cache=cache,
+        width_limit=width_limit,
     )
     return apply_references(estimate, hoods, _around(float(estimate.dimension), make))
+
+
+def _width_limit(estimator, hoods):
+    """A bound on the dimension out of the way of `estimator`, the same for the cloud and for its references.
+
+    A cloud in R^8 read with a bound of 8 is not like a reference of dimension 8 in more columns. None for estimators
+    known to have no bound, which share their references between clouds of all widths.
+    """
+    if isinstance(estimator, str) and estimator not in BOUNDED_BY_WIDTH:
+        return None
+    return 2 ** math.ceil(math.log2(2 * hoods.points.shape[1])) if hoods.points.shape[1] > 4 else 8
 
 
 def note_of_reading(estimate: Estimate) -> str:
@@ -299,6 +318,7 @@ def read_references(
     key: jax.Array | None = None,
     clouds: int = 8,
     cache: str | os.PathLike | None = None,
+    width_limit: int | None = None,
 ) -> References:
     """How `estimator` reads reference clouds of about `n` points.
 
@@ -312,17 +332,19 @@ def read_references(
       dimensions: ascending, at least two for `apply_references`.
       k: neighbors per point.
       families: a subset of `FAMILIES`, in their order.
+      width_limit: what estimators that cut at the width of the points take for it; see `Neighborhoods.width`. For
+        `apply_references` it must be that of the neighborhoods. None for the columns that a reference happens to have.
 
     Raises:
       InputError: if fewer than two `clouds` are asked for, or `cache` is given for an estimator without a name.
     """
-    if clouds < 2:
-        raise InputError(f"clouds must be at least 2, to know their chance; it is {clouds}.")
+    n, k, clouds = integer("n", n, 1), integer("k", k, 1), integer("clouds", clouds, 2)
+    width_limit = None if width_limit is None else integer("width_limit", width_limit, 1)
     _, read = at_all_neighbors(estimator)
     points = max(k + 2, min(LARGEST_REFERENCE, round(2 ** (round(6 * math.log2(n)) / 6))))
     key = jax.random.key(0) if key is None else key
-    shelf = _Shelf(estimator, points, k, clouds, key, cache)
-    rows = [[shelf.readings(_static(read), family, int(d)) for d in dimensions] for family in families]
+    shelf = _Shelf(estimator, points, k, clouds, key, cache, width_limit)
+    rows = [[shelf.readings(_static(read), family, integer("dimensions", d, 1)) for d in dimensions] for family in families]
     shelf.save()
     values_FxGx4 = jnp.array(rows)
     return References(
@@ -349,8 +371,8 @@ _IN_MEMORY: dict[tuple, tuple[float, ...]] = {}
 class _Shelf:
     """Readings of references that were made before, in memory and on disk."""
 
-    def __init__(self, estimator, points, k, clouds, key, cache):
-        self.points, self.k, self.clouds, self.key = points, k, clouds, key
+    def __init__(self, estimator, points, k, clouds, key, cache, width_limit):
+        self.points, self.k, self.clouds, self.key, self.width_limit = points, k, clouds, key, width_limit
         self.seed = tuple(jax.random.key_data(key).ravel().tolist())
         self.path = None if cache is None else pathlib.Path(cache)
         self.on_disk = read_json(self.path) if self.path is not None and self.path.exists() else {}
@@ -359,8 +381,9 @@ class _Shelf:
 
     def readings(self, read, family, d):
         """Mean log reading, its standard error, mean unevenness and its spread over the clouds."""
-        place = (read, self.points, self.k, self.clouds, self.seed, family, d)
-        label = json.dumps([self.name, self.points, self.k, self.clouds, self.seed, family, d])
+        limit = () if self.width_limit is None else (self.width_limit,)
+        place = (read, self.points, self.k, self.clouds, self.seed, family, d, *limit)
+        label = json.dumps([self.name, self.points, self.k, self.clouds, self.seed, family, d, *limit])
         if place not in _IN_MEMORY:
             if label in self.on_disk:
                 _IN_MEMORY[place] = tuple(self.on_disk[label])
@@ -368,7 +391,9 @@ class _Shelf:
                 width = max(8, 2 ** math.ceil(math.log2(d + 1)))
                 which = FAMILIES.index(family)
                 key = jax.random.fold_in(jax.random.fold_in(self.key, which), d)
-                read_clouds = _read_clouds(read, self.points, width, self.k, self.clouds, which, d, key)
+                read_clouds = _read_clouds(
+                    read, self.points, width, self.k, self.clouds, which, d, key, self.width_limit
+                )
                 _IN_MEMORY[place] = tuple(map(float, read_clouds))
         if self.path is not None and label not in self.on_disk:
             self.on_disk[label], self.new = _IN_MEMORY[place], True
@@ -389,12 +414,13 @@ def _lasting_name(estimator):
     return [name, repr(args), repr(keywords)]
 
 
-@functools.partial(jax.jit, static_argnames=("read", "points", "width", "k", "clouds"))
-def _read_clouds(read, points, width, k, clouds, family, d, key):
+@functools.partial(jax.jit, static_argnames=("read", "points", "width", "k", "clouds", "width_limit"))
+def _read_clouds(read, points, width, k, clouds, family, d, key, width_limit):
     function, args, keywords = read
 
     def of_one(cloud_key):
         hoods = neighborhoods(_cloud(cloud_key, family, d, points, width), k)
+        hoods = dataclasses.replace(hoods, width_limit=width_limit)
         return jnp.log(function(hoods, *args, **dict(keywords)).dimension), unevenness(hoods)
 
     log_reading, uneven = lax.map(of_one, jax.random.split(key, clouds))

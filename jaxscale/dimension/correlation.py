@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
 from jaxscale.dimension.pairs import pair_counts, pair_mean_variances, share_of_pairs
@@ -62,11 +63,10 @@ def correlation_dimension(
     References:
       Grassberger & Procaccia, Measuring the strangeness of strange attractors, Physica D, 1983.
     """
-    if isinstance(radii, int):
-        if not 1 <= k1 < k2 or radii < 2:
-            raise InputError(
-                f"k1 must be at least 1 and below k2, and radii at least 2; they are k1={k1}, k2={k2}, radii={radii}."
-            )
+    if np.ndim(radii) == 0:
+        k1, k2, radii = integer("k1", k1, 1), integer("k2", k2), integer("radii", radii, 2)
+        if k2 <= k1:
+            raise InputError(f"k2 must be above k1; they are k1={k1} and k2={k2}.")
         hoods = neighborhoods(x, k2, metric, nonfinite, duplicates)
         ascending = _median_radii(hoods, k1, radii)
         if not is_traced(ascending) and not ascending[0] > 0:
@@ -123,6 +123,7 @@ def _correlation_dimension(hoods, radii, zero_distances):
         duplicates_collapsed=hoods.duplicates_collapsed,
         zero_distances=zero_distances,
         nonfinite_dropped=hoods.nonfinite_dropped,
+        rounding_collapsed=hoods.rounding_collapsed,
         estimator="correlation_dimension",
     )
 

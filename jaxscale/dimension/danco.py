@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale import arguments
 from jaxscale.dimension import von_mises
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
@@ -77,9 +78,10 @@ def danco(
       Ceruti, Bassis, Rozza, Lombardi, Casiraghi & Campadelli, DANCo: an intrinsic dimensionality estimator exploiting
         angle and norm concentration, Pattern Recognition 47, 2014.
     """
-    check_k(k)
+    k = check_k(k)
     hoods = neighborhoods(x, k + 1, metric, nonfinite, duplicates)
-    n, width = hoods.points.shape
+    n, width = hoods.points.shape[0], hoods.width
+    max_dimension = None if max_dimension is None else arguments.integer("max_dimension", max_dimension)
     if references is None:
         max_dimension = min(width, MAX_DIMENSION) if max_dimension is None else max_dimension
         points = n if is_traced(hoods.used) else int(jnp.sum(hoods.used))

@@ -1,12 +1,155 @@
-"""Which rows of a cloud repeat an earlier one, exactly, inside `jit` and without comparing all pairs."""
+"""Which rows of a cloud repeat another one, exactly or up to rounding, inside `jit`.
+
+first = first_occurrence(points)                               # exact copies, without comparing all pairs
+near = nearest_distinct(points, used, copies, relative, absolute, k)    # copies up to rounding, found by the search
+"""
+
+import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding
 
-from jaxscale.dimension.points import replicated
+from jaxscale.dimension.nearest import change_of_distances, search_without_derivative
+from jaxscale.dimension.points import SAMPLE, replicated, some_rows
 from jaxscale.dimension.ring import equal_rows, equal_rows_in_ring, map_tiles
+from jaxscale.dimension.search import Effort, usual_effort
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Distinct:
+    """Points that differ by more than rounding, and the nearest among them.
+
+    Attributes:
+      distances, indices: (n, k), see `Neighbors`; without meaning for rows not used.
+      used: (n,) booleans, the points kept.
+      copies: (n,) int32, how many rows each of them stands for; zero for the others.
+    """
+
+    distances: jax.Array
+    indices: jax.Array
+    used: jax.Array
+    copies: jax.Array
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(5, 6, 7))
+def nearest_distinct(
+    points: jax.Array,
+    used: jax.Array,
+    copies: jax.Array,
+    relative: jax.Array,
+    absolute: jax.Array,
+    k: int,
+    effort: Effort | None = None,
+    rows: NamedSharding | None = None,
+) -> Distinct:
+    """The points of which no two are equal up to rounding, and the `k` nearest of each among them.
+
+    Two rows are equal up to rounding if each entry of one differs from that of the other by no more than the unit of
+    rounding `relative` times the larger of three sizes: of the two entries, and of the median entry of the column, as
+    an entry that happens to be small was rounded when its terms were summed; or by no more than `absolute`.
+
+    This relation is not transitive: a chain of neighbors, each within rounding of the next, can lead anywhere. So no
+    chain is taken for a point. The points kept are a maximal independent set: no two are equal up to rounding, and each
+    row left out is equal to one kept when it is left out. They are chosen in random order, so that long chains take few
+    rounds (Luby 1986). Equal rows are found by the search for neighbors, which is done again among the points that are
+    left until there are no more of them; where none repeats, as a rule, it is done once.
+
+    Args:
+      points: (n, D) floating, finite where `used`; may lie on several devices, as `rows` says.
+      used: (n,) booleans, the rows to choose from.
+      copies: (n,) int32, how many rows of the input each of them stands for.
+      relative: scalar.
+      absolute: (D,).
+      k, effort, rows: see `find_neighbors`. Static.
+
+    Returns:
+      `Distinct`, whose distances have a derivative in `points`.
+
+    References:
+      Luby, A simple parallel algorithm for the maximal independent set problem, SIAM Journal on Computing 15, 1986.
+    """
+    n, width = points.shape
+    effort = usual_effort() if effort is None else effort
+    magnitude_N = replicated(jnp.max(jnp.abs(points), axis=1))
+    absolute_D = jnp.maximum(relative * _usual_magnitudes(points), absolute)
+    # Rows farther apart than this are not equal; an eighth more for the rounding of distances.
+    reach_N = 1.125 * width**0.5 * jnp.maximum(relative * magnitude_N, jnp.max(absolute_D))
+
+    def search(state):
+        used_N, copies_N, *_ = state
+        distances_Nxk, indices_Nxk = map(
+            replicated, search_without_derivative(points, None, used_N, k, True, effort, rows)
+        )
+        may_be_Nxk = used_N[:, None] & (indices_Nxk >= 0) & (distances_Nxk <= reach_N[:, None])
+
+        def compare(state):
+            column, equal_Nxk = state
+            others_N = jnp.where(may_be_Nxk[:, column], indices_Nxk[:, column], -1)
+            if rows is None:
+                equal_N = equal_rows(points, points, others_N, relative, absolute_D)
+            else:
+                equal_N = replicated(equal_rows_in_ring(points, others_N, rows, relative, absolute_D))
+            return column + 1, equal_Nxk.at[:, column].set(equal_N)
+
+        # The neighbors ascend: when none of a column can be equal, none farther can.
+        some_may_be = lambda state: (state[0] < k) & jnp.any(may_be_Nxk[:, jnp.minimum(state[0], k - 1)])
+        _, equal_Nxk = lax.while_loop(some_may_be, compare, (0, jnp.zeros((n, k), bool)))
+        kept_N, copies_N = _independent(jnp.where(equal_Nxk, indices_Nxk, n), used_N, copies_N)
+        return kept_N, copies_N, distances_Nxk, indices_Nxk, jnp.any(equal_Nxk)
+
+    nothing = jnp.zeros((n, k), points.dtype), jnp.zeros((n, k), jnp.int32), jnp.array(True)
+    state = lax.while_loop(lambda state: state[-1], search, (used, copies, *nothing))
+    used, copies, distances, indices, _ = state
+    return Distinct(distances, indices, used, copies)
+
+
+@nearest_distinct.defjvp
+def _nearest_distinct_jvp(k, effort, rows, primals, tangents):
+    points, found = primals[0], nearest_distinct(*primals, k, effort, rows)
+    d_distances = change_of_distances(points, tangents[0], None, None, found.distances, found.indices, rows)
+    nothing = lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0)
+    return found, Distinct(d_distances, nothing(found.indices), nothing(found.used), nothing(found.copies))
+
+
+def _usual_magnitudes(points):
+    """(D,) medians of the absolute entries of each column, over a sample of the rows."""
+    n = points.shape[0]
+    sample_SxD = some_rows(points, jnp.arange(0, n, max(1, n // SAMPLE))[:SAMPLE])
+    return jnp.median(jnp.abs(sample_SxD), axis=0)
+
+
+def _independent(equal_Nxk, used_N, copies_N):
+    """Which points to keep so that no two that are equal are kept, and how many rows each stands for then.
+
+    Args:
+      equal_Nxk: the points that each equals, n for none; the other need not say so too.
+    """
+    n = len(used_N)
+    rows_N = jnp.arange(n, dtype=jnp.int32)
+    rank_N = jax.random.permutation(jax.random.key(0), n).astype(jnp.int32)
+
+    def least_of_equals(values_N):
+        """The least value among the equals of each point, n if there is none."""
+        of_those_named = jnp.min(jnp.append(values_N, n)[equal_Nxk], axis=1, initial=n)
+        named = jnp.broadcast_to(values_N[:, None], equal_Nxk.shape)
+        of_those_naming = jnp.full(n + 1, n, jnp.int32).at[equal_Nxk].min(named)[:n]
+        return jnp.minimum(of_those_named, of_those_naming)
+
+    def choose(state):
+        open_N, into_N = state
+        chosen_N = open_N & (rank_N < least_of_equals(jnp.where(open_N, rank_N, n)))
+        kept_N = least_of_equals(jnp.where(chosen_N, rows_N, n))
+        lost_N = open_N & ~chosen_N & (kept_N < n)
+        return open_N & ~chosen_N & ~lost_N, jnp.where(lost_N, kept_N, into_N)
+
+    has_equals_N = used_N & (least_of_equals(rows_N) < n)
+    _, into_N = lax.while_loop(lambda state: jnp.any(state[0]), choose, (has_equals_N, rows_N))
+    return used_N & (into_N == rows_N), jnp.zeros_like(copies_N).at[into_N].add(copies_N)
 
 
 def first_occurrence(points: jax.Array, rows: NamedSharding | None = None) -> jax.Array:

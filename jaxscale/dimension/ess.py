@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence
 from jaxscale.dimension.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
@@ -72,8 +73,8 @@ def ess(
       PAMI, 2015.
     """
     check_choice("pooling", pooling, Pooling)
-    if k < 3:
-        raise InputError(f"ess needs k of at least 3, as two vectors less their mean are opposite; k={k}.")
+    # Two vectors less their mean are opposite.
+    k = integer("k", k, 3)
     estimate = _ess(neighborhoods(x, k, metric, nonfinite, duplicates), pooling)
     if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
         raise InputError(

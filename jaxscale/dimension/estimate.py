@@ -33,10 +33,11 @@ class Estimate:
       scale: scalar, the distance at which the dimension was read, mean over the points; what distance, the estimator's
         docstring says.
       points_used: int32 scalar, the N of the formulas.
-      duplicates_collapsed: int32 scalar, rows that repeat an earlier one exactly (under "cosine", its direction
-        to the last bit).
+      duplicates_collapsed: int32 scalar, rows that repeat another one (under "cosine", its direction), exactly or up to
+        rounding; see `neighborhoods`.
       zero_distances: int32 scalar, distances between *distinct* points too close for the precision; kept out of logs.
       nonfinite_dropped: int32 scalar, rows with nan or infinity and, under "cosine", rows of zeros.
+      rounding_collapsed: int32 scalar, those of `duplicates_collapsed` that are not exact copies.
       estimator: the name of the function that made it; static.
     """
 
@@ -50,6 +51,7 @@ class Estimate:
     duplicates_collapsed: jax.Array
     zero_distances: jax.Array
     nonfinite_dropped: jax.Array
+    rounding_collapsed: jax.Array | int = 0
     estimator: str = dataclasses.field(default="", metadata={"static": True})
 
     def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
@@ -102,6 +104,7 @@ def from_influence(
         duplicates_collapsed=hoods.duplicates_collapsed,
         zero_distances=hoods.zero_distances,
         nonfinite_dropped=hoods.nonfinite_dropped,
+        rounding_collapsed=hoods.rounding_collapsed,
         estimator=estimator,
     )
 

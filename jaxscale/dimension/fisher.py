@@ -108,6 +108,7 @@ def _fisher_separability(hoods, condition_number, alphas):
         duplicates_collapsed=hoods.duplicates_collapsed,
         zero_distances=hoods.zero_distances,
         nonfinite_dropped=hoods.nonfinite_dropped,
+        rounding_collapsed=hoods.rounding_collapsed,
         estimator="fisher_separability",
     )
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
@@ -74,6 +75,7 @@ def knn_graph(
     """
     if gamma <= 0:
         raise InputError(f"gamma must be positive; it is {gamma}.")
+    k, gamma, smallest = integer("k", k, 1), float(gamma), float(smallest)
     depth = neighbors_needed(k, smallest)
     hoods = neighborhoods(x, depth, metric, nonfinite, duplicates)
     return refuse_if_none_used(_knn_graph(hoods, k, gamma, smallest), k=depth)
@@ -86,8 +88,7 @@ def neighbors_needed(k: int, smallest: float) -> int:
     Raises:
       InputError: if an argument cannot be used.
     """
-    if k < 1:
-        raise InputError(f"k must be at least 1; it is {k}.")
+    k = integer("k", k, 1)
     if not 0 < smallest < 1:
         raise InputError(f"smallest must lie in (0, 1); it is {smallest}.")
     depth = k

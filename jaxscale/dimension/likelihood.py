@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, check_choice, is_traced
@@ -79,7 +80,10 @@ def mle(
     """
     check_choice("pooling", pooling, Pooling)
     check_choice("normalization", normalization, Normalization)
-    first, last = (k, k) if isinstance(k, int) else k
+    ends = tuple(k) if isinstance(k, tuple | list) else (k, k)
+    if len(ends) != 2:
+        raise InputError(f"k must be a number of neighbors, or the first and the last of a range; it is {k}.")
+    first, last = (integer("k", end) for end in ends)
     least = 3 if normalization == "k-2" else 2
     if first < least:
         raise InputError(f"normalization={normalization!r} needs k of at least {least}; k={k}. Pass a larger k.")
@@ -132,6 +136,7 @@ def mle_radius(
     References:
       Levina & Bickel, Maximum likelihood estimation of intrinsic dimension, NeurIPS 2004 (2005).
     """
+    k = integer("k", k, 1)
     if not is_traced(radius, noise) and not 0 <= noise < radius:
         raise InputError(f"noise must be at least 0 and less than radius; they are noise={noise}, radius={radius}.")
     estimate = _mle_radius(neighborhoods(x, k, metric, nonfinite, duplicates), radius, noise)

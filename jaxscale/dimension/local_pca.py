@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence
 from jaxscale.dimension.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
@@ -69,8 +70,7 @@ def local_pca(
       Jackson, Stopping rules in principal components analysis, Ecology, 1993.
     """
     threshold = checked_threshold(rule, threshold)
-    if k < 2:
-        raise InputError(f"local_pca needs k of at least 2; k={k}. Pass a larger k.")
+    k = integer("k", k, 2)
     estimate = _local_pca(neighborhoods(x, k, metric, nonfinite, duplicates), rule, threshold)
     if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
         raise InputError(
@@ -188,5 +188,6 @@ def _pca(hoods, rule, threshold):
         duplicates_collapsed=hoods.duplicates_collapsed,
         zero_distances=hoods.zero_distances,
         nonfinite_dropped=hoods.nonfinite_dropped,
+        rounding_collapsed=hoods.rounding_collapsed,
         estimator="pca",
     )

@@ -6,6 +6,7 @@ est = mada(x, k=20)
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
@@ -52,8 +53,7 @@ def mada(
     References:
       Farahmand, Szepesvári & Audibert, Manifold-adaptive dimension estimation, ICML 2007.
     """
-    if k < 2:
-        raise InputError(f"k must be at least 2; it is {k}.")
+    k = integer("k", k, 2)
     return refuse_if_none_used(_mada(neighborhoods(x, k, metric, nonfinite, duplicates)), k)
 
 
@@ -82,7 +82,7 @@ def _read(hoods):
     used_N = hoods.used & (near_N > 0) & (far_N < jnp.inf)
     log_ratio_N = jnp.log(jnp.where(used_N, far_N, 1)) - jnp.log(jnp.where(used_N, near_N, 1))
     log_ratio_N = jnp.where(hoods.sound, log_ratio_N, jnp.nan)
-    growth, width = jnp.log(hoods.k / half), hoods.points.shape[1]
+    growth, width = jnp.log(hoods.k / half), hoods.width
     within_N = log_ratio_N * width > growth
     cut_N = jnp.where(jnp.isnan(log_ratio_N), jnp.nan, width)
     local_N = jnp.where(within_N, growth / jnp.where(within_N, log_ratio_N, 1), cut_N)

@@ -12,6 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxscale import arguments
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
@@ -61,13 +62,11 @@ def mind_ml(
       Rozza, Lombardi, Ceruti, Casiraghi & Campadelli, Novel high intrinsic dimensionality estimators, Machine Learning
         89, 2012, Section 3.
     """
-    if k < 1:
-        raise InputError(f"k must be at least 1; it is {k}.")
-    if max_dimension is not None and max_dimension < 1:
-        raise InputError(f"max_dimension must be at least 1; it is {max_dimension}.")
+    k = arguments.integer("k", k, 1)
+    max_dimension = None if max_dimension is None else arguments.integer("max_dimension", max_dimension, 1)
     hoods = neighborhoods(x, k + 1, metric, nonfinite, duplicates)
     likeliest = gride(hoods, n1=1, n2=k + 1)
-    dimension = _bounded(hoods, likeliest.dimension, integer, max_dimension or hoods.points.shape[1])
+    dimension = _bounded(hoods, likeliest.dimension, integer, max_dimension or hoods.width)
     return dataclasses.replace(likeliest, dimension=dimension, estimator="mind_ml")
 
 

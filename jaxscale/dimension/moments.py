@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, check_choice
@@ -63,8 +64,7 @@ def mom(
     """
     check_choice("pooling", pooling, MomentPooling)
     check_choice("normalization", normalization, MomentNormalization)
-    if k < 2:
-        raise InputError(f"k must be at least 2; it is {k}.")
+    k = integer("k", k, 2)
     return refuse_if_none_used(_mom(neighborhoods(x, k, metric, nonfinite, duplicates), pooling, normalization), k)
 
 

@@ -14,13 +14,17 @@ import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.points import (
     Metric,
+    as_array,
     as_points,
+    central_row,
     check_choice,
     check_cloud,
     directions,
     has_direction,
+    is_cut,
     is_finite,
     is_traced,
     refuse_rows,
@@ -77,7 +81,7 @@ def neighbors(
 
     Args:
       x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh,
-        or a `numpy.memmap`.
+        or a `numpy.memmap`. Numbers of NumPy that jax would cut, as float64, are centred first; see `neighborhoods`.
       k: neighbors per query; static.
       queries: (m, D) points to find neighbors of, of any kind; the points of `x` themselves if None.
       metric: "euclidean", or "cosine" for the angle between rows in radians. The usual 1 - cos is half the *square* of
@@ -98,16 +102,19 @@ def neighbors(
       InputError: if a shape, `k`, `metric` or `block` cannot be used, or if concrete points have rows with nan,
         infinity or (under "cosine") only zeros that are not masked out. Traced values are not checked and yield nan.
     """
+    k, block = integer("k", k, 1), integer("block", block, 1)
     effort = _checked_effort(block, precision, approximate)
     check_choice("metric", metric, Metric)
     if isinstance(x, np.memmap):
         return _neighbors_on_host(x, queries, mask, k, metric, exclude_self, effort, progress)
-    points = as_points(x)
-    others = None if queries is None else as_points(queries, "queries").astype(points.dtype)
+    x = as_array(x)
+    centre = _common_centre(x, metric)
+    points = as_points(x, "x", centre)
+    others = None if queries is None else as_points(queries, "queries", centre).astype(points.dtype)
     rows = row_sharding(points)
     allowed = jnp.ones(points.shape[0], bool) if mask is None else replicated(jnp.asarray(mask, bool))
     exclude_self = exclude_self and others is None
-    _check_shapes(points, others, allowed, k, exclude_self, block)
+    _check_shapes(points, others, allowed, k, exclude_self)
     _check_values(points, allowed, metric, "x", "Drop them, or mask them out with mask=.")
     if others is not None:
         _check_values(others, jnp.ones(others.shape[0], bool), metric, "queries", "Drop them.")
@@ -115,19 +122,27 @@ def neighbors(
     return find_neighbors(points, others, allowed, k, metric, exclude_self, effort, rows)
 
 
+def _common_centre(x, metric):
+    """What to take off points and queries alike where the device cannot hold them as they are; None if it can."""
+    if isinstance(x, np.ndarray) and metric == "euclidean" and is_cut(x.dtype):
+        check_cloud(x, "x")
+        return central_row(x)
+    return None
+
+
 def _neighbors_on_host(points, queries, mask, k, metric, exclude_self, effort, progress):
     allowed = np.ones(points.shape[0], bool) if mask is None else np.asarray(mask, bool)
-    others = None if queries is None else np.asanyarray(queries)
+    others = None if queries is None else np.asanyarray(as_array(queries, "queries"))
     exclude_self = exclude_self and others is None
     check_cloud(points, "x")
     if others is not None:
         check_cloud(others, "queries")
-    _check_shapes(points, others, allowed, k, exclude_self, effort.block)
+    _check_shapes(points, others, allowed, k, exclude_self)
     squared, indices, scale = nearest_squared_in_blocks(
-        points, others, allowed, k, metric, exclude_self, effort, progress
+        points, others, allowed, k, metric, exclude_self, effort, progress, _common_centre(points, metric)
     )
     distances = jnp.sqrt(squared) / scale
-    return Neighbors(_angle(distances) if metric == "cosine" else distances, indices)
+    return Neighbors(angle_of_chord(distances) if metric == "cosine" else distances, indices)
 
 
 def _checked_effort(block, precision, approximate):
@@ -138,10 +153,8 @@ def _checked_effort(block, precision, approximate):
     return Effort(block, precision, approximate)
 
 
-def _check_shapes(points, others, allowed, k, exclude_self, block):
+def _check_shapes(points, others, allowed, k, exclude_self):
     n, width = points.shape
-    if k < 1 or block < 1:
-        raise InputError(f"k and block must be at least 1; they are k={k} and block={block}.")
     if k > n - exclude_self:
         relation = f"more than {k}" if exclude_self else f"at least {k}"
         raise InputError(f"k={k} needs {relation} points; x has shape {points.shape}. Pass a smaller k or more points.")
@@ -177,12 +190,25 @@ def find_neighbors(
         points = directions(points)
         queries = None if queries is None else directions(queries)
     distances, indices = _nearest(points, queries, mask, k, exclude_self, effort, rows)
-    return Neighbors(_angle(distances) if metric == "cosine" else distances, indices)
+    return Neighbors(angle_of_chord(distances) if metric == "cosine" else distances, indices)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
 def _nearest(points, queries, mask, k, exclude_self, effort, rows):
     """Distances and indices (m, k), whose derivative is that of the distances to the neighbors found."""
+    return search_without_derivative(points, queries, mask, k, exclude_self, effort, rows)
+
+
+def search_without_derivative(
+    points: jax.Array,
+    queries: jax.Array | None,
+    mask: jax.Array,
+    k: int,
+    exclude_self: bool,
+    effort: Effort,
+    rows: NamedSharding | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Distances and indices (m, k); see `find_neighbors`."""
     if rows is not None:
         squared, indices, scale = nearest_squared_in_ring(points, queries, mask, rows, k, exclude_self, effort)
         return jnp.sqrt(squared) / scale, indices
@@ -199,21 +225,32 @@ def _nearest_jvp(k, exclude_self, effort, rows, primals, tangents):
     points, queries, _ = primals
     distances, indices = _nearest(*primals, k, exclude_self, effort, rows)
     d_points, d_queries, _ = tangents
+    d_distances = change_of_distances(points, d_points, queries, d_queries, distances, indices, rows)
+    return (distances, indices), (d_distances, np.zeros(indices.shape, jax.dtypes.float0))
+
+
+def change_of_distances(
+    points: jax.Array,
+    d_points: jax.Array,
+    queries: jax.Array | None,
+    d_queries: jax.Array | None,
+    distances: jax.Array,
+    indices: jax.Array,
+    rows: NamedSharding | None,
+) -> jax.Array:
+    """The tangent (m, k) of `distances` to the neighbors at `indices`, from those of the points."""
     if queries is None:
         queries, d_queries = points, d_points
     if rows is None:
-        d_distances = _change_of_distances(points, d_points, queries, d_queries, distances, indices)
-    else:
-        axes = rows.spec[0]
+        return _change_of_distances(points, d_points, queries, d_queries, distances, indices)
+    axes = rows.spec[0]
 
-        def of_shard(points, d_points, *of_queries):
-            everywhere = (lax.all_gather(array, axes, tiled=True) for array in (points, d_points))
-            return _change_of_distances(*everywhere, *of_queries)
+    def of_shard(points, d_points, *of_queries):
+        everywhere = (lax.all_gather(array, axes, tiled=True) for array in (points, d_points))
+        return _change_of_distances(*everywhere, *of_queries)
 
-        arrays = (points, d_points, queries, d_queries, distances, indices)
-        d_distances = on_shards(of_shard, rows, arrays, PartitionSpec(axes))
-        d_distances = without_filling(d_distances, distances.shape[0])
-    return (distances, indices), (d_distances, np.zeros(indices.shape, jax.dtypes.float0))
+    arrays = (points, d_points, queries, d_queries, distances, indices)
+    return without_filling(on_shards(of_shard, rows, arrays, PartitionSpec(axes)), distances.shape[0])
 
 
 def _change_of_distances(points, d_points, queries, d_queries, distances, indices):
@@ -231,7 +268,7 @@ def _change_of_distances(points, d_points, queries, d_queries, distances, indice
     return lax.map(of_column, (indices.T, distances.T, regular.T)).T
 
 
-def _angle(chord):
+def angle_of_chord(chord):
     """The angle between two directions whose difference has length `chord`."""
     missing = jnp.isinf(chord)
     return jnp.where(missing, chord, 2 * jnp.arcsin(jnp.minimum(jnp.where(missing, 0, chord) / 2, 1)))

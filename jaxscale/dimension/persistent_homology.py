@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points
 from jaxscale.dimension.points import Metric, is_traced, replicated
@@ -85,8 +86,8 @@ def ph0(
     """
     if alpha <= 0:
         raise InputError(f"alpha must be positive; it is {alpha}.")
-    if halvings < 1 or resamples < 1:
-        raise InputError(f"halvings and resamples must be at least 1; they are {halvings} and {resamples}.")
+    alpha, halvings, resamples = float(alpha), integer("halvings", halvings, 1), integer("resamples", resamples, 1)
+    max_points = integer("max_points", max_points)
     least = LEAST_POINTS_OF_A_PART * PARTS * 2**halvings
     if max_points < least:
         raise InputError(f"halvings={halvings} needs max_points of at least {least}; it is {max_points}.")
@@ -131,6 +132,7 @@ def _ph0(hoods, key, alpha, halvings, resamples, max_points):
         duplicates_collapsed=hoods.duplicates_collapsed,
         zero_distances=hoods.zero_distances,
         nonfinite_dropped=hoods.nonfinite_dropped,
+        rounding_collapsed=hoods.rounding_collapsed,
         estimator="ph0",
     )
 

@@ -14,13 +14,24 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.special import ndtri
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
-from jaxscale.dimension.points import Metric, is_finite, is_traced, refuse_rows
+from jaxscale.dimension.points import (
+    Metric,
+    as_array,
+    as_cloud,
+    has_direction,
+    is_cut,
+    is_finite,
+    is_traced,
+    refuse_rows,
+)
 from jaxscale.dimension.registry import Estimator, at_all_neighbors
 from jaxscale.dimension.standard_errors import neighbor_products, number_of_labels
 from jaxscale.errors import InputError
@@ -70,16 +81,28 @@ def by_layer(
       InputError: if `layers` has another shape or too few points, or holds nan or infinity under "raise". For a mapping
         as `neighborhoods` does, naming the layer, and so also where too few distinct points are left.
     """
+    k = integer("k", k, 1)
     _, read = at_all_neighbors(estimator)
     measure = lambda points: read(neighborhoods(points, k, metric, nonfinite, duplicates))
     if isinstance(layers, Mapping):
         return {name: _named(name, measure, points) for name, points in layers.items()}
-    layers = jnp.asarray(layers)
+    layers = as_array(layers, "layers")
     if layers.ndim != 3:
         raise InputError(f"layers must have shape (L, n, D), or be a mapping of names; their shape is {layers.shape}.")
-    if nonfinite == "raise" and not is_traced(layers):
-        for layer, points in enumerate(layers):
-            refuse_rows(~is_finite(points), f"layers[{layer}]", "with nan or infinity", "Or pass nonfinite='drop'.")
+    if isinstance(layers, np.ndarray) and is_cut(layers.dtype):
+        # Centred one by one on the host, as each may stand elsewhere.
+        clouds = [as_cloud(points, metric, f"layers[{layer}]") for layer, points in enumerate(layers)]
+        layers = jax.tree.map(lambda *parts: jnp.stack(parts), *clouds)
+        seen = layers.points
+    else:
+        layers = seen = jnp.asarray(layers)
+    if nonfinite == "raise" and not is_traced(seen):
+        for layer, points in enumerate(seen):
+            name = f"layers[{layer}]"
+            refuse_rows(~is_finite(points), name, "with nan or infinity", "Or pass nonfinite='drop'.")
+            if metric == "cosine":
+                what = "of zeros, which have no direction"
+                refuse_rows(~has_direction(points), name, what, "Or pass nonfinite='drop'.")
     return _by_layer(layers, k, read, metric, nonfinite, duplicates)
 
 

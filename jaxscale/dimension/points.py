@@ -1,7 +1,10 @@
 """A cloud of points as the kernels want it: two-dimensional, floating, and with directions if angles are asked for."""
 
+import dataclasses
+import functools
 import math
-from typing import Literal, get_args
+import sys
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,29 +15,217 @@ from jaxscale.errors import InputError
 
 Metric = Literal["euclidean", "cosine"]
 
+# Significant bits of bfloat16, float16 and float32, by which numbers are known in a wider type.
+SIGNIFICANT_BITS = (8, 11, 24)
+# Rows from which the centre of a cloud and the usual size of a column are read.
+SAMPLE = 127
+# Rows of a host's array that are converted at a time.
+ROWS_AT_ONCE = 1 << 14
 
-def as_points(x: jax.typing.ArrayLike, name: str = "x") -> jax.Array:
-    """`x` as an (n, D) floating array: integers, float16 and bfloat16 become float32, wider floats stay.
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Points on the device, and how far rounding may have moved their entries.
+
+    Attributes:
+      points: (n, D) floating, less the `centre` that was taken off on the host.
+      centre: (D,); zeros where nothing was taken off.
+      relative: scalar, the unit of rounding of the numbers as they came in and of `points`, relative to an entry.
+      absolute: (D,), the part of the former that comes from the centre.
+    """
+
+    points: jax.Array
+    centre: jax.Array
+    relative: jax.Array
+    absolute: jax.Array
+
+
+def as_cloud(x: Any, metric: Metric = "euclidean", name: str = "x") -> Cloud:
+    """`x` as a `Cloud`; a `Cloud` stays what it is.
+
+    Numbers that the device cannot hold as they are, as float64 of NumPy where jax computes in float32, are centred on
+    the host before they are rounded, unless `metric` is "cosine", for which the origin matters.
 
     Raises:
-      InputError: if `x` is not two-dimensional, has no column, or is not real.
+      InputError: as `as_points`.
     """
-    points = jnp.asarray(x)
-    check_cloud(points, name)
+    if isinstance(x, Cloud):
+        return x
+    array = as_array(x, name)
+    check_cloud(array, name)
+    centre_D = None
+    if isinstance(array, np.ndarray) and metric == "euclidean" and is_cut(array.dtype):
+        centre_D = central_row(array)
+    unit = _unit_of_rounding(array)
+    points = _on_device(array, centre_D)
+    relative = jnp.asarray(unit + jnp.finfo(points.dtype).eps, points.dtype)
+    if centre_D is None:
+        centre_D = np.zeros(array.shape[1])
+    return Cloud(
+        points=points,
+        centre=jnp.asarray(centre_D, points.dtype),
+        relative=relative,
+        absolute=jnp.asarray(unit * np.abs(centre_D), points.dtype),
+    )
+
+
+def as_points(x: Any, name: str = "x", centre: np.ndarray | None = None) -> jax.Array:
+    """`x` as an (n, D) floating array: integers, float16 and bfloat16 become float32, wider floats stay.
+
+    Args:
+      x: any array, or a tensor of torch.
+      name: of the argument, for errors.
+      centre: (D,) what to take off first, on the host where `x` lies there.
+
+    Raises:
+      InputError: if `x` is not two-dimensional, has no column, is sparse, or is not real.
+    """
+    array = as_array(x, name)
+    check_cloud(array, name)
+    return _on_device(array, centre)
+
+
+def _on_device(array, centre_D):
+    if isinstance(array, np.ndarray) and centre_D is not None:
+        array = less_centre(array, centre_D)
+    points = jnp.asarray(array)
     rows = row_sharding(points)
     points = replicated(points) if rows is None else along(points, rows)
-    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
+    points = points.astype(jnp.promote_types(points.dtype, jnp.float32))
+    return points if centre_D is None or isinstance(array, np.ndarray) else points - jnp.asarray(centre_D, points.dtype)
+
+
+def as_array(x: Any, name: str = "x") -> jax.Array | np.ndarray:
+    """`x` as an array of jax, traced or not, or of NumPy; tensors of torch are detached and copied to the host.
+
+    Raises:
+      InputError: if `x` is sparse or ragged.
+    """
+    if isinstance(x, jax.Array | np.ndarray) and not isinstance(x, np.ma.MaskedArray):
+        return x
+    package = type(x).__module__.partition(".")[0]
+    sparse = getattr(x, "layout", None) if package == "torch" else hasattr(x, "toarray")
+    if package == "scipy" and sparse or package == "torch" and str(sparse) != "torch.strided":
+        dense = "to_dense()" if package == "torch" else "toarray()"
+        raise InputError(
+            f"{name} is sparse ({type(x).__name__}, shape {tuple(x.shape)}); distances need dense rows. "
+            f"Pass {name}.{dense}, which takes {math.prod(x.shape) * 4 / 1e9:.2g} GB in float32."
+        )
+    if package == "torch":
+        return _of_torch(x)
+    if isinstance(x, np.ma.MaskedArray):
+        return x.astype(np.promote_types(x.dtype, np.float32)).filled(np.nan)
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} cannot be read as an array: {error}. Pass an (n, D) array of numbers.") from None
+
+
+def _of_torch(tensor):
+    tensor = tensor.detach().cpu()
+    torch = sys.modules["torch"]
+    if tensor.dtype != torch.bfloat16:
+        return tensor.resolve_conj().resolve_neg().numpy()
+    # NumPy has no bfloat16 of its own: the bits pass as integers.
+    return tensor.contiguous().view(torch.int16).numpy().view(jnp.bfloat16)
+
+
+def is_cut(dtype: np.dtype) -> bool:
+    """Whether jax, as it is set up, holds fewer digits than NumPy's `dtype`."""
+    dtype = np.dtype(dtype)
+    if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits <= 16:
+        return False
+    held = jnp.promote_types(jax.dtypes.canonicalize_dtype(dtype), jnp.float32)
+    return not np.can_cast(dtype, held, "safe")
+
+
+def central_row(array: np.ndarray) -> np.ndarray:
+    """(D,) float64 in the midst of a host's cloud, which a few far points cannot pull away: medians of a sample.
+
+    It is representable in float32, so that it can be taken off points on the device too; whole for integers.
+    """
+    sample = np.asarray(array[:: max(1, len(array) // SAMPLE)][:SAMPLE], np.float64)
+    sample = sample[np.all(np.isfinite(sample), axis=1)]
+    centre = np.median(sample, axis=0) if len(sample) else np.zeros(array.shape[1])
+    centre = centre if jnp.issubdtype(array.dtype, jnp.floating) else np.round(centre)
+    with np.errstate(over="ignore"):
+        rounded = np.float64(np.float32(centre))
+    return np.where(np.isfinite(rounded), rounded, 0)
+
+
+def less_centre(array: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """`array` (n, D) less `centre` (D,), subtracted in float64, in the type that jax will hold it in."""
+    held = jnp.promote_types(jax.dtypes.canonicalize_dtype(array.dtype), jnp.float32)
+    out = np.empty(array.shape, held)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(array), ROWS_AT_ONCE):
+            rows = slice(first, first + ROWS_AT_ONCE)
+            out[rows] = np.asarray(array[rows], np.float64) - centre
+    return out
+
+
+def _unit_of_rounding(array):
+    """The distance from one to the next number, in the type that the entries of `array` were rounded to last.
+
+    That is the type of the array, or a narrower one if all entries have as few significant bits as its numbers. Fixed
+    point, as of pixels, has few bits too, but its steps are as wide at small numbers as at large ones: it is exact, as
+    integers are.
+    """
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return 0.0
+    eps = float(jnp.finfo(array.dtype).eps)
+    narrower = tuple(bits for bits in SIGNIFICANT_BITS if 2.0 ** (1 - bits) > eps)
+    if len(narrower) < 2 or 0 in array.shape:
+        return eps
+    if not isinstance(array, np.ndarray):
+        return _unit_on_device(array, narrower, eps)
+    parts = [array[first : first + ROWS_AT_ONCE] for first in range(0, len(array), ROWS_AT_ONCE)]
+    # Most clouds need all their bits, and the first rows say so.
+    narrower = [bits for bits in narrower if all(_has_few_bits(np, part, bits) for part in parts)]
+    _, largest = np.frexp(max(np.max(np.abs(_finite(np, part))) for part in parts)) if narrower else (0, 0)
+    floating = [bits for bits in narrower if not all(_is_fixed_point(np, part, bits, largest) for part in parts)]
+    return 2.0 ** (1 - floating[0]) if floating else eps
+
+
+@functools.partial(jax.jit, static_argnames=("narrower", "eps"))
+def _unit_on_device(array, narrower, eps):
+    _, largest = jnp.frexp(jnp.max(jnp.abs(_finite(jnp, array))))
+    for bits in reversed(narrower):
+        is_narrow = _has_few_bits(jnp, array, bits) & ~_is_fixed_point(jnp, array, bits, largest)
+        eps = jnp.where(is_narrow, 2.0 ** (1 - bits), eps)
+    return eps
+
+
+def _finite(xp, array):
+    return xp.where(xp.isfinite(array), array, 0)
+
+
+def _has_few_bits(xp, array, bits):
+    mantissa, _ = xp.frexp(_finite(xp, array))
+    return xp.all(xp.ldexp(mantissa, bits) == xp.round(xp.ldexp(mantissa, bits)))
+
+
+def _is_fixed_point(xp, array, bits, largest):
+    """Whether all entries are whole multiples of the last of as many bits of the largest, which is below 2^`largest`."""
+    steps = xp.ldexp(_finite(xp, array), bits - largest)
+    return xp.all(steps == xp.round(steps))
 
 
 def check_cloud(points: jax.Array | np.ndarray, name: str) -> None:
     """Raises `InputError` unless `points` are two-dimensional, have columns, and are real."""
     if points.ndim != 2 or points.shape[1] == 0:
-        raise InputError(
-            f"{name} must hold one point per row, shape (n, D); it has shape {points.shape}. "
-            "Flatten leading axes with reshape(-1, D)."
-        )
+        width = points.shape[-1] if points.ndim else 0
+        remedy = {
+            1: f"Pass {name}[:, None] if these are points on a line.",
+            3: f"Tokens (B, T, D) are one cloud: pass {name}.reshape(-1, {width}). Layers (L, n, D) are a cloud each: "
+            f"pass dimension.by_layer({name}), or one {name}[layer] at a time.",
+        }.get(points.ndim, f"Flatten leading axes with {name}.reshape(-1, D).")
+        raise InputError(f"{name} must hold one point per row, shape (n, D); it has shape {points.shape}. {remedy}")
     if jnp.issubdtype(points.dtype, jnp.complexfloating):
         raise InputError(f"{name} must be real; it is {points.dtype}. Stack real and imaginary parts as columns.")
+    if not any(jnp.issubdtype(points.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise InputError(f"{name} must hold numbers; it is {points.dtype}. Pass {name}.astype(float) if it can be.")
 
 
 def row_sharding(points: jax.Array) -> NamedSharding | None:

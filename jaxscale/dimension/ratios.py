@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import ndtri
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, check_choice
@@ -77,7 +78,7 @@ def twonn(
     if not 0 <= discard < 1:
         raise InputError(f"discard must lie in [0, 1); it is {discard}.")
     hoods = neighborhoods(x, 2, metric, nonfinite, duplicates)
-    return refuse_if_none_used(_twonn(hoods, method, discard), k=2)
+    return refuse_if_none_used(_twonn(hoods, method, float(discard)), k=2)
 
 
 def gride(
@@ -120,9 +121,10 @@ def gride(
     References:
       Denti, Doimo, Laio & Mira, The generalized ratios intrinsic dimension estimator, Scientific Reports 12, 2022.
     """
-    n2 = 2 * n1 if n2 is None else n2
-    if not 1 <= n1 < n2:
-        raise InputError(f"n1 must be at least 1 and n2 above it; they are n1={n1} and n2={n2}.")
+    n1 = integer("n1", n1, 1)
+    n2 = 2 * n1 if n2 is None else integer("n2", n2)
+    if n2 <= n1:
+        raise InputError(f"n2 must be above n1; they are n1={n1} and n2={n2}.")
     hoods = neighborhoods(x, n2, metric, nonfinite, duplicates)
     return refuse_if_none_used(_gride(hoods, n1), k=n2)
 

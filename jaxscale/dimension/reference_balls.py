@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.nearest import neighbors
 from jaxscale.dimension.neighborhoods import Neighborhoods
 from jaxscale.dimension.norms_and_angles import norms_and_angles
@@ -88,7 +89,7 @@ def danco_references(
     Raises:
       InputError: if an argument cannot be used, or a file in `folder` is damaged.
     """
-    check_k(k)
+    k, n, max_dimension = check_k(k), integer("n", n), integer("max_dimension", max_dimension)
     if n <= k + 1:
         raise InputError(f"k={k} needs more than {k + 1} points; n={n}. Pass a smaller k or more points.")
     if not 1 <= max_dimension <= MAX_DIMENSION:
@@ -127,10 +128,9 @@ def _references(n, k, dimensions, key, folder):
     )
 
 
-def check_k(k: int) -> None:
-    """Raises `InputError` unless `k` neighbors have angles between them to speak of."""
-    if k < 3:
-        raise InputError(f"k must be at least 3, to have angles between neighbors; it is {k}.")
+def check_k(k: int) -> int:
+    """`k` as an int; raises `InputError` unless so many neighbors have angles between them to speak of."""
+    return integer("k", k, 3)
 
 
 def _two_digits(n):

@@ -59,6 +59,10 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 
+# Those that cut at `Neighborhoods.width`.
+BOUNDED_BY_WIDTH = frozenset({"danco", "mada", "mind_ml"})
+
+
 def at_all_neighbors(estimator: str | Estimator) -> tuple[str, Estimator]:
     """The name of an estimator and the function itself, which reads all the neighbors it is given.
 

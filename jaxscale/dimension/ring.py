@@ -67,14 +67,21 @@ def nearest_squared_in_ring(
     return without_filling(squared, targets.shape[0]), without_filling(indices, targets.shape[0]), scale
 
 
-def equal_rows_in_ring(points: jax.Array, others: jax.Array, rows: NamedSharding) -> jax.Array:
-    """`equal_rows(points, points, others)` over the devices of `rows`."""
+def equal_rows_in_ring(
+    points: jax.Array,
+    others: jax.Array,
+    rows: NamedSharding,
+    relative: jax.typing.ArrayLike = 0.0,
+    absolute: jax.typing.ArrayLike = 0.0,
+) -> jax.Array:
+    """`equal_rows(points, points, others, relative, absolute)` over the devices of `rows`."""
 
     def of_shard(points_NxD, others_N):
         def visit(equal_N, shard_NxD, owner):
             place_N = others_N - owner * shard_NxD.shape[0]
             here_N = (others_N >= 0) & (place_N >= 0) & (place_N < shard_NxD.shape[0])
-            return equal_N | equal_rows(points_NxD, shard_NxD, jnp.where(here_N, place_N, -1))
+            others_here_N = jnp.where(here_N, place_N, -1)
+            return equal_N | equal_rows(points_NxD, shard_NxD, others_here_N, relative, absolute)
 
         start = lambda shard_NxD, owner: visit(jnp.zeros(points_NxD.shape[0], bool), shard_NxD, owner)
         return over_all_shards(start, visit, points_NxD, rows.spec[0])
@@ -83,15 +90,25 @@ def equal_rows_in_ring(points: jax.Array, others: jax.Array, rows: NamedSharding
     return without_filling(equal, points.shape[0])
 
 
-def equal_rows(points: jax.Array, among: jax.Array, others: jax.Array) -> jax.Array:
+def equal_rows(
+    points: jax.Array,
+    among: jax.Array,
+    others: jax.Array,
+    relative: jax.typing.ArrayLike = 0.0,
+    absolute: jax.typing.ArrayLike = 0.0,
+) -> jax.Array:
     """Which points (n,) equal, in every column, the row of `among` that `others` (n,) names; -1 equals none.
 
-    A nan equals a nan.
+    Two entries are equal if they differ by no more than `absolute`, of one number or (D,), or the part `relative` of
+    the larger one. A nan equals a nan.
     """
 
     def of_rows(points_BxD, others_B):
         others_BxD = among[jnp.maximum(others_B, 0)]
-        same_BxD = (points_BxD == others_BxD) | (jnp.isnan(points_BxD) & jnp.isnan(others_BxD))
+        larger_BxD = jnp.maximum(jnp.abs(points_BxD), jnp.abs(others_BxD))
+        near_BxD = jnp.abs(points_BxD - others_BxD) <= jnp.maximum(relative * larger_BxD, absolute)
+        both_nan_BxD = jnp.isnan(points_BxD) & jnp.isnan(others_BxD)
+        same_BxD = (points_BxD == others_BxD) | near_BxD | both_nan_BxD
         return (others_B >= 0) & jnp.all(same_BxD, axis=1)
 
     return map_tiles(of_rows, points, others)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import gammaincc
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, replicated
@@ -105,7 +106,7 @@ def by_k(
     Raises:
       InputError: if `ks` do not ascend, or as `neighborhoods` and the estimator do.
     """
-    ks = tuple(int(k) for k in ks)
+    ks = tuple(integer("ks", k, 1) for k in ks)
     if not ks or any(later <= earlier for earlier, later in itertools.pairwise(ks)):
         raise InputError(f"ks must be ascending numbers of neighbors; they are {ks}.")
     name, read = at_all_neighbors(estimator)
@@ -157,6 +158,7 @@ def by_decimation(
     Raises:
       InputError: if `levels` leaves subsets of no more than `k` rows, or as `neighborhoods` and the estimator do.
     """
+    k, levels = integer("k", k, 1), None if levels is None else integer("levels", levels)
     name, read = at_all_neighbors(estimator)
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
     n = hoods.points.shape[0]

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.points import is_traced
 from jaxscale.errors import InputError
 
@@ -94,6 +95,7 @@ def number_of_labels(name: str, label: jax.Array, number: int | None, shape: tup
         raise InputError(
             f"{name} must hold one integer per point, shape {shape}; it has shape {label.shape} and type {label.dtype}."
         )
+    number = None if number is None else integer(f"num_{name}", number, 1)
     if is_traced(label):
         if number is None:
             raise InputError(f"num_{name} must be given under jit, where the values of {name} are not known.")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.dimension.parts import Best, merged, nearest_in_part, unpacked
-from jaxscale.dimension.points import Metric, as_points, directions, has_direction, is_finite, refuse_rows
+from jaxscale.dimension.points import Metric, as_points, directions, has_direction, is_finite, less_centre, refuse_rows
 from jaxscale.dimension.search import EXACT, Effort, power_of_two_scale
 
 # Of a block of rows in float32. The device holds four: queries, the points they meet, those in tiles, and the next.
@@ -29,6 +29,7 @@ def nearest_squared_in_blocks(
     exclude_self: bool,
     effort: Effort = EXACT,
     progress: Callable[[int, int], None] | None = None,
+    centre: np.ndarray | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """As `nearest_squared_in_ring`, for points on the host, and with any `metric`: of directions under "cosine".
 
@@ -42,6 +43,7 @@ def nearest_squared_in_blocks(
       k, metric, exclude_self: see `neighbors`.
       effort: of each search.
       progress: called with how many pairs of blocks are done, and how many there are.
+      centre: (D,) what to take off every row on the host, where the device cannot hold the numbers as they are.
 
     Returns:
       (m, k) twice, and a scalar; on the device.
@@ -49,8 +51,8 @@ def nearest_squared_in_blocks(
     Raises:
       InputError: if rows that are not masked out are not finite or, under "cosine", zero.
     """
-    cloud = _Blocks.of(points)
-    asking = cloud if queries is None else _Blocks.of(queries)
+    cloud = _Blocks.of(points, centre)
+    asking = cloud if queries is None else _Blocks.of(queries, centre)
     scale = _checked_scale(cloud, mask, metric, "x", "Drop them, or mask them out with mask=.")
     if queries is not None:
         everything = np.ones(asking.n, bool)
@@ -88,16 +90,18 @@ class _Blocks:
     n: int
     rows: int
     count: int
+    centre: np.ndarray | None = None
 
     @classmethod
-    def of(cls, array):
+    def of(cls, array, centre=None):
         n, width = array.shape
         count = -(-n * width * 4 // BLOCK_BYTES)
         rows = -(-n // count)
-        return cls(array, n, rows, -(-n // rows))
+        return cls(array, n, rows, -(-n // rows), centre)
 
     def on_device(self, number):
-        return jax.device_put(self._filled(self.array[number * self.rows : (number + 1) * self.rows]))
+        part = self.array[number * self.rows : (number + 1) * self.rows]
+        return jax.device_put(self._filled(part if self.centre is None else less_centre(part, self.centre)))
 
     def mask_on_device(self, number, mask):
         return jax.device_put(self._filled(mask[number * self.rows : (number + 1) * self.rows]))

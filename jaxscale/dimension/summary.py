@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.calibration import calibrate, note_of_reading
 from jaxscale.dimension.neighborhoods import Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
@@ -61,6 +62,7 @@ def summary(
         done += 1
         report(step=done, steps=steps)
 
+    k, ks = integer("k", k, 1), [integer("ks", value, 1) for value in ks]
     report(step=0, steps=steps)
     hoods = jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite))
     advance()
@@ -83,12 +85,12 @@ def summary(
 def _estimate(name, estimate, clusters):
     """Of two ways in which points depend on each other, neighbors and clusters, the larger error allows for both."""
     error = float(estimate.standard_error)
-    if clusters is not None and estimate.influence is not None:
+    if clusters is not None and estimate.influence is not None and estimate.local is not None:
         clustered = float(clustered_standard_error(estimate, clusters))
         error = max(error, clustered) if math.isfinite(clustered) else error
     value = float(estimate.dimension)
     numbers = {field: float(getattr(estimate, field)) for field in ("analytic_standard_error", "scale")}
-    counts = ("points_used", "duplicates_collapsed", "zero_distances", "nonfinite_dropped")
+    counts = ("points_used", "duplicates_collapsed", "rounding_collapsed", "zero_distances", "nonfinite_dropped")
     return {
         "estimator": name,
         "dimension": value,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.likelihood import Pooling
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
@@ -67,8 +68,7 @@ def tle(
         tight localities, SIAM International Conference on Data Mining 2019; and arXiv:2209.14475, 2022.
     """
     check_choice("pooling", pooling, Pooling)
-    if k < 3:
-        raise InputError(f"k must be at least 3; it is {k}.")
+    k = integer("k", k, 3)
     return refuse_if_none_used(_tle(neighborhoods(x, k, metric, nonfinite, duplicates), pooling), k)
 
 

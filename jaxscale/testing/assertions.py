@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import integer
+from jaxscale.dimension.points import as_array, central_row, check_cloud, is_cut, less_centre
 from jaxscale.errors import InputError
 from jaxscale.testing import clouds
 
@@ -130,7 +132,7 @@ def assert_padding_invariant(
     Raises:
       AssertionError: if the estimate changes or is not finite.
     """
-    cloud = _as_cloud(x)
+    cloud, columns = _as_cloud(x), integer("columns", columns, 1)
     situation = f"for the cloud with {columns} columns of zeros appended"
     _assert_unmoved("assert_padding_invariant", estimator, cloud, _widened(cloud, columns), situation, rtol)
 
@@ -158,7 +160,7 @@ def assert_row_padding_invariant(
     Raises:
       AssertionError: if the estimate changes or is not finite.
     """
-    cloud = _as_cloud(x)
+    cloud, rows = _as_cloud(x), integer("rows", rows, 1)
     padded = np.insert(cloud, np.sort(_generator(key).integers(0, len(cloud) + 1, rows)), fill, axis=0)
     situation = f"for the cloud with {rows} rows of {fill:g} put in"
     _assert_unmoved("assert_row_padding_invariant", estimator, cloud, padded, situation, rtol)
@@ -185,6 +187,7 @@ def assert_monotone_in_added_dimensions(
       AssertionError: if the estimate rises by too little or is not finite.
     """
     check, cloud = "assert_monotone_in_added_dimensions", _as_cloud(x)
+    added = [integer("added", count, 1) for count in added]
     n, width = cloud.shape
     deviations = np.std(np.float64(cloud), axis=0)
     side = np.sqrt(12) * np.median(deviations[deviations > 0])
@@ -261,7 +264,8 @@ def assert_consistent(
     Raises:
       AssertionError: if the mean at the largest size is too far from the truth or no nearer than at the smallest.
     """
-    check = "assert_consistent"
+    check, draws = "assert_consistent", integer("draws", draws, 1)
+    sizes = [integer("sizes", n, 1) for n in sizes]
     key = jax.random.key(0) if key is None else key
     means = []
     for n in sizes:
@@ -335,6 +339,7 @@ def assert_gradient_correct(
       AssertionError: if an entry of the gradient is not finite, or a directional derivative is wrong.
     """
     check, cloud, rng = "assert_gradient_correct", _as_cloud(x), _generator(key)
+    directions = integer("directions", directions, 1)
     with jax.enable_x64(True):
         points, read = jnp.asarray(cloud, jnp.float64), functools.partial(_dimension, estimator)
         gradient = np.asarray(jax.grad(read)(points))
@@ -466,10 +471,15 @@ def _assert_close(check, estimator, value, expected, situation, rtol):
 
 
 def _as_cloud(x):
-    """`x` as (n, D) NumPy array, floating."""
-    cloud = np.asarray(x)
-    if cloud.ndim != 2 or 0 in cloud.shape:
-        raise InputError(f"x must hold one point per row, shape (n, D); it has shape {cloud.shape}.")
+    """`x` as (n, D) NumPy array, floating, of a type that jax holds."""
+    cloud = as_array(x)
+    check_cloud(cloud, "x")
+    if cloud.shape[0] == 0:
+        raise InputError(f"x must hold points; it has shape {cloud.shape}.")
+    if isinstance(cloud, np.ndarray) and is_cut(cloud.dtype):
+        # Far from the origin the estimator would see what jax leaves of the cloud, and not the cloud.
+        return less_centre(cloud, central_row(cloud))
+    cloud = np.asarray(cloud)
     return cloud if jnp.issubdtype(cloud.dtype, jnp.floating) else cloud.astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxscale.arguments import integer
 from jaxscale.errors import InputError
 from jaxscale.testing.clouds import KINDS
 
@@ -54,11 +55,11 @@ def point_clouds(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
         raise InputError(f"kinds must name some of {', '.join(KINDS)}; it is {tuple(kinds)!r}.")
-    return _point_clouds(_as_strategy(n), _as_strategy(width), tuple(kinds))
+    return _point_clouds(_as_strategy("n", n), _as_strategy("width", width), tuple(kinds))
 
 
-def _as_strategy(size):
-    return st.just(size) if isinstance(size, int) else size
+def _as_strategy(name, size):
+    return size if isinstance(size, st.SearchStrategy) else st.just(integer(name, size, 1))
 
 
 @st.composite

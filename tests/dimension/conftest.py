@@ -21,6 +21,7 @@ def with_distances(distances):
         duplicates_collapsed=jnp.zeros(clouds, jnp.int32),
         nonfinite_dropped=jnp.zeros(clouds, jnp.int32),
         sound=jnp.ones(clouds, bool),
+        rounding_collapsed=jnp.zeros(clouds, jnp.int32),
     )
 
 
