@@ -14,6 +14,7 @@ from jax.scipy.special import digamma, ndtri
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
+from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.dimension.ratios import twonn
@@ -58,7 +59,7 @@ def bide(
 
     Returns:
       `Estimate`; its scale is the outer radius, T_k. `local` is the posterior mean under a flat prior on p, which is
-        finite for any count. A count has no slope: the gradient in `x` is zero or, without `tau`, of no use.
+        finite for any count. A count has no slope: taking the gradient in `x` raises `InputError`.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than `k` when distinct.
@@ -73,7 +74,9 @@ def bide(
     k = integer("k", k, 2)
     if tau is not None and not 0 < tau < 1:
         raise InputError(f"tau must lie between 0 and 1; it is {tau}.")
-    return refuse_if_none_used(_bide(neighborhoods(x, k, metric, nonfinite, duplicates), tau), k)
+    hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
+    estimate = refuse_if_none_used(_bide(hoods, tau), k)
+    return without_gradient(estimate, hoods, "bide counts neighbors", "Use mle or gride")
 
 
 def abide(
@@ -103,7 +106,8 @@ def abide(
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate`; its scale is the outer radius, T_k*. `local` is as for `bide`. Not differentiable in `x`.
+      `Estimate`; its scale is the outer radius, T_k*. `local` is as for `bide`. Taking the gradient in
+        `x` raises `InputError`.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than `k` when distinct.
@@ -116,7 +120,9 @@ def abide(
     k, steps = integer("k", k, FEWEST + 1), integer("steps", steps, 1)
     if not 0 < significance < 1:
         raise InputError(f"significance must lie between 0 and 1; it is {significance}.")
-    return refuse_if_none_used(_abide(neighborhoods(x, k, metric, nonfinite, duplicates), significance, steps), k)
+    hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
+    estimate = refuse_if_none_used(_abide(hoods, significance, steps), k)
+    return without_gradient(estimate, hoods, "abide counts neighbors", "Use mle or gride")
 
 
 def constant_density(hoods: Neighborhoods, dimension: jax.typing.ArrayLike, significance: float = 0.01) -> jax.Array:

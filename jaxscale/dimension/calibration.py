@@ -344,7 +344,9 @@ def read_references(
     points = max(k + 2, min(LARGEST_REFERENCE, round(2 ** (round(6 * math.log2(n)) / 6))))
     key = jax.random.key(0) if key is None else key
     shelf = _Shelf(estimator, points, k, clouds, key, cache, width_limit)
-    rows = [[shelf.readings(_static(read), family, integer("dimensions", d, 1)) for d in dimensions] for family in families]
+    rows = [
+        [shelf.readings(_static(read), family, integer("dimensions", d, 1)) for d in dimensions] for family in families
+    ]
     shelf.save()
     values_FxGx4 = jnp.array(rows)
     return References(

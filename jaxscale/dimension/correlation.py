@@ -12,7 +12,8 @@ import numpy as np
 from jax import lax
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.estimate import Estimate, known_error
+from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
 from jaxscale.dimension.pairs import pair_counts, pair_mean_variances, share_of_pairs
 from jaxscale.dimension.points import Metric, is_traced, replicated
@@ -52,8 +53,8 @@ def correlation_dimension(
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate` without `local`; its scale is the largest radius. Not differentiable: it counts. nan where no pair is
-        closer than the smallest radius.
+      `Estimate` without `local`; its scale is the largest radius. nan where no pair is closer than the smallest one.
+        Taking the gradient in `x` raises `InputError`: it counts.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than `k2` when distinct,
@@ -77,7 +78,8 @@ def correlation_dimension(
     else:
         hoods = distinct_points(x, metric, nonfinite, duplicates)
         ascending = _checked_radii(radii).astype(hoods.points.dtype)
-    return _correlation_dimension(hoods.nearest(0), ascending, hoods.zero_distances)
+    estimate = _correlation_dimension(hoods.nearest(0), ascending, hoods.zero_distances)
+    return without_gradient(estimate, hoods, "correlation_dimension counts pairs", "Use mle or gride")
 
 
 def _checked_radii(radii):
@@ -114,7 +116,7 @@ def _correlation_dimension(hoods, radii, zero_distances):
     variance, of_pairs = pair_mean_variances(influence, weights_R @ joint_RxR @ weights_R, count)
     return Estimate(
         dimension=dimension,
-        standard_error=jnp.where(jnp.isnan(dimension), jnp.nan, jnp.sqrt(variance)),
+        standard_error=jnp.where(jnp.isnan(dimension), jnp.nan, known_error(variance)),
         analytic_standard_error=jnp.where(jnp.isnan(dimension), jnp.nan, jnp.sqrt(of_pairs)),
         local=None,
         influence=influence,

@@ -18,6 +18,7 @@ from jax import lax
 from jaxscale import arguments
 from jaxscale.dimension import von_mises
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
+from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.norms_and_angles import norms_and_angles
 from jaxscale.dimension.points import Metric, is_traced
@@ -67,7 +68,8 @@ def danco(
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate`; its scale is the distance T_(k+1). Under `jit` the references made here are constants, for as many
+      `Estimate`; its scale is the distance T_(k+1). Differentiable in `x` wherever distances are distinct and positive,
+        with a gradient of zero at the ends of the range; with `integer` taking the gradient raises `InputError`. Under `jit` the references made here are constants, for as many
         points as x has rows; otherwise for as many as are used.
 
     Raises:
@@ -95,7 +97,10 @@ def danco(
             f"max_dimension must lie in [1, {greatest}], which the references reach; it is {max_dimension}. "
             "Pass danco_references(..., max_dimension=) that reach farther."
         )
-    return refuse_if_none_used(_danco(hoods, references, integer, max_dimension), k=k + 1)
+    estimate = refuse_if_none_used(_danco(hoods, references, integer, max_dimension), k=k + 1)
+    if not integer:
+        return estimate
+    return without_gradient(estimate, hoods, "danco with integer=True takes steps", "Pass integer=False")
 
 
 def _danco(hoods, references, integer, max_dimension):
@@ -153,12 +158,25 @@ def _nearest_reference(statistics_3, references, max_dimension, integer):
         rising = jax.grad(divergence)(middle) > 0
         return jnp.where(rising, low, middle), jnp.where(rising, middle, high)
 
-    low, high = lax.fori_loop(0, 24, halve, (low, high))
+    low, high = lax.stop_gradient(lax.fori_loop(0, 24, halve, (low, high)))
     continuous = (low + high) / 2
     sensitivity_3 = _sensitivity(continuous, statistics_3, references)
     if not integer:
-        return continuous, sensitivity_3
+        return _with_derivative(continuous, statistics_3, references, max_dimension), lax.stop_gradient(sensitivity_3)
     return 1.0 + best_of(np.arange(1, references.max_dimension + 1)), sensitivity_3
+
+
+def _with_derivative(d, statistics_3, references, max_dimension):
+    """The minimizing `d`, which does not move with the statistics as far as jax can see, with the derivative it has.
+
+    The slope of the divergence is zero there: a Newton's step from `d` goes nowhere, and has the derivative of the
+    minimum (implicit function theorem). At an end of the range the minimum stays where it is.
+    """
+    slope = jax.grad(lambda d, s: _divergence(s, _statistics_at(d, references), references.k))
+    curvature = lax.stop_gradient(jax.grad(slope)(d, statistics_3))
+    step = slope(d, statistics_3) / jnp.where(curvature > 0, curvature, 1)
+    inside = (curvature > 0) & (d > 1 + 1e-5) & (d < max_dimension * (1 - 1e-6))
+    return d - jnp.where(inside, step - lax.stop_gradient(step), 0)
 
 
 def _sensitivity(d, statistics_3, references):

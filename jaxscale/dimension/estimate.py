@@ -23,7 +23,8 @@ class Estimate:
 
     Attributes:
       dimension: scalar.
-      standard_error: scalar; allows for neighborhoods that overlap. It measures spread, not bias.
+      standard_error: scalar; allows for neighborhoods that overlap. It measures spread, not bias. nan where there is no
+        spread to see, as under a rule that counts alike at every point.
       analytic_standard_error: scalar; as if neighborhoods were independent (Fisher information), which is too small;
         nan for estimators without such a formula.
       local: (n,) dimension around each point; nan where the point was dropped or repeats an earlier one. None for
@@ -95,7 +96,7 @@ def from_influence(
         variance = jnp.maximum(graph_variance(influence, hoods.indices, count), analytic_variance)
     return Estimate(
         dimension=dimension,
-        standard_error=jnp.sqrt(variance),
+        standard_error=known_error(variance),
         analytic_standard_error=jnp.sqrt(analytic_variance),
         local=local,
         influence=influence,
@@ -107,6 +108,13 @@ def from_influence(
         rounding_collapsed=hoods.rounding_collapsed,
         estimator=estimator,
     )
+
+
+def known_error(variance: jax.Array) -> jax.Array:
+    """The root of a variance; nan for one of zero, which says that the points hold no trace of an error, not that there
+    is none: a rule that counts may count alike everywhere, and be wrong everywhere."""
+    seen = variance > 0
+    return jnp.where(seen, jnp.sqrt(jnp.where(seen, variance, 1)), jnp.nan)
 
 
 def refuse_if_none_used(estimate: Estimate, k: int) -> Estimate:

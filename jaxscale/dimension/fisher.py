@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.estimate import Estimate, known_error
+from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points
 from jaxscale.dimension.pairs import pair_counts, pair_mean_variances, share_of_pairs
 from jaxscale.dimension.points import Metric, replicated
@@ -58,7 +59,7 @@ def fisher_separability(
 
     Returns:
       `Estimate`; `local` is infinite for a point from which all others are separable. Its scale is the α that was
-        chosen. Not differentiable: it counts. nan where no pair is inseparable at any α.
+        chosen. nan where no pair is inseparable at any α. Taking the gradient in `x` raises `InputError`: it counts.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or there are not two distinct ones.
@@ -74,7 +75,8 @@ def fisher_separability(
     if not condition_number > 1:
         raise InputError(f"condition_number must be above 1; it is {condition_number}.")
     hoods = distinct_points(x, metric, nonfinite, duplicates)
-    return _fisher_separability(hoods, float(condition_number), grid)
+    estimate = _fisher_separability(hoods, float(condition_number), grid)
+    return without_gradient(estimate, hoods, "fisher_separability counts pairs", "Use pca or mle")
 
 
 @functools.partial(jax.jit, static_argnames=("condition_number", "alphas"))
@@ -99,7 +101,7 @@ def _fisher_separability(hoods, condition_number, alphas):
     local, _ = _dimension_of_share(shares_N, alpha)
     return Estimate(
         dimension=jnp.where(sound, dimension, jnp.nan),
-        standard_error=jnp.where(sound, jnp.sqrt(variance), jnp.nan),
+        standard_error=jnp.where(sound, known_error(variance), jnp.nan),
         analytic_standard_error=jnp.where(sound, jnp.sqrt(of_pairs), jnp.nan),
         local=jnp.where(used & sound, local, jnp.nan),
         influence=influence,

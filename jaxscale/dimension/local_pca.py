@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimate import Estimate, from_influence
+from jaxscale.dimension.estimate import Estimate, from_influence, known_error
+from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
 from jaxscale.dimension.points import Metric, is_traced, replicated
@@ -43,7 +44,8 @@ def local_pca(
 
     The standard error adds the products of influences, local - dimension, over the edges of the neighbor graph; see
     `graph_variance`; the analytic one takes local dimensions for independent. Both measure spread, not bias. Under
-    rules that count both are near zero where almost every point counts alike.
+    a rule that counts, points that all count alike show no spread, and the standard error is nan: on a Swiss roll, at a
+    k that reaches around the bend, every point counts three directions.
 
     Args:
       x: (n, D) points, or their `Neighborhoods`; integers and half precision are taken as float32. May be sharded.
@@ -57,7 +59,7 @@ def local_pca(
 
     Returns:
       `Estimate`; its scale is the distance to the k-th neighbor. Differentiable in `x` under "participation_ratio";
-        the other rules count.
+        under the other rules, which count, taking the gradient raises `InputError`.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than `k` when distinct.
@@ -71,13 +73,22 @@ def local_pca(
     """
     threshold = checked_threshold(rule, threshold)
     k = integer("k", k, 2)
-    estimate = _local_pca(neighborhoods(x, k, metric, nonfinite, duplicates), rule, threshold)
+    hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
+    estimate = _local_pca(hoods, rule, threshold)
     if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
         raise InputError(
             f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "
             "Pass a larger k, or points of which fewer coincide."
         )
-    return estimate
+    return _counting(estimate, hoods, rule)
+
+
+def _counting(estimate, hoods, rule):
+    """`estimate`, which has no gradient under a rule that counts."""
+    if rule == "participation_ratio":
+        return estimate
+    what = f"{estimate.estimator} under rule={rule!r} counts eigenvalues"
+    return without_gradient(estimate, hoods, what, "Use rule='participation_ratio'")
 
 
 @functools.partial(jax.jit, static_argnames=("rule", "threshold"))
@@ -123,7 +134,7 @@ def pca(
 
     The standard error is the jackknife over 20 runs of successive rows, √((B-1)/B Σ_b (d_b - mean of d_b)²), with d_b
     the dimension without the b-th: it allows for rows that depend on those near them in the array, and takes the runs
-    for independent. Of a rule that counts it can be zero, when no run moves the count.
+    for independent. Where no run moves a count it is nan: nothing is known of it then.
 
     Args:
       x: (n, D) points, or their `Neighborhoods`, of which the points alone are read. May be sharded.
@@ -131,12 +142,15 @@ def pca(
 
     Returns:
       `Estimate` without `local`, `influence` and analytic standard error; its scale is the root of the mean square
-        distance from the mean. Differentiable in `x` under "participation_ratio".
+        distance from the mean. Differentiable as `local_pca` is. Of rows that repeat another one exact copies alone
+        collapse: a point that counts twice moves the covariance little, and to find it takes all pairs.
 
     Raises:
       InputError: as `local_pca`.
     """
-    return _pca(distinct_points(x, metric, nonfinite, duplicates), rule, checked_threshold(rule, threshold))
+    threshold = checked_threshold(rule, threshold)
+    hoods = distinct_points(x, metric, nonfinite, duplicates, up_to_rounding=False)
+    return _counting(_pca(hoods, rule, threshold), hoods, rule)
 
 
 @functools.partial(jax.jit, static_argnames=("rule", "threshold"))
@@ -176,10 +190,10 @@ def _pca(hoods, rule, threshold):
 
     jackknife = lax.map(without, jnp.arange(blocks))
     dimension = jnp.where(hoods.sound, dimension_of(*everything), jnp.nan)
-    spread = jnp.sqrt((blocks - 1) / blocks * jnp.sum((jackknife - jnp.mean(jackknife)) ** 2))
+    variance = (blocks - 1) / blocks * jnp.sum((jackknife - jnp.mean(jackknife)) ** 2)
     return Estimate(
         dimension=dimension,
-        standard_error=jnp.where(hoods.sound, spread, jnp.nan),
+        standard_error=jnp.where(hoods.sound, known_error(variance), jnp.nan),
         analytic_standard_error=jnp.full_like(dimension, jnp.nan),
         local=None,
         influence=None,

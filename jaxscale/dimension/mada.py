@@ -10,7 +10,6 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
-from jaxscale.errors import InputError
 
 
 def mada(

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 
 from jaxscale import arguments
 from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.dimension.ratios import gride
-from jaxscale.errors import InputError
 
 
 def mind_ml(
@@ -52,7 +52,8 @@ def mind_ml(
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate`; its scale is the distance T_(k+1).
+      `Estimate`; its scale is the distance T_(k+1). Differentiable in `x` wherever distances are distinct and positive;
+        with `integer` taking the gradient raises `InputError`.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than k+1 when distinct.
@@ -67,7 +68,10 @@ def mind_ml(
     hoods = neighborhoods(x, k + 1, metric, nonfinite, duplicates)
     likeliest = gride(hoods, n1=1, n2=k + 1)
     dimension = _bounded(hoods, likeliest.dimension, integer, max_dimension or hoods.width)
-    return dataclasses.replace(likeliest, dimension=dimension, estimator="mind_ml")
+    estimate = dataclasses.replace(likeliest, dimension=dimension, estimator="mind_ml")
+    if not integer:
+        return estimate
+    return without_gradient(estimate, hoods, "mind_ml with integer=True takes steps", "Pass integer=False")
 
 
 @functools.partial(jax.jit, static_argnames=("integer", "max_dimension"))

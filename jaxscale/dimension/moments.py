@@ -13,7 +13,6 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, check_choice
-from jaxscale.errors import InputError
 
 MomentPooling = Literal["moments", "arithmetic"]
 MomentNormalization = Literal["k-1", "k"]

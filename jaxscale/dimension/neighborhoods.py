@@ -18,7 +18,6 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.duplicates import first_occurrence, nearest_distinct
 from jaxscale.dimension.nearest import angle_of_chord, find_neighbors
 from jaxscale.dimension.points import (
-    Cloud,
     Metric,
     as_cloud,
     check_choice,
@@ -210,9 +209,7 @@ def _check_enough_points(hoods):
         )
 
 
-@functools.partial(
-    jax.jit, static_argnames=("k", "depth", "metric", "nonfinite", "duplicates", "clean", "sharding")
-)
+@functools.partial(jax.jit, static_argnames=("k", "depth", "metric", "nonfinite", "duplicates", "clean", "sharding"))
 def _neighborhoods(cloud, k, depth, metric, nonfinite, duplicates, clean, sharding):
     points = cloud.points
     n = points.shape[0]

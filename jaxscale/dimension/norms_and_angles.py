@@ -61,7 +61,11 @@ def _mean_cosine_and_sine(points_MxD, centers_NxD, hoods, used_N):
         arms_kxD = (points_MxD[indices_k] - point_D) / farthest
         arms_kxD = arms_kxD / jnp.linalg.norm(arms_kxD, axis=1, keepdims=True)
         cosine_P = jnp.clip(jnp.matmul(arms_kxD, arms_kxD.T, precision=lax.Precision.HIGHEST)[row, column], -1, 1)
-        return jnp.mean(cosine_P), jnp.mean(jnp.sqrt(1 - cosine_P**2))
+        squared_P = 1 - cosine_P**2
+        oblique_P = squared_P > 0
+        # A sine of zero has no derivative to pass on.
+        sine_P = jnp.where(oblique_P, jnp.sqrt(jnp.where(oblique_P, squared_P, 1)), 0)
+        return jnp.mean(cosine_P), jnp.mean(sine_P)
 
     farthest_N = jnp.where(used_N, hoods.distances[:, -1], 1)
     return lax.map(of_point, (centers_NxD, hoods.indices[:, :k], farthest_N), batch_size=256)

@@ -6,6 +6,7 @@ est.dimension, est.standard_error
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -14,10 +15,10 @@ import numpy as np
 from jax import lax
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.estimate import Estimate, known_error
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, distinct_points
-from jaxscale.dimension.points import Metric, is_traced, replicated
-from jaxscale.dimension.spanning_tree import spanning_tree
+from jaxscale.dimension.points import Metric, as_cloud, is_traced, replicated, some_rows
+from jaxscale.dimension.spanning_tree import edge_lengths, edges
 from jaxscale.errors import InputError
 
 # The standard error is the scatter between this many disjoint parts of the cloud, over this many partitions.
@@ -60,14 +61,15 @@ def ph0(
       alpha: α, power of the lengths, positive; should be less than d. Static.
       halvings: the smallest subsets hold N / 2^halvings points; static.
       resamples: random partitions; static.
-      max_points: points read at most; static.
+      max_points: points read at most; static. Of more, those that repeat others up to rounding are looked for among the
+        points read alone.
       key: of the subsets; `jax.random.key(0)` if None.
       metric: "euclidean", or "cosine" for the angle between rows in radians; see `neighbors`. Static.
       nonfinite: "raise" refuses rows with nan or infinity, "drop" leaves them out and counts them. Static.
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate`; its scale is the mean edge of the tree of all points read, which are its `points_used`. It has no
+      `Estimate`, differentiable in `x` wherever the edges of the trees are; its scale is the mean edge of the tree of all points read, which are its `points_used`. It has no
         local dimensions, influences or analytic standard error. Infinite where trees grow as fast as their points.
 
     Raises:
@@ -91,15 +93,37 @@ def ph0(
     least = LEAST_POINTS_OF_A_PART * PARTS * 2**halvings
     if max_points < least:
         raise InputError(f"halvings={halvings} needs max_points of at least {least}; it is {max_points}.")
-    hoods = distinct_points(x, metric, nonfinite, duplicates)
+    key = jax.random.key(0) if key is None else key
+    if isinstance(x, Neighborhoods):
+        hoods = x.nearest(0)
+    else:
+        cloud = as_cloud(x, metric)
+        few = cloud.points.shape[0] <= max_points
+        hoods = distinct_points(cloud, metric, nonfinite, duplicates, up_to_rounding=few)
+        hoods = hoods if few or duplicates == "keep" else _distinct_subset(hoods, key, max_points)
     used = hoods.used.shape[0] if is_traced(hoods.used) else int(jnp.sum(hoods.used))
     if used < least:
         raise InputError(
             f"halvings={halvings} needs at least {least} distinct points; x has shape {hoods.points.shape}, "
             f"{used} of its rows count. Pass fewer halvings or more points."
         )
-    key = jax.random.key(0) if key is None else key
     return _ph0(hoods, key, alpha, halvings, resamples, max_points)
+
+
+def _distinct_subset(hoods, key, max_points):
+    """A random subset of points of which no two are exact copies, without those that repeat others up to rounding.
+
+    To look for these among all points would take all pairs of them.
+    """
+    rows = _random_order(hoods.used, jax.random.fold_in(key, 1))[:max_points]
+    points_NxD = jnp.where(hoods.used[rows][:, None], some_rows(hoods.points, rows), jnp.nan)
+    subset = distinct_points(points_NxD, hoods.metric, nonfinite="drop")
+    return dataclasses.replace(
+        subset,
+        duplicates_collapsed=hoods.duplicates_collapsed + subset.duplicates_collapsed,
+        nonfinite_dropped=hoods.nonfinite_dropped,
+        sound=hoods.sound,
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("alpha", "halvings", "resamples", "max_points"))
@@ -123,7 +147,7 @@ def _ph0(hoods, key, alpha, halvings, resamples, max_points):
     dimension = jnp.where(hoods.sound, dimension, jnp.nan)
     return Estimate(
         dimension=dimension,
-        standard_error=dimension * jnp.sqrt(relative / PARTS),
+        standard_error=dimension * known_error(relative / PARTS),
         analytic_standard_error=jnp.full_like(dimension, jnp.nan),
         local=None,
         influence=None,
@@ -148,10 +172,15 @@ def _read(points_NxD, used_N, key, alpha, halvings, resamples, angles):
     def of_part(task):
         order, parts, part = task
         size = count // parts
-        edges_N = spanning_tree(points_NxD[jnp.roll(orders_RxN[order], -part * size)], size)
+        rows_N = jnp.roll(orders_RxN[order], -part * size)
+        # Lengths of the points as they are, so that the gradient keeps no copy of them for each tree.
+        ends_Ex2 = rows_N[edges(lax.stop_gradient(points_NxD)[rows_N], size)]
+        edges_N = edge_lengths(points_NxD, ends_Ex2)
         # Directions, as they are in neighborhoods under "cosine", are chords apart; angles grow with them.
         edges_N = 2 * jnp.arcsin(jnp.minimum(edges_N / 2, 1)) if angles else edges_N
-        return jnp.sum(edges_N**alpha), jnp.sum(edges_N) / (size - 1)
+        # An edge of length zero has no derivative to pass on.
+        powers_N = jnp.where(edges_N > 0, jnp.where(edges_N > 0, edges_N, 1) ** alpha, 0)
+        return jnp.sum(powers_N), jnp.sum(edges_N) / (size - 1)
 
     total_T, mean_edge_T = lax.map(of_part, (jnp.asarray(order_T), jnp.asarray(2**level_T), jnp.asarray(part_T)))
     total_Q = jax.ops.segment_sum(total_T, level_T, halvings + 1) / np.bincount(level_T)

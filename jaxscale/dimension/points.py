@@ -106,7 +106,7 @@ def as_array(x: Any, name: str = "x") -> jax.Array | np.ndarray:
         return x
     package = type(x).__module__.partition(".")[0]
     sparse = getattr(x, "layout", None) if package == "torch" else hasattr(x, "toarray")
-    if package == "scipy" and sparse or package == "torch" and str(sparse) != "torch.strided":
+    if (package == "scipy" and sparse) or (package == "torch" and str(sparse) != "torch.strided"):
         dense = "to_dense()" if package == "torch" else "toarray()"
         raise InputError(
             f"{name} is sparse ({type(x).__name__}, shape {tuple(x.shape)}); distances need dense rows. "

@@ -76,7 +76,7 @@ def equal_rows_in_ring(
 ) -> jax.Array:
     """`equal_rows(points, points, others, relative, absolute)` over the devices of `rows`."""
 
-    def of_shard(points_NxD, others_N):
+    def of_shard(points_NxD, others_N, relative, absolute):
         def visit(equal_N, shard_NxD, owner):
             place_N = others_N - owner * shard_NxD.shape[0]
             here_N = (others_N >= 0) & (place_N >= 0) & (place_N < shard_NxD.shape[0])
@@ -86,7 +86,8 @@ def equal_rows_in_ring(
         start = lambda shard_NxD, owner: visit(jnp.zeros(points_NxD.shape[0], bool), shard_NxD, owner)
         return over_all_shards(start, visit, points_NxD, rows.spec[0])
 
-    equal = on_shards(of_shard, rows, (points, others), PartitionSpec(rows.spec[0]))
+    tolerances = (jnp.asarray(relative, points.dtype), jnp.asarray(absolute, points.dtype))
+    equal = on_shards(of_shard, rows, (points, others), PartitionSpec(rows.spec[0]), whole=tolerances)
     return without_filling(equal, points.shape[0])
 
 
@@ -151,12 +152,23 @@ def over_all_shards(
     return result
 
 
-def on_shards(function: Callable, rows: NamedSharding, arrays: tuple[jax.Array, ...], out_specs: Any) -> Any:
-    """`function` of the shards of `arrays` on each device; rows of zeros or False fill up those that do not divide."""
+def on_shards(
+    function: Callable,
+    rows: NamedSharding,
+    arrays: tuple[jax.Array, ...],
+    out_specs: Any,
+    whole: tuple[jax.Array, ...] = (),
+) -> Any:
+    """`function` of the shards of `arrays` and of the `whole` arrays on each device.
+
+    Rows of zeros or False fill up those arrays that do not divide.
+    """
     filled = [along(_filled(array, shard_count(rows)), rows) for array in arrays]
-    specs = (PartitionSpec(rows.spec[0]),) * len(filled)
+    specs = (PartitionSpec(rows.spec[0]),) * len(filled) + (PartitionSpec(),) * len(whole)
     # Values start out the same on all devices and end up different: loops that do so are refused when checked.
-    return jax.shard_map(function, mesh=rows.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)(*filled)
+    return jax.shard_map(function, mesh=rows.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)(
+        *filled, *whole
+    )
 
 
 def without_filling(array: jax.Array, n: int) -> jax.Array:

@@ -250,7 +250,8 @@ def _plateau(profile, level, tolerance):
     # A run of scales is a row: all runs, of which those too short or broken are ruled out below.
     first_R, last_R = (ends.reshape(-1) for ends in jnp.meshgrid(place, place, indexing="ij"))
     inside_RxS = (first_R[:, None] <= place) & (place <= last_R[:, None])
-    variance_S = error_S**2 + (tolerance * d_S) ** 2
+    # Of a scale without an error, at which every point counts alike, the tolerance alone is known.
+    variance_S = jnp.where(jnp.isnan(error_S), 0, error_S**2) + (tolerance * d_S) ** 2
     known_S = jnp.isfinite(d_S) & jnp.isfinite(variance_S) & (variance_S > 0) & (profile.scale > 0)
     weight_RxS = jnp.where(inside_RxS & known_S, 1 / jnp.where(known_S, variance_S, 1), 0)
     total_R = jnp.sum(weight_RxS, axis=1)
@@ -267,6 +268,7 @@ def _plateau(profile, level, tolerance):
     chance = lambda chi2, freedom: gammaincc(jnp.maximum(freedom, 1) / 2, chi2 / 2)
     is_level_R = (chance(chi2_R, count_R - 1) > 1 - level) & (chance(line_R, 1) > 1 - level)
     whole_R = jnp.all(known_S | ~inside_RxS, axis=1)
+    seen_R = ~jnp.any(inside_RxS & jnp.isnan(error_S), axis=1)
     is_plateau_R = whole_R & (count_R >= LEAST_SCALES) & is_level_R
     width_R = jnp.log(profile.scale[last_R]) - jnp.log(profile.scale[first_R])
     best = jnp.argmax(jnp.where(is_plateau_R, width_R, -jnp.inf))
@@ -275,7 +277,7 @@ def _plateau(profile, level, tolerance):
     return Plateau(
         found=found,
         dimension=given(d_R[best]),
-        standard_error=given(mean(error_S)[best]),
+        standard_error=given(jnp.where(seen_R, mean(jnp.nan_to_num(error_S)), jnp.nan)[best]),
         lower=given(profile.scale[first_R[best]]),
         upper=given(profile.scale[last_R[best]]),
         first=jnp.where(found, first_R[best], -1),

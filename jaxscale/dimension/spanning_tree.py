@@ -31,8 +31,26 @@ def spanning_tree(points: jax.Array, size: jax.typing.ArrayLike | None = None, b
       block: rows and columns of a tile; static.
 
     Returns:
-      (n-1,), in no order, zeros beyond the first size-1.
+      (n-1,), in no order, zeros beyond the first size-1. Their derivative in the points is that of the distances
+        between the ends of the edges: where no other tree is as short, a small move of the points changes no edge.
     """
+    ends_Ex2 = edges(lax.stop_gradient(points), size, block)
+    return edge_lengths(points, ends_Ex2)
+
+
+@jax.checkpoint  # or the gradient would keep the vectors of all edges
+def edge_lengths(points: jax.Array, ends_Ex2: jax.Array) -> jax.Array:
+    """Distances (E,) between the points that `ends_Ex2` names, zero where it names one point twice."""
+    apart_ExD = points[ends_Ex2[:, 0]] - points[ends_Ex2[:, 1]]
+    # The largest entry is divided out first, so that no square overflows or vanishes.
+    largest_Ex1 = lax.stop_gradient(jnp.max(jnp.abs(apart_ExD), axis=1, keepdims=True))
+    some_E = largest_Ex1[:, 0] > 0
+    apart_ExD = jnp.where(some_E[:, None], apart_ExD / jnp.where(some_E[:, None], largest_Ex1, 1), 1)
+    return jnp.where(some_E, largest_Ex1[:, 0] * jnp.sqrt(jnp.sum(apart_ExD**2, axis=1)), 0)
+
+
+def edges(points: jax.Array, size: jax.typing.ArrayLike | None = None, block: int = 512) -> jax.Array:
+    """The ends (n-1, 2) of the edges of `spanning_tree`; rows beyond the first size-1 name point 0 twice."""
     n = points.shape[0]
     size = jnp.asarray(n if size is None else size, jnp.int32)
     ids_N = jnp.arange(n, dtype=jnp.int32)
@@ -48,7 +66,7 @@ def spanning_tree(points: jax.Array, size: jax.typing.ArrayLike | None = None, b
         return progress & (joined < size - 1)
 
     def join(forest):
-        tree_N, squared_N, joined, _ = forest
+        tree_N, ends_Ex2, joined, _ = forest
         other_N = _nearest_in_another_tree(keys_TxBxD, penalty_TxB, tree_N, size)
         length_N = jnp.where(counts_N, jnp.sum((points_NxD - points_NxD[other_N]) ** 2, axis=1), jnp.inf)
         # Stored before it is compared with itself: computed twice, it might differ in the last digit.
@@ -61,12 +79,13 @@ def spanning_tree(points: jax.Array, size: jax.typing.ArrayLike | None = None, b
         # One edge less than trees in each group that grows together: that of the root closes a cycle.
         kept_N = alive_N & (root_N != ids_N)
         place_N = jnp.where(kept_N, joined + jnp.cumsum(kept_N) - 1, n)
-        squared_N = squared_N.at[place_N].set(least_N, mode="drop")
-        return root_N[tree_N], squared_N, joined + jnp.sum(kept_N, dtype=jnp.int32), jnp.any(kept_N)
+        tip_N = jnp.minimum(tip_N, n - 1)
+        ends_Ex2 = ends_Ex2.at[place_N].set(jnp.stack([tip_N, other_N[tip_N]], axis=1), mode="drop")
+        return root_N[tree_N], ends_Ex2, joined + jnp.sum(kept_N, dtype=jnp.int32), jnp.any(kept_N)
 
-    start = (ids_N, jnp.zeros(n - 1, points_NxD.dtype), jnp.zeros((), jnp.int32), jnp.array(True))
-    _, squared_N, _, _ = lax.while_loop(unfinished, join, start)
-    return jnp.sqrt(squared_N) / scale
+    start = (ids_N, jnp.zeros((n - 1, 2), jnp.int32), jnp.zeros((), jnp.int32), jnp.array(True))
+    _, ends_Ex2, _, _ = lax.while_loop(unfinished, join, start)
+    return ends_Ex2
 
 
 def _roots(toward_N):

@@ -14,7 +14,6 @@ from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none
 from jaxscale.dimension.likelihood import Pooling
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, check_choice, replicated
-from jaxscale.errors import InputError
 
 # Floats of working memory for a tile of neighborhoods.
 TILE_SIZE = 2**22

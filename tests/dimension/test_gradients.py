@@ -1,0 +1,63 @@
+"""The gradient of every estimator is right, or refused by name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import dimension
+from jaxscale.dimension import reference_balls
+from jaxscale.errors import InputError
+from jaxscale.testing import assert_gradient_correct
+
+X = np.random.default_rng(0).normal(size=(160, 5)).astype(np.float32)
+COUNTING = {"abide", "bide", "correlation_dimension", "fisher_separability", "local_pca"}
+K = {"knn_graph": 16}
+
+
+def of(name, x):
+    if name == "ph0":  # whose halvings are more than these points have
+        return dimension.ph0(x, halvings=2)
+    return dimension.ESTIMATORS[name](dimension.neighborhoods(x, K.get(name, 12)))
+
+
+@pytest.fixture(autouse=True)
+def few_reference_balls(monkeypatch):
+    monkeypatch.setattr(reference_balls, "READS", 1600)
+
+
+@pytest.mark.parametrize("name", sorted(set(dimension.ESTIMATORS) - COUNTING))
+def test_the_gradient_is_that_of_differences(name):
+    assert_gradient_correct(lambda x: of(name, x), X, directions=2)
+
+
+STEPS = {
+    **{name: (lambda x, name=name: of(name, x)) for name in sorted(COUNTING)},
+    "pca": lambda x: dimension.pca(x, rule="fo"),
+    "danco": lambda x: dimension.danco(x, k=11, integer=True),
+    "mind_ml": lambda x: dimension.mind_ml(x, k=11, integer=True),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_counts_has_no_gradient_and_says_so(name):
+    with pytest.raises(InputError, match=rf"^{name} .*(counts|steps).* has no gradient\. .*stop_gradient"):
+        jax.grad(lambda x: STEPS[name](x).dimension)(X)
+
+
+def test_what_counts_can_be_logged_beside_a_loss():
+    @jax.jit
+    def loss(x):
+        return jnp.sum(x**2), dimension.bide(x, k=12).dimension
+
+    (_, logged), gradient = jax.value_and_grad(loss, has_aux=True)(X)
+    assert logged == dimension.bide(X, k=12).dimension
+    np.testing.assert_allclose(gradient, 2 * X)
+
+
+def test_a_gradient_in_float32_is_near_that_of_differences():
+    """Along one direction, of the estimate as users have it."""
+    direction = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)
+    read = jax.jit(lambda x: dimension.ph0(x, halvings=2).dimension)
+    difference = (read(X + 1e-3 * direction) - read(X - 1e-3 * direction)) / 2e-3
+    np.testing.assert_allclose(np.vdot(jax.grad(read)(X), direction), difference, rtol=0.05, atol=0.02)
