@@ -69,8 +69,9 @@ def danco(
 
     Returns:
       `Estimate`; its scale is the distance T_(k+1). Differentiable in `x` wherever distances are distinct and positive,
-        with a gradient of zero at the ends of the range; with `integer` taking the gradient raises `InputError`. Under `jit` the references made here are constants, for as many
-        points as x has rows; otherwise for as many as are used.
+        with a gradient of zero at the ends of the range; with `integer` taking the gradient raises `InputError`. Under
+        `jit` the references made here are constants, for as many points as x has rows; otherwise for as many as are
+        used.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or not more than k+1 when distinct.

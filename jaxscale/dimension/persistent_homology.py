@@ -69,8 +69,9 @@ def ph0(
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
 
     Returns:
-      `Estimate`, differentiable in `x` wherever the edges of the trees are; its scale is the mean edge of the tree of all points read, which are its `points_used`. It has no
+      `Estimate`; its scale is the mean edge of the tree of all points read, which are its `points_used`. It has no
         local dimensions, influences or analytic standard error. Infinite where trees grow as fast as their points.
+        Differentiable in `x`: a small move of the points changes the lengths of the edges, and not which they are.
 
     Raises:
       InputError: if an argument cannot be used, or concrete points are not finite or too few for parts of parts to hold
