@@ -1,5 +1,6 @@
 """`jaxscale dimension`: clouds of points, from files or a model, and their dimension."""
 
+import contextlib
 import pathlib
 
 from jaxscale.commands.output import print_json
@@ -63,28 +64,40 @@ def dimension(options, _):
         reports.check_plot(options.plot)
     from jaxscale import progress
 
-    with progress.OnTerminal() as bars:
-        measured = _measured(options, bars)
-    if options.plot:
-        reports.write_plot(measured, options.plot)
-    if options.json:
-        return print_json(measured)
+    measured = {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": []}
+    try:
+        with progress.OnTerminal() as bars:
+            _measure(options, bars, measured["clouds"])
+    finally:
+        # What was measured before an error is not lost to it.
+        measured["clouds"] = [cloud for cloud in measured["clouds"] if cloud.get("estimates")]
+        if measured["clouds"]:
+            _show(measured, options)
+
+
+def _show(measured, options):
+    """Numbers first: a plot may fail."""
     from rich.console import Console
 
     from jaxscale import reports
 
     console = Console()
-    reports.print_clouds(measured, console)
+    if options.json:
+        print_json(measured)
+    else:
+        reports.print_clouds(measured, console)
     if options.plot:
-        console.print(f"Plot: {options.plot}", highlight=False, soft_wrap=True)
+        reports.write_plot(measured, options.plot)
+        if not options.json:
+            console.print(f"Plot: {options.plot}", highlight=False, soft_wrap=True)
 
 
-def _measured(options, bars):
-    """The document of `jaxscale dimension`: how it was measured, and every cloud's estimates and profiles."""
+def _measure(options, bars, clouds):
+    """Every cloud's name, shape, estimates and profiles, put into `clouds` as they are measured."""
     import jax
 
     from jaxscale.dimension.registry import at_all_neighbors
-    from jaxscale.dimension.summary import summary
+    from jaxscale.dimension.summary import check_neighbors, summary
 
     estimators = [name.strip() for name in options.estimators.split(",")]
     for name in estimators:
@@ -92,11 +105,14 @@ def _measured(options, bars):
     scales = options.scales or ("neighbors" if options.plot else None)
     ks = [4 << i for i in range((options.largest_k // 4).bit_length())] if scales == "neighbors" else []
     key = jax.random.key(options.seed) if scales == "decimation" else None
-    clouds, sources = [], _clouds_of_model(options, bars) if options.model else _clouds_of_files(options)
+    check_neighbors(estimators, options.k)
+    deepest = max([options.k, *ks])
+    sources = _clouds_of_model(options, bars) if options.model else _clouds_of_files(options, deepest)
     for index, total, name, points, documents in sources:
         report = bars.run(name, index, total, "cloud")
-        try:
-            said = summary(
+        clouds.append({"cloud": name, "shape": list(points.shape)})
+        with _named(name):
+            summary(
                 points,
                 estimators,
                 options.k,
@@ -107,21 +123,33 @@ def _measured(options, bars):
                 key,
                 options.calibrate,
                 report,
+                into=clouds[-1],
             )
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-        clouds.append({"cloud": name, "shape": list(points.shape), **said})
-    return {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": clouds}
 
 
-def _clouds_of_files(options):
-    """(index, total, name, points, no documents) for each file."""
+@contextlib.contextmanager
+def _named(cloud):
+    """Errors about the points of a cloud with its name in front."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{cloud}: {error}") from None
+
+
+def _clouds_of_files(options, k):
+    """(index, total, name, points, no documents) for each file; all are looked at before the first is measured."""
     from jaxscale.data import point_files
 
+    def read(path):
+        return point_files.draw_rows(point_files.open_points(path, options.array), options.max_points, options.seed)
+
+    if len(options.file) > 1:
+        for path in options.file:
+            points = read(path)
+            with _named(path):
+                point_files.check_points(points, k, options.metric, options.nonfinite)
     for index, path in enumerate(options.file):
-        points = point_files.open_points(path, options.array)
-        points = point_files.draw_rows(points, options.max_points, options.seed)
-        yield index, len(options.file), path, points, None
+        yield index, len(options.file), path, read(path), None
 
 
 def _clouds_of_model(options, bars):

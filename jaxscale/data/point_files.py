@@ -13,6 +13,9 @@ import numpy as np
 from jaxscale.arguments import integer
 from jaxscale.errors import InputError
 
+# Rows looked at in one step.
+ROWS_AT_ONCE = 1 << 14
+
 
 def open_points(path: str, array: str | None = None) -> np.ndarray:
     """The array in a file, its kind told by the ending of its name.
@@ -56,6 +59,30 @@ def draw_rows(points: np.ndarray, number: int | None, seed: int = 0) -> np.ndarr
         return points
     drawn = np.random.default_rng(seed).choice(len(points), number, replace=False)
     return points[np.sort(drawn)]
+
+
+def check_points(points: np.ndarray, k: int, metric: str = "euclidean", nonfinite: str = "raise") -> None:
+    """Raises InputError, as measuring would, if `points` are no cloud of more than `k` points that can be used.
+
+    Rows are read a few at a time. Whether there are enough distinct ones is not looked at.
+    """
+    from jaxscale.dimension.points import check_cloud, refuse_rows
+
+    check_cloud(points, "x")
+    if len(points) <= k:
+        raise InputError(
+            f"k={k} needs more than {k} points; x has shape {points.shape}. Pass a smaller k or more points."
+        )
+    if nonfinite == "drop":
+        return
+    finite, zero = np.ones(len(points), bool), np.zeros(len(points), bool)
+    for first in range(0, len(points), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        part = np.asarray(points[rows])
+        finite[rows], zero[rows] = np.all(np.isfinite(part), axis=1), ~np.any(part != 0, axis=1)
+    refuse_rows(~finite, "x", "with nan or infinity", "Clean them, or pass nonfinite='drop'.")
+    if metric == "cosine":
+        refuse_rows(zero, "x", "of zeros, which have no direction", "Drop them, or pass nonfinite='drop'.")
 
 
 def _npy(path, array):

@@ -207,7 +207,7 @@ def _has_few_bits(xp, array, bits):
 
 
 def _is_fixed_point(xp, array, bits, largest):
-    """Whether all entries are whole multiples of the last of `bits` bits of the largest one, which is below 2^`largest`."""
+    """Whether all entries are whole multiples of the last of `bits` bits of the largest, which is below 2^`largest`."""
     steps = xp.ldexp(_finite(xp, array), bits - largest)
     return xp.all(steps == xp.round(steps))
 

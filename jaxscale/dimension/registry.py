@@ -59,6 +59,23 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 
+# The fewest neighbors that each can be given; those that need none are not named.
+LEAST_NEIGHBORS = {
+    "abide": 4,
+    "bide": 2,
+    "correlation_dimension": 2,
+    "danco": 4,
+    "ess": 3,
+    "gride": 2,
+    "knn_graph": neighbors_needed(1, 0.5) + 1,
+    "local_pca": 2,
+    "mada": 2,
+    "mind_ml": 2,
+    "mle": 3,
+    "mom": 2,
+    "tle": 3,
+    "twonn": 2,
+}
 # Those that cut at `Neighborhoods.width`.
 BOUNDED_BY_WIDTH = frozenset({"danco", "mada", "mind_ml"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -13,10 +13,19 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.calibration import calibrate, note_of_reading
 from jaxscale.dimension.neighborhoods import Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
-from jaxscale.dimension.registry import at_all_neighbors
+from jaxscale.dimension.registry import LEAST_NEIGHBORS, at_all_neighbors
 from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
 from jaxscale.errors import InputError
+
+# Why an estimator may have no finite reading.
+WITHOUT_A_READING = {
+    "fisher_separability": "no pair of points is inseparable, even at the smallest of its alphas, as in high dimension; "
+    "in Python pass smaller alphas.",
+    "correlation_dimension": "no pair of points is closer than the smallest radius. Raise k.",
+    "knn_graph": "its edges do not get shorter as points are added: there are too few, or they are too far from uniform.",
+    "ph0": "its trees grow as fast as their points: there are too few, or they are too far from uniform.",
+}
 
 
 def summary(
@@ -30,6 +39,7 @@ def summary(
     key: jax.Array | None = None,
     calibrated: bool = False,
     report: Callable[..., None] = lambda **values: None,
+    into: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The dimension of `x` by several estimators, and if wanted against scale, from one neighbor search.
 
@@ -43,10 +53,12 @@ def summary(
       key: `jax.random.key` for profiles by `by_decimation` instead, which search neighbors anew at each size.
       calibrated: also the dimensions that the readings stand for, by `calibrate`, which reads simulated clouds.
       report: called with `step` and `steps` as the work goes on.
+      into: a dict to put what is returned into, piece by piece: after an error it holds what was measured.
 
     Returns:
       A dict: `estimates`, each with its `estimator`, numbers and counts, a `note` if it is likely too low, and what is
-      `calibrated` if asked for; and `profiles`, each with its `plateau`.
+      `calibrated` if asked for; `remarks`, sentences on what else is to be known of them; and `profiles`, each with its
+      `plateau`.
 
     Raises:
       InputError: as `neighborhoods` and the estimators do, or if an argument cannot be used.
@@ -55,6 +67,7 @@ def summary(
     if ks and key is not None:
         raise InputError("ks and key ask for two kinds of profile. Pass one of them.")
     profiled = bool(ks) or key is not None
+    check_neighbors(readers, min([k, *ks]))
     done, steps = 0, 1 + len(readers) * (1 + profiled + calibrated)
 
     def advance():
@@ -66,20 +79,52 @@ def summary(
     report(step=0, steps=steps)
     hoods = jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite))
     advance()
+    said_of_all: dict[str, Any] = {} if into is None else into
     estimates, profiles = [], []
+    said_of_all |= {"estimates": estimates, "remarks": _remarks_on(hoods)} | (
+        {"profiles": profiles} if profiled else {}
+    )
     for name, read in readers.items():
         estimate = read(hoods.nearest(k))
         said = _estimate(name, estimate, clusters)
+        estimates.append(said)
+        said_of_all["remarks"] += _remarks(name, estimate)
         advance()
         if calibrated:
-            said |= _calibrated(calibrate(hoods.nearest(k), name, k), said, estimate)
+            said |= _calibrated(hoods.nearest(k), name, k, said, estimate)
             advance()
-        estimates.append(said)
     for name, read in readers.items() if profiled else ():
         profile = by_k(hoods, ks, read) if key is None else by_decimation(hoods.nearest(k), key, k, read)
         profiles.append(_profile(name, profile, plateau(profile)))
         advance()
-    return {"estimates": estimates, "profiles": profiles} if profiled else {"estimates": estimates}
+    return said_of_all
+
+
+def check_neighbors(estimators: Iterable[str], k: int) -> None:
+    """Raises `InputError` if `k` neighbors are too few for one of the estimators, which then need not be searched."""
+    for name in estimators:
+        if k < (least := LEAST_NEIGHBORS.get(name, 1)):
+            raise InputError(f"k={k} is too few for {name!r}, which needs {least}. Raise k, or leave {name!r} out.")
+
+
+def _remarks_on(hoods):
+    count, rows = int(hoods.rounding_collapsed), hoods.used.shape[0]
+    if not count:
+        return []
+    return [f"{count} of {rows} rows repeat another one but for rounding; each point counts once."]
+
+
+def _remarks(name, estimate):
+    """What the numbers of an estimate do not say for themselves."""
+    value, error = float(estimate.dimension), float(estimate.standard_error)
+    if not math.isfinite(value):
+        return [f"{name}: {WITHOUT_A_READING.get(name, 'it could not be read: distances tell nothing here.')}"]
+    if math.isnan(error):
+        return [
+            f"{name}: {value:.3g} has no interval: it was read alike all over the cloud, which shows no error and rules "
+            "none out. Compare it at another k."
+        ]
+    return []
 
 
 def _estimate(name, estimate, clusters):
@@ -102,8 +147,14 @@ def _estimate(name, estimate, clusters):
     }
 
 
-def _calibrated(found, said, estimate):
+def _calibrated(hoods, name, k, said, estimate):
     """The dimension a reading stands for, its error allowing for clusters as that of the reading does."""
+    if not 0 < said["dimension"] < math.inf:
+        return {
+            "calibrated": dict.fromkeys(("dimension", "standard_error", "bias"), math.nan)
+            | {"interval": [math.nan] * 2}
+        }
+    found = calibrate(hoods, name, k)
     value = float(found.dimension)
     beyond = (said["standard_error"] ** 2 - float(estimate.standard_error) ** 2) * (value / said["dimension"]) ** 2
     error = math.sqrt(float(found.standard_error) ** 2 + max(0.0, beyond))
