@@ -1,7 +1,7 @@
 """Which rows of a cloud repeat another one, exactly or up to rounding, inside `jit`.
 
 first = first_occurrence(points)                               # exact copies, without comparing all pairs
-near = nearest_distinct(points, used, copies, relative, absolute, k)    # copies up to rounding, found by the search
+near = nearest_distinct(points, used, copies, unit, centre, k)  # copies up to rounding, found by the search
 """
 
 import dataclasses
@@ -41,17 +41,19 @@ def nearest_distinct(
     points: jax.Array,
     used: jax.Array,
     copies: jax.Array,
-    relative: jax.Array,
-    absolute: jax.Array,
+    unit: jax.Array,
+    centre: jax.Array,
     k: int,
     effort: Effort | None = None,
     rows: NamedSharding | None = None,
 ) -> Distinct:
     """The points of which no two are equal up to rounding, and the `k` nearest of each among them.
 
-    Two rows are equal up to rounding if each entry of one differs from that of the other by no more than the unit of
-    rounding `relative` times the larger of three sizes: of the two entries, and of the median entry of the column, as
-    an entry that happens to be small was rounded when its terms were summed; or by no more than `absolute`.
+    Two rows are equal up to rounding if each entry of one differs from that of the other by no more than one unit in
+    the last place, as it came in, of the largest of three: the two entries and the median entry of the column, as an
+    entry that happens to be small was rounded when its terms were summed; and one in the last place of the entries as
+    they are. Entries are compared, and not distances with norms: one column far from zero, as hidden states have, makes the
+    norms so large that distinct points would be within rounding of each other.
 
     This relation is not transitive: a chain of neighbors, each within rounding of the next, can lead anywhere. So no
     chain is taken for a point. The points kept are a maximal independent set: no two are equal up to rounding, and each
@@ -63,8 +65,7 @@ def nearest_distinct(
       points: (n, D) floating, finite where `used`; may lie on several devices, as `rows` says.
       used: (n,) booleans, the rows to choose from.
       copies: (n,) int32, how many rows of the input each of them stands for.
-      relative: scalar.
-      absolute: (D,).
+      unit, centre: see `points.Cloud`.
       k, effort, rows: see `find_neighbors`. Static.
 
     Returns:
@@ -76,9 +77,10 @@ def nearest_distinct(
     n, width = points.shape
     effort = usual_effort() if effort is None else effort
     magnitude_N = replicated(jnp.max(jnp.abs(points), axis=1))
-    absolute_D = jnp.maximum(relative * _usual_magnitudes(points), absolute)
+    usual_D = _usual_magnitudes(points, centre)
     # Rows farther apart than this are not equal; an eighth more for the rounding of distances.
-    reach_N = 1.125 * width**0.5 * jnp.maximum(relative * magnitude_N, jnp.max(absolute_D))
+    in_columns = unit * jnp.maximum(jnp.max(jnp.abs(centre)), jnp.max(usual_D))
+    reach_N = 1.125 * width**0.5 * ((unit + jnp.finfo(points.dtype).eps) * magnitude_N + in_columns)
 
     def search(state):
         used_N, copies_N, *_ = state
@@ -91,9 +93,9 @@ def nearest_distinct(
             column, equal_Nxk = state
             others_N = jnp.where(may_be_Nxk[:, column], indices_Nxk[:, column], -1)
             if rows is None:
-                equal_N = equal_rows(points, points, others_N, relative, absolute_D)
+                equal_N = equal_rows(points, points, others_N, (unit, centre, usual_D))
             else:
-                equal_N = replicated(equal_rows_in_ring(points, others_N, rows, relative, absolute_D))
+                equal_N = replicated(equal_rows_in_ring(points, others_N, rows, (unit, centre, usual_D)))
             return column + 1, equal_Nxk.at[:, column].set(equal_N)
 
         # The neighbors ascend: when none of a column can be equal, none farther can.
@@ -116,11 +118,11 @@ def _nearest_distinct_jvp(k, effort, rows, primals, tangents):
     return found, Distinct(d_distances, nothing(found.indices), nothing(found.used), nothing(found.copies))
 
 
-def _usual_magnitudes(points):
-    """(D,) medians of the absolute entries of each column, over a sample of the rows."""
+def _usual_magnitudes(points, centre):
+    """(D,) medians of the absolute entries of each column as they came in, over a sample of the rows."""
     n = points.shape[0]
     sample_SxD = some_rows(points, jnp.arange(0, n, max(1, n // SAMPLE))[:SAMPLE])
-    return jnp.median(jnp.abs(sample_SxD), axis=0)
+    return jnp.median(jnp.abs(sample_SxD + centre), axis=0)
 
 
 def _independent(equal_Nxk, used_N, copies_N):

@@ -233,7 +233,7 @@ def _neighborhoods(cloud, k, depth, metric, nonfinite, duplicates, clean, shardi
     if depth == 0:
         distances, indices = jnp.zeros((n, 0), rows.dtype), jnp.zeros((n, 0), jnp.int32)
     elif duplicates == "collapse":
-        found = nearest_distinct(rows, used, copies, cloud.relative, cloud.absolute, depth, usual_effort(), sharding)
+        found = nearest_distinct(rows, used, copies, cloud.unit, cloud.centre, depth, usual_effort(), sharding)
         used, copies, distances, indices = found.used, found.copies, found.distances, found.indices
         distances = angle_of_chord(distances) if metric == "cosine" else distances
     else:

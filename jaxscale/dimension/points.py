@@ -31,14 +31,12 @@ class Cloud:
     Attributes:
       points: (n, D) floating, less the `centre` that was taken off on the host.
       centre: (D,); zeros where nothing was taken off.
-      relative: scalar, the unit of rounding of the numbers as they came in and of `points`, relative to an entry.
-      absolute: (D,), the part of the former that comes from the centre.
+      unit: scalar, the distance from one to the next number in the type that the entries came in.
     """
 
     points: jax.Array
     centre: jax.Array
-    relative: jax.Array
-    absolute: jax.Array
+    unit: jax.Array
 
 
 def as_cloud(x: Any, metric: Metric = "euclidean", name: str = "x") -> Cloud:
@@ -57,17 +55,9 @@ def as_cloud(x: Any, metric: Metric = "euclidean", name: str = "x") -> Cloud:
     centre_D = None
     if isinstance(array, np.ndarray) and metric == "euclidean" and is_cut(array.dtype):
         centre_D = central_row(array)
-    unit = _unit_of_rounding(array)
     points = _on_device(array, centre_D)
-    relative = jnp.asarray(unit + jnp.finfo(points.dtype).eps, points.dtype)
-    if centre_D is None:
-        centre_D = np.zeros(array.shape[1])
-    return Cloud(
-        points=points,
-        centre=jnp.asarray(centre_D, points.dtype),
-        relative=relative,
-        absolute=jnp.asarray(unit * np.abs(centre_D), points.dtype),
-    )
+    centre_D = np.zeros(array.shape[1]) if centre_D is None else centre_D
+    return Cloud(points, jnp.asarray(centre_D, points.dtype), jnp.asarray(_unit_of_rounding(array), points.dtype))
 
 
 def as_points(x: Any, name: str = "x", centre: np.ndarray | None = None) -> jax.Array:

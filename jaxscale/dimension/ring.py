@@ -71,23 +71,21 @@ def equal_rows_in_ring(
     points: jax.Array,
     others: jax.Array,
     rows: NamedSharding,
-    relative: jax.typing.ArrayLike = 0.0,
-    absolute: jax.typing.ArrayLike = 0.0,
+    rounding: tuple[jax.Array, ...] = (),
 ) -> jax.Array:
-    """`equal_rows(points, points, others, relative, absolute)` over the devices of `rows`."""
+    """`equal_rows(points, points, others, rounding)` over the devices of `rows`."""
 
-    def of_shard(points_NxD, others_N, relative, absolute):
+    def of_shard(points_NxD, others_N, *rounding):
         def visit(equal_N, shard_NxD, owner):
             place_N = others_N - owner * shard_NxD.shape[0]
             here_N = (others_N >= 0) & (place_N >= 0) & (place_N < shard_NxD.shape[0])
             others_here_N = jnp.where(here_N, place_N, -1)
-            return equal_N | equal_rows(points_NxD, shard_NxD, others_here_N, relative, absolute)
+            return equal_N | equal_rows(points_NxD, shard_NxD, others_here_N, rounding)
 
         start = lambda shard_NxD, owner: visit(jnp.zeros(points_NxD.shape[0], bool), shard_NxD, owner)
         return over_all_shards(start, visit, points_NxD, rows.spec[0])
 
-    tolerances = (jnp.asarray(relative, points.dtype), jnp.asarray(absolute, points.dtype))
-    equal = on_shards(of_shard, rows, (points, others), PartitionSpec(rows.spec[0]), whole=tolerances)
+    equal = on_shards(of_shard, rows, (points, others), PartitionSpec(rows.spec[0]), whole=rounding)
     return without_filling(equal, points.shape[0])
 
 
@@ -95,24 +93,28 @@ def equal_rows(
     points: jax.Array,
     among: jax.Array,
     others: jax.Array,
-    relative: jax.typing.ArrayLike = 0.0,
-    absolute: jax.typing.ArrayLike = 0.0,
+    rounding: tuple[jax.Array, ...] = (),
 ) -> jax.Array:
     """Which points (n,) equal, in every column, the row of `among` that `others` (n,) names; -1 equals none.
 
-    Two entries are equal if they differ by no more than `absolute`, of one number or (D,), or the part `relative` of
-    the larger one. A nan equals a nan.
+    A nan equals a nan. With `rounding` = (unit, centre, usual), a scalar and (D,) twice, entries a and b are equal if
+    they differ by no more than a rounding of each: by unit · max(|a + centre|, |b + centre|, usual), as they came in,
+    and eps · max(|a|, |b|), as they are.
     """
 
     def of_rows(points_BxD, others_B):
         others_BxD = among[jnp.maximum(others_B, 0)]
-        larger_BxD = jnp.maximum(jnp.abs(points_BxD), jnp.abs(others_BxD))
-        near_BxD = jnp.abs(points_BxD - others_BxD) <= jnp.maximum(relative * larger_BxD, absolute)
-        both_nan_BxD = jnp.isnan(points_BxD) & jnp.isnan(others_BxD)
-        same_BxD = (points_BxD == others_BxD) | near_BxD | both_nan_BxD
+        same_BxD = (points_BxD == others_BxD) | (jnp.isnan(points_BxD) & jnp.isnan(others_BxD))
+        if rounding:
+            same_BxD |= jnp.abs(points_BxD - others_BxD) <= _roundings(points_BxD, others_BxD, *rounding)
         return (others_B >= 0) & jnp.all(same_BxD, axis=1)
 
     return map_tiles(of_rows, points, others)
+
+
+def _roundings(points_BxD, others_BxD, unit, centre_D, usual_D):
+    larger = lambda offset: jnp.maximum(jnp.abs(points_BxD + offset), jnp.abs(others_BxD + offset))
+    return unit * jnp.maximum(larger(centre_D), usual_D) + jnp.finfo(points_BxD.dtype).eps * larger(0)
 
 
 def map_tiles(function: Callable[..., Any], *arrays: jax.Array, rows: int = 1024) -> Any:

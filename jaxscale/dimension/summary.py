@@ -20,11 +20,11 @@ from jaxscale.errors import InputError
 
 # Why an estimator may have no finite reading.
 WITHOUT_A_READING = {
-    "fisher_separability": "no pair of points is inseparable, even at the smallest of its alphas, as in high dimension; "
-    "in Python pass smaller alphas.",
+    "fisher_separability": "no pair of points is inseparable even at the smallest of its alphas, as happens in high "
+    "dimension. In Python, pass smaller alphas.",
     "correlation_dimension": "no pair of points is closer than the smallest radius. Raise k.",
-    "knn_graph": "its edges do not get shorter as points are added: there are too few, or they are too far from uniform.",
-    "ph0": "its trees grow as fast as their points: there are too few, or they are too far from uniform.",
+    "knn_graph": "its edges get no shorter as points are added: there are too few, or they are far from uniform.",
+    "ph0": "its trees grow as fast as their points: there are too few, or they are far from uniform.",
 }
 
 
@@ -49,7 +49,8 @@ def summary(
       k: neighbors per point.
       metric, nonfinite: see `neighborhoods`.
       clusters: (n,) integers, the documents that tokens are from; errors then allow for their dependence too.
-      ks: numbers of neighbors for profiles by `by_k`; none for no such profiles.
+      ks: numbers of neighbors for profiles by `by_k`; none for no such profiles. An estimator is read at those that are
+        enough for it.
       key: `jax.random.key` for profiles by `by_decimation` instead, which search neighbors anew at each size.
       calibrated: also the dimensions that the readings stand for, by `calibrate`, which reads simulated clouds.
       report: called with `step` and `steps` as the work goes on.
@@ -67,7 +68,7 @@ def summary(
     if ks and key is not None:
         raise InputError("ks and key ask for two kinds of profile. Pass one of them.")
     profiled = bool(ks) or key is not None
-    check_neighbors(readers, min([k, *ks]))
+    check_neighbors(readers, k)
     done, steps = 0, 1 + len(readers) * (1 + profiled + calibrated)
 
     def advance():
@@ -81,9 +82,9 @@ def summary(
     advance()
     said_of_all: dict[str, Any] = {} if into is None else into
     estimates, profiles = [], []
-    said_of_all |= {"estimates": estimates, "remarks": _remarks_on(hoods)} | (
-        {"profiles": profiles} if profiled else {}
-    )
+    said_of_all.update({"estimates": estimates, "remarks": _remarks_on(hoods)})
+    if profiled:
+        said_of_all["profiles"] = profiles
     for name, read in readers.items():
         estimate = read(hoods.nearest(k))
         said = _estimate(name, estimate, clusters)
@@ -94,7 +95,11 @@ def summary(
             said |= _calibrated(hoods.nearest(k), name, k, said, estimate)
             advance()
     for name, read in readers.items() if profiled else ():
-        profile = by_k(hoods, ks, read) if key is None else by_decimation(hoods.nearest(k), key, k, read)
+        enough = [value for value in ks if value >= LEAST_NEIGHBORS.get(name, 1)]
+        if key is None and not enough:
+            advance()
+            continue
+        profile = by_k(hoods, enough, read) if key is None else by_decimation(hoods.nearest(k), key, k, read)
         profiles.append(_profile(name, profile, plateau(profile)))
         advance()
     return said_of_all
@@ -121,8 +126,8 @@ def _remarks(name, estimate):
         return [f"{name}: {WITHOUT_A_READING.get(name, 'it could not be read: distances tell nothing here.')}"]
     if math.isnan(error):
         return [
-            f"{name}: {value:.3g} has no interval: it was read alike all over the cloud, which shows no error and rules "
-            "none out. Compare it at another k."
+            f"{name}: {value:.3g} has no interval: it was read alike all over the cloud, which shows no error and "
+            "rules none out. Compare it at another k."
         ]
     return []
 
