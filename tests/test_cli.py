@@ -121,6 +121,60 @@ def test_dimension_refuses_what_it_cannot_use(arguments, message, square, capsys
     assert message in captured.err and not captured.out
 
 
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.zeros((9, 2)), "bad.npy: k=20 needs more than 20 points"),
+        (np.full((40, 2), np.nan), "bad.npy: x has 40 rows with nan or infinity"),
+        (np.zeros((2, 40, 3)), "bad.npy: x must hold one point per row"),
+    ],
+)
+def test_dimension_looks_at_every_file_before_it_measures_one(points, message, square, capsys, monkeypatch):
+    np.save("bad.npy", points)
+    from jaxscale.dimension import summary
+
+    monkeypatch.setattr(summary, "neighborhoods", None)  # which measuring would call
+    assert cli.main(["dimension", square, "bad.npy"]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and not captured.out
+
+
+def test_dimension_keeps_what_it_measured_before_an_error(square, capsys):
+    np.save("bad.npy", np.ones((40, 2)))  # which only measuring finds out
+    arguments = ["dimension", square, "bad.npy", "--estimators", "twonn"]
+    assert cli.main([*arguments, "--json"]) == 2
+    captured = capsys.readouterr()
+    (cloud,) = json.loads(captured.out)["clouds"]
+    assert cloud["cloud"] == square and cloud["estimates"][0]["points_used"] == 1199
+    assert "bad.npy: k=20 needs more than 20 distinct points" in captured.err
+    assert cli.main(arguments) == 2
+    assert "twonn" in capsys.readouterr().out
+
+
+def test_dimension_prints_before_a_plot_fails(square, capsys, monkeypatch):
+    from jaxscale import reports
+    from jaxscale.errors import RunError
+
+    def fail(*_):
+        raise RunError("plot='x.html' cannot be drawn.")
+
+    monkeypatch.setattr(reports, "write_plot", fail)
+    assert cli.main(["dimension", square, "--estimators", "twonn", "--k", "4", "--plot", "x.html"]) == 1
+    captured = capsys.readouterr()
+    assert "twonn" in captured.out and "cannot be drawn" in captured.err
+
+
+def test_dimension_remarks_on_what_numbers_do_not_say(square, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    points = np.load(square)
+    points[100:130] = np.nextafter(points[200:230], np.float32(9))
+    np.save(square, points)
+    assert cli.main(["dimension", square, "--estimators", "twonn,local_pca"]) == 0
+    out = capsys.readouterr().out
+    assert "square.npy: 30 of 1200 rows repeat another one but for rounding; each point counts once." in out
+    assert "square.npy, local_pca: 2.00 has no interval" in out and "[—, —]" in out
+
+
 def test_dimension_drops_what_is_not_finite_on_request(square, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")  # else the table folds the words sought
     points = np.load(square)

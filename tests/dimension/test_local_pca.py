@@ -83,6 +83,16 @@ def test_a_plane_far_from_the_origin_has_its_own_dimension_alone():
     assert dimension.pca(plane, rule="maxgap").dimension == 3
 
 
+def test_a_count_that_is_the_same_everywhere_has_no_error():
+    """Where the neighbors of a Swiss roll reach around the bend, all count three directions: no zero error for that."""
+    t = np.pi * (1.5 + 3 * rng().uniform(size=N))
+    roll = np.stack([t * np.cos(t), 21 * np.random.default_rng(1).uniform(size=N), t * np.sin(t)], axis=1)
+    estimate = dimension.local_pca(roll, k=60)
+    assert estimate.dimension == 3 and np.isnan(estimate.standard_error)
+    whole = dimension.pca(roll, rule="fo")
+    assert whole.dimension == 3 and np.isnan(whole.standard_error)
+
+
 def test_fewer_points_than_columns_are_no_obstacle():
     wide = clouds.cube(rng(), 60, 3, 100)
     assert dimension.pca(wide, rule="kaiser").dimension == 3
