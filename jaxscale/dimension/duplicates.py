@@ -52,8 +52,8 @@ def nearest_distinct(
     Two rows are equal up to rounding if each entry of one differs from that of the other by no more than one unit in
     the last place, as it came in, of the largest of three: the two entries and the median entry of the column, as an
     entry that happens to be small was rounded when its terms were summed; and one in the last place of the entries as
-    they are. Entries are compared, and not distances with norms: one column far from zero, as hidden states have, makes the
-    norms so large that distinct points would be within rounding of each other.
+    they are. Entries are compared, and not distances with norms: one column far from zero, as hidden states have, makes
+    the norms so large that distinct points would be within rounding of each other.
 
     This relation is not transitive: a chain of neighbors, each within rounding of the next, can lead anywhere. So no
     chain is taken for a point. The points kept are a maximal independent set: no two are equal up to rounding, and each
