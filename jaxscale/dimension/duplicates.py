@@ -59,7 +59,8 @@ def nearest_distinct(
     chain is taken for a point. The points kept are a maximal independent set: no two are equal up to rounding, and each
     row left out is equal to one kept when it is left out. They are chosen in random order, so that long chains take few
     rounds (Luby 1986). Equal rows are found by the search for neighbors, which is done again among the points that are
-    left until there are no more of them; where none repeats, as a rule, it is done once.
+    left until there are no more of them; where none repeats, as a rule, it is done once. A row that repeats another one
+    with k distinct points between them is not found; its distances are no smaller than theirs.
 
     Args:
       points: (n, D) floating, finite where `used`; may lie on several devices, as `rows` says.

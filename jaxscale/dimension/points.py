@@ -17,6 +17,7 @@ Metric = Literal["euclidean", "cosine"]
 
 # Significant bits of bfloat16, float16 and float32, by which numbers are known in a wider type.
 SIGNIFICANT_BITS = (8, 11, 24)
+HALF_PRECISION = 11
 # Rows from which the centre of a cloud and the usual size of a column are read.
 SAMPLE = 127
 # Rows of a host's array that are converted at a time.
@@ -160,7 +161,7 @@ def _unit_of_rounding(array):
 
     That is the type of the array, or a narrower one if all entries have as few significant bits as its numbers. Fixed
     point, as of pixels, has few bits too, but its steps are as wide at small numbers as at large ones: it is exact, as
-    integers are.
+    integers are. Numbers of half precision that lie between one power of two and the next look like that too.
     """
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return 0.0
@@ -173,7 +174,9 @@ def _unit_of_rounding(array):
     parts = [array[first : first + ROWS_AT_ONCE] for first in range(0, len(array), ROWS_AT_ONCE)]
     # Most clouds need all their bits, and the first rows say so.
     narrower = [bits for bits in narrower if all(_has_few_bits(np, part, bits) for part in parts)]
-    _, largest = np.frexp(max(np.max(np.abs(_finite(np, part))) for part in parts)) if narrower else (0, 0)
+    if not narrower or narrower[0] > HALF_PRECISION:
+        return 2.0 ** (1 - narrower[0]) if narrower else eps
+    _, largest = np.frexp(max(np.max(np.abs(_finite(np, part))) for part in parts))
     floating = [bits for bits in narrower if not all(_is_fixed_point(np, part, bits, largest) for part in parts)]
     return 2.0 ** (1 - floating[0]) if floating else eps
 
@@ -182,7 +185,7 @@ def _unit_of_rounding(array):
 def _unit_on_device(array, narrower, eps):
     _, largest = jnp.frexp(jnp.max(jnp.abs(_finite(jnp, array))))
     for bits in reversed(narrower):
-        is_narrow = _has_few_bits(jnp, array, bits) & ~_is_fixed_point(jnp, array, bits, largest)
+        is_narrow = _has_few_bits(jnp, array, bits) & jnp.logical_not(_is_fixed_point(jnp, array, bits, largest))
         eps = jnp.where(is_narrow, 2.0 ** (1 - bits), eps)
     return eps
 
@@ -197,7 +200,12 @@ def _has_few_bits(xp, array, bits):
 
 
 def _is_fixed_point(xp, array, bits, largest):
-    """Whether all entries are whole multiples of the last of `bits` bits of the largest, which is below 2^`largest`."""
+    """Whether all entries are whole multiples of the last of `bits` bits of the largest, which is below 2^`largest`.
+
+    Hardly any fixed point has the bits of float32; what looks so is float32 far from the origin.
+    """
+    if bits > HALF_PRECISION:
+        return False
     steps = xp.ldexp(_finite(xp, array), bits - largest)
     return xp.all(steps == xp.round(steps))
 

@@ -35,14 +35,15 @@ def sphere(dtype):
 
 
 def far_from_zero(dtype):
-    """A cube with a column as hidden states have it: one unit in the last place of it is more than most distances."""
+    """A cube with a column as hidden states have it: roundings of its size would be as large as distances are."""
     x = clouds.cube(rng(), N, 3, WIDTH)
-    x[:, 3] += 300
+    x[:, 3] += 20
     return x.astype(dtype)
 
 
-@pytest.mark.parametrize("family", [sphere, far_from_zero])
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    ("family", "dtype"), [*((sphere, dtype) for dtype in TYPES), (far_from_zero, "float16"), (far_from_zero, "float32")]
+)
 def test_repeats_up_to_rounding_count_once(dtype, family):
     x = family(TYPES[dtype])
     y = with_flips(x)
@@ -51,6 +52,13 @@ def test_repeats_up_to_rounding_count_once(dtype, family):
     assert repeated.duplicates_collapsed == repeated.rounding_collapsed == REPEATS
     # One of two is kept, whichever.
     np.testing.assert_allclose(repeated.dimension, alone.dimension, rtol=1e-2)
+
+
+def test_a_column_whose_roundings_exceed_the_distances_makes_no_repeats():
+    x = far_from_zero(np.float32)
+    x[:, 3] += 980
+    estimate = dimension.twonn(x.astype(ml_dtypes.bfloat16))
+    assert estimate.duplicates_collapsed == 0 and estimate.dimension > 2
 
 
 @pytest.mark.parametrize("wider", ["float32", "float64"])
