@@ -6,6 +6,7 @@ near = nearest_distinct(points, used, copies, unit, centre, k)  # copies up to r
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +116,7 @@ def nearest_distinct(
 def _nearest_distinct_jvp(k, effort, rows, primals, tangents):
     points, found = primals[0], nearest_distinct(*primals, k, effort, rows)
     d_distances = change_of_distances(points, tangents[0], None, None, found.distances, found.indices, rows)
-    nothing = lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0)
+    nothing: Any = lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0)
     return found, Distinct(d_distances, nothing(found.indices), nothing(found.used), nothing(found.copies))
 
 

@@ -7,6 +7,7 @@ near.distances, near.indices         # (n, 20) each, nearest first
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -249,7 +250,7 @@ def change_of_distances(
         everywhere = (lax.all_gather(array, axes, tiled=True) for array in (points, d_points))
         return _change_of_distances(*everywhere, *of_queries)
 
-    arrays = (points, d_points, queries, d_queries, distances, indices)
+    arrays: Any = (points, d_points, queries, d_queries, distances, indices)
     return without_filling(on_shards(of_shard, rows, arrays, PartitionSpec(axes)), distances.shape[0])
 
 

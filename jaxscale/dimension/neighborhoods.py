@@ -18,6 +18,7 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.duplicates import first_occurrence, nearest_distinct
 from jaxscale.dimension.nearest import angle_of_chord, find_neighbors
 from jaxscale.dimension.points import (
+    Cloud,
     Metric,
     as_cloud,
     check_choice,
@@ -145,7 +146,7 @@ def neighborhoods(
 
 
 def distinct_points(
-    x: jax.typing.ArrayLike | Neighborhoods,
+    x: jax.typing.ArrayLike | Cloud | Neighborhoods,
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",

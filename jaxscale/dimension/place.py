@@ -23,6 +23,7 @@ from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.likelihood import mle
 from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import (
+    Cloud,
     Metric,
     as_array,
     as_cloud,
@@ -86,16 +87,17 @@ def by_layer(
     measure = lambda points: read(neighborhoods(points, k, metric, nonfinite, duplicates))
     if isinstance(layers, Mapping):
         return {name: _named(name, measure, points) for name, points in layers.items()}
-    layers = as_array(layers, "layers")
-    if layers.ndim != 3:
-        raise InputError(f"layers must have shape (L, n, D), or be a mapping of names; their shape is {layers.shape}.")
-    if isinstance(layers, np.ndarray) and is_cut(layers.dtype):
+    stack = as_array(layers, "layers")
+    if stack.ndim != 3:
+        raise InputError(f"layers must have shape (L, n, D), or be a mapping of names; their shape is {stack.shape}.")
+    read_from: jax.Array | Cloud
+    if isinstance(stack, np.ndarray) and is_cut(stack.dtype):
         # Centred one by one on the host, as each may stand elsewhere.
-        clouds = [as_cloud(points, metric, f"layers[{layer}]") for layer, points in enumerate(layers)]
-        layers = jax.tree.map(lambda *parts: jnp.stack(parts), *clouds)
-        seen = layers.points
+        clouds = [as_cloud(points, metric, f"layers[{layer}]") for layer, points in enumerate(stack)]
+        together = jax.tree.map(lambda *parts: jnp.stack(parts), *clouds)
+        read_from, seen = together, together.points
     else:
-        layers = seen = jnp.asarray(layers)
+        read_from = seen = jnp.asarray(stack)
     if nonfinite == "raise" and not is_traced(seen):
         for layer, points in enumerate(seen):
             name = f"layers[{layer}]"
@@ -103,7 +105,7 @@ def by_layer(
             if metric == "cosine":
                 what = "of zeros, which have no direction"
                 refuse_rows(~has_direction(points), name, what, "Or pass nonfinite='drop'.")
-    return _by_layer(layers, k, read, metric, nonfinite, duplicates)
+    return _by_layer(read_from, k, read, metric, nonfinite, duplicates)
 
 
 def _named(name, measure, points):

@@ -106,7 +106,7 @@ def as_array(x: Any, name: str = "x") -> jax.Array | np.ndarray:
     if package == "torch":
         return _of_torch(x)
     if isinstance(x, np.ma.MaskedArray):
-        return x.astype(np.promote_types(x.dtype, np.float32)).filled(np.nan)
+        return np.ma.filled(x.astype(np.promote_types(x.dtype, np.float32)), np.nan)
     try:
         return np.asarray(x)
     except (TypeError, ValueError) as error:
@@ -173,7 +173,7 @@ def _unit_of_rounding(array):
         return _unit_on_device(array, narrower, eps)
     parts = [array[first : first + ROWS_AT_ONCE] for first in range(0, len(array), ROWS_AT_ONCE)]
     # Most clouds need all their bits, and the first rows say so.
-    narrower = [bits for bits in narrower if all(_has_few_bits(np, part, bits) for part in parts)]
+    narrower = tuple(bits for bits in narrower if all(_has_few_bits(np, part, bits) for part in parts))
     if not narrower or narrower[0] > HALF_PRECISION:
         return 2.0 ** (1 - narrower[0]) if narrower else eps
     _, largest = np.frexp(max(np.max(np.abs(_finite(np, part))) for part in parts))
@@ -306,7 +306,7 @@ def is_traced(*arrays: object) -> bool:
     return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
-def refuse_rows(bad: jax.Array, name: str, what: str, remedy: str) -> None:
+def refuse_rows(bad: jax.Array | np.ndarray, name: str, what: str, remedy: str) -> None:
     """Raises `InputError` naming how many rows are `bad` (n,) and the first of them; silent if there is none."""
     count = int(jnp.sum(bad))
     if count:

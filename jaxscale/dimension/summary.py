@@ -81,7 +81,8 @@ def summary(
     hoods = jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite))
     advance()
     said_of_all: dict[str, Any] = {} if into is None else into
-    estimates, profiles = [], []
+    estimates: list[dict[str, Any]] = []
+    profiles: list[dict[str, Any]] = []
     said_of_all.update({"estimates": estimates, "remarks": _remarks_on(hoods)})
     if profiled:
         said_of_all["profiles"] = profiles
