@@ -67,7 +67,7 @@ LEAST_NEIGHBORS = {
     "danco": 4,
     "ess": 3,
     "gride": 2,
-    "knn_graph": neighbors_needed(1, 0.5) + 1,
+    "knn_graph": neighbors_needed(1, 0.5),
     "local_pca": 2,
     "mada": 2,
     "mind_ml": 2,

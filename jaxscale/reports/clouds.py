@@ -141,7 +141,7 @@ def _sentences(measured):
             if estimate["note"]:
                 remedy = "" if "calibrated" in estimate else " --calibrate takes the bias off."
                 yield f"{cloud['cloud']}, {estimate['estimator']}: {estimate['note']}{remedy}"
-        for remark in cloud["remarks"]:
+        for remark in cloud.get("remarks", []):
             yield f"{cloud['cloud']}, {remark}" if remark[0].islower() else f"{cloud['cloud']}: {remark}"
 
 
