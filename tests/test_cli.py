@@ -172,7 +172,7 @@ def test_dimension_remarks_on_what_numbers_do_not_say(square, capsys, monkeypatc
     assert cli.main(["dimension", square, "--estimators", "twonn,local_pca"]) == 0
     out = capsys.readouterr().out
     assert "square.npy: 30 of 1200 rows repeat another one but for rounding; each point counts once." in out
-    assert "square.npy, local_pca: 2.00 has no interval" in out and "[—, —]" in out
+    assert "square.npy, local_pca: 2 has no interval" in out and "[—, —]" in out
 
 
 def test_dimension_drops_what_is_not_finite_on_request(square, capsys, monkeypatch):

@@ -125,10 +125,8 @@ def neighbors(
 
 def _common_centre(x, metric):
     """What to take off points and queries alike where the device cannot hold them as they are; None if it can."""
-    if isinstance(x, np.ndarray) and metric == "euclidean" and is_cut(x.dtype):
-        check_cloud(x, "x")
-        return central_row(x)
-    return None
+    check_cloud(x, "x")
+    return central_row(x) if isinstance(x, np.ndarray) and metric == "euclidean" and is_cut(x.dtype) else None
 
 
 def _neighbors_on_host(points, queries, mask, k, metric, exclude_self, effort, progress):

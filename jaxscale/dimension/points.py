@@ -220,10 +220,10 @@ def check_cloud(points: jax.Array | np.ndarray, name: str) -> None:
             f"pass dimension.by_layer({name}), or one {name}[layer] at a time.",
         }.get(points.ndim, f"Flatten leading axes with {name}.reshape(-1, D).")
         raise InputError(f"{name} must hold one point per row, shape (n, D); it has shape {points.shape}. {remedy}")
+    if points.dtype.kind in "OSUmM":  # objects, text and times
+        raise InputError(f"{name} must hold numbers; it is {points.dtype}. Pass {name}.astype(float) if it can be.")
     if jnp.issubdtype(points.dtype, jnp.complexfloating):
         raise InputError(f"{name} must be real; it is {points.dtype}. Stack real and imaginary parts as columns.")
-    if not any(jnp.issubdtype(points.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise InputError(f"{name} must hold numbers; it is {points.dtype}. Pass {name}.astype(float) if it can be.")
 
 
 def row_sharding(points: jax.Array) -> NamedSharding | None:
