@@ -106,7 +106,6 @@ def tiny_study(tiny_run):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A GPT-2 of two random layers and a tokenizer of bytes, as transformers saves them."""
-    pytest.importorskip("safetensors", reason="needs safetensors: pip install 'jaxscale[hf]'")
     import jax.numpy as jnp
 
     from jaxscale.data import tokenizers

@@ -34,7 +34,9 @@ def dimension_arguments(parser):
         help="report dimension against scale: at 4, 8, … neighbors (default with --plot), or of n, n/2, … points",
     )
     add("--largest-k", type=int, default=64, help="of --scales neighbors (default %(default)s)")
-    model = parser.add_argument_group("hidden states of a Hugging Face model, a cloud for each layer (extra [hf])")
+    model = parser.add_argument_group(
+        "hidden states of a Hugging Face model, a cloud for each layer (extra [transformers]; GPT-2 in a folder needs none)"
+    )
     add = model.add_argument
     add("--model", metavar="NAME", help="on the hub, or a folder")
     add("--dataset", metavar="NAME", help="on the hub; or a file, folder or glob of texts; or stdlib")

@@ -105,18 +105,22 @@ def _npz(path, array):
 
 
 def _safetensors(path, array):
-    safetensors = _optional("safetensors", path)
     open(path, "rb").close()
     import ml_dtypes  # noqa: F401  teaches NumPy bfloat16
+    import safetensors
 
     with safetensors.safe_open(path, framework="numpy") as tensors:
         return tensors.get_tensor(_chosen(path, array, list(tensors.keys())))
 
 
 def _parquet(path, array):
-    _optional("pyarrow", path)
-    import pyarrow as arrow
-    import pyarrow.parquet
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            f"file={path!r} needs the package 'pyarrow'. Install it with: pip install 'jaxscale[parquet]'."
+        ) from None
 
     schema = pyarrow.parquet.read_schema(path)
     kinds = {name: schema.field(name).type for name in schema.names}
@@ -175,15 +179,6 @@ def _is_real(dtype):
     import jax.numpy as jnp
 
     return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
-
-
-def _optional(module, path):
-    try:
-        return __import__(module)
-    except ImportError:
-        raise InputError(
-            f"file={path!r} needs the package {module!r}. Install it with: pip install 'jaxscale[hf]'."
-        ) from None
 
 
 READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}

@@ -80,7 +80,7 @@ def _parquet(path: pathlib.Path) -> list[dict[str, Any]]:
         from pyarrow import parquet
     except ImportError:
         raise InputError(
-            f"file={str(path)!r} needs the package 'pyarrow'. Install it with: pip install 'jaxscale[hf]'."
+            f"file={str(path)!r} needs the package 'pyarrow'. Install it with: pip install 'jaxscale[parquet]'."
         ) from None
     try:
         return parquet.read_table(path).to_pylist()

@@ -106,7 +106,7 @@ def _of_transformers(name):
         import transformers
     except ImportError as error:
         raise InputError(
-            f"model={name!r} needs the package {error.name!r}. Install it with: pip install 'jaxscale[hf]'."
+            f"model={name!r} needs the package {error.name!r}. Install it with: pip install 'jaxscale[transformers]'."
         ) from None
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)

@@ -15,7 +15,7 @@ def at(tmp_path):
 
 
 def parquet(path, **columns):
-    arrow = pytest.importorskip("pyarrow", reason="needs the extra [hf]")
+    arrow = pytest.importorskip("pyarrow", reason="needs the extra [parquet]")
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(arrow.table(columns), path)
@@ -45,7 +45,6 @@ def test_npz_by_name_or_its_only_array(at):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_safetensors_keep_their_type(dtype, at):
-    pytest.importorskip("safetensors", reason="needs the extra [hf]")
     import jax.numpy as jnp
     from safetensors.flax import save_file
 

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors
 
 from jaxscale import config as configs
 from jaxscale.errors import InputError
 from jaxscale.models import Decoder, gpt2
-
-safetensors = pytest.importorskip("safetensors.numpy", reason="needs safetensors: pip install 'jaxscale[hf]'")
 
 MODEL = configs.Decoder(
     layers=2, width=12, heads=3, hidden=20, context=10, positions="learned", norm="layer", bias=True
@@ -165,8 +164,8 @@ def test_a_model_that_is_no_gpt2_is_not_exported(field, value, params, tmp_path)
 
 @pytest.fixture
 def transformers():
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[hf]'")
-    return pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[hf]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[transformers]'")
+    return pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[transformers]'")
 
 
 @pytest.mark.parametrize("options", [{}, {"n_inner": 40}, {"tie_word_embeddings": False}], ids=str)

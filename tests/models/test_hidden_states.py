@@ -95,8 +95,8 @@ def test_a_gpt2_in_a_folder_needs_no_torch_and_says_the_same_alone_and_in_a_batc
 
 
 def test_a_gpt2_in_a_folder_says_what_it_says_by_torch(tiny_model):
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[hf]'")
-    pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[hf]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[transformers]'")
+    pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[transformers]'")
     ours, theirs = (hidden_states(load(tiny_model), TEXTS, seed=1) for load in (pretrained, _of_transformers))
     np.testing.assert_array_equal(ours.position, theirs.position)
     for layer in range(3):
@@ -111,8 +111,8 @@ def test_a_folder_without_a_tokenizer_is_named(tiny_model, tmp_path):
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path, monkeypatch):
-    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[hf]'")
-    pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[hf]'")
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[transformers]'")
+    pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[transformers]'")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match=r"cannot be loaded.*Check the name, or give a folder"):
         pretrained(str(tmp_path / "none"))

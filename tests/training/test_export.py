@@ -10,8 +10,6 @@ from jaxscale import cli, data, files, sharding, training
 from jaxscale import config as configs
 from jaxscale.models import gpt2, hidden_states
 
-pytest.importorskip("safetensors", reason="needs safetensors: pip install 'jaxscale[hf]'")
-
 
 @pytest.fixture(scope="module")
 def run(tiny_run):
