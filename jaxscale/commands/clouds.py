@@ -35,7 +35,7 @@ def dimension_arguments(parser):
     )
     add("--largest-k", type=int, default=64, help="of --scales neighbors (default %(default)s)")
     model = parser.add_argument_group(
-        "hidden states of a Hugging Face model, a cloud for each layer (extra [transformers]; GPT-2 in a folder needs none)"
+        "hidden states of a Hugging Face model, a cloud for each layer (extra [transformers])"
     )
     add = model.add_argument
     add("--model", metavar="NAME", help="on the hub, or a folder")
