@@ -1,5 +1,7 @@
 #!/bin/sh
-# On a machine with an NVIDIA GPU: the compiled kernel against the ordinary program bit for bit, then the benchmarks.
+# On a machine with an NVIDIA GPU: the compiled kernels against the ordinary program bit for bit, then the benchmarks.
+# Where jax compiles the kernel for Mosaic GPU (jax 0.12, compute capability 9.0), the benchmarks in bfloat16 run that
+# one, and that for Triton elsewhere.
 #
 #   PYTHON=.venv/bin/python benchmarks/gpu.sh [flags of dimension_gpu.py]
 #

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxscale.dimension.fused_products import best_of_queries, best_of_tile, fits
+from jaxscale.dimension.fused_products import best_of_queries, best_of_tile, kernel_for, whole_lines
 from jaxscale.dimension.selection import NONE, pack, place, smallest, smallest_pairs, two_smallest, without_place
 
 # Candidates dropped somewhere, expected per point; points that miss one are searched again.
@@ -123,6 +123,7 @@ def among_themselves(
       columns (T, count, B) with the best first, scores (T, count, B), and bound (T, B): no point that is not a
       candidate has a lower score.
     """
+    points_TxBxD = _as_multiplied(points_TxBxD, plan)
     tiles, span = plan.tiles, plan.span
     pairs = jnp.array([(a, b) for a in range(tiles // span) for b in range(a, tiles // span)], jnp.int32)
     nothing = (
@@ -161,7 +162,7 @@ def among_themselves(
             return lists, bounds.at[other_side].min(dropped)
 
         def of_row(i, kept):
-            return _by_platform(fused, by_tiles, plan)(i, jnp.where(alone, i, 0), kept)
+            return _by_platform(fused, by_tiles, points_TxBxD.dtype, plan)(i, jnp.where(alone, i, 0), kept)
 
         lists, bounds = lax.fori_loop(0, span, of_row, nothing)
 
@@ -192,6 +193,7 @@ def of_queries(
     queries_BxD: jax.Array, as_query_B: jax.Array, points_TxBxD: jax.Array, as_key_TxB: jax.Array, plan: Plan
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Candidates of each of a tile of queries among all points; as `among_themselves`, for (count, B) and (B,)."""
+    queries_BxD, points_TxBxD = _as_multiplied(queries_BxD, plan), _as_multiplied(points_TxBxD, plan)
     rows = queries_BxD.shape[0]
     span = plan.span
 
@@ -212,18 +214,23 @@ def of_queries(
         return lists, jnp.min(dropped, axis=0)
 
     def of_span(step, best):
-        lists, bound = _by_platform(fused, by_tiles, plan)(step)
+        lists, bound = _by_platform(fused, by_tiles, points_TxBxD.dtype, plan)(step)
         return _with_span(best, lists, bound, step * span, plan)
 
     best = lax.fori_loop(0, plan.tiles // span, of_span, _no_candidates((), rows, plan))
     return _unpacked(best)
 
 
-def _by_platform(fused, by_tiles, plan):
+def _by_platform(fused, by_tiles, dtype, plan):
     """One kernel for a span of tiles on an NVIDIA GPU; tile by tile elsewhere, where the kernel is not even traced."""
-    if jax.default_backend() != "gpu" or not fits(plan.tile, plan.group):
+    if kernel_for(dtype, plan.tile, plan.group) is None:
         return by_tiles
     return functools.partial(lax.platform_dependent, cuda=fused, default=by_tiles)
+
+
+def _as_multiplied(points, plan):
+    """Points with coordinates as the kernel takes them, where there is one: before a loop, not in each of its steps."""
+    return points if kernel_for(points.dtype, plan.tile, plan.group) is None else whole_lines(points)
 
 
 def _best_of_span(keys_ExSxB, dropped_SxB, plan):

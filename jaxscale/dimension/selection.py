@@ -58,18 +58,24 @@ def two_smallest(part: Callable[[jax.Array], jax.Array], count: int) -> tuple[ja
     together = min(4, count)
 
     def of_some(step, best):
-        first, second, third = best
         for i in range(together):
-            keys = part(step * together + i)
-            first, rest = jnp.minimum(first, keys), jnp.maximum(first, keys)
-            second, rest = jnp.minimum(second, rest), jnp.maximum(second, rest)
-            third = jnp.minimum(third, rest)
-        return first, second, third
+            best = three_smallest(best, part(step * together + i))
+        return best
 
     shape = jax.eval_shape(part, jnp.int32(0)).shape
     # Unrolled whole, XLA would fuse it with what follows and compute it again for each of its outputs; four at a time
     # run almost as fast as sixteen, and take a quarter less memory to compile.
     return lax.fori_loop(0, count // together, of_some, (jnp.full(shape, NONE, jnp.int32),) * 3)
+
+
+def three_smallest(
+    best: tuple[jax.Array, jax.Array, jax.Array], keys: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Element by element the three smallest of three ascending arrays and one more."""
+    first, second, third = best
+    first, rest = jnp.minimum(first, keys), jnp.maximum(first, keys)
+    second, rest = jnp.minimum(second, rest), jnp.maximum(second, rest)
+    return first, second, jnp.minimum(third, rest)
 
 
 def smallest(keys: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
