@@ -85,19 +85,86 @@ def write_json_lines(path, rows):
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def read_json(path):
-    """The JSON document in a file. Raises InputError, naming the file, if it cannot be read or is something else."""
+def read_json(path, fields=None):
+    """The JSON document in a file.
+
+    Args:
+      path: the file.
+      fields: names; with them the document must be an object that has them all.
+
+    Raises:
+      InputError: the file, which is named, cannot be read, is not JSON, or lacks a field.
+    """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read as JSON: {error}. Delete it if it was damaged.") from None
+    missing = [name for name in fields or () if not isinstance(value, dict) or name not in value]
+    if missing or (fields is not None and not isinstance(value, dict)):
+        what = f"has no {missing[0]!r}" if missing else "is no JSON object"
+        raise InputError(f"{str(path)!r} {what}. Delete it if it was damaged.")
+    return value
 
 
 def read_json_lines(path):
-    """Rows of a file of JSON lines; a last line cut short by a crash is left out."""
-    # Not splitlines, which also ends lines at characters that JSON leaves as they are.
-    *whole, _ = pathlib.Path(path).read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in whole]
+    """Rows of a file that `write_json_lines` wrote: JSON objects, one a line.
+
+    Raises:
+      InputError: the file cannot be read, or a line, which is named, is no JSON object: the rest would pass for a whole.
+    """
+    rows, damaged, cut = _objects(path)
+    if damaged or cut:
+        raise InputError(
+            f"line {(damaged or [len(rows) + 1])[0]} of {str(path)!r} is damaged: it is no JSON object. "
+            "Delete the file and give the command that wrote it again."
+        )
+    return rows
+
+
+def read_log(path, numbers=("step",), note=warnings.warn):
+    """Rows of a file that grows line by line: JSON objects, without the lines that a crash has damaged.
+
+    Args:
+      path: the file.
+      numbers: names; a line where one of them is missing or no number counts as damaged.
+      note: called with a sentence if lines in the middle are left out. A last line cut short is how a kill leaves the
+        file, and not worth one.
+
+    Raises:
+      InputError: the file cannot be read at all.
+    """
+    rows, damaged, _ = _objects(path, numbers)
+    if damaged:
+        lines = "1 damaged line is" if len(damaged) == 1 else f"{len(damaged)} damaged lines are"
+        note(f"{lines} left out of {str(path)!r}, the first of them line {damaged[0]}.")
+    return rows
+
+
+def _objects(path, numbers=()):
+    """Rows, numbers of the lines that hold none, and whether the last line, which ends the file, is another."""
+    try:
+        # Not splitlines, which also ends lines at characters that JSON leaves as they are.
+        *whole, last = pathlib.Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}. Delete it if it was damaged.") from None
+    found = {number: _object(line, numbers) for number, line in enumerate(whole, start=1) if line.strip()}
+    end = _object(last, numbers)
+    rows = [row for row in (*found.values(), end) if row is not None]
+    return rows, [number for number, row in found.items() if row is None], bool(last) and end is None
+
+
+def _object(line, numbers):
+    """The JSON object in some bytes, or None if there is none with all of these numbers."""
+    try:
+        row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+    except ValueError:
+        return None
+    is_number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    return row if isinstance(row, dict) and all(is_number(row.get(name)) for name in numbers) else None
+
+
+def _refuse(constant):
+    raise ValueError(f"JSON has no {constant}")
 
 
 @contextlib.contextmanager

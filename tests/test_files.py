@@ -23,10 +23,40 @@ def test_json_lines_round_trip_to_the_last_bit(tmp_path_factory, rows):
     assert files.read_json_lines(path) == rows
 
 
-def test_a_line_cut_short_is_left_out(tmp_path):
-    path = tmp_path / "rows.jsonl"
+# What a power cut, a kill and a bit of a worn disk leave of a line.
+DAMAGED = [b"\0" * 40, b'{"step": 2, "lo', b'{"step": 2, "loss": 0.\xb5}', b"2", b"{}", b'{"step": "2"}', b'{"step": NaN}']
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_log_is_read_without_its_damaged_lines(line, tmp_path):
+    path, told = tmp_path / "log.jsonl", []
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n' + line + b"\n")
+    assert files.read_log(path, note=told.append) == [{"step": 1}, {"step": 3}]
+    assert told == [f"2 damaged lines are left out of '{path}', the first of them line 2."]
+
+
+def test_a_last_line_that_a_kill_cut_short_is_left_out_of_a_log_without_a_word(tmp_path):
+    path, told = tmp_path / "log.jsonl", []
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert files.read_json_lines(path) == [{"step": 1}, {"step": 2}]
+    assert files.read_log(path, note=told.append) == [{"step": 1}, {"step": 2}] and not told
+
+
+@pytest.mark.parametrize("line", DAMAGED[:4])
+@pytest.mark.parametrize("end", [b"\n", b'\n{"step": 3}\n', b""])
+def test_a_table_with_a_damaged_line_is_refused_by_its_number(line, end, tmp_path):
+    path = tmp_path / "table.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + line + end)
+    with pytest.raises(InputError, match=r"line 2 of '.*table.jsonl' is damaged: it is no JSON object. Delete the file"):
+        files.read_json_lines(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("[1]", "is no JSON object"), ("{}", "has no 'loss'"), ('{"loss', "cannot be read as JSON")]
+)
+def test_a_document_without_its_fields_is_named(text, says, tmp_path):
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(InputError, match=rf"summary.json' {says}.*Delete it"):
+        files.read_json(tmp_path / "summary.json", fields=("loss",) if text == "{}" else ())
 
 
 def test_a_damaged_document_is_named(tmp_path):

@@ -10,6 +10,7 @@ import os
 import pathlib
 from typing import Any
 
+from jaxscale import files
 from jaxscale.errors import InputError
 
 Row = dict[str, Any]
@@ -74,9 +75,14 @@ def _rows(folder: pathlib.Path) -> list[Row]:
 
 
 def _curve(folder: pathlib.Path, run: str) -> Curve:
-    """A resumed run writes again the steps after its last checkpoint; the later line is the one that counts."""
-    lines = _lines(folder, f"runs/{run}/metrics.jsonl")
-    losses = {line["step"]: line["validation_loss"] for line in lines if "validation_loss" in line}
+    """A resumed run writes again the steps after its last checkpoint; the later line is the one that counts.
+
+    A log outlives crashes, which may have damaged lines of it: the curve goes without them.
+    """
+    path = folder / "runs" / run / "metrics.jsonl"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. {_remedy(folder)}")
+    losses = {line["step"]: line["validation_loss"] for line in files.read_log(path) if "validation_loss" in line}
     steps = sorted(losses)
     return Curve(steps, [losses[step] for step in steps])
 

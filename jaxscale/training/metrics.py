@@ -14,7 +14,8 @@ class Metrics:
 
     Args:
       folder: the run's folder.
-      step: the checkpoint the run goes on from; lines of later steps are dropped, for they will be written again.
+      step: the checkpoint the run goes on from; lines of later steps are dropped, for they will be written again, and so
+        are damaged ones, with a warning.
       wandb: a Weights & Biases project to report to as well; "" for none.
 
     Of several processes the one that writes files does all this, the others nothing.
@@ -30,7 +31,7 @@ class Metrics:
         if not files.writes():
             return
         if self.path.is_file():
-            files.write_json_lines(self.path, [row for row in files.read_json_lines(self.path) if row["step"] <= step])
+            files.write_json_lines(self.path, [row for row in files.read_log(self.path) if row["step"] <= step])
         with files.full_disk_told(self.path):
             self._board = _Board(self.path.with_name("tensorboard"), step)
             self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__

@@ -122,7 +122,7 @@ def attempts(folder, step):
       by a clock that cannot be set.
     """
     path = folder / "attempts.jsonl"
-    rows = files.read_json_lines(path) if path.is_file() else []
+    rows = files.read_log(path, ("time", "step")) if path.is_file() else []
     rows.append({"time": time.time(), "step": step})
     files.write_json_lines(path, rows)
     times = [row["time"] for row in rows]

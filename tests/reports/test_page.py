@@ -124,6 +124,14 @@ def test_broken_line_is_named(study):
         reports.render(study)
 
 
+def test_a_damaged_line_of_a_runs_log_does_not_keep_the_page_from_being_drawn(study):
+    log = study / "runs/n=512_seed=1/metrics.jsonl"
+    lines = log.read_bytes().split(b"\n")
+    log.write_bytes(b"\n".join([lines[0], b"\0" * 30, *lines[2:]]))
+    with pytest.warns(UserWarning, match="1 damaged line is left out of .*, the first of them line 2"):
+        reports.render(study)
+
+
 def test_verdict_without_an_observation_is_bad_input(study):
     (study / "verdict.json").write_text('{"sentence": "", "agreement": "", "dimension": {}, "predicted": {}}')
     with pytest.raises(InputError, match=r"verdict\.json lacks observed"):

@@ -75,6 +75,21 @@ def test_resumed_run_ends_with_the_same_bits(tiny_run, tiny_store, tmp_path):
     assert losses(logged("whole")) == losses(logged("cut"))
 
 
+def test_damaged_lines_of_its_logs_do_not_keep_a_run_from_going_on(tiny_run, tiny_store, tmp_path):
+    with pytest.raises(Stop):
+        training.train(tiny_run, tiny_store, tmp_path, stop_after(10))
+    for name, line in (("metrics.jsonl", 1), ("attempts.jsonl", 0)):
+        lines = (tmp_path / name).read_bytes().split(b"\n")
+        lines[line] = b"\0" * len(lines[line])  # what a power cut leaves
+        (tmp_path / name).write_bytes(b"\n".join(lines))
+    with pytest.warns(UserWarning, match=r"1 damaged line is left out of '.*(metrics|attempts).jsonl'") as warned:
+        training.train(tiny_run, tiny_store, tmp_path)
+    assert sum("damaged line" in str(w.message) for w in warned) == 2
+    steps = [row["step"] for row in files.read_json_lines(tmp_path / "metrics.jsonl")]
+    assert steps == [2, 4, 6, 8, 8, 10, 12, 12]  # of step 4 the evaluation is left
+    assert [row["step"] for row in files.read_json_lines(tmp_path / "attempts.jsonl")] == [8]
+
+
 def test_finished_run_is_only_read(tiny_run, tiny_store, tmp_path):
     first = training.train(tiny_run, tiny_store, tmp_path)
     assert training.train(tiny_run, tiny_store, tmp_path, stop_after(0)) == first
