@@ -24,7 +24,15 @@ def test_json_lines_round_trip_to_the_last_bit(tmp_path_factory, rows):
 
 
 # What a power cut, a kill and a bit of a worn disk leave of a line.
-DAMAGED = [b"\0" * 40, b'{"step": 2, "lo', b'{"step": 2, "loss": 0.\xb5}', b"2", b"{}", b'{"step": "2"}', b'{"step": NaN}']
+DAMAGED = [
+    b"\0" * 40,
+    b'{"step": 2, "lo',
+    b'{"step": 2, "loss": 0.\xb5}',
+    b"2",
+    b"{}",
+    b'{"step": "2"}',
+    b'{"step": NaN}',
+]
 
 
 @pytest.mark.parametrize("line", DAMAGED)
@@ -46,7 +54,9 @@ def test_a_last_line_that_a_kill_cut_short_is_left_out_of_a_log_without_a_word(t
 def test_a_table_with_a_damaged_line_is_refused_by_its_number(line, end, tmp_path):
     path = tmp_path / "table.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line + end)
-    with pytest.raises(InputError, match=r"line 2 of '.*table.jsonl' is damaged: it is no JSON object. Delete the file"):
+    with pytest.raises(
+        InputError, match=r"line 2 of '.*table.jsonl' is damaged: it is no JSON object. Delete the file"
+    ):
         files.read_json_lines(path)
 
 

@@ -1,14 +1,33 @@
-"""Checkpoints of a run: the latest to go on from, the best to measure; written by orbax in the background."""
+"""Checkpoints of a run: the latest to go on from, the best to measure; written by orbax in the background.
 
+Every array is saved with a checksum, as is what is saved beside them: a checkpoint in which a bit has changed since is as
+good as one that cannot be read. One from before there were checksums is taken as it is.
+"""
+
+import json
 import pathlib
+import re
 import shutil
+import zlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as managers
 
 from jaxscale import files
+from jaxscale.errors import RunError
 from jaxscale.sharding import processes
+from jaxscale.training.checksums import checksums, differing
+
+# What lies beside the state: the run's progress, and the checksums of both.
+SAVED, CHECK = "progress", "checksums"
+# What keeps a whole file from being read, in the words of the system and of tensorstore.
+NO_ACCESS = re.compile(
+    r"(PERMISSION_DENIED|UNAVAILABLE|DEADLINE_EXCEEDED|Permission denied|Operation not permitted|Too many open files"
+    r"|Stale file handle|Connection timed out|Transport endpoint)"
+)
 
 
 class Checkpoints:
@@ -33,6 +52,8 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=managers.AnyPreservationPolicy(kept), best_fn=order, best_mode="min"
         )
+        for step, error in processes.first_says(self._without_loss):
+            self._put_aside(step, error)
         with files.full_disk_told(self.folder):
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -52,46 +73,129 @@ class Checkpoints:
 
     def save(self, step, state, progress, loss):
         """Saves in the background; `loss` decides which checkpoint is the best. A full disk is a RunError."""
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
+        document = {SAVED: progress, CHECK: {"state": checksums(state), "progress": _checksum(progress)}}
+        metrics: dict = {"loss": loss, "step": step}
+        metrics |= {CHECK: _checksum(metrics)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(document))
         with files.full_disk_told(self.folder):
-            self._manager.save(step, args=items, metrics={"loss": loss, "step": step}, force=True)
+            self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def latest(self):
         """Step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
     def restore_newest(self, abstract):
-        """The state (shapes and shardings as in `abstract`) and the progress of the newest checkpoint that can be read.
+        """The state (shapes and shardings as in `abstract`) and the progress of the newest checkpoint that is whole.
 
-        None if there is none. Those that cannot be read are put aside, into the folder `damaged`.
+        None if there is none. Those that cannot be read, or are not what was saved, are put aside, into `damaged`.
+
+        Raises:
+          RunError: the files cannot be got at now, which says nothing of what they hold.
         """
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
         while (step := self.latest()) is not None:
-            try:
-                restored = self._manager.restore(step, args=items)
-                return restored["state"], restored["progress"]
-            except Exception as error:  # whatever orbax and tensorstore say of a damaged file
-                self._put_aside(step, error)
+            handler, args = ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(abstract)
+            restored, damage = _read(self.folder / str(step), handler, args)
+            if damage is None:
+                return restored
+            if NO_ACCESS.search(damage):
+                raise RunError(
+                    f"the checkpoint of step {step} in {self.folder} cannot be read now: {damage}. Nothing was changed. "
+                    "Give access to it, and the same command again."
+                )
+            self._put_aside(step, damage)
+            self._manager.reload()
         return None
 
-    def _put_aside(self, step, error):
+    def _without_loss(self):
+        """[step, why] of those whose measured loss is not what was saved: orbax reads all of them to begin with."""
+        found = []
+        for path in sorted(self.folder.glob("*/metrics/metrics")):
+            step = path.parents[1].name
+            if step.isdigit():
+                try:
+                    metrics = dict(json.loads(path.read_text(encoding="utf-8")))
+                    kept = metrics.pop(CHECK, None)
+                    if kept not in (None, _checksum(metrics)) or set(metrics) != {"loss", "step"}:
+                        found.append([int(step), "its measured loss is not what was saved"])
+                except (ValueError, TypeError) as error:
+                    found.append([int(step), f"its measured loss: {_reason(error)}"])
+        return found
+
+    def _put_aside(self, step, reason):
         damaged = self.folder.with_name("damaged") / str(step)
-        reason = str(error).strip().split("\n")[0][:200]
-        self._warn(f"the checkpoint of step {step} cannot be read and was moved to {damaged}: {reason}")
+        self._warn(f"the checkpoint of step {step} cannot be used and was moved to {damaged}: {reason}")
         if processes.is_first():
             damaged.parent.mkdir(exist_ok=True)
             shutil.rmtree(damaged, ignore_errors=True)
             (self.folder / str(step)).rename(damaged)
         processes.meet(f"put aside {step}")
-        self._manager.reload()
 
 
 def restore_params(folder, step, abstract_params):
-    """Parameters of the checkpoint at `step`, without the optimizer's moments."""
-    path = pathlib.Path(folder).absolute() / str(step) / "state"
-    with ocp.PyTreeCheckpointer() as reader:
-        args = ocp.checkpoint_utils.construct_restore_args({"params": abstract_params})
-        restored = reader.restore(
-            path, args=ocp.args.PyTreeRestore({"params": abstract_params}, restore_args=args, partial_restore=True)
+    """Parameters of the checkpoint at `step`, without the optimizer's moments.
+
+    Raises:
+      RunError: it is missing, cannot be read, or does not hold what was saved.
+    """
+    path = pathlib.Path(folder).absolute() / str(step)
+    tree = {"params": abstract_params}
+    how = ocp.checkpoint_utils.construct_restore_args(tree)
+    args = ocp.args.PyTreeRestore(tree, restore_args=how, partial_restore=True)
+    restored, damage = _read(path, ocp.PyTreeCheckpointHandler(), args)
+    if damage is not None:
+        raise RunError(
+            f"the checkpoint {str(path)!r} cannot be used: {damage}. "
+            "Restore it from a copy, or delete the folder of the run and train it again."
         )
-    return jax.tree.map(lambda x: x, restored["params"])
+    return restored[0]["params"]
+
+
+def _read(path, handler, args):
+    """((state, progress), None) of the checkpoint at `path`, or (None, damage), the same for all processes.
+
+    `handler` is one of orbax's, which unlike its managers do not wait for the other processes: one of these may be
+    unable to read its part.
+    """
+    state, damage = None, None
+    try:
+        progress, kept = _opened(json.loads((path / "progress" / "metadata").read_text(encoding="utf-8")))
+        state = handler.restore(path / "state", args=args)
+    except (jax.errors.JaxRuntimeError, MemoryError):  # of devices or other processes, not of files
+        raise
+    except Exception as error:  # whatever orbax and tensorstore say of a damaged file
+        damage = _reason(error)
+    damage = _of_any_process(damage)
+    if damage is None and kept is not None:
+        changed = differing(state, kept)
+        others = f", {len(changed) - 1} more arrays neither" if len(changed) > 1 else ""
+        damage = f"{changed[0]} is not what was saved{others}" if changed else None
+    return (None, damage) if damage else ((state, progress), None)
+
+
+def _of_any_process(damage):
+    """`damage`, or if this process has met none but another has, that it has."""
+    if jax.process_count() == 1:
+        return damage
+    met = multihost_utils.process_allgather(np.bool_(damage is not None))
+    return damage or (f"process {int(met.argmax())} cannot read its part" if met.any() else None)
+
+
+def _opened(document):
+    """The progress and the state's checksums in what was saved beside a state; of an old one None for these."""
+    if not {SAVED, CHECK} & set(document):
+        return document, None
+    progress, kept = document[SAVED], document[CHECK]
+    if _checksum(progress) != kept["progress"]:
+        raise ValueError("the run's progress is not what was saved")
+    return progress, kept["state"]
+
+
+def _checksum(document):
+    """Of what JSON can hold."""
+    return zlib.crc32(json.dumps(document, sort_keys=True).encode())
+
+
+def _reason(error):
+    """The first line of what went wrong, with the error's kind where that alone says nothing."""
+    first = str(error).strip().split("\n")[0].split(". See full TensorStore details")[0][:200]
+    return first if " " in first else f"{type(error).__name__} {first}".strip()

@@ -11,7 +11,7 @@ from jaxscale.training.checkpoints import Checkpoints
 def kept(folder, losses):
     with Checkpoints(folder) as checkpoints:
         for step, loss in losses:
-            checkpoints.save(step, {"w": jnp.full((3,), step)}, {"history": []}, loss)
+            checkpoints.save(step, {"w": jnp.full((3,), float(step))}, {"history": []}, loss)
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
@@ -70,7 +70,7 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(damage, item, tmp_path):
     with Checkpoints(folder, told.append) as checkpoints:
         state, _ = checkpoints.restore_newest({"w": jnp.zeros(3)})
         assert state["w"].tolist() == [2, 2, 2]
-        assert "checkpoint of step 3 cannot be read" in told[0] and (tmp_path / "damaged" / "3").is_dir()
+        assert "checkpoint of step 3 cannot be used" in told[0] and (tmp_path / "damaged" / "3").is_dir()
         # The step is made again and saved under its name.
         checkpoints.save(3, {"w": jnp.full((3,), 3.0)}, {"history": []}, 2.0)
     with Checkpoints(folder, told.append) as checkpoints:
