@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import pathlib
 import re
 import shutil
 import warnings
+
+import numpy as np
 
 from jaxscale.errors import InputError, RunError
 
@@ -30,8 +33,9 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # What flock says where another holds the lock; anything else means that there are none.
 HELD = {errno.EAGAIN, errno.EACCES}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# Libraries that write for us (tensorstore under orbax) report the system's error as text in an error of their own.
-FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED.*writ", re.S)
+# Libraries that write for us (tensorstore under orbax) report the system's error as text in an error of their own. Its
+# RESOURCE_EXHAUSTED does not tell: XLA says the same of a device's memory.
+FULL_TEXT = re.compile("|".join(re.escape(os.strerror(code)) for code in sorted(FULL)))
 
 
 def refuse_address(name, value):
@@ -75,6 +79,13 @@ def write_text(path, text):
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_array(path, array):
+    """`write_bytes` of an array in NumPy's .npy format."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getbuffer())
+
+
 def write_json(path, value):
     """`write_text` of indented JSON. Non-finite numbers are refused: JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -110,7 +121,7 @@ def read_json_lines(path):
     """Rows of a file that `write_json_lines` wrote: JSON objects, one a line.
 
     Raises:
-      InputError: the file cannot be read, or a line, which is named, is no JSON object: the rest would pass for a whole.
+      InputError: the file cannot be read, or a line is no JSON object, whose number is named.
     """
     rows, damaged, cut = _objects(path)
     if damaged or cut:

@@ -136,7 +136,7 @@ def embed(options, _):
     for name in ("points", "tokens_per_document"):
         if getattr(options, name) < 1:
             raise InputError(f"{name}={getattr(options, name)} must be positive. Give a larger value.")
-    if out.is_dir() or not out.parent.is_dir():
+    if (out.exists() and not out.is_file()) or not out.parent.is_dir():
         raise InputError(f"out={options.out!r} cannot be a file there. Give a file in a folder that exists.")
     run = config.from_json((folder / "config.json").read_text(encoding="utf-8"), config.Run)
     layers = run.model.layers + 1
@@ -146,8 +146,7 @@ def embed(options, _):
     summary = files.read_json(folder / "summary.json")
     embeddings = geometry.embeddings_of_run(run, data.open_store(_corpus_of(folder)), folder, summary, measured)
     points = np.asarray(embeddings.layers[options.layer])
-    with files.full_disk_told(out), open(out, "wb") as file:
-        np.save(file, points)
+    files.write_array(out, points)
     facts = {"file": str(out), "points": points.shape[0], "width": points.shape[1], "layer": options.layer % layers}
     if options.json:
         return print_json(facts)

@@ -1,7 +1,7 @@
 """Checkpoints of a run: the latest to go on from, the best to measure; written by orbax in the background.
 
-Every array is saved with a checksum, as is what is saved beside them: a checkpoint in which a bit has changed since is as
-good as one that cannot be read. One from before there were checksums is taken as it is.
+Arrays are saved with checksums, as is what lies beside them: a checkpoint in which a bit has changed since is like one
+that cannot be read. One from before there were checksums is taken as it is.
 """
 
 import json
@@ -19,6 +19,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 from jaxscale import files
 from jaxscale.errors import RunError
 from jaxscale.sharding import processes
+from jaxscale.training import background
 from jaxscale.training.checksums import checksums, differing
 
 # What lies beside the state: the run's progress, and the checksums of both.
@@ -44,6 +45,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder, warn=lambda sentence: None):
+        background.leave_out_raised_errors()
         self.folder, self._warn = pathlib.Path(folder).absolute(), warn
         # The earliest of equal losses is the best, as in the run's summary.
         order = lambda metrics: (metrics["loss"], metrics["step"])
@@ -99,8 +101,8 @@ class Checkpoints:
                 return restored
             if NO_ACCESS.search(damage):
                 raise RunError(
-                    f"the checkpoint of step {step} in {self.folder} cannot be read now: {damage}. Nothing was changed. "
-                    "Give access to it, and the same command again."
+                    f"the checkpoint of step {step} in {self.folder} cannot be read now: {damage}. Nothing was "
+                    "changed. Give access to it, and the same command again."
                 )
             self._put_aside(step, damage)
             self._manager.reload()

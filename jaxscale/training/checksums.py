@@ -3,10 +3,9 @@
     kept = checksums(state)                     # {"params/embed": 2883410493, …}
     damaged = differing(restored, kept)         # [] if all is as it was
 
-The bits of every element are mixed with its place and added modulo 2³². Whatever happens to a single element changes the
-sum, since the mixing is one-to-one; other damage leaves it as it was with probability 2⁻³². Sums modulo 2³² do not depend
-on their order, so any number of devices and processes finds the same ones: each adds what it holds, once through its
-memory, and nothing is gathered.
+The bits of every element are mixed with its place and added modulo 2³². The mixing is one-to-one: whatever happens to a
+single element changes the sum, and other damage leaves it as it was with probability 2⁻³². Such a sum does not depend
+on its order, so any number of devices and processes finds the same one: each adds what it holds, nothing is gathered.
 """
 
 import jax
@@ -48,7 +47,7 @@ def _as_uint32(array):
 
 
 def _mixed(x):
-    """A one-to-one function of 32 bits in which every bit depends on every one (MurmurHash3's finalizer, A. Appleby)."""
+    """MurmurHash3's finalizer (A. Appleby): one-to-one, and every bit of it depends on every bit of `x`."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

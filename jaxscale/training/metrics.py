@@ -14,8 +14,8 @@ class Metrics:
 
     Args:
       folder: the run's folder.
-      step: the checkpoint the run goes on from; lines of later steps are dropped, for they will be written again, and so
-        are damaged ones, with a warning.
+      step: the checkpoint the run goes on from; lines of later steps are dropped, for they will be written again;
+        so are damaged ones, with a warning.
       wandb: a Weights & Biases project to report to as well; "" for none.
 
     Of several processes the one that writes files does all this, the others nothing.
