@@ -3,7 +3,10 @@
 import errno
 import os
 import pathlib
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +128,27 @@ def test_full_disk_is_told_whoever_reports_it(error):
         raise error
 
 
-def test_other_errors_pass_through():
-    with pytest.raises(ValueError, match=r"^something else$"), files.full_disk_told("here"):
-        raise ValueError("something else")
+@pytest.mark.parametrize(
+    "says",
+    [
+        "something else",
+        # XLA's of a TPU's memory, in which a program's own words stand too.
+        "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Largest program allocation: op_name=writes",
+    ],
+)
+def test_other_errors_pass_through(says):
+    with pytest.raises(ValueError, match=f"^{says}$"), files.full_disk_told("here"):
+        raise ValueError(says)
+
+
+def test_an_array_is_written_whole_or_not_at_all(tmp_path):
+    array = np.arange(600, dtype=np.float32).reshape(200, 3)
+    files.write_array(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    # The system itself refuses to let a file grow beyond 1 KB, as it does when the disk is full.
+    program = "import sys, numpy as np\nfrom jaxscale import files\nfiles.write_array(sys.argv[1], np.ones((999, 3)))"
+    command = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", sys.executable, "-c", program, tmp_path / "a.npy"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "RunError: the disk is full: cannot write" in refused.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]

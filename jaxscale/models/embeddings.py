@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxscale.errors import InputError
+from jaxscale.memory import out_of_memory_told
 from jaxscale.models.decoder import Decoder
 
 
@@ -48,6 +49,10 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
 
     Returns:
       `Embeddings` of N <= points tokens.
+
+    Raises:
+      InputError: the documents have no token to embed.
+      RunError: the memory of a device does not suffice.
     """
     context = model.config.context
     position, document = _draw(split, points, tokens_per_document, seed)
@@ -61,7 +66,8 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
     batches = tokens_NxT.reshape(-1, batch_size, context), last_N.reshape(-1, batch_size)
     if sharding is not None:
         batches = jax.device_put(batches, NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec)))
-    layers_LxNxD = _forward(model, params, *batches)
+    with out_of_memory_told("Embed fewer points, or fewer sequences at a time (training.batch_size)."):
+        layers_LxNxD = jax.block_until_ready(_forward(model, params, *batches))
     return Embeddings(
         layers_LxNxD[:, : len(position)],
         jnp.asarray(np.unique(document, return_inverse=True)[1], jnp.int32),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.errors import InputError
+from jaxscale.memory import out_of_memory_told
 from jaxscale.models import gpt2
 
 # Our own forward pass is compiled anew for every length of a text, of which there are so many fewer.
@@ -158,6 +159,7 @@ def hidden_states(
 
     Raises:
       InputError: if a number is not positive, a layer does not exist, or the texts hold no token to draw.
+      RunError: if the memory of a device does not suffice.
     """
     for name, value in {
         "points": points,
@@ -174,7 +176,8 @@ def hidden_states(
     rows: dict[int, list[np.ndarray]] = {layer: [] for layer in chosen}
     documents, positions, done = [], [], 0
     for batch in _batches(drawn, batch_size):
-        states_LxBxTxD = model.forward([tokens for _, tokens, _ in batch], chosen)
+        with out_of_memory_told(f"Lower batch_size={batch_size} or context={context}."):
+            states_LxBxTxD = model.forward([tokens for _, tokens, _ in batch], chosen)
         for row, (document, _, places) in enumerate(batch):
             for layer in chosen:
                 rows[layer].append(states_LxBxTxD[layer][row, places])

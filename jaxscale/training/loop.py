@@ -22,10 +22,12 @@ from jaxscale import config as configs
 from jaxscale import data, files, preemption, sharding
 from jaxscale.data import Batches
 from jaxscale.errors import RunError
+from jaxscale.memory import out_of_memory_told
 from jaxscale.sharding import processes
 from jaxscale.training import throughput
 from jaxscale.training.checkpoints import Checkpoints
 from jaxscale.training.feeding import Feed
+from jaxscale.training.less_memory import less_memory
 from jaxscale.training.metrics import Metrics
 from jaxscale.training.step import program
 from jaxscale.training.work import Progress, attempts, exhausted, held_out, plan, speed, stride, summary
@@ -70,7 +72,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
       InputError: the run needs more tokens than the corpus has, does not fit the mesh, or the folder is another's.
       NonFiniteLoss: naming the step.
       Preempted: SIGTERM or SIGHUP came; the state is saved.
-      RunError: the disk is full, or another process of this run is gone.
+      RunError: the disk is full, the memory of a device does not suffice, or another process of this run is gone.
     """
     configs.validate(run)
     folder = pathlib.Path(folder)
@@ -80,8 +82,9 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
     with files.workplace(folder), processes.lost_peer_told():
         processes.first_says(lambda: configs.claim(folder, run))
         if not processes.first_says((folder / "summary.json").is_file):
-            work = _prepare(run, store, mesh)
-            files.write_json(folder / "summary.json", _run(work, folder, report, profile))
+            with out_of_memory_told(less_memory(run, mesh)):
+                work = _prepare(run, store, mesh)
+                files.write_json(folder / "summary.json", _run(work, folder, report, profile))
         return processes.first_says(lambda: files.read_json(folder / "summary.json"))
 
 

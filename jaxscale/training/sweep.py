@@ -22,6 +22,7 @@ from jaxscale import config as configs
 from jaxscale import files, preemption, sharding
 from jaxscale.config.folders import differences
 from jaxscale.errors import InputError
+from jaxscale.memory import out_of_memory_told
 from jaxscale.sharding import processes
 from jaxscale.training import throughput
 from jaxscale.training.loop import NonFiniteLoss, check, fail
@@ -53,7 +54,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
       InputError: runs of different shapes, or one that the corpus, the mesh or its folder cannot serve.
       NonFiniteLoss: naming the runs that broke down; the others are finished first.
       Preempted: SIGTERM or SIGHUP came; every state is saved.
-      RunError: the disk is full, or another process of this program is gone.
+      RunError: the disk is full, the memory of a device does not suffice, or another process of this program is gone.
     """
     folder = pathlib.Path(folder)
     mesh = check_together(runs, store)
@@ -67,7 +68,8 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
         left = {name: run for name, run in runs.items() if name not in finished}
         if left:
             many = stacked_program(next(iter(left.values())), store.vocab_size, mesh, layout)
-            with preemption.notice() as notice, contextlib.ExitStack() as opened:
+            remedy = "Train fewer runs together (together=1: one by one), or use more devices or a smaller model."
+            with out_of_memory_told(remedy), preemption.notice() as notice, contextlib.ExitStack() as opened:
                 members = _open(left, store, folder, many, opened)
                 _Sweep(many, members, notice, report, save_seconds).run()
         return {name: processes.first_says(lambda name=name: _summary_of(folder / name)) for name in runs}

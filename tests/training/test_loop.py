@@ -10,8 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxscale import config as configs
 from jaxscale import files, preemption, sharding, training
-from jaxscale.errors import InputError
+from jaxscale.errors import InputError, RunError
 from jaxscale.training import optimizer
 
 
@@ -150,6 +151,13 @@ def test_more_tokens_than_the_corpus_has_are_refused_before_any_work(tiny_run, t
     with pytest.raises(InputError, match=f"tokens={have + 1} is more than the corpus's {have}"):
         training.train(dataclasses.replace(tiny_run, tokens=have + 1), tiny_store, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_no_memory_holds_is_told_what_takes_less(tiny_run, tiny_store, tmp_path):
+    wide = dataclasses.replace(tiny_run, model=dataclasses.replace(tiny_run.model, hidden=4 * 10**12))
+    remedy = r"Set training.remat='full', training.loss_chunks=8 or training.accumulation=2: the result is the same"
+    with pytest.raises(RunError, match=rf"memory of a device does not suffice: .*[Oo]ut of memory.* {remedy}"):
+        training.train(dataclasses.replace(wide, mesh=configs.Mesh(replica=1, fsdp=4, tensor=2)), tiny_store, tmp_path)
 
 
 RATES = optimizer.learning_rates
