@@ -95,6 +95,7 @@ def compile_arguments(parser):
 
 def compile_run(options, overrides):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the devices compiled for are only described
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # so they are no other process's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a compiler's remarks on one mesh of many
     from rich.console import Console
 

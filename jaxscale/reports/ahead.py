@@ -13,9 +13,10 @@ def print_step(facts: dict[str, Any], console: Console) -> None:
     say("devices", f"{facts['topology']}: {facts['devices']} × {facts['device_kind']}, mesh {_mesh(facts['mesh'])}")
     say("model", f"{facts['parameters']:,} parameters, {facts['tokens_per_step']:,} tokens a step")
     memory = facts["memory"]
-    total = "more" if memory["total"] is None else _gib(memory["total"])
+    total, capacity = memory["total"], _gib(memory["capacity"])
+    needs = f"the step needs {_gib(total)} of a device" if total else f"the step needs more than {capacity} of a device"
     verdict = "fits" if memory["fits"] else "does not fit"
-    say("memory", f"{verdict}: {total} of {_gib(memory['capacity'])} usable on a device")
+    say("memory", f"{verdict}: {needs}, which has {capacity} to use")
     say("", f"parameters {_gib(memory['params'])}, moments {_gib(memory['moments'])}")
     if "roofline" not in facts:
         say("compiler", memory["compiler"])

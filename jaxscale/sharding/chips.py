@@ -3,12 +3,13 @@
     CHIPS["v5e"].flops                        # 197e12
     of_kind(jax.devices()[0].device_kind)     # the `Chip` of a device, or None
 
-TPUs: cloud.google.com/tpu/docs, pages "TPU v4", "TPU v5e", "TPU v5p" and "TPU v6e": peak compute, HBM capacity and
-bandwidth, inter-chip interconnect (both directions of all ports: one direction of one port is half of it over the
-ports), data center network of a chip, or of a pod over its chips. GPUs: NVIDIA's data sheets of the A100 80GB, H100 and
-H200 (SXM) and B200: dense bfloat16 and TF32, memory, NVLink (both directions: half of it is sent); the network is that
-of a DGX, one adapter of 200 (A100) or 400 Gbit/s a GPU. Core counts, caches and memory as the driver reports them:
-openxla/xla, xla/backends/gpu/target_config/specs.
+TPUs: cloud.google.com/tpu/docs, pages "TPU v4", "TPU v5e", "TPU v5p", "TPU v6e" and "TPU7x (Ironwood)": peak compute,
+HBM capacity and bandwidth, inter-chip interconnect (both directions of all ports: one direction of one port is half of
+it over the ports), data center network of a chip, or of a pod over its chips. GPUs: NVIDIA's data sheets of the A100
+80GB, H100 (SXM and PCIe), H200 (SXM), B200 and GB200: dense bfloat16 and TF32, memory, NVLink (both directions: half
+of it is sent); the network is that of a DGX, one adapter of 200 (A100) or 400 Gbit/s a GPU. A node is what NVLink
+joins: of GB200 up to 1x72. Core counts, caches and memory as the driver reports them: openxla/xla,
+xla/backends/gpu/target_config/specs.
 """
 
 import dataclasses
@@ -57,7 +58,7 @@ class Chip:
     cores: Cores | None = None
 
 
-# The TPU compiler keeps a quarter of a GiB of a v5e's 16 for itself.
+# The TPU compiler keeps a quarter of a GiB of a v5e's 16 for itself, three quarters of a v6e's 32.
 TPU_USABLE = 15.75 / 16
 # jax takes three quarters of a GPU's memory unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
 GPU_USABLE = 0.75
@@ -67,16 +68,26 @@ CHIPS = {
     "v4": Chip(("TPU v4",), 275e12, 275e12, 32 * 2**30, TPU_USABLE, 1200e9, 50e9, None),
     "v5e": Chip(("TPU v5 lite", "TPU v5e"), 197e12, 197e12, 16 * 2**30, TPU_USABLE, 819e9, 50e9, 3.125e9),
     "v5p": Chip(("TPU v5",), 459e12, 459e12, 95 * 2**30, TPU_USABLE, 2765e9, 100e9, 6.25e9),
-    "v6e": Chip(("TPU v6 lite", "TPU v6e"), 918e12, 918e12, 32 * 2**30, TPU_USABLE, 1638e9, 100e9, 12.5e9),
+    "v6e": Chip(("TPU v6 lite", "TPU v6e"), 918e12, 918e12, 32 * 2**30, 31.25 / 32, 1638e9, 100e9, 12.5e9),
+    # What jax calls a device is one of the two dies of a chip; both share the chip's ports.
+    "tpu7x": Chip(("TPU7x",), 1153.5e12, 1153.5e12, 96 * 2**30, TPU_USABLE, 3690e9, 50e9, 6.25e9),
     "a100": Chip(
         *(("NVIDIA A100",), 312e12, 156e12, 85100068864, GPU_USABLE, 2039e9, 300e9, 25e9),
         Cores(capability=(8, 0), count=108, lanes=64, shared_memory=167936, cache=41943040, clock=1.41),
     ),
     "h100": Chip(("NVIDIA H100",), 989e12, 494.5e12, 84942979072, GPU_USABLE, 3352e9, 450e9, 50e9, HOPPER),
+    "h100_pcie": Chip(
+        *(("NVIDIA H100 PCIe",), 756e12, 378e12, 84942979072, GPU_USABLE, 2039e9, 300e9, 50e9),
+        Cores(capability=(9, 0), count=114, lanes=128, shared_memory=233472, cache=52428800, clock=1.755),
+    ),
     "h200": Chip(("NVIDIA H200",), 989e12, 494.5e12, 151397597184, GPU_USABLE, 4800e9, 450e9, 50e9, HOPPER),
     "b200": Chip(
         *(("NVIDIA B200",), 2250e12, 1125e12, 191514411008, GPU_USABLE, 7672e9, 900e9, 50e9),
         Cores(capability=(10, 0), count=148, lanes=128, shared_memory=233472, cache=132644864, clock=1.965),
+    ),
+    "gb200": Chip(
+        *(("NVIDIA GB200",), 2500e12, 1250e12, 197897748480, GPU_USABLE, 7928e9, 900e9, 50e9),
+        Cores(capability=(10, 0), count=152, lanes=128, shared_memory=233472, cache=135528448, clock=2.062),
     ),
 }
 

@@ -70,9 +70,29 @@ def in_mesh_order(devices, slices, sizes):
     return np.concatenate(ordered).reshape(*sizes.values())
 
 
+def spanning(mesh, outer):
+    """Axes of a mesh, replicas left out, along which devices of different slices or nodes exchange data: their number.
+
+    Args:
+      mesh: a mesh.
+      outer: a function from a device to the slice or node it lies in.
+    """
+    where = np.vectorize(outer, otypes=[int])(mesh.devices)
+    found = {}
+    for place, axis in enumerate(mesh.axis_names):
+        lines = np.moveaxis(where, place, -1).reshape(-1, where.shape[place])
+        found[axis] = max(len(set(line)) for line in lines.tolist())
+    return {axis: count for axis, count in found.items() if axis != "replica" and count > 1}
+
+
 def _as_linked(devices, shape):
     if devices[0].platform != "tpu":
         return np.asarray(devices).reshape(shape)
+    parts: dict[int, list] = {}
+    for device in devices:
+        parts.setdefault(getattr(device, "slice_index", 0), []).append(device)
+    if len(parts) > 1:  # a mesh that takes no account of them; no links lead from one to the other
+        return np.concatenate([_as_linked(part, (len(part),)) for _, part in sorted(parts.items())]).reshape(shape)
     return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 

@@ -19,13 +19,15 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 
-from jaxscale.errors import InputError
+from jaxscale.errors import InputError, RunError
 from jaxscale.sharding.chips import CHIPS, Chip
 
 # What the compiler must not try without a device: timing kernels, and writing them in Triton, which is timed.
 COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
     "gpu": {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False},
 }
+# The two cores of these chips work as one device, as they do where jax runs on them.
+CORES = {"v4": {"chip_config_name": "megacore"}}
 # A slice's links close to rings where it is as long as the pod, or made of whole cubes.
 RINGS = {"v5e": 16, "v6e": 16}
 CUBE = 4
@@ -54,6 +56,15 @@ class Topology:
         """What jax calls the platform when it lowers a program."""
         return "cuda" if self.platform == "gpu" else self.platform
 
+    @property
+    def outer_name(self) -> str:
+        """What devices of the fast network make up, in the plural."""
+        return "nodes" if self.platform == "gpu" else "slices"
+
+    def outer(self, device) -> int:
+        """The slice or node a device lies in."""
+        return device.process_index if self.platform == "gpu" else getattr(device, "slice_index", 0) or 0
+
     def sending_rate(self, devices) -> float:
         """Bytes/s that each of `devices` can send, all at once, in a collective of theirs.
 
@@ -63,8 +74,7 @@ class Topology:
         assert self.chip is not None
         if self.platform == "cpu":
             return self.chip.link
-        outer = [_outer(device, self) for device in devices]
-        groups = len(set(outer))
+        groups = len({self.outer(device) for device in devices})
         together = len(devices) / groups
         if self.platform == "gpu":
             inner = self.chip.link
@@ -130,15 +140,20 @@ def _tpus(name, kind, shape, slices):
     # Else libtpu asks a metadata server which slice it is on.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    several = {"num_slices": slices} if slices > 1 else {}
+    how: dict[str, Any] = CORES.get(kind, {}) | ({"num_slices": slices} if slices > 1 else {})
     try:
-        return topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{shape}", **several).devices
+        return topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{shape}", **how).devices
     except (RuntimeError, ValueError) as error:
         if re.search("not implemented|not installed", str(error)):
             raise InputError(
                 f"topology={name!r} needs the compiler for TPUs. Install it with: pip install 'jaxscale[tpu]'."
             ) from None
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0].rstrip(". ")
+        if "lockfile" in reason:
+            raise RunError(
+                f"topology={name!r}: another process uses libtpu, which only one may at a time ({reason}). Wait for "
+                "it, or set ALLOW_MULTIPLE_LIBTPU_LOAD=1."
+            ) from error
         raise InputError(f"topology={name!r} does not exist: {reason}. Give a shape that is sold.") from error
 
 
@@ -200,11 +215,6 @@ def _target(chip):
         'platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 } runtime_version { major: 13 } '
         f'device_description_str: "{chip.kinds[0]}"'
     )
-
-
-def _outer(device, topology):
-    """The slice or node a device lies in."""
-    return device.process_index if topology.platform == "gpu" else getattr(device, "slice_index", 0)
 
 
 def _is_ring(topology, axis):

@@ -22,6 +22,7 @@ from jaxscale.data import tokenizers
 from jaxscale.models import attention
 from jaxscale.sharding import compiled as programs
 from jaxscale.sharding import topologies
+from jaxscale.sharding.mesh import spanning
 from jaxscale.training import dry_run, throughput
 from jaxscale.training.roofline import roofline
 from jaxscale.training.step import program
@@ -63,13 +64,13 @@ def compile_ahead(run: configs.Run, topology: topologies.Topology) -> dict[str, 
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return facts | {"memory": kept | _overflow(str(error), chip)}
+        return facts | {"memory": kept | _overflow(str(error), chip, sum(kept.values()))}
     facts["compile_seconds"] = time.perf_counter() - start
     read = programs.read(text)
     model_flops = throughput.training_flops(run, vocab_size)
     estimate = roofline(read, mesh, topology, run.model.dtype == "float32")
     rate = chip.flops_float32 if run.model.dtype == "float32" else chip.flops
-    warnings = _warnings(run, topology, read)
+    warnings = _warnings(run, topology, read) + _slow_axes(mesh, topology, estimate)
     return facts | {
         "memory": kept | _memory(step, chip),
         "flops": {"model": model_flops, "executed_per_device": read.flops},
@@ -114,11 +115,13 @@ def _memory(step, chip):
     }
 
 
-def _overflow(message, chip):
-    """What a compiler says that stops at a program which does not fit."""
+def _overflow(message, chip, kept):
+    """What a compiler says that stops at a program which does not fit; `kept` bytes stay from step to step."""
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     used = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of", message)
-    total = float(used[1]) * units[used[2]] if used else None
+    temporary = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", message)
+    size = lambda found: float(found[1]) * units[found[2]]
+    total = size(used) if used else size(temporary) + kept if temporary else None
     return {"total": total, "capacity": chip.memory * chip.usable, "fits": False, "compiler": message.split("\n")[0]}
 
 
@@ -128,4 +131,21 @@ def _warnings(run, topology, read):
         said.append(f"{read.unknown_loops} loops of unknown length are counted once.")
     if topology.platform == "gpu" and run.model.attention == "fused" and not attention.has_cudnn():
         said.append("cuDNN is not installed here: attention is compiled unfused. pip install 'jaxscale[cuda]'.")
+    return said
+
+
+def _slow_axes(mesh, topology, estimate):
+    """A sentence for each axis whose collectives leave a slice or node although they need not."""
+    said = []
+    for axis, count in spanning(mesh, topology.outer).items():
+        rows = [row for row in estimate.traffic if axis in row.axes.split(" × ")]
+        if rows:
+            sent, seconds = (sum(getattr(row, name) for row in rows) for name in ("sent", "seconds"))
+            total = len({topology.outer(device) for device in mesh.devices.flat})
+            slices = f" and mesh.slices={total}" if topology.platform == "tpu" else ""
+            said.append(
+                f"mesh.{axis}={mesh.shape[axis]} spans {count} {topology.outer_name}: a device sends {sent / 1e9:.3g} "
+                f"GB a step along it, which takes {seconds:.3g} s over the network between them. Keep it within one: set "
+                f"mesh.replica to a multiple of {total}{slices}."
+            )
     return said

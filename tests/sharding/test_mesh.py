@@ -1,6 +1,7 @@
 """Meshes that fit, and errors for those that do not."""
 
 import dataclasses
+import types
 
 import jax
 import pytest
@@ -40,6 +41,19 @@ def test_slices_that_devices_name_are_kept_together():
     assert [[chip.slice_index for chip in part] for part in array.reshape(2, 4)] == [[0] * 4, [1] * 4]
     with pytest.raises(InputError, match=r"mesh.slices=4 does not fit: these 8 devices lie in 2 slices"):
         mesh_module.in_mesh_order(chips, 4, dict(zip(sharding.AXES, (8, 1, 1, 1), strict=True)))
+
+
+def test_axes_that_leave_a_slice_are_named_with_the_slices_they_span():
+    def spanned(slices, **sizes):
+        sizes = {axis: sizes.get(axis, 1) for axis in sharding.AXES}
+        array = mesh_module.in_mesh_order([Chip(i, i // 4) for i in range(8)], slices, sizes)
+        mesh = types.SimpleNamespace(devices=array, axis_names=sharding.AXES)
+        return mesh_module.spanning(mesh, lambda chip: chip.slice_index)
+
+    assert spanned(2, replica=2, fsdp=4) == spanned(1, replica=8) == {}
+    assert spanned(1, fsdp=8) == {"fsdp": 2}
+    assert spanned(1, fsdp=4, tensor=2) == {"fsdp": 2}
+    assert spanned(1, replica=1, fsdp=1, context=2, tensor=4) == {"context": 2}
 
 
 @pytest.mark.parametrize(

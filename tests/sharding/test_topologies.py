@@ -17,8 +17,8 @@ from jaxscale.sharding import chips, topologies
         ("tpu:v5e", "is not understood"),
         ("tpu:v5e:4by4", "is not understood"),
         ("cpu:0", "is not understood"),
-        ("tpu:v99:4x4", "'v99' is not known. There are v4, v5e, v5p, v6e"),
-        ("gpu:v5e:2x8", "'v5e' is not known. There are a100, h100, h200, b200"),
+        ("tpu:v99:4x4", "'v99' is not known. There are v4, v5e, v5p, v6e, tpu7x"),
+        ("gpu:v5e:2x8", "'v5e' is not known. There are a100, h100, h100_pcie, h200, b200, gb200"),
         ("tpu:h100:2x8", "'h100' is not known"),
         ("tpu:v5e:0x4", "sizes must be positive"),
         ("tpu:v4:2x2x1:2", "the network between them is not published"),
@@ -95,4 +95,15 @@ def test_between_slices_and_nodes_the_network_decides():
 def test_the_longest_beginning_names_a_chip():
     assert chips.of_kind("TPU v5 lite") is chips.CHIPS["v5e"]
     assert chips.of_kind("TPU v5") is chips.CHIPS["v5p"]
+    assert chips.of_kind("NVIDIA H100 PCIe") is chips.CHIPS["h100_pcie"]
+    assert chips.of_kind("NVIDIA H100 80GB HBM3") is chips.CHIPS["h100"]
+    assert chips.of_kind("NVIDIA GB200") is chips.CHIPS["gb200"]
+    assert chips.of_kind("TPU7x") is chips.CHIPS["tpu7x"]
     assert chips.of_kind("abacus") is None
+
+
+def test_two_devices_are_a_chip_of_the_data_sheet_of_tpu7x():
+    device = chips.CHIPS["tpu7x"]
+    assert (2 * device.flops, 2 * device.memory, 2 * device.bandwidth) == (2307e12, 192 * 2**30, 7380e9)
+    # Both directions of six ports, and 100 Gbit/s to other slices.
+    assert (2 * 12 * device.link, 2 * 8 * device.network) == (1200e9, 100e9)
