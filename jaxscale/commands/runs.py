@@ -139,12 +139,12 @@ def embed(options, _):
             raise InputError(f"{name}={getattr(options, name)} must be positive. Give a larger value.")
     if (out.exists() and not out.is_file()) or not out.parent.is_dir():
         raise InputError(f"out={options.out!r} cannot be a file there. Give a file in a folder that exists.")
-    run = config.from_json((folder / "config.json").read_text(encoding="utf-8"), config.Run)
+    run = config.of_folder(folder, config.Run)
     layers = run.model.layers + 1
     if not -layers <= options.layer < layers:
         raise InputError(f"layer={options.layer} is not one of the {layers} layers. Give 0 to {layers - 1}, or -1.")
     measured = config.Dimension(points=options.points, tokens_per_document=options.tokens_per_document)
-    summary = files.read_json(folder / "summary.json")
+    summary = files.read_json(folder / "summary.json", fields=("step",))
     embeddings = geometry.embeddings_of_run(run, data.open_store(_corpus_of(folder)), folder, summary, measured)
     points = np.asarray(embeddings.layers[options.layer])
     files.write_array(out, points)

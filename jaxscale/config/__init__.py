@@ -19,7 +19,7 @@ from jaxscale.config.fields import (
     Training,
     cell,
 )
-from jaxscale.config.folders import claim, refuse_other
+from jaxscale.config.folders import claim, of_folder, refuse_other
 from jaxscale.config.lengths import LengthStudy, LengthTraining, LimitNetwork, PositionStudy, complexities
 from jaxscale.config.loading import Config, from_json, kinds, load, to_json
 from jaxscale.config.manifolds import ManifoldStudy, ManifoldTarget, PointRegressor, PointTraining
@@ -50,6 +50,7 @@ __all__ = [
     "from_json",
     "kinds",
     "load",
+    "of_folder",
     "refuse_other",
     "to_json",
     "validate",

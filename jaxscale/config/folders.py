@@ -26,7 +26,7 @@ def refuse_other(folder, config):
     if path.is_file():
         try:
             there = dataclasses.asdict(from_json(path.read_text(encoding="utf-8"), type(config)))
-        except InputError as error:
+        except (InputError, UnicodeDecodeError) as error:
             raise InputError(f"{str(path)!r} is no {type(config).__name__}: {error} Use another folder.") from None
         changed = [f"{name}={b!r} (there: {a!r})" for name, a, b in differences(there, dataclasses.asdict(config))]
         if changed:
@@ -34,6 +34,17 @@ def refuse_other(folder, config):
                 f"workdir={str(folder)!r} holds another configuration: {'; '.join(changed[:5])}. "
                 "Use another folder, or delete this one."
             )
+
+
+def of_folder(folder, kind):
+    """The configuration, a `kind`, of a folder. Raises InputError, naming the file, if it holds none."""
+    path = pathlib.Path(folder) / "config.json"
+    try:
+        return from_json(path.read_text(encoding="utf-8"), kind)
+    except (InputError, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{str(path)!r} cannot be read as a {kind.__name__}: {error} Restore it from a copy."
+        ) from None
 
 
 def differences(old, new, prefix=""):

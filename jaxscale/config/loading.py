@@ -132,6 +132,8 @@ def _explain(error, kind):
             kind = next(f.type for f in dataclasses.fields(kind) if f.name == name)
         return _unknown_field(kind, names[-1])
     field = ".".join(names)
+    if not field:
+        return f"{first['msg'][0].lower()}{first['msg'][1:]}."
     return (
         f"{field}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}. Change the field in the config file."
     )

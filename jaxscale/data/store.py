@@ -92,25 +92,24 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
 def open_store(folder):
     """The `Store` that `prepare` left in `folder`. Raises InputError if files of it are missing or damaged."""
     folder = pathlib.Path(folder)
-    facts = files.read_json(folder / "facts.json")
+    facts = files.read_json(folder / "facts.json", ("dtype", "vocab_size", "tokens_train", "tokens_held_out"))
 
     def split(name):
         try:
             tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
-            starts = np.load(folder / f"{name}_starts.npy")
-        except (OSError, ValueError, EOFError) as error:
-            raise _damaged(folder, name, error) from None
-        if len(tokens) != starts[-1]:
-            raise _damaged(folder, name, f"{len(tokens)} tokens instead of {starts[-1]}")
+            starts, wanted = np.load(folder / f"{name}_starts.npy", allow_pickle=False), facts[f"tokens_{name}"]
+            if not len(tokens) == starts[-1] == wanted:
+                raise ValueError(
+                    f"{len(tokens)} tokens in pieces that end at {starts[-1]}, where {wanted} were written"
+                )
+        except (OSError, ValueError, EOFError, TypeError, IndexError) as error:
+            raise InputError(
+                f"{str(folder)!r} is damaged in {name}.bin or {name}_starts.npy: {error}. Delete it; the same command "
+                "prepares it again."
+            ) from None
         return Split(tokens, starts)
 
     return Store(split("train"), split("held_out"), facts["vocab_size"], facts)
-
-
-def _damaged(folder, name, said):
-    return InputError(
-        f"{str(folder)!r} is damaged in {name}.bin: {said}. Delete it; the same command prepares it again."
-    )
 
 
 def account(facts):

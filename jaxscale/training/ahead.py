@@ -144,8 +144,8 @@ def _slow_axes(mesh, topology, estimate):
             total = len({topology.outer(device) for device in mesh.devices.flat})
             slices = f" and mesh.slices={total}" if topology.platform == "tpu" else ""
             said.append(
-                f"mesh.{axis}={mesh.shape[axis]} spans {count} {topology.outer_name}: a device sends {sent / 1e9:.3g} "
-                f"GB a step along it, which takes {seconds:.3g} s over the network between them. Keep it within one: set "
+                f"mesh.{axis}={mesh.shape[axis]} spans {count} {topology.outer_name}: a device sends {sent / 1e6:.3g} "
+                f"MB a step along it, {1000 * seconds:.3g} ms over the network between them. Keep it within one: set "
                 f"mesh.replica to a multiple of {total}{slices}."
             )
     return said

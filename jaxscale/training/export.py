@@ -33,11 +33,11 @@ def export(workdir: str | os.PathLike, corpus: str | os.PathLike, out: str | os.
       RunError: the disk is full, or the folder cannot be written to.
     """
     folder, out = pathlib.Path(workdir), pathlib.Path(out)
-    run = configs.from_json((folder / "config.json").read_text(encoding="utf-8"), configs.Run)
+    run = configs.of_folder(folder, configs.Run)
     gpt2.check(run.model)
     tokenizer = tokenizers.load(run.tokenizer, corpus)
     alone = program(run, tokenizer.vocab_size, sharding.make_mesh(configs.Mesh(), jax.devices()[:1]))
-    step = files.read_json(folder / "summary.json")["step"]
+    step = files.read_json(folder / "summary.json", fields=("step",))["step"]
     with files.whole_folder(out) as part:
         params = restore_params(folder / "checkpoints", step, alone.abstract.params)
         gpt2.write(part, run.model, params)

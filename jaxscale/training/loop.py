@@ -85,7 +85,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
             with out_of_memory_told(less_memory(run, mesh)):
                 work = _prepare(run, store, mesh)
                 files.write_json(folder / "summary.json", _run(work, folder, report, profile))
-        return processes.first_says(lambda: files.read_json(folder / "summary.json"))
+        return processes.first_says(lambda: files.read_json(folder / "summary.json", fields=("loss", "step")))
 
 
 def _run(work, folder, report, profile):

@@ -76,7 +76,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
 
 
 def _summary_of(folder):
-    return files.read_json(folder / "summary.json")
+    return files.read_json(folder / "summary.json", fields=("loss", "step"))
 
 
 def check_together(runs, store):
