@@ -94,6 +94,9 @@ def skaling() -> Law:
         to_coordinates=lambda p: (
             {name: p[name] for name in ("E", "alpha", "beta", "k")} | {"S": p["A"] ** p["k"], "ratio": p["B"] / p["A"]}
         ),
+        in_coordinates=lambda z, N, D: (
+            z["E"] + z["S"] * power(power(N, -z["alpha"]) + z["ratio"] * power(D, -z["beta"]), z["k"])
+        ),
         rescale=lambda p, N, D: p | {"A": p["A"] * N ** p["alpha"], "B": p["B"] * D ** p["beta"]},
     )
 
@@ -121,6 +124,9 @@ def kaplan() -> Law:
         names=("N_c", "D_c", "alpha_N", "alpha_D"),
         from_coordinates=from_coordinates,
         to_coordinates=to_coordinates,
+        in_coordinates=lambda z, N, D: (
+            z["S"] * power(z["ratio"] * power(N, -z["alpha_N"] / z["alpha_D"]) + 1 / D, z["alpha_D"])
+        ),
         rescale=lambda p, N, D: p | {"N_c": p["N_c"] * N, "D_c": p["D_c"] * D},
         exponents={"N": "alpha_N", "D": "alpha_D"},
     )
@@ -150,15 +156,27 @@ def repeated_data() -> Law:
     Linear in E and A once B/A is held, for G depends on nothing else.
     """
 
-    def effective(x, unique, decay):
-        return unique * (1 + decay * -jnp.expm1(-jnp.maximum(x / unique - 1, 0) / decay))
+    def log_effective(log_x, log_unique, decay):
+        beyond = jnp.expm1(jnp.clip(log_x - log_unique, 0, 700.0))  # e^700 is just short of the largest number
+        return log_unique + jnp.log1p(-decay * jnp.expm1(-beyond / decay))
+
+    def terms(z, ratio, N, D, U):
+        """N'^-α and D'^-β, which know of the scales only B/A; in logarithms, as β/α may be large."""
+        N, D, U = jnp.log(N), jnp.log(D), jnp.log(jnp.minimum(U, D))
+        balance = jnp.log(z["alpha"] / (z["beta"] * ratio)) / (z["alpha"] + z["beta"])
+        fitting = jnp.minimum(N, balance + z["beta"] / z["alpha"] * (U + balance))
+        size, tokens = log_effective(N, fitting, z["R_N"]), log_effective(D, U, z["R_D"])
+        return jnp.exp(-z["alpha"] * size), jnp.exp(-z["beta"] * tokens)
 
     def expression(p, N, D, U):
-        U = jnp.minimum(U, D)
-        balance = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / (p["alpha"] + p["beta"]))
-        fitting = jnp.minimum(N, balance * power(U * balance, p["beta"] / p["alpha"]))
-        size, tokens = effective(N, fitting, p["R_N"]), effective(D, U, p["R_D"])
-        return p["E"] + p["A"] * power(size, -p["alpha"]) + p["B"] * power(tokens, -p["beta"])
+        # Without either scale the ratio means nothing and the curve is E.
+        ratio = jnp.where(p["A"] > 0, p["B"] / jnp.where(p["A"] > 0, p["A"], 1.0), 1.0)
+        of_size, of_tokens = terms(p, ratio, N, D, U)
+        return p["E"] + p["A"] * of_size + p["B"] * of_tokens
+
+    def in_coordinates(z, N, D, U):
+        of_size, of_tokens = terms(z, z["ratio"], N, D, U)
+        return z["E"] + z["A"] * (of_size + z["ratio"] * of_tokens)
 
     same = ("E", "A", "alpha", "beta", "R_N", "R_D")
     decay = Range(0.5, 100.0, logarithmic=True, bounds=(1e-2, 1e4))
@@ -173,6 +191,7 @@ def repeated_data() -> Law:
         names=("E", "A", "B", "alpha", "beta", "R_N", "R_D"),
         from_coordinates=lambda z: {name: z[name] for name in same} | {"B": z["ratio"] * z["A"]},
         to_coordinates=lambda p: {name: p[name] for name in same} | {"ratio": p["B"] / p["A"]},
+        in_coordinates=in_coordinates,
         rescale=lambda p, N, D, _: p | {"A": p["A"] * N ** p["alpha"], "B": p["B"] * D ** p["beta"]},
         units=("N", "D", "D"),
         exponents={"N": "alpha", "D": "beta"},
@@ -232,8 +251,14 @@ def sigmoidal() -> Law:
 
     def expression(p, n):
         drop = p["E0"] - p["E"]
-        log_side = jnp.log(p["A"]) + (p["a"] - 1) * jnp.log(drop) - p["alpha"] * jnp.log(n)
-        return p["E"] + drop * jax.nn.sigmoid(_logit(log_side, p["a"]))
+        # Without a drop κ is lost and the curve is E.
+        positive = jnp.where(drop > 0, drop, 1.0)
+        kappa = jnp.where(drop > 0, p["A"] * power(positive, p["a"] - 1), 1.0)
+        return in_coordinates({"E": p["E"], "drop": drop, "kappa": kappa, "alpha": p["alpha"], "a": p["a"]}, n)
+
+    def in_coordinates(z, n):
+        log_side = jnp.log(z["kappa"]) - z["alpha"] * jnp.log(n)
+        return z["E"] + z["drop"] * jax.nn.sigmoid(_logit(log_side, z["a"]))
 
     return Law(
         name="m4",
@@ -261,6 +286,7 @@ def sigmoidal() -> Law:
             "alpha": p["alpha"],
             "a": p["a"],
         },
+        in_coordinates=in_coordinates,
         rescale=lambda p, n: p | {"A": p["A"] * n ** p["alpha"]},
         exponents={"n": "alpha"},
     )

@@ -8,11 +8,13 @@ import numpy as np
 
 from jaxscale.errors import InputError
 from jaxscale.laws.objective import pieces
-from jaxscale.laws.results import Fit, Interval
+from jaxscale.laws.results import Fit, Interval, percentiles
 from jaxscale.laws.search import Problem, Refit, Search, refit
 
 _POINTS = 41
-_REACH = 4.0  # of the standard deviation of the draws, to either side
+_REACH = 2.0  # of the interval of the draws to that side of the estimate
+_LEAST_REACH = 0.25  # of the reach to the other side
+_LEAST_TOTAL = 1e-300
 
 
 class Profile(NamedTuple):
@@ -21,10 +23,10 @@ class Profile(NamedTuple):
     Attributes:
       name: the parameter.
       values: (K,) at which it was held.
-      statistic: (K,) 0 at the optimum.
+      statistic: (K,) 0 at the optimum, infinite where the law has no value.
       threshold: of the statistic, at the level of the fit.
-      interval: values whose statistic is below it; an end that the profile does not reach is infinite, or the end of
-        the parameter's range.
+      interval: the values around the estimate whose statistic is below it; an end that the profile does not reach is
+        infinite, or the end of the parameter's range.
     """
 
     name: str
@@ -44,7 +46,7 @@ def profile(fit: Fit, name: str, values=None) -> Profile:
     Args:
       fit: of `laws.fit`.
       name: "E", an exponent, or another coordinate that has the same value in any units.
-      values: (K,) to hold it at; 41 around the estimate where None.
+      values: (K,) to hold it at, in any order; 41, of which the estimate is one, where None.
 
     Raises:
       InputError: for a parameter without a profile.
@@ -53,7 +55,8 @@ def profile(fit: Fit, name: str, values=None) -> Profile:
     values = _around(fit, name, index) if values is None else np.asarray(values, float)
     statistic = _ratio(fit.problem, fit.search, _with_held(fit, index, values).total)
     threshold = NormalDist().inv_cdf((1 + fit.level) / 2) ** 2
-    return Profile(name, values, statistic, threshold, _below(values, statistic, threshold, fit.law.bounds[index]))
+    around = _below(values, statistic, float(fit.parameters[name]), threshold, fit.law.bounds[index])
+    return Profile(name, values, statistic, threshold, around)
 
 
 def held(fit: Fit, name: str, values) -> dict[str, Any]:
@@ -88,14 +91,13 @@ def power(task: Problem, found: Search) -> float:
     with jax.enable_x64(True):
         slope = np.asarray(pieces(residual, found.delta, None, task.objective.quantile).slope)
     whole = found.total
-    return float(np.clip(np.sum(task.weight * slope * residual) / max(whole, 1e-300), 1.0, 2.0))
+    return float(np.clip(np.sum(task.weight * slope * residual) / max(whole, _LEAST_TOTAL), 1.0, 2.0))
 
 
 def _ratio(task: Problem, found: Search, total) -> np.ndarray:
     spare = max(len(task.loss) - len(found.z), 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.log(np.maximum(total, found.total) / max(found.total, 1e-300))
-    return 2 / power(task, found) * spare * np.nan_to_num(ratio, nan=0.0, posinf=np.inf)
+    least = max(found.total, _LEAST_TOTAL)
+    return 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
 
 
 def _with_held(fit: Fit, index: int, values) -> Refit:
@@ -116,18 +118,24 @@ def _coordinate(fit: Fit, name: str) -> int:
 
 
 def _around(fit: Fit, name: str, index: int) -> np.ndarray:
-    estimate = float(fit.parameters[name])
-    low, high = fit.law.bounds[index]
-    reach = _REACH * float(np.std(fit.draws[name])) if fit.draws else estimate
-    return np.linspace(max(estimate - reach, low), min(estimate + reach, high), _POINTS)
+    """Values to either side of the estimate, which is one of them, twice as far as the draws spread there."""
+    estimate, (low, high) = float(fit.parameters[name]), fit.law.bounds[index]
+    ends = np.array(percentiles(fit.draws[name], fit.level)) if fit.draws else np.array([0.5, 1.5]) * estimate
+    reach = _REACH * np.maximum([estimate - ends[0], ends[1] - estimate], 0.0)
+    # Draws may all lie to one side.
+    reach = np.maximum(reach, _LEAST_REACH * reach[::-1])
+    below = np.linspace(max(estimate - reach[0], low), estimate, _POINTS // 2 + 1)
+    above = np.linspace(estimate, min(estimate + reach[1], high), _POINTS // 2 + 1)
+    return np.concatenate([below, above[1:]])
 
 
-def _below(values, statistic, threshold, bounds) -> Interval:
-    """Where the statistic crosses the threshold on either side of its least value, by linear interpolation."""
-    best = int(np.argmin(statistic))
+def _below(values, statistic, estimate: float, threshold: float, bounds) -> Interval:
+    """How far from the estimate, whose statistic is 0, it stays below the threshold; by linear interpolation."""
     ends = []
-    for side, end in ((slice(best, None, -1), bounds[0]), (slice(best, None), bounds[1])):
-        x, s = values[side], statistic[side]
+    for side, end in ((values < estimate, bounds[0]), (values > estimate, bounds[1])):
+        outwards = np.argsort(np.abs(values[side] - estimate))
+        x = np.append(estimate, values[side][outwards])
+        s = np.append(0.0, statistic[side][outwards])
         above = np.flatnonzero(s > threshold)
         if not len(above):
             ends.append(float(end))

@@ -69,16 +69,12 @@ class Curve(NamedTuple):
     expression: Callable[..., Any]
     coordinates: tuple[str, ...]
     linear: int  # how many of the coordinates, from the first
-    from_coordinates: Callable[[Values], dict[str, Any]] | None
-
-    def parameters_at(self, coordinates) -> dict[str, Any]:
-        """Parameters by name at coordinates (P, ...), in the units of the fit."""
-        values = dict(zip(self.coordinates, coordinates, strict=True))
-        return self.from_coordinates(values) if self.from_coordinates else values
+    from_coordinates: Callable[[Values], dict[str, Any]] | None  # to what the expression takes, where it takes others
 
     def __call__(self, coordinates, columns):
         """The loss (R,) at coordinates (P,) and columns (X, R), both in the units of the fit."""
-        return self.expression(self.parameters_at(coordinates), *columns)
+        values = dict(zip(self.coordinates, coordinates, strict=True))
+        return self.expression(self.from_coordinates(values) if self.from_coordinates else values, *columns)
 
 
 # Exponents beyond 10 concern one point; starts reach as far as published laws do.
@@ -102,6 +98,8 @@ class Law:
       names: the parameters as printed; `linear` and `nonlinear` where not said.
       from_coordinates: coordinates by name -> parameters by name, where they differ.
       to_coordinates: its inverse.
+      in_coordinates: the curve as `expression`, of coordinates by name. Give it where parameters lose a coordinate at
+        an end of its range, as B = ratio A loses the ratio at A = 0: the curve has a value and a slope there.
       rescale: (parameters for columns measured in units, *units) -> parameters for columns as they are. Without it
         columns are used as they are; with it they are divided by their geometric means, which conditions the fit.
       units: which column's unit each column is measured in, where two must share one.
@@ -117,6 +115,7 @@ class Law:
     names: tuple[str, ...] = ()
     from_coordinates: Callable[[Values], dict[str, Any]] | None = None
     to_coordinates: Callable[[Values], dict[str, Any]] | None = None
+    in_coordinates: Callable[..., Any] | None = None
     rescale: Callable[..., dict[str, Any]] | None = None
     units: tuple[str, ...] = ()
     exponents: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -140,7 +139,9 @@ class Law:
     def losses(self, parameters: Values, *columns) -> Any:
         """The curve at columns in the order of the law, in float64; columns and parameters broadcast."""
         with jax.enable_x64(True):
-            loss = self.expression(parameters, *(np.asarray(x, float) for x in columns))
+            # As JAX arrays: at the ends of a range NumPy would warn of divisions whose limits the curve has.
+            values = {name: jnp.asarray(value, float) for name, value in parameters.items()}
+            loss = self.expression(values, *(jnp.asarray(x, float) for x in columns))
             return np.asarray(loss, float)[()]
 
     @property
@@ -151,11 +152,14 @@ class Law:
     @property
     def curve(self) -> "Curve":
         """The loss as a function of coordinates, for compiled programs."""
+        if self.in_coordinates:
+            return Curve(self.in_coordinates, self.coordinates, len(self.linear), None)
         return Curve(self.expression, self.coordinates, len(self.linear), self.from_coordinates)
 
     def parameters_at(self, coordinates) -> dict[str, Any]:
         """Parameters by name at coordinates (P, ...), still in the units of the fit."""
-        return self.curve.parameters_at(coordinates)
+        values = dict(zip(self.coordinates, coordinates, strict=True))
+        return self.from_coordinates(values) if self.from_coordinates else values
 
     def units_of(self, columns) -> tuple[float, ...]:
         """What each column is divided by before the fit: its geometric mean, or 1 for a law without `rescale`."""

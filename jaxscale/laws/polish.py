@@ -113,7 +113,9 @@ def _iterate(predict, rounded: bool, stride, lane: Lane, state: State) -> State:
         return jnp.sum(jnp.where(lane.weight > 0, lane.weight * values, 0))
 
     totals = jax.vmap(lambda z: total(predict(z) - lane.target))(candidates)
-    totals = jnp.concatenate([total(residual)[None], jnp.where(jnp.isnan(totals), jnp.inf, totals)])
+    totals = jnp.concatenate([total(residual)[None], totals])
+    # Where the curve has no value nothing is worse; a NaN would pass for the least.
+    totals = jnp.where(jnp.isnan(totals), jnp.inf, totals)
     best = jnp.argmin(totals)
     z = jnp.where(best == 0, z, candidates[jnp.maximum(best - 1, 0)])
     return _next(rounded, lane, state, z, totals, best, gain)

@@ -51,6 +51,34 @@ def test_curves_are_linear_in_the_coordinates_said_to_be(name):
             np.testing.assert_allclose(at(2.0) - at(1.0), at(3.0) - at(2.0), rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_curves_have_a_value_and_a_slope_at_the_ends_of_every_range(name):
+    law = laws.named(name)
+    columns = [COLUMNS[column] for column in law.columns]
+    scaled = np.stack([x / unit for x, unit in zip(columns, law.units_of(columns), strict=True)])
+    with jax.enable_x64(True):
+        ends = [
+            np.where(np.arange(len(law.coordinates)) == place, end, middle(law))
+            for place, pair in enumerate(law.bounds)
+            for end in pair[np.isfinite(pair)]
+        ]
+        curve = lambda z: law.curve(z, scaled) + np.zeros(scaled.shape[1])
+        assert np.isfinite(jax.vmap(curve)(np.array(ends))).all()
+        assert np.isfinite(jax.vmap(jax.jacfwd(curve))(np.array(ends))).all()
+
+
+@pytest.mark.parametrize("name", ["repeated_data", "m4", "skaling", "kaplan"])
+def test_parameters_at_the_end_of_a_range_have_the_loss_of_their_coordinates(name):
+    law = laws.named(name)
+    columns = [COLUMNS[column] for column in law.columns]
+    scaled = np.stack([x / unit for x, unit in zip(columns, law.units_of(columns), strict=True)])
+    z = np.where(np.array(law.coordinates) == law.linear[-1], 0.0, middle(law))  # no term beside the floor
+    with jax.enable_x64(True):
+        wanted = np.broadcast_to(law.curve(z, scaled), (40,))
+        parameters = {k: float(v) for k, v in law.parameters_at(z).items()}
+    np.testing.assert_allclose(law.losses(parameters, *scaled), wanted, atol=1e-300)
+
+
 def test_names_take_columns():
     assert laws.named("data:tokens").columns == ("tokens",)
     assert laws.named("data:tokens").formula == "L(tokens) = E + A tokens^-α"
