@@ -144,8 +144,8 @@ class IsoFlop:
       compute: (K,) budgets.
       size, loss: (K,) where each budget's curve is lowest, and how low.
       size_exponent: `Quantity` of the power of C with which N* grows.
-      bias: what the method adds to the exponent on a surface like this one without noise.
-      surface: `Frontier` of the additive law fitted to the same runs.
+      bias: what the method adds to the exponent on a surface like this one without noise; both in powers of C = 6 N D.
+      surface: `Frontier` of the additive law fitted to the same runs, at the mean 6 N D of each budget.
       findings: (code, sentence) pairs.
     """
 
@@ -169,7 +169,8 @@ def isoflop(
     and the difference returned as `bias`.
 
     Args:
-      table: with N, `loss`, and D or C; runs whose C differ by less than 5% form a budget.
+      table: with N, `loss`, and D or C. Runs whose C differ by less than 5% form a budget: the table's own C where it
+        has that column, else 6 N D.
       method: "parabola", or "akima", the lowest point of an Akima spline (needs a denser grid, assumes no shape).
       key: a JAX random key; intervals redraw the runs within each budget.
       level: of the interval.
@@ -182,15 +183,16 @@ def isoflop(
         raise InputError(f"method={method!r} is unknown. Pass 'parabola' or 'akima'.")
     fit_key, draw_key = jax.random.split(key)
     surface_fit = fit(table, "chinchilla", key=fit_key, level=level, **options)
-    N, loss = surface_fit.runs.columns["N"], surface_fit.runs.loss
-    budgets = _budgets(FLOPS * N * surface_fit.runs.columns["D"], N)
-    compute = np.array([np.exp(np.mean(np.log(FLOPS * (N * surface_fit.runs.columns["D"])[b]))) for b in budgets])
+    N, D, spent, loss = _runs_on_budgets(table)
+    budgets = _budgets(spent, N)
+    compute = np.array([np.exp(np.mean(np.log(spent[b]))) for b in budgets])
     lowest = {"parabola": _vertex, "akima": _akima}[method]
     bottoms = np.array([lowest(np.log(N[b]), loss[b]) for b in budgets])
     slope = _slope(compute, bottoms[:, 0])
-    ideal = surface_fit.predict(*surface_fit.runs.values)
+    ideal = surface_fit.predict(N, D)
     noiseless = _slope(compute, np.array([lowest(np.log(N[b]), ideal[b])[0] for b in budgets]))
-    surface = frontier(surface_fit, compute)
+    nominal = FLOPS * N * D
+    surface = frontier(surface_fit, [np.exp(np.mean(np.log(nominal[b]))) for b in budgets])
     bias = noiseless - float(surface.size_exponent.estimate)
     draws = _redrawn(draw_key, N, loss, budgets, compute, lowest)
     interval = percentiles(draws[np.isfinite(draws)], level) if np.isfinite(draws).any() else Interval(np.nan, np.nan)
@@ -202,8 +204,18 @@ def isoflop(
         Quantity(slope, interval),
         bias,
         surface,
-        tuple(_isoflop_findings(N, budgets, compute, bottoms, bias)),
+        (
+            *_isoflop_findings(N, budgets, compute, bottoms, bias),
+            *_compute_findings(spent / nominal),
+        ),
     )
+
+
+def _runs_on_budgets(table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """N, D, C and loss of every run, (R,), C as the table gives it; in an order that does not depend on its rows'."""
+    columns = numbers(table, ("N", "D", "C", "loss"))
+    order = np.lexsort(tuple(columns.values()))
+    return columns["N"][order], columns["D"][order], columns["C"][order], columns["loss"][order]
 
 
 def _budgets(compute, N) -> list[np.ndarray]:
@@ -280,6 +292,16 @@ def _isoflop_findings(N, budgets, compute, bottoms, bias):
             "isoflop_bias",
             f"On a noiseless surface like this one the method misses the exponent of N* by {bias:+.3f}; use the "
             "surface's own, `IsoFlop.surface`.",
+        )
+
+
+def _compute_findings(ratio):
+    """What to know where the table's own C is no constant times 6 N D; ratio (R,)."""
+    if np.ptp(np.log(ratio)) > np.log1p(_SAME_BUDGET):
+        yield (
+            "other_compute",
+            f"The table's C is {ratio.min():.3g} to {ratio.max():.3g} times 6 N D. The budgets and the exponent are of "
+            "that C, the surface is of 6 N D, and `bias` holds the difference too.",
         )
 
 

@@ -192,7 +192,10 @@ def _decades(fit: Fit) -> Iterator[Finding]:
 
 
 def _groups(fit: Fit) -> Iterator[Finding]:
-    if fit.runs.group is None and len(fit.runs.columns) == 1:
+    if fit.runs.group is not None or len(fit.runs.columns) > 1:
+        return
+    (column,) = fit.runs.columns
+    if fit.runs.size_index(column).max() + 1 == len(fit.runs):
         yield (
             "one_run_per_size",
             "No two runs share a size, so their noise is seen only as scatter about the curve, and an error of the "

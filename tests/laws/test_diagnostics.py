@@ -1,14 +1,17 @@
 """What is said around a fit: profiles, influence, back-tests, frontiers, theory, and parameters of other origin."""
 
+import contextlib
 import dataclasses
 import io
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxscale import errors, laws, reports, theory
+from tests.laws import tables
 from tests.laws.tables import CHINCHILLA, isoflop_grid, power_law
 
 KEY = jax.random.key(0)
@@ -26,6 +29,67 @@ def test_a_profile_is_lowest_at_the_fit_and_crosses_the_level_on_both_sides(chin
     assert abs(lowest - chinchilla.parameters["alpha"]) <= np.diff(found.values)[0]
     assert found.interval.lower < chinchilla.parameters["alpha"] < found.interval.upper
     assert (found.statistic >= 0).all() and found.statistic[0] > found.threshold < found.statistic[-1]
+
+
+@pytest.fixture(scope="module")
+def repeated():
+    """A fit whose bootstrap knows R_N within a factor of five, though its profile is narrow."""
+    return laws.fit(tables.repeated_tokens(), "repeated_data", key=KEY, resamples=100)
+
+
+def test_a_profile_holds_its_estimate_however_far_the_draws_spread(repeated):
+    for name in ("E", "alpha", "beta", "R_N", "R_D"):
+        found = laws.profile(repeated, name)
+        assert found.interval.lower < repeated.parameters[name] < found.interval.upper, name
+        assert (found.statistic[:-1] > found.threshold).any() and (found.statistic[1:] > found.threshold).any()
+
+
+def test_no_term_at_all_is_no_fit_rather_than_a_perfect_one(repeated):
+    """At A = 0 the curve is E alone, far above the threshold of 3.84."""
+    assert repeated.flatness["A"] > 50
+
+
+def test_a_value_at_which_a_law_is_not_defined_is_infinitely_worse():
+    """log γ has no value at γ = 0, an end of the range of γ."""
+    expression = lambda p, n: p["E"] + p["A"] * laws.power(n / 1e6, -p["alpha"]) * (1 + 0 * jnp.log(p["gamma"]))
+    mine = laws.Law(
+        name="mine",
+        columns=("n",),
+        formula="L(n) = E + A n^-α + 0 log γ",
+        expression=expression,
+        linear=("E", "A"),
+        nonlinear={"alpha": laws.EXPONENT, "gamma": laws.Range(0.5, 1.0, bounds=(0.0, 1.0))},
+    )
+    fitted = laws.fit(power_law(noise=0.003), mine, resamples=0)
+    statistic = laws.profile(fitted, "gamma", [0.0, 0.7]).statistic
+    assert np.isposinf(statistic[0]) and statistic[1] < 1e-6
+
+
+def test_a_profile_over_values_of_ones_own_is_around_the_estimate(chinchilla):
+    alpha = float(chinchilla.parameters["alpha"])
+    found = laws.profile(chinchilla, "alpha", [alpha + 0.1, alpha - 0.1, alpha - 0.05])
+    assert alpha - 0.05 < found.interval.lower < alpha < found.interval.upper < alpha + 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_every_profile_of_every_law_holds_its_estimate(name):
+    law = laws.named(name)
+    table = tables.repeated_tokens() | {"n": np.geomspace(1e4, 1e8, 24)}
+    table |= {"C": 6 * table["N"] * table["D"], "M": table["D"] / table["N"]}
+    columns = [table[column] for column in law.columns]
+    middle = np.array([1.0] * len(law.linear) + [r.at(0.4) for r in law.nonlinear.values()])
+    with jax.enable_x64(True):
+        truth = law.in_raw_units(law.parameters_at(middle), law.units_of(columns))
+    loss = law.losses(truth, *columns) * np.exp(0.003 * np.random.default_rng(0).laplace(size=24))
+    fitted = laws.fit({column: table[column] for column in law.columns} | {"loss": loss}, law, resamples=0)
+    profiled = 0
+    for name in law.coordinates:
+        with contextlib.suppress(errors.InputError):  # a scale, which has none
+            found = laws.profile(fitted, name)
+            profiled += 1
+            assert found.interval.lower <= fitted.parameters[name] <= found.interval.upper, name
+    assert profiled >= len(law.exponents)
 
 
 def test_parameters_held_at_the_fit_are_the_fit(chinchilla):
@@ -85,6 +149,24 @@ def test_parabolas_on_a_grid_off_center_are_called_biased():
     assert found.surface.size_exponent.estimate == pytest.approx(truth, abs=1e-4)
     said = {code for code, _ in found.findings}
     assert ("isoflop_bias" in said) == (abs(found.bias) > 0.005)
+
+
+def test_budgets_are_those_of_the_c_that_is_given():
+    """A C that counts embeddings, N^0.1 of 6 N D here, moves every run to another budget and N* to another power."""
+    table = isoflop_grid()
+    plain = laws.isoflop(table, key=KEY, resamples=0)
+    in_days = laws.isoflop(table | {"C": 6 * table["N"] * table["D"] / 8.64e19}, key=KEY, resamples=0)
+    np.testing.assert_allclose(in_days.compute * 8.64e19, plain.compute)
+    np.testing.assert_allclose(in_days.size, plain.size)
+    np.testing.assert_allclose(in_days.surface.size.estimate, plain.surface.size.estimate)
+    assert "other_compute" not in dict(in_days.findings)
+
+    spread = np.repeat(np.geomspace(1e19, 3e21, 6), 9)
+    other = laws.isoflop(
+        {"N": table["N"], "D": spread / 6 / table["N"] ** 1.1, "loss": table["loss"], "C": spread}, key=KEY, resamples=0
+    )
+    np.testing.assert_allclose(other.compute, np.unique(spread))
+    assert "other_compute" in dict(other.findings)
 
 
 def test_budgets_that_are_too_few_are_refused():

@@ -202,6 +202,14 @@ def test_a_column_that_never_varies_is_refused():
         fit(table | {"N": np.full(54, 1e9)}, "chinchilla")
 
 
+def test_runs_taken_as_independent_are_not_said_to_be_of_one_size_each():
+    table = power_law(noise=0.003)  # two runs of every size
+    assert "one_run_per_size" not in dict(laws.fit(table, groups=None, resamples=0).warnings)
+    few = {name: values[:6] for name, values in power_law(noise=0.003).items()}  # three groups, three parameters
+    said = dict(laws.fit(few, resamples=0).warnings)
+    assert "few_groups" in said and "one_run_per_size" not in said
+
+
 def test_one_run_for_each_size_is_reported():
     assert "one_run_per_size" in codes(fit(power_law(noise=0.003, sizes=np.logspace(5, 7, 14))))
 
