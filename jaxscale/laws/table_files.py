@@ -7,22 +7,23 @@ import csv
 import json
 import pathlib
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jaxscale.errors import InputError
+from jaxscale.laws import event_files
 
 _MAPPED = re.compile(r"^(?P<column>[^=]+)=(?P<source>.+?)(?:\*(?P<factor>[0-9.eE+]+))?$")
 _WANDB_SERIES = re.compile(r"^(?P<run>.+) - (?P<metric>[^-]+?)(?P<bound>__MIN|__MAX)?$")
-_EVENTS = "*tfevents*"
 
 
 def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Rows of a table of runs, by column.
 
     A folder is searched for TensorBoard runs: each folder of event files is a row named after it, with the last value
-    and, as `tag:min`, the least of every scalar, and the last `step`. A chart exported from Weights & Biases, with a
+    of every scalar and, as `tag:min`, the least. `step` is the one at which the loss was written, that is the scalar
+    that is mapped to `loss` or called so; those of others are `tag:step` and `tag:min:step`. Of a run that was started
+    again, what was written after the step it went back to does not count. A chart exported from Weights & Biases, with a
     column for every run, becomes a row for every run and step.
 
     Args:
@@ -35,19 +36,21 @@ def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[di
     path = pathlib.Path(path)
     try:
         rows = _reader(path)(path)
-    except (OSError, ValueError, csv.Error, struct.error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"file={str(path)!r} cannot be read as a table: {error}. Give .csv with a header, .jsonl, .parquet or a "
             "folder of TensorBoard runs."
         ) from None
     if not rows:
         raise InputError(f"file={str(path)!r} holds no rows. Give a table with a row for every run.")
+    if path.is_dir():
+        rows = event_files.step_of(rows, _source_of("loss", mapping))
     return _mapped(_long(rows), mapping)
 
 
 def _reader(path: pathlib.Path):
     if path.is_dir():
-        return _tensorboard
+        return event_files.rows
     readers = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
     if path.suffix not in readers:
         raise InputError(f"file={str(path)!r} is of no known kind. Give {', '.join(readers)} or a folder of runs.")
@@ -88,41 +91,6 @@ def _parquet(path: pathlib.Path) -> list[dict[str, Any]]:
         raise ValueError(str(error).split("\n")[0]) from None
 
 
-def _tensorboard(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """One row for every folder with event files, in the order of their names."""
-    runs = sorted({file.parent for file in folder.rglob(_EVENTS)})
-    if not runs:
-        raise ValueError("the folder holds no TensorBoard event files")
-    rows = []
-    for run in runs:
-        row: dict[str, Any] = {"run": str(run.relative_to(folder)) if run != folder else folder.name}
-        for file in sorted(run.glob(_EVENTS)):
-            for step, tag, value in _scalars(file.read_bytes()):
-                row["step"] = max(step, row.get("step", 0))
-                row[tag] = value
-                row[f"{tag}:min"] = min(value, row.get(f"{tag}:min", value))
-        rows.append(row)
-    return rows
-
-
-def _scalars(data: bytes) -> Iterator[tuple[int, str, float]]:
-    """(step, tag, value) of an event file: records of length, checksum, event, checksum. A cut-off last one is left."""
-    from tensorboardX.proto import event_pb2
-
-    place = 0
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, place)
-        if place + 16 + length > len(data):
-            return
-        event = event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
-        place += 16 + length
-        for value in event.summary.value:
-            if value.HasField("simple_value"):
-                yield event.step, value.tag, value.simple_value
-            elif value.HasField("tensor") and len(value.tensor.float_val) == 1:
-                yield event.step, value.tag, value.tensor.float_val[0]
-
-
 def _long(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A chart of Weights & Biases, one column for each run, as one row for each run and step; others as they are."""
     series = {name: match for name in rows[0] if (match := _WANDB_SERIES.match(str(name)))}
@@ -134,6 +102,12 @@ def _long(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for name, match in series.items()
         if not match["bound"] and row[name] not in ("", None)
     ]
+
+
+def _source_of(column: str, mapping: Sequence[str]) -> str:
+    """What a column is called in the file."""
+    named = {match["column"].strip(): match["source"].strip() for match in map(_MAPPED.match, mapping) if match}
+    return named.get(column, column)
 
 
 def _mapped(rows: list[dict[str, Any]], mapping: Sequence[str]) -> list[dict[str, Any]]:

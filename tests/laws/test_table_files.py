@@ -1,6 +1,7 @@
 """Tables as files hold them, and what is refused."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -40,6 +41,61 @@ def test_a_folder_of_tensorboard_runs_is_a_table(tmp_path):
                 writer.add_scalar("loss", loss, step)
     rows = {row["run"]: row for row in laws.read_table(tmp_path)}
     assert rows["small"]["loss"] == 3.5 and rows["small"]["loss:min"] == 3.0 and rows["large"]["step"] == 1
+
+
+def write_run(folder, losses, **options):
+    """A start of a run, as the writer of tensorboardX leaves it: losses by step."""
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(folder), **options) as writer:
+        for step, loss in losses.items():
+            writer.add_scalar("loss", loss, step)
+
+
+def test_a_run_that_was_started_again_ends_where_its_last_start_did(tmp_path):
+    before, after = {0: 5.0, 500: 4.0, 600: 1.0, 1000: 3.0}, {600: 3.9, 800: 3.5}
+    # The name of the second file sorts before that of the first.
+    write_run(tmp_path / "resumed", before, filename_suffix=".first")
+    (first,) = (tmp_path / "resumed").iterdir()
+    first.rename(first.with_name("z.tfevents"))
+    write_run(tmp_path / "resumed", after)
+    # A writer that says where it starts, and gets no further than that.
+    write_run(tmp_path / "purged", before)
+    write_run(tmp_path / "purged", {}, purge_step=600, filename_suffix=".second")
+    rows = {row["run"]: row for row in laws.read_table(tmp_path)}
+    said = lambda run: [rows[run][name] for name in ("step", "loss", "loss:min", "loss:min:step")]
+    assert said("resumed") == pytest.approx([800, 3.5, 3.5, 800])
+    assert said("purged") == [500, 4.0, 4.0, 500]
+
+
+def test_the_runs_of_tensorflow_are_read():
+    """tests/laws/tensorflow/run was written by TensorFlow 2.21: steps 0 to 1000, and from 600 to 800 once more."""
+    (row,) = laws.read_table(pathlib.Path(__file__).parent / "tensorflow", ["loss=train/loss"])
+    assert [row["step"], row["loss"]] == pytest.approx([800, 2.5])
+    assert [row["eval/loss"], row["eval/loss:step"]] == pytest.approx([2.75, 500])
+
+
+def test_the_step_of_a_row_is_the_one_at_which_its_loss_was_written(tmp_path):
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "run")) as writer:
+        for step in range(0, 1001, 100):
+            writer.add_scalar("train/loss", 5.0 - step / 1000, step)
+            if step % 300 == 0:
+                writer.add_scalar("val/loss", 6.0 - step / 1000, step)
+    read = lambda source: [laws.read_table(tmp_path, [f"loss={source}", "D=step*2"])[0][name] for name in ("D", "loss")]
+    assert read("val/loss") == pytest.approx([1800, 5.1])
+    assert read("train/loss") == pytest.approx([2000, 4.0])
+
+
+def test_a_damaged_file_of_events_is_named(tmp_path):
+    write_run(tmp_path, {0: 5.0, 500: 4.0})
+    (file,) = tmp_path.iterdir()
+    data = bytearray(file.read_bytes())
+    data[12:20] = b"\xff" * 8  # in the first event
+    file.write_bytes(data)
+    with pytest.raises(errors.InputError, match=r"tfevents.* is damaged at byte 0"):
+        laws.read_table(tmp_path)
 
 
 def test_a_chart_of_wandb_becomes_a_row_for_each_run_and_step(tmp_path):
