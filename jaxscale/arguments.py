@@ -1,6 +1,10 @@
-"""What public functions accept as a number: Python's and NumPy's alike, and a sentence for anything else."""
+"""What public functions accept as a number or a key: Python's and NumPy's alike, and a sentence for anything else."""
 
+import difflib
+import numbers
 import operator
+
+import numpy as np
 
 from jaxscale.errors import InputError
 
@@ -21,6 +25,63 @@ def integer(name, value, minimum=None):
         wanted = "an integer" if minimum is None else f"an integer of at least {minimum}"
         raise InputError(f"{name}={value!r} must be {wanted}. Pass {name}={_suggestion(value, minimum)}.")
     return whole
+
+
+def real(name, value, example):
+    """`value` as a Python float, for the argument `name`; infinities and NaN are for the caller to judge.
+
+    Takes Python and NumPy numbers and real arrays without dimensions; neither booleans nor text.
+
+    Raises:
+      InputError: `value` is not a real number; `example` is one that is.
+    """
+    entries = reals(value)
+    if entries is None or entries.ndim:
+        raise InputError(f"{name}={value!r} must be a number. Pass for example {name}={example!r}.")
+    return float(entries)
+
+
+def reals(value):
+    """`value` as a float64 array of any shape, or None where it does not consist of real numbers."""
+    from jax import dtypes  # here, so that what only checks integers loads no jax
+
+    try:
+        if isinstance(value, numbers.Real) and not _is_boolean(value):
+            return np.asarray(float(value))
+        kind = np.asarray(value).dtype
+        is_real = dtypes.issubdtype(kind, np.floating) or dtypes.issubdtype(kind, np.integer)
+        return np.asarray(value, float) if is_real else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def choice(name, value, known):
+    """`value`, one of the names `known`, for the argument `name`.
+
+    Raises:
+      InputError: `value` is none of them; the nearest one is offered.
+    """
+    if not isinstance(value, str) or value not in known:
+        near = difflib.get_close_matches(value, known, n=1, cutoff=0.0) if isinstance(value, str) else []
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise InputError(f"{name}={value!r} is unknown{hint} Pass one of {', '.join(map(repr, known))}.")
+    return value
+
+
+def random_key(name, value):
+    """`value`, one JAX random key of either style, for the argument `name`.
+
+    Raises:
+      InputError: `value` is anything else, such as a seed.
+    """
+    from jax import dtypes
+
+    kind, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    of_new_style = kind is not None and dtypes.issubdtype(kind, dtypes.prng_key) and shape == ()
+    if not of_new_style and not (kind == np.uint32 and shape is not None and len(shape) == 1):
+        seed = _suggestion(value, 0)
+        raise InputError(f"{name}={value!r} is not a JAX random key. Pass {name}=jax.random.key({seed}).")
+    return value
 
 
 def _is_boolean(value):

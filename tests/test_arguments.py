@@ -1,10 +1,13 @@
 """Numbers as arguments: what NumPy and jax call an integer is one, and nothing else is."""
 
+from fractions import Fraction
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import choice, integer, random_key, real
 from jaxscale.errors import InputError
 
 
@@ -22,3 +25,37 @@ def test_anything_else_is_refused_by_name(value):
 def test_the_minimum_is_named_and_suggested():
     with pytest.raises(InputError, match=r"k=-3 must be an integer of at least 1\. Pass k=1\."):
         integer("k", -3, minimum=1)
+
+
+@pytest.mark.parametrize("value", [5, 5.0, Fraction(5), np.int64(5), np.float32(5), np.array(5.0), jnp.array(5.0)])
+def test_every_real_number_becomes_pythons(value):
+    assert real("level", value, 0.95) == 5 and type(real("level", value, 0.95)) is float
+
+
+@pytest.mark.parametrize("value", [True, np.True_, "5", None, 5j, np.array([5.0]), 10**400, jax.random.key(0)])
+def test_what_is_no_number_is_refused_by_name(value):
+    with pytest.raises(InputError, match=r"(?s)level=.* must be a number\. Pass for example level=0\.95\."):
+        real("level", value, 0.95)
+
+
+def test_keys_of_both_styles_pass_and_seeds_do_not():
+    for key in (
+        jax.random.key(0),
+        jax.random.PRNGKey(0),
+        np.asarray(jax.random.PRNGKey(0)),
+        jax.random.key(0, impl="rbg"),
+    ):
+        assert random_key("key", key) is key
+    for wrong in (3, None, "3", jax.random.split(jax.random.key(0)), np.zeros(2)):
+        with pytest.raises(InputError, match="is not a JAX random key"):
+            random_key("key", wrong)
+
+
+def test_a_name_is_one_of_those_known():
+    assert choice("loss", "norm", ("squared", "norm")) == "norm"
+    with pytest.raises(
+        InputError, match=r"loss='norms' is unknown; did you mean 'norm'\? Pass one of 'squared', 'norm'"
+    ):
+        choice("loss", "norms", ("squared", "norm"))
+    with pytest.raises(InputError, match=r"loss=\['norm'\] is unknown\. Pass one of"):
+        choice("loss", ["norm"], ("squared", "norm"))

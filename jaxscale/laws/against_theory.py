@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxscale import theory
+from jaxscale import arguments, theory
 from jaxscale.errors import InputError
-from jaxscale.laws.results import Fit, Interval, Quantity, percentiles
+from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
 
 Agreement = Literal["consistent", "inconsistent", "inconclusive"]
 Meeting = Literal["meet", "apart", "close"]
@@ -86,6 +86,7 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
     Raises:
       InputError: for a law without irreducible loss or without an exponent of n, D, N or C, or a value out of range.
     """
+    check_fit("fitted", fitted)
     law = fitted.law
     if not law.has_floor:
         raise InputError(
@@ -95,7 +96,9 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
     spoken_of = {column: name for column, name in law.exponents.items() if column in _OF_COLUMN}
     if not spoken_of:
         raise InputError(f"law {law.name!r} has no exponent of n, D, N or C. Theory predicts those only.")
-    d_interval, beta_interval = Interval(*(d_interval or (d, d))), Interval(*(beta_interval or (beta, beta)))
+    d, beta = arguments.real("d", d, 8.0), arguments.real("beta", beta, 1.0)
+    d_interval = _ends("d_interval", (d, d) if d_interval is None else d_interval)
+    beta_interval = _ends("beta_interval", (beta, beta) if beta_interval is None else beta_interval)
     return TheoryCheck(
         d=Quantity(d, d_interval),
         beta=Quantity(beta, beta_interval),
@@ -107,6 +110,14 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
     )
 
 
+def _ends(name: str, interval) -> Interval:
+    """Two numbers; their order and range are checked where the prediction is made."""
+    ends = arguments.reals(interval)
+    if ends is None or ends.shape != (2,):
+        raise InputError(f"{name}={interval!r} must be two numbers, (lower, upper).")
+    return Interval(*map(float, ends))
+
+
 def agreement(exponent, observed: Interval, d, d_interval, beta=1.0, beta_interval=None) -> Agreement:
     """Compares an observed interval with those that theory predicts at d, at half of d and at twice d.
 
@@ -115,8 +126,10 @@ def agreement(exponent, observed: Interval, d, d_interval, beta=1.0, beta_interv
       observation could have refuted another dimension, half or twice d; else "inconclusive", also where the ends of
       intervals are too close to say whether they meet (`meeting`).
     """
+    d, (low, high) = arguments.real("d", d, 8.0), _ends("d_interval", d_interval)
+    observed = _ends("observed", observed)
     at = lambda factor: theory.exponent_interval(
-        exponent, factor * d, tuple(factor * end for end in d_interval), beta, beta_interval
+        exponent, factor * d, (factor * low, factor * high), beta, beta_interval
     )
     here, half, twice = (meeting(observed, at(factor)) for factor in (1.0, 0.5, 2.0))
     if here == "apart":

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import re
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,10 @@ GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "eta": "η"}
 SHARE = Range(1e-3, 1e3, logarithmic=True, bounds=(1e-12, 1e12))
 
 
+def _are_names(columns) -> bool:
+    return isinstance(columns, Sequence) and all(isinstance(column, str) for column in columns)
+
+
 def additive(columns, *, floor: bool = True, tied: bool = False, name: str = "additive") -> Law:
     """E + Σ_i A_i x_i^-a_i over one to four columns.
 
@@ -34,9 +39,14 @@ def additive(columns, *, floor: bool = True, tied: bool = False, name: str = "ad
       tied: whether all terms share one exponent.
       name: of the law.
     """
+    columns = (columns,) if isinstance(columns, str) else columns
+    if not _are_names(columns):
+        raise InputError(f"columns={columns!r} are no names. Pass for example ('N', 'D').")
     columns = tuple(columns)
     if not 1 <= len(columns) <= len(SCALES) or len(set(columns)) < len(columns):
-        raise InputError(f"columns={columns} must be one to {len(SCALES)} different names.")
+        raise InputError(
+            f"columns={columns} must be one to {len(SCALES)} different names. Pass for example ('N', 'D')."
+        )
     scales, exponents, expression, rescale = _sum_of_powers(len(columns), floor, tied)
     terms = [f"{a} {x}^-{GREEK[e]}" for a, x, e in zip(scales, columns, exponents, strict=True)]
     return Law(
@@ -361,8 +371,13 @@ def named(name: str) -> Law:
 
 def over(law: Law, columns, name: str | None = None) -> Law:
     """The same law over columns of other names, in the order of `law.columns`."""
+    columns = (columns,) if isinstance(columns, str) else columns
+    if not _are_names(columns):
+        raise InputError(f"columns={columns!r} are no names. Pass names in the order of {law.columns}.")
     if len(columns) != len(law.columns):
-        raise InputError(f"law {law.name!r} reads {len(law.columns)} columns {law.columns}; {columns} were named.")
+        raise InputError(
+            f"law {law.name!r} reads {len(law.columns)} columns {law.columns}; {columns} were named. Name as many."
+        )
     new = dict(zip(law.columns, columns, strict=True))
     rename = lambda text: _substituted(text, new)
     return dataclasses.replace(

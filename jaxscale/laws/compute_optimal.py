@@ -13,10 +13,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
-from jaxscale.laws.fitting import fit
+from jaxscale.laws.fitting import checked_level, fit
 from jaxscale.laws.randomness import generator
-from jaxscale.laws.results import Fit, Interval, Quantity, percentiles
+from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
 from jaxscale.laws.runs import Finding, numbers
 from jaxscale.theory import compute_split
 
@@ -64,13 +65,15 @@ def frontier(fitted: Fit, compute) -> Frontier:
     Raises:
       InputError: for a law of other columns or a budget that is not positive.
     """
+    check_fit("fitted", fitted)
     if sorted(fitted.law.columns) != ["D", "N"]:
         raise InputError(
             f"law {fitted.law.name!r} reads {fitted.law.columns}. Fit a law of N and D, such as chinchilla."
         )
-    compute = np.atleast_1d(np.asarray(compute, float))
-    if not (np.isfinite(compute) & (compute > 0)).all():
-        raise InputError(f"compute={compute} must be positive and finite. Pass budgets in FLOP.")
+    budgets = arguments.reals(compute)
+    if budgets is None or budgets.ndim > 1 or not (np.isfinite(budgets) & (budgets > 0)).all():
+        raise InputError(f"compute={compute!r} must be positive and finite. Pass budgets in FLOP.")
+    compute = np.atleast_1d(budgets)
     is_additive = {"A", "B", "alpha", "beta"} <= set(fitted.parameters) and "k" not in fitted.parameters
     size = (lambda p: _closed(p, compute)) if is_additive else (lambda p: _searched(fitted, p, compute))
     slopes = _powers if is_additive else (lambda p: _local_powers(fitted, p, compute, size(p)))
@@ -179,9 +182,8 @@ def isoflop(
     Raises:
       InputError: for fewer than three budgets of four sizes.
     """
-    if method not in ("parabola", "akima"):
-        raise InputError(f"method={method!r} is unknown. Pass 'parabola' or 'akima'.")
-    fit_key, draw_key = jax.random.split(key)
+    arguments.choice("method", method, ("parabola", "akima"))
+    fit_key, draw_key = jax.random.split(arguments.random_key("key", key))
     surface_fit = fit(table, "chinchilla", key=fit_key, level=level, **options)
     N, D, spent, loss = _runs_on_budgets(table)
     budgets = _budgets(spent, N)
@@ -335,6 +337,7 @@ def envelope(table, *, key: jax.Array, level: float = 0.95) -> Envelope:
     Raises:
       InputError: for a table without three curves that overlap in C.
     """
+    level = checked_level(level)
     run, N, compute, loss = _checkpoints(table)
     curves = []
     for name in dict.fromkeys(run):

@@ -56,8 +56,10 @@ def _influence(fit: Fit) -> Iterator[Finding]:
         worst: tuple[float, str, int] | None = None
         for name in _exponents(fit):
             interval, values = fit.intervals[name], fit.influence.parameters[name]
-            beyond = np.maximum(interval.lower - values, values - interval.upper) / (interval.upper - interval.lower)
-            beyond = np.where((kinds == kind) & fit.influence.outside[name], np.nan_to_num(beyond), -np.inf)
+            width, past = interval.upper - interval.lower, np.maximum(interval.lower - values, values - interval.upper)
+            # Anything is infinitely far beyond an interval without width, which a table without noise has.
+            beyond = past / width if width > 0 else np.where(past > 0, np.inf, 0.0)
+            beyond = np.where((kinds == kind) & fit.influence.outside[name], beyond, -np.inf)
             if np.max(beyond) > (worst[0] if worst else -np.inf):
                 worst = float(np.max(beyond)), name, int(np.argmax(beyond))
         if worst is None or worst[0] == -np.inf:

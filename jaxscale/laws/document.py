@@ -9,7 +9,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.against_theory import TheoryCheck
 from jaxscale.laws.compute_optimal import FLOPS, frontier
 from jaxscale.laws.identifiability import profile
-from jaxscale.laws.results import Fit, Quantity
+from jaxscale.laws.results import Fit, Quantity, check_fit
 from jaxscale.laws.selection import BackTest, Comparison, back_test
 
 _CURVE_POINTS = 60
@@ -22,6 +22,7 @@ def document(
 ) -> dict[str, Any]:
     """The summary of a fit with its table, curves, residuals, influence, profiles, starts, back-test, frontier and
     theory, as far as they exist; numbers, strings, lists and dictionaries only."""
+    check_fit("fitted", fitted)
     said = fitted.summary() | {"table": _table(fitted), "curves": _curves(fitted), "starts": _starts(fitted)}
     if fitted.draws:
         said["influence"] = _influence(fitted)

@@ -1,19 +1,19 @@
 """Fit a scaling law to a table of runs: parameters, intervals, predictions and warnings from one call."""
 
 import dataclasses
-import difflib
 from typing import Literal
 
 import jax
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws import bootstrap as designs
 from jaxscale.laws import diagnosis, identifiability, influences, intervals
 from jaxscale.laws.bootstrap import BOOTSTRAPS, Bootstrap, Resamples
 from jaxscale.laws.catalogue import named
 from jaxscale.laws.law import Law
-from jaxscale.laws.objective import Objective
+from jaxscale.laws.objective import Objective, checked
 from jaxscale.laws.optimality import convergence
 from jaxscale.laws.results import Fit
 from jaxscale.laws.runs import Runs, read
@@ -72,12 +72,14 @@ def fit(
       InputError: for a table that cannot be fitted (the row is named) or an argument out of range.
     """
     law = law if isinstance(law, Law) else named(law)
-    objective = objective or Objective()
-    _check_options(level, resamples, bootstrap, interval, key)
+    objective = checked(objective)
+    level, resamples = checked_level(level), arguments.integer("resamples", resamples, 0)
+    _check_options(resamples, bootstrap, interval, key)
     runs = read(table, law, weights, groups)
     task = problem(runs, law, objective)
     found = find(task)
     if starts is not None:
+        law.check_parameters(starts, dimensions=1)
         audited = find_from(task, law.coordinates_of(starts, task.units).T)
         found = audited._replace(lattice=found.lattice)
     optimum = Fit(
@@ -143,16 +145,22 @@ def _enough_sizes(weight_BxR, runs: Runs) -> np.ndarray:
     return enough
 
 
-def _check_options(level, resamples, bootstrap, interval, key):
+def checked_level(level) -> float:
+    """`level`, refused unless a number between 0 and 1."""
+    level = arguments.real("level", level, 0.95)
     if not 0 < level < 1:
         raise InputError(f"level={level} is not between 0 and 1. Pass a coverage such as 0.95.")
+    return level
+
+
+def _check_options(resamples, bootstrap, interval, key):
     if resamples and resamples < _FEWEST_RESAMPLES:
         raise InputError(
             f"resamples={resamples} is too few for an interval. Pass at least {_FEWEST_RESAMPLES}, or 0 for none."
         )
     if resamples and key is None:
         raise InputError("key=None leaves the resamples without randomness. Pass jax.random.key(0), or resamples=0.")
-    for name, value, known in (("bootstrap", bootstrap, BOOTSTRAPS), ("interval", interval, _INTERVALS)):
-        if value not in known:
-            nearest = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
-            raise InputError(f"{name}={value!r} is unknown; did you mean {nearest!r}? Known: {known}.")
+    if resamples:
+        arguments.random_key("key", key)
+    arguments.choice("bootstrap", bootstrap, BOOTSTRAPS)
+    arguments.choice("interval", interval, _INTERVALS)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.objective import pieces
-from jaxscale.laws.results import Fit, Interval, percentiles
+from jaxscale.laws.results import Fit, Interval, check_fit, percentiles
 from jaxscale.laws.search import Problem, Refit, Search, refit
 
 _POINTS = 41
@@ -52,7 +53,7 @@ def profile(fit: Fit, name: str, values=None) -> Profile:
       InputError: for a parameter without a profile.
     """
     index = _coordinate(fit, name)
-    values = _around(fit, name, index) if values is None else np.asarray(values, float)
+    values = _around(fit, name, index) if values is None else _given(values)
     statistic = _ratio(fit.problem, fit.search, _with_held(fit, index, values).total)
     threshold = NormalDist().inv_cdf((1 + fit.level) / 2) ** 2
     around = _below(values, statistic, float(fit.parameters[name]), threshold, fit.law.bounds[index])
@@ -65,7 +66,7 @@ def held(fit: Fit, name: str, values) -> dict[str, Any]:
     Raises:
       InputError: for a parameter that cannot be held.
     """
-    return fit.problem.parameters(_with_held(fit, _coordinate(fit, name), np.asarray(values, float)).z)
+    return fit.problem.parameters(_with_held(fit, _coordinate(fit, name), _given(values)).z)
 
 
 def flatness(task: Problem, found: Search) -> dict[str, float]:
@@ -100,6 +101,13 @@ def _ratio(task: Problem, found: Search, total) -> np.ndarray:
     return 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
 
 
+def _given(values) -> np.ndarray:
+    found = arguments.reals(values)
+    if found is None or found.ndim != 1 or not np.isfinite(found).all():
+        raise InputError(f"values={values!r} must be a list of finite numbers, those to hold the parameter at.")
+    return found
+
+
 def _with_held(fit: Fit, index: int, values) -> Refit:
     rows = np.full((len(values), len(fit.search.z)), np.nan)
     rows[:, index] = values
@@ -108,9 +116,10 @@ def _with_held(fit: Fit, index: int, values) -> Refit:
 
 def _coordinate(fit: Fit, name: str) -> int:
     """The place of a parameter that is a coordinate of the fit, with the same value in any units."""
+    check_fit("fit", fit)
     at = dict(zip(fit.law.coordinates, fit.search.z, strict=True))
     own = [c for c in at if c in fit.parameters and np.isclose(fit.parameters[c], at[c])]
-    if name not in own:
+    if not isinstance(name, str) or name not in own:
         raise InputError(
             f"name={name!r} has no profile in law {fit.law.name!r}; its scale depends on units. Pass one of {own}."
         )

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 
 Values = Mapping[str, Any]
@@ -137,12 +138,28 @@ class Law:
         return self.names or self.coordinates
 
     def losses(self, parameters: Values, *columns) -> Any:
-        """The curve at columns in the order of the law, in float64; columns and parameters broadcast."""
+        """The curve at columns in the order of the law, in float64; columns and parameters broadcast.
+
+        Raises:
+          InputError: for another number of columns, or values that are not positive.
+        """
+        if len(columns) != len(self.columns):
+            raise InputError(
+                f"law {self.name!r} reads {', '.join(self.columns)}; {len(columns)} columns were given. Pass as many."
+            )
+        columns = tuple(self._sizes(name, values) for name, values in zip(self.columns, columns, strict=True))
         with jax.enable_x64(True):
             # As JAX arrays: at the ends of a range NumPy would warn of divisions whose limits the curve has.
             values = {name: jnp.asarray(value, float) for name, value in parameters.items()}
-            loss = self.expression(values, *(jnp.asarray(x, float) for x in columns))
+            loss = self.expression(values, *map(jnp.asarray, columns))
             return np.asarray(loss, float)[()]
+
+    @staticmethod
+    def _sizes(name: str, values) -> np.ndarray:
+        found = arguments.reals(values)
+        if found is None or not (found > 0).all():
+            raise InputError(f"{name}={values!r} must be positive: a number, or an array of numbers.")
+        return found
 
     @property
     def has_floor(self) -> bool:
@@ -172,11 +189,26 @@ class Law:
         """Parameters of the columns as they are, from those of the columns divided by `units`."""
         return dict(values) if self.rescale is None else self.rescale(dict(values), *units)
 
-    def coordinates_of(self, values: Values, units) -> np.ndarray:
-        """The inverse of `parameters_at` and `in_raw_units`: coordinates (P, ...) of parameters in raw units."""
+    def check_parameters(self, values, dimensions: int = 0) -> None:
+        """Raises InputError unless every parameter is a finite number that the law can have, or an array of them."""
+        if not isinstance(values, Mapping):
+            raise InputError(
+                f"parameters={values!r} is no mapping. Pass numbers by name: {', '.join(self.parameters)}."
+            )
         missing = [name for name in self.parameters if name not in values]
         if missing:
-            raise InputError(f"parameters lack {', '.join(missing)}; law {self.name!r} has {self.parameters}.")
+            listed = ", ".join(self.parameters)
+            raise InputError(f"parameters lack {', '.join(missing)}; law {self.name!r} has {listed}. Pass all of them.")
+        for name in self.parameters:
+            found = arguments.reals(values[name])
+            if found is None or found.ndim != dimensions or not np.isfinite(found).all():
+                wanted = "a finite number" if dimensions == 0 else "an array of finite numbers"
+                raise InputError(f"parameter {name}={values[name]!r} must be {wanted}. Correct it.")
+            if name in self.linear and not (found >= 0).all():
+                raise InputError(f"parameter {name}={values[name]!r} must not be negative. Correct it.")
+
+    def coordinates_of(self, values: Values, units) -> np.ndarray:
+        """The inverse of `parameters_at` and `in_raw_units`: coordinates (P, ...) of parameters in raw units."""
         named = {name: np.asarray(values[name], float) for name in self.parameters}
         scaled = self.in_raw_units(named, tuple(1 / unit for unit in units))
         own = self.to_coordinates(scaled) if self.to_coordinates else scaled

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxscale import arguments
+from jaxscale.errors import InputError
 from jaxscale.laws.madogram import distances, drawn
 from jaxscale.laws.randomness import generator
 from jaxscale.laws.results import Interval
@@ -51,7 +53,7 @@ def kernel_learning_curve(x, y, *, key: jax.Array, noise: float = 0.0) -> Learni
       noise: standard deviation of the label noise, such as `madogram` finds, whose square is taken off test errors.
 
     Raises:
-      InputError: as `madogram`.
+      InputError: as `madogram`, or for a negative noise.
     """
     return _curve(x, y, key, noise, _kernel_error, shared_noise=1.0)
 
@@ -63,6 +65,9 @@ def neighbor_learning_curve(x, y, *, key: jax.Array, noise: float = 0.0) -> Lear
 
 def _curve(x, y, key, noise, error_of, shared_noise) -> LearningCurve:
     rng = generator(key)
+    noise = arguments.real("noise", noise, 0.1)
+    if not noise >= 0:
+        raise InputError(f"noise={noise} must be 0 or more. Pass a standard deviation, such as `Madogram.noise`.")
     x, y = drawn(x, y, rng)
     distance = distances(x)
     most = len(y) - round(_TEST_SHARE * len(y))

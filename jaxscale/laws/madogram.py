@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.randomness import generator
 from jaxscale.laws.results import Interval
@@ -117,14 +118,20 @@ def fractional_field(x, beta: float, *, key: jax.Array, fields: int = 1) -> np.n
 
     E (f(x) - f(x'))² = c |x - x'|^2β: fields of known smoothness, on which estimates are calibrated.
     """
+    beta, fields = arguments.real("beta", beta, 0.5), arguments.integer("fields", fields, 1)
     if not 0 < beta < 1:
         raise InputError(f"beta={beta} is not between 0 and 1, where such fields exist. Pass another value.")
-    return _fields(distances(np.asarray(x, float)), beta, fields, generator(key))
+    points = arguments.reals(x)
+    if points is None or points.ndim != 2 or len(points) < 2 or not np.isfinite(points).all():
+        raise InputError(f"x={_shown(x)} must be finite points, at least two. Pass an array of shape (n, D).")
+    return _fields(distances(points), beta, fields, generator(key))
 
 
 def drawn(x, y, rng) -> tuple[np.ndarray, np.ndarray]:
     """Checked points and labels, at most `MOST_POINTS` of them; labels of mean 0."""
-    x, y = np.array(x, float), np.array(y, float)
+    given, (x, y) = (x, y), (arguments.reals(x), arguments.reals(y))
+    if x is None or y is None:
+        raise InputError(f"x={_shown(given[0])} and y={_shown(given[1])} must be numbers. Pass arrays (n, D) and (n,).")
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise InputError(f"x has shape {x.shape} and y {y.shape}. Pass points (n, D) and a label for each, (n,).")
     if len(x) < _FEWEST_POINTS:
@@ -137,6 +144,12 @@ def drawn(x, y, rng) -> tuple[np.ndarray, np.ndarray]:
         chosen = rng.choice(len(x), MOST_POINTS, replace=False)
         x, y = x[chosen], y[chosen]
     return x, y - y.mean()
+
+
+def _shown(values) -> str:
+    """An array of any kind in a few words, anything else as it is."""
+    array = np.asarray(values)
+    return f"{array.dtype} of shape {array.shape}" if array.ndim else repr(values)
 
 
 def distances(x) -> np.ndarray:

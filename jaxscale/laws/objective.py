@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 
 # Least squares is a Huber function that no residual leaves; least absolute deviations one that none stays in. Below
@@ -38,12 +39,13 @@ class Objective:
     residual: Literal["log", "absolute"] = "log"
 
     def __post_init__(self):
+        for name, example in (("delta", 1e-3), ("quantile", 0.5)):
+            object.__setattr__(self, name, arguments.real(name, getattr(self, name), example))
         if not self.delta >= 0:
-            raise InputError(f"delta={self.delta} is negative. Pass 0 (least absolute deviations) up to infinity.")
+            raise InputError(f"delta={self.delta} must be from 0, least absolute deviations, up to infinity.")
         if not 0 < self.quantile < 1:
             raise InputError(f"quantile={self.quantile} is not between 0 and 1. Pass 0.5 to weigh both sides alike.")
-        if self.residual not in ("log", "absolute"):
-            raise InputError(f"residual={self.residual!r} is unknown. Pass 'log' or 'absolute'.")
+        arguments.choice("residual", self.residual, ("log", "absolute"))
 
     def target(self, loss):
         """What the curve is compared with: the loss, or its logarithm."""
@@ -68,6 +70,13 @@ class Objective:
         name = {0.0: "least absolute deviations", np.inf: "least squares"}.get(self.delta, f"Huber δ={self.delta:g}")
         side = "" if self.quantile == 0.5 else f", quantile {self.quantile:g}"
         return f"{name}{side}, {'log' if self.residual == 'log' else 'absolute'} residuals"
+
+
+def checked(objective: Objective | None) -> Objective:
+    """The objective, Huber's where None; anything else is refused."""
+    if objective is not None and not isinstance(objective, Objective):
+        raise InputError(f"objective={objective!r} is not an Objective. Pass for example laws.huber(1e-3).")
+    return Objective() if objective is None else objective
 
 
 def huber(delta: float = 1e-3) -> Objective:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxscale.laws.bootstrap import linearized
 from jaxscale.laws.catalogue import named
 from jaxscale.laws.law import Law
-from jaxscale.laws.objective import Objective, pieces
+from jaxscale.laws.objective import Objective, checked, pieces
 from jaxscale.laws.results import Convergence
 from jaxscale.laws.runs import read
 from jaxscale.laws.search import Problem, Search, find, problem
@@ -50,7 +50,8 @@ def evaluate(table, law: str | Law, parameters, *, objective: Objective | None =
       InputError: for a table that cannot be fitted or parameters that are missing.
     """
     law = law if isinstance(law, Law) else named(law)
-    task = problem(read(table, law, weights, None), law, objective or Objective())
+    law.check_parameters(parameters)
+    task = problem(read(table, law, weights, None), law, checked(objective))
     z = law.coordinates_of(parameters, task.units)
     found = find(task)
     total, best = (float(task.objective.total(task.residuals(at), task.weight)) for at in (z, found.z))

@@ -3,7 +3,13 @@
 import jax
 import numpy as np
 
+from jaxscale.arguments import random_key
+
 
 def generator(key: jax.Array) -> np.random.Generator:
-    """A numpy generator that a JAX key determines, and nothing else."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    """A numpy generator that a JAX key determines, and nothing else.
+
+    Raises:
+      InputError: for anything else than one key.
+    """
+    return np.random.default_rng(np.asarray(jax.random.key_data(random_key("key", key))))

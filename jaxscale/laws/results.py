@@ -112,8 +112,8 @@ class Fit:
 
         It is about the expected loss; a single new run scatters around that by its own noise as well.
         """
-        columns = np.broadcast_arrays(*(np.asarray(x, float) for x in columns))
         draws = {name: draw[:, None] for name, draw in self._draws().items()}
+        columns = np.broadcast_arrays(*columns)
         curves = self.law.losses(draws, *(x.reshape(1, -1) for x in columns))
         return Interval(*(end.reshape(columns[0].shape)[()] for end in percentiles(curves, self.level)))
 
@@ -166,6 +166,12 @@ class Fit:
             "flatness": {name: float(value) for name, value in self.flatness.items()},
             "warnings": [{"code": code, "sentence": sentence} for code, sentence in self.warnings],
         }
+
+
+def check_fit(name: str, value) -> None:
+    """Raises InputError for anything but a fit."""
+    if not isinstance(value, Fit):
+        raise InputError(f"{name} is a {type(value).__name__}. Pass what laws.fit returns.")
 
 
 def percentiles(draws, level: float) -> Interval:

@@ -131,6 +131,9 @@ def _cells(table) -> dict[str, np.ndarray]:
         raise InputError(
             f"table is a {type(table).__name__}. Pass a mapping of columns, a list of rows or a data frame."
         )
+    if not all(isinstance(row, Mapping) for row in table):
+        odd = next(row for row in table if not isinstance(row, Mapping))
+        raise InputError(f"table holds {odd!r}, which is no row. Pass rows as mappings from column to value.")
     names = dict.fromkeys(name for row in table for name in row)
     return {name: np.array([row.get(name) for row in table], dtype=object) for name in names}
 
@@ -148,6 +151,8 @@ def numbers(table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[s
 
 
 def _found(cells, column: str, needed: Sequence[str]) -> np.ndarray:
+    if not isinstance(column, str):
+        raise InputError(f"{column!r} is not the name of a column. Name one of {', '.join(cells)}.")
     if column in cells:
         return cells[column]
     near = difflib.get_close_matches(column, cells, n=1)
@@ -202,7 +207,7 @@ def _groups(cells, columns, groups) -> tuple[np.ndarray | None, str]:
     """Which rows err together, and what the groups are."""
     if groups is None:
         return None, ""
-    if groups != "auto":
+    if not isinstance(groups, str) or groups != "auto":
         return _index_of(_found(cells, groups, (groups,))), str(groups)
     for name in ("run", *_GROUP_COLUMNS):
         if name in cells and (index := _index_of(cells[name])).max() + 1 < len(index):

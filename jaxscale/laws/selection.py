@@ -5,17 +5,19 @@ choice.by_criterion, choice.by_forecast      # the best by AICc, and the best at
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxscale.arguments import random_key, reals
 from jaxscale.errors import InputError
 from jaxscale.laws.catalogue import named
 from jaxscale.laws.fitting import fit, with_draws
 from jaxscale.laws.identifiability import power
 from jaxscale.laws.law import Law
-from jaxscale.laws.results import Fit
+from jaxscale.laws.results import Fit, check_fit
 from jaxscale.laws.runs import SAME_SIZE
 
 _CUTS = (0.5, 0.6, 0.7, 0.8)
@@ -76,7 +78,13 @@ def back_test(fitted: Fit, column: str | None = None, *, key: jax.Array, cuts=_C
     Raises:
       InputError: for a column that the fit does not have.
     """
-    column = column or ("C" if {"N", "D"} <= set(fitted.runs.columns) else fitted.law.columns[0])
+    check_fit("fitted", fitted)
+    random_key("key", key)
+    shares = reals(cuts)
+    if shares is None or shares.ndim != 1 or not len(shares) or not ((shares > 0) & (shares < 1)).all():
+        raise InputError(f"cuts={cuts!r} must be shares of the runs between 0 and 1. Pass for example (0.5, 0.7).")
+    if column is None:
+        column = "C" if {"N", "D"} <= set(fitted.runs.columns) else fitted.law.columns[0]
     values = _along(fitted, column)
     order = np.argsort(values, kind="stable")
     below: dict[int, float] = {}  # runs of one budget are not parted, whatever the rounding of its C
@@ -93,9 +101,9 @@ def back_test(fitted: Fit, column: str | None = None, *, key: jax.Array, cuts=_C
 
 def _along(fitted: Fit, column: str) -> np.ndarray:
     columns = fitted.runs.columns
-    if column in columns:
+    if isinstance(column, str) and column in columns:
         return columns[column]
-    if column == "C" and {"N", "D"} <= set(columns):
+    if isinstance(column, str) and column == "C" and {"N", "D"} <= set(columns):
         return 6 * columns["N"] * columns["D"]
     raise InputError(f"column={column!r} is none of the law's columns {tuple(columns)}. Cut along one of them.")
 
@@ -197,10 +205,12 @@ def compare(table, laws, *, key: jax.Array, column: str | None = None, **options
     Raises:
       InputError: as `laws.fit`, or if no law is named.
     """
+    if isinstance(laws, (str, Law)):
+        laws = [laws]
+    if not isinstance(laws, Sequence) or not laws:
+        raise InputError(f"laws={laws!r} must be a list of laws. Name at least one.")
     chosen = [law if isinstance(law, Law) else named(law) for law in laws]
-    if not chosen:
-        raise InputError("laws is empty. Name at least one law.")
-    keys = jax.random.split(key, 2 * len(chosen))
+    keys = jax.random.split(random_key("key", key), 2 * len(chosen))
     fits = [fit(table, law, key=k, **options) for law, k in zip(chosen, keys, strict=False)]
     tests = [back_test(f, column, key=k) for f, k in zip(fits, keys[len(chosen) :], strict=True)]
     best = min(fits, key=lambda f: f.total)

@@ -11,6 +11,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from jaxscale.arguments import random_key
 from jaxscale.laws.learning_curves import LearningCurve, kernel_learning_curve, neighbor_learning_curve
 from jaxscale.laws.madogram import STEP, Madogram, madogram
 from jaxscale.laws.results import Interval
@@ -79,7 +80,7 @@ def smoothness(x, y, *, key: jax.Array) -> Smoothness:
     Raises:
       InputError: for arrays of other shapes, too few points, values that are not finite or that never vary.
     """
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(random_key("key", key), 3)
     differences = madogram(x, y, key=keys[0])
     kernel = kernel_learning_curve(x, y, key=keys[1], noise=differences.noise)
     neighbor = neighbor_learning_curve(x, y, key=keys[2], noise=differences.noise)

@@ -5,6 +5,7 @@ read_table("runs.csv", ["N=params", "D=step*491520", "loss=val/loss"])
 
 import csv
 import json
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -23,8 +24,8 @@ def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[di
     A folder is searched for TensorBoard runs: each folder of event files is a row named after it, with the last value
     of every scalar and, as `tag:min`, the least. `step` is the one at which the loss was written, that is the scalar
     that is mapped to `loss` or called so; those of others are `tag:step` and `tag:min:step`. Of a run that was started
-    again, what was written after the step it went back to does not count. A chart exported from Weights & Biases, with a
-    column for every run, becomes a row for every run and step.
+    again, what was written after the step it went back to does not count. A chart exported from Weights & Biases, with
+    a column for every run, becomes a row for every run and step.
 
     Args:
       path: .csv, .tsv, .json, .jsonl, .parquet, or a folder.
@@ -33,6 +34,11 @@ def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[di
     Raises:
       InputError: if the file cannot be read, or a mapping names a column it does not have.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path={path!r} is not a path. Pass the name of a file or a folder, such as 'runs.csv'.")
+    mapping = [mapping] if isinstance(mapping, str) else mapping
+    if not isinstance(mapping, Sequence) or not all(isinstance(entry, str) for entry in mapping):
+        raise InputError(f"mapping={mapping!r} must be a list of texts COLUMN=SOURCE. Pass for example ['N=params'].")
     path = pathlib.Path(path)
     try:
         rows = _reader(path)(path)

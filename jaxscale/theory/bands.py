@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.theory.exponents import compute_exponent, data_exponent, model_exponent, optimal_size_exponent
 from jaxscale.theory.ranges import dimension, smoothness
@@ -29,11 +30,13 @@ def exponent_interval(exponent, d, d_interval, beta=1.0, beta_interval=None):
     Raises:
       InputError: if a value is out of range or an interval does not hold its estimate.
     """
-    if exponent not in _OF_THE_RATIO:
+    if not any(exponent is known for known in _OF_THE_RATIO):
         names = ", ".join(function.__name__ for function in _OF_THE_RATIO)
         raise InputError(f"exponent={exponent!r} is not a function of d/β. Pass one of {names}.")
-    d_low, d_high = _around("d", d, d_interval, dimension)
-    beta_low, beta_high = _around("beta", beta, beta_interval or (beta, beta), smoothness)
+    d, (d_low, d_high) = _around("d", d, d_interval, dimension)
+    beta, (beta_low, beta_high) = _around(
+        "beta", beta, (beta, beta) if beta_interval is None else beta_interval, smoothness
+    )
     ratio = np.log(d / beta)
     low = ratio - np.hypot(np.log(d / d_low), np.log(beta_high / beta))
     high = ratio + np.hypot(np.log(d_high / d), np.log(beta / beta_low))
@@ -42,9 +45,11 @@ def exponent_interval(exponent, d, d_interval, beta=1.0, beta_interval=None):
 
 
 def _around(name, estimate, interval, check):
-    check(estimate)
-    low, high = (float(end) for end in interval)
-    check(np.array([low, high]))
+    estimate = check(arguments.real(name, estimate, 1.0))
+    ends = arguments.reals(interval)
+    if ends is None or ends.shape != (2,):
+        raise InputError(f"{name}_interval={interval!r} must be two numbers, (lower, upper).")
+    low, high = map(float, check(ends))
     if not low <= estimate <= high:
         raise InputError(f"{name}_interval=({low:g}, {high:g}) does not hold {name}={estimate:g}. Pass lower, upper.")
-    return low, high
+    return estimate, (low, high)

@@ -10,8 +10,11 @@ The constants are proved and far from sharp: read the numbers as what is guarant
 import math
 from typing import NamedTuple
 
+import numpy as np
+
+from jaxscale import arguments
 from jaxscale.errors import InputError
-from jaxscale.theory.ranges import count, dimension, in_range, positive, smoothness
+from jaxscale.theory.ranges import count, in_range, positive, smoothness
 
 _EMBEDDING = 5  # value, accumulator, two rows of position, constant
 _FFN_LAYERS, _FFN_WIDTH = 2, 6
@@ -62,22 +65,34 @@ def architecture(d, width, grid, charts=1, output_bound=1.0) -> Architecture:
       output_bound: R, of the target and the class, > 0.
 
     Raises:
-      InputError: if an argument is out of range.
+      InputError: if an argument is out of range, or a size is beyond the largest number, 1.8e308.
     """
-    _check_space(d, width)
-    grid, charts, R = count("grid", grid), count("charts", charts), positive("output_bound", output_bound)
-    cells = charts * (grid + 1.0) ** d
-    tokens = width + (d + 1) * cells + 1
-    data = 3 * grid + 2  # bounds both what tokens hold and what projections multiply it by
-    weight = 2 * (_EMBEDDING - 2) * _EMBEDDING**2 * data**4 * tokens**2
+    d, width = _space(d, width)
+    grid, charts = _number(count, "grid", grid), _number(count, "charts", charts)
+    sizes = _architecture(d, width, grid, charts, _number(positive, "output_bound", output_bound))
+    if not math.isfinite(sizes.weight_bound):
+        raise InputError(
+            f"d={d} and grid={grid:g} make weights or tokens of more than 1.8e308. Pass a smaller d, grid or charts."
+        )
+    return sizes
+
+
+def _architecture(d, width, grid, charts, R) -> Architecture:
+    """As `architecture`, of checked numbers; sizes beyond the largest number are infinite."""
+    with np.errstate(over="ignore"):
+        cells = charts * (np.float64(grid) + 1) ** d
+        tokens = width + (d + 1) * cells + 1
+        data = 3 * grid + 2  # bounds both what tokens hold and what projections multiply it by
+        weight = 2 * (_EMBEDDING - 2) * _EMBEDDING**2 * np.float64(data) ** 4 * tokens**2
+        heads = (d * (width + 1) + 2 * width + 1) * cells
     return Architecture(
         blocks=3 + math.ceil(math.log2(d + 1)),
-        heads=(d * (width + 1) + 2 * width + 1) * cells,
-        tokens=tokens,
+        heads=float(heads),
+        tokens=float(tokens),
         embedding=_EMBEDDING,
         ffn_layers=_FFN_LAYERS,
         ffn_width=_FFN_WIDTH,
-        output_bound=float(R),
+        output_bound=R,
         weight_bound=float(max(weight, R)),
     )
 
@@ -100,7 +115,9 @@ def log_covering_number(sizes: Architecture, delta, input_bound=1.0) -> float:
     Raises:
       InputError: if `delta` or `input_bound` is out of range.
     """
-    delta, start = positive("delta", delta), count("input_bound", input_bound)
+    if not isinstance(sizes, Architecture):
+        raise InputError(f"sizes={sizes!r} is not an Architecture. Pass what theory.architecture returns.")
+    delta, start = _number(positive, "delta", delta), _number(count, "input_bound", input_bound)
     kappa, width = max(sizes.weight_bound, 1.0), max(sizes.ffn_width, sizes.embedding)
     log_growth = (
         math.log(4)
@@ -156,22 +173,25 @@ def generalization_bound(n, d, width, beta=1.0, hoelder=1.0, output_bound=1.0, n
       overlap: how many charts hold any one point at most, >= 1.
 
     Raises:
-      InputError: if an argument is out of range.
+      InputError: if an argument is out of range, or the bound is beyond the largest number, 1.8e308.
     """
-    n, beta = float(count("n", n)), float(smoothness(beta))
-    _check_space(d, width)
-    hoelder, noise, R = positive("hoelder", hoelder), positive("noise", noise), positive("output_bound", output_bound)
-    charts, overlap = count("charts", charts), count("overlap", overlap)
+    n, beta = _number(count, "n", n), smoothness(arguments.real("beta", beta, 1.0))
+    d, width = _space(d, width)
+    of_problem = {"hoelder": hoelder, "noise": noise, "output_bound": output_bound}
+    hoelder, noise, R = (_number(positive, name, value) for name, value in of_problem.items())
+    charts, overlap = _number(count, "charts", charts), _number(count, "overlap", overlap)
 
     def at(grid):
-        sizes = architecture(d, width, grid, charts, R)
-        log_covering = log_covering_number(sizes, 1 / n)
+        sizes = _architecture(d, width, grid, charts, R)
+        log_covering = log_covering_number(sizes, 1 / n) if math.isfinite(sizes.weight_bound) else math.inf
         error = overlap * hoelder * (math.sqrt(d) / (2 * grid)) ** beta
         spread = 2 * noise * math.sqrt((log_covering + 1) / n)
-        estimation = (32 * noise**2 + 8 * R**2) * (log_covering + 1) / n + (8 * noise + 8 * spread + 12 * R) / n
-        approximation = 4 * error**2
+        estimation = (32 * noise * noise + 8 * R * R) * (log_covering + 1) / n + (8 * noise + 8 * spread + 12 * R) / n
+        approximation = 4 * error * error
         return Bound(approximation + estimation, approximation, estimation, grid, log_covering, sizes)
 
+    if not math.isfinite(at(1.0).total):
+        raise InputError(f"d={d} makes the bound larger than 1.8e308, which guarantees nothing. Pass a smaller d.")
     # Estimation grows with the grid, so that no finer one can be better once it alone is above the least total.
     best, grid = at(1.0), 1.0
     while (bound := at(grid)).estimation <= best.total:
@@ -192,7 +212,7 @@ def samples_for_bound(error, d, width, **properties) -> float:
     Raises:
       InputError: if an argument is out of range, or no n below 1e300 is enough.
     """
-    error = positive("error", error)
+    error = _number(positive, "error", error)
     total = lambda log_n: generalization_bound(math.exp(log_n), d, width, **properties).total
     low, high = 0.0, math.log(1e300)
     if total(high) > error:
@@ -203,7 +223,14 @@ def samples_for_bound(error, d, width, **properties) -> float:
     return math.exp(high)
 
 
-def _check_space(d, width):
-    dimension(d)
-    in_range("d", d, lambda d: (d >= 1) & (d == int(d)), "that is a whole number of at least 1")
-    in_range("width", width, lambda width: width >= d, f"of at least d={d}")
+def _space(d, width):
+    """d and width, checked: a whole number of at least 1, and a number of at least d."""
+    whole = lambda d: (d >= 1) & (d == np.floor(d))
+    d = int(in_range("d", arguments.real("d", d, 2), whole, "that is a whole number of at least 1"))
+    width = arguments.real("width", width, d)
+    return d, in_range("width", width, lambda width: width >= d, f"of at least d={d}")
+
+
+def _number(check, name, value) -> float:
+    """`value`, a single number that passes a check of `theory.ranges`."""
+    return check(name, arguments.real(name, value, 1.0))

@@ -8,8 +8,8 @@ floats stay float64 without any global switch. Concrete values out of range rais
 
 from typing import NamedTuple
 
-from jaxscale.errors import InputError
-from jaxscale.theory.ranges import dimension, in_range, positive, smoothness
+from jaxscale.arguments import choice
+from jaxscale.theory.ranges import dimension, positive, smoothness
 
 LIMITS = (
     "The rates are upper bounds on the error; no lower bound for transformers says that training cannot do better.",
@@ -59,8 +59,7 @@ def model_exponent(d, beta=1.0, loss="squared"):
     Raises:
       InputError: if a concrete `d` or `beta` is out of range, or `loss` is neither name.
     """
-    if loss not in ("squared", "norm"):
-        raise InputError(f"loss={loss!r} is not a loss with a known model exponent. Pass 'squared' or 'norm'.")
+    choice("loss", loss, ("squared", "norm"))
     d, beta = dimension(d), smoothness(beta)
     return (2 * beta if loss == "squared" else beta) / d
 
@@ -146,6 +145,5 @@ def consistency(alpha_data, alpha_model):
     Raises:
       InputError: if a concrete exponent is not positive.
     """
-    alpha_data = in_range("alpha_data", alpha_data, lambda a: a > 0, "positive")
-    alpha_model = in_range("alpha_model", alpha_model, lambda a: a > 0, "positive")
+    alpha_data, alpha_model = positive("alpha_data", alpha_data), positive("alpha_model", alpha_model)
     return 1 / alpha_data - 1 / alpha_model

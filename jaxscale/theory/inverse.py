@@ -4,6 +4,8 @@ dimension_from_data_exponent(0.286)         # 5.0 at β = 1
 samples_for_error(0.01, d=5.0)              # 1e7, if the error of one sample is 1
 """
 
+import numpy as np
+
 from jaxscale.theory.exponents import data_exponent, model_exponent
 from jaxscale.theory.ranges import dimension, in_range, positive, smoothness
 
@@ -96,6 +98,9 @@ def error_of_samples(n, d, beta=1.0, error_of_one=1.0):
 def samples_for_error(error, d, beta=1.0, error_of_one=1.0):
     """The number of samples at which `error_of_samples` falls to `error`: (error_of_one / error)^(1/α_D).
 
+    Infinite beyond the largest number of its type, 1.8e308 of Python's: an error of 0.01 at d = 97.3 and β = 0.1 takes
+    10^975 samples. The exponent 975 is log10(error_of_one / error) / data_exponent(d, beta).
+
     Args:
       error: squared error aimed at, in (0, error_of_one]; scalar or any array.
       d: intrinsic dimension, > 0.
@@ -125,7 +130,9 @@ def error_of_parameters(N, d, beta=1.0, error_of_one=1.0):
 
 
 def parameters_for_error(error, d, beta=1.0, error_of_one=1.0):
-    """The number of parameters at which `error_of_parameters` falls to `error`.
+    """The number of parameters at which `error_of_parameters` falls to `error`: (error_of_one / error)^(1/α_N).
+
+    Infinite beyond the largest number of its type, as `samples_for_error`.
 
     Args:
       error: squared error aimed at, in (0, error_of_one]; scalar or any array.
@@ -142,6 +149,10 @@ def parameters_for_error(error, d, beta=1.0, error_of_one=1.0):
 def _inverse_power(error, error_of_one, exponent):
     error_of_one = positive("error_of_one", error_of_one)
     error = in_range(
-        "error", error, lambda e: (e > 0) & (e <= error_of_one), f"in (0, {error_of_one}], the error of one"
+        "error", error, lambda e: (e > 0) & (e <= error_of_one), f"above 0 and up to error_of_one={error_of_one}"
     )
-    return (error_of_one / error) ** (1 / exponent)
+    with np.errstate(over="ignore"):
+        try:
+            return (error_of_one / error) ** (1 / exponent)
+        except OverflowError:  # of Python's own numbers; arrays come to infinity by themselves
+            return np.inf

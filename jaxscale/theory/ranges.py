@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 
 
@@ -12,13 +13,17 @@ def in_range(name: str, value, holds, wanted: str) -> Any:
     """`value` as a number or an array, after checking every concrete entry: finite, and `holds`."""
     if isinstance(value, jax.core.Tracer):
         return value
-    if not isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
-        value = np.asarray(value, dtype=float)
-    entries = np.asarray(value)
-    valid = np.isfinite(entries) & holds(entries)
+    entries = arguments.reals(value)
+    if entries is None:
+        raise InputError(f"{name}={value!r} is not a number or an array of numbers. Pass a finite {name} {wanted}.")
+    held = holds(entries)
+    valid = np.isfinite(entries) & (True if isinstance(held, jax.core.Tracer) else held)
     if not np.all(valid):
-        raise InputError(f"{name}={entries[~valid].flat[0]} is out of range. Pass a finite {name} {wanted}.")
-    return value
+        worst = np.broadcast_to(entries, valid.shape)[~valid].flat[0]
+        raise InputError(f"{name}={worst} is out of range. Pass a finite {name} {wanted}.")
+    if isinstance(value, (float, np.generic, np.ndarray, jax.Array)):
+        return value
+    return entries if entries.ndim else float(entries)
 
 
 def positive(name: str, value) -> Any:
@@ -33,7 +38,7 @@ def count(name: str, value) -> Any:
 
 def dimension(d) -> Any:
     """`d`, refused unless a positive intrinsic dimension."""
-    return in_range("d", d, lambda d: d > 0, "a positive intrinsic dimension")
+    return in_range("d", d, lambda d: d > 0, "above 0")
 
 
 def smoothness(beta) -> Any:

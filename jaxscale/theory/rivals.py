@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.errors import InputError
+from jaxscale.arguments import choice
 from jaxscale.theory.ranges import dimension, in_range, positive
 
 _INTERPOLATION = {"lipschitz": 1, "smooth_loss": 2, "piecewise_linear": 4}
@@ -45,10 +45,8 @@ def bahri_exponent(d, regime="resolution", interpolation="piecewise_linear"):
     Raises:
       InputError: if a concrete `d` is not positive, or a name is unknown.
     """
-    if regime not in ("resolution", "variance"):
-        raise InputError(f"regime={regime!r} is unknown. Pass 'resolution' or 'variance'.")
-    if interpolation not in _INTERPOLATION:
-        raise InputError(f"interpolation={interpolation!r} is unknown. Pass one of {', '.join(_INTERPOLATION)}.")
+    choice("regime", regime, ("resolution", "variance"))
+    choice("interpolation", interpolation, tuple(_INTERPOLATION))
     d = dimension(d)
     return d / d if regime == "variance" else _INTERPOLATION[interpolation] / d
 
