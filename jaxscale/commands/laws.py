@@ -1,9 +1,15 @@
 """`jaxscale fit`: a scaling law from a table of runs."""
 
+import contextlib
 import pathlib
+import re
 
 from jaxscale.commands.output import finite, print_json
 from jaxscale.errors import InputError
+
+# What arguments of Python are called here.
+_FLAGS = {name: f"--{name}" for name in ("law", "delta", "bootstrap", "interval", "level", "resamples", "page", "map")}
+_FLAGS |= {"d": "--dimension", "d_interval": "--dimension", "beta_interval": "--beta", "beta": "--beta", "file": "file"}
 
 
 def fit_arguments(parser):
@@ -34,16 +40,27 @@ def fit_arguments(parser):
 
 
 def fit(options, _):
+    with _in_flags(_FLAGS):
+        _fit(options)
+
+
+def _fit(options):
     import jax
 
     from jaxscale import laws, reports
+    from jaxscale.laws.against_theory import checked_prediction
 
     if not 0 <= options.seed < 2**63:
-        raise InputError(f"seed={options.seed} must lie between 0 and 2**63. Give another.")
+        raise InputError(f"--seed {options.seed} must lie between 0 and 2**63. Give another.")
     if options.page:
         reports.check_law_page(options.page)
-    dimension = options.dimension and _with_interval("dimension", options.dimension)
-    beta = _with_interval("beta", options.beta)
+    law = laws.named(options.law)
+    dimension = options.dimension and _with_interval("--dimension", options.dimension)
+    beta = _with_interval("--beta", options.beta)
+    if dimension:
+        checked_prediction(law, *dimension, *beta)
+    with _in_flags({"law": "--compare"}):
+        others = [law, *map(laws.named, options.compare)]
     objectives = {
         "huber": lambda: laws.huber(options.delta),
         "least-squares": laws.least_squares,
@@ -60,9 +77,8 @@ def fit(options, _):
         "resamples": options.resamples,
     }
     fit_key, compare_key, document_key = jax.random.split(jax.random.key(options.seed), 3)
-    fit = laws.fit(table, options.law, key=fit_key, **chosen)
+    fit = laws.fit(table, law, key=fit_key, **chosen)
     check = laws.against_theory(fit, *dimension, *beta) if dimension else None
-    others = [options.law, *options.compare]
     comparison = laws.compare(table, others, key=compare_key, **chosen) if options.compare else None
     said = finite(laws.document(fit, document_key, check, comparison))
     if options.page:
@@ -79,6 +95,20 @@ def fit(options, _):
 
 def _with_interval(name, values):
     """(estimate, its interval or None) from one number or three."""
+    given = " ".join(f"{value:g}" for value in values)
     if len(values) not in (1, 3):
-        raise InputError(f"{name}={values} must be one number, or three: the estimate, and its interval's ends.")
+        raise InputError(f"{name} {given} must be one number, or three: the estimate, and its interval's ends.")
+    if len(values) == 3 and not values[1] <= values[0] <= values[2]:
+        raise InputError(f"{name} {given}: the interval does not hold the estimate. Give ESTIMATE LOWER UPPER.")
     return values[0], tuple(values[1:]) or None
+
+
+@contextlib.contextmanager
+def _in_flags(flags):
+    """Errors that speak of an argument of Python speak of the flag that it comes from."""
+    try:
+        yield
+    except InputError as error:
+        flag = lambda match: f"{match[1]}{flags[match[2]]} " if match[2] in flags else match[0]
+        said = re.sub(r"(^|Pass )(\w+)=", flag, str(error))
+        raise InputError(re.sub(r"(Pass a finite )(\w+) ", flag, said)) from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxscale import arguments, theory
 from jaxscale.errors import InputError
+from jaxscale.laws.law import Law
 from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
 
 Agreement = Literal["consistent", "inconsistent", "inconclusive"]
@@ -87,7 +88,25 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
       InputError: for a law without irreducible loss or without an exponent of n, D, N or C, or a value out of range.
     """
     check_fit("fitted", fitted)
-    law = fitted.law
+    spoken_of, given_d, given_beta = checked_prediction(fitted.law, d, d_interval, beta, beta_interval)
+    (d, d_interval), (beta, beta_interval) = given_d, given_beta
+    return TheoryCheck(
+        d=given_d,
+        beta=given_beta,
+        exponents=tuple(
+            _check(fitted, column, name, d, d_interval, beta, beta_interval) for column, name in spoken_of.items()
+        ),
+        delta=_delta(fitted, spoken_of),
+        cross_entropy=theory.cross_entropy_bracket(d, beta),
+    )
+
+
+def checked_prediction(law: Law, d, d_interval=None, beta=1.0, beta_interval=None):
+    """What there is to compare: the exponents by column, d and β as `Quantity`; for checks before anything is fitted.
+
+    Raises:
+      InputError: as `against_theory`.
+    """
     if not law.has_floor:
         raise InputError(
             f"law {law.name!r} has no irreducible loss E, and exponents fitted without one are several times too small "
@@ -99,15 +118,8 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
     d, beta = arguments.real("d", d, 8.0), arguments.real("beta", beta, 1.0)
     d_interval = _ends("d_interval", (d, d) if d_interval is None else d_interval)
     beta_interval = _ends("beta_interval", (beta, beta) if beta_interval is None else beta_interval)
-    return TheoryCheck(
-        d=Quantity(d, d_interval),
-        beta=Quantity(beta, beta_interval),
-        exponents=tuple(
-            _check(fitted, column, name, d, d_interval, beta, beta_interval) for column, name in spoken_of.items()
-        ),
-        delta=_delta(fitted, spoken_of),
-        cross_entropy=theory.cross_entropy_bracket(d, beta),
-    )
+    theory.exponent_interval(theory.data_exponent, d, d_interval, beta, beta_interval)
+    return spoken_of, Quantity(d, d_interval), Quantity(beta, beta_interval)
 
 
 def _ends(name: str, interval) -> Interval:

@@ -107,6 +107,7 @@ def _freedom(spread_RxPxG, jacobian, inverse) -> float:
         q = spread_RxPxG[:, p]
         if not q.any():
             continue
+        q = q / np.abs(q).max()  # whose squares might be too small for numbers
         inner = q.T @ q - (q.T @ jacobian) @ (inverse @ q)
         freedoms.append(np.trace(inner) ** 2 / np.sum(inner * inner))
     return max(min(freedoms, default=np.inf), 1.0) if freedoms else float(len(jacobian))

@@ -42,9 +42,12 @@ def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[di
     path = pathlib.Path(path)
     try:
         rows = _reader(path)(path)
+    except InputError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"file={str(path)!r} cannot be read as a table: {error}. Give .csv with a header, .jsonl, .parquet or a "
+            f"file={str(path)!r} cannot be read as a table: {reason}. Give .csv with a header, .jsonl, .parquet or a "
             "folder of TensorBoard runs."
         ) from None
     if not rows:
@@ -124,18 +127,21 @@ def _mapped(rows: list[dict[str, Any]], mapping: Sequence[str]) -> list[dict[str
         source, column = match["source"].strip(), match["column"].strip()
         if not any(source in row for row in rows):
             raise InputError(f"map={entry!r}: the table has no column {source!r}. It has {', '.join(rows[0])}.")
-        rows = [row | {column: _times(row.get(source), match["factor"])} for row in rows]
+        factor = _factor(match["factor"], entry)
+        rows = [row | {column: _times(row.get(source), factor)} for row in rows]
     return rows
 
 
-def _times(value, factor: str | None):
-    """`value` times the factor where both are numbers; a cell that is not is left for the fit to name."""
-    if factor is None or not isinstance(value, (int, float)):
-        return value
+def _factor(text: str | None, entry: str) -> float | None:
     try:
-        return value * float(factor)
+        return None if text is None else float(text)
     except ValueError:
-        raise InputError(f"factor={factor!r} is not a number. Write for example D=step*491520.") from None
+        raise InputError(f"map={entry!r}: {text!r} is not a number. Write for example D=step*491520.") from None
+
+
+def _times(value, factor: float | None):
+    """`value` times the factor where it is a number; a cell that is not is left for the fit to name."""
+    return value * factor if factor is not None and isinstance(value, (int, float)) else value
 
 
 def _number(text):

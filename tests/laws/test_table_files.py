@@ -111,7 +111,11 @@ def test_a_chart_of_wandb_becomes_a_row_for_each_run_and_step(tmp_path):
 
 @pytest.mark.parametrize(
     ("mapping", "named"),
-    [(["N"], "map='N' is not COLUMN=SOURCE"), (["N=size"], "no column 'size'"), (["D=step*1e"], "factor='1e'")],
+    [
+        (["N"], "map='N' is not COLUMN=SOURCE"),
+        (["N=size"], "no column 'size'"),
+        (["D=step*1e"], "map='D=step.*: '1e' is not a number"),
+    ],
 )
 def test_mappings_that_mean_nothing_are_refused(mapping, named, tmp_path):
     path = tmp_path / "runs.jsonl"
@@ -125,3 +129,10 @@ def test_files_that_are_no_tables_are_refused(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(errors.InputError, match="file="):
         laws.read_table(tmp_path / name)
+
+
+def test_an_error_is_said_once(tmp_path):
+    (tmp_path / "runs.xls").write_text("")
+    with pytest.raises(errors.InputError) as error:
+        laws.read_table(tmp_path / "runs.xls")
+    assert str(error.value).startswith("file=") and str(error.value).count("runs.xls") == 1
