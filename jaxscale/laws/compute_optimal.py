@@ -78,6 +78,12 @@ def frontier(fitted: Fit, compute) -> Frontier:
     size = (lambda p: _closed(p, compute)) if is_additive else (lambda p: _searched(fitted, p, compute))
     slopes = _powers if is_additive else (lambda p: _local_powers(fitted, p, compute, size(p)))
     wide = lambda of: _quantity(fitted, lambda p: of(p, size(p)))
+    # Draws without a term put all compute into the other one: a split of 0 or infinity, or none where both are gone.
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return _frontier(compute, wide, slopes, fitted)
+
+
+def _frontier(compute, wide, slopes, fitted: Fit) -> Frontier:
     return Frontier(
         compute=compute,
         size=wide(lambda p, N: N),

@@ -140,25 +140,24 @@ class Law:
     def losses(self, parameters: Values, *columns) -> Any:
         """The curve at columns in the order of the law, in float64; columns and parameters broadcast.
 
-        Raises:
-          InputError: for another number of columns, or values that are not positive.
+        NaN or infinite where the curve has no value, such as at sizes of 0.
         """
+        with jax.enable_x64(True):
+            # As JAX arrays: at the ends of a range NumPy would warn of divisions whose limits the curve has.
+            values = {name: jnp.asarray(value, float) for name, value in parameters.items()}
+            loss = self.expression(values, *(jnp.asarray(x, float) for x in columns))
+            return np.asarray(loss, float)[()]
+
+    def checked_columns(self, columns) -> tuple[np.ndarray, ...]:
+        """The columns as float64 arrays, refused unless they are as many as the law reads, and positive."""
         if len(columns) != len(self.columns):
             raise InputError(
                 f"law {self.name!r} reads {', '.join(self.columns)}; {len(columns)} columns were given. Pass as many."
             )
-        columns = tuple(self._sizes(name, values) for name, values in zip(self.columns, columns, strict=True))
-        with jax.enable_x64(True):
-            # As JAX arrays: at the ends of a range NumPy would warn of divisions whose limits the curve has.
-            values = {name: jnp.asarray(value, float) for name, value in parameters.items()}
-            loss = self.expression(values, *map(jnp.asarray, columns))
-            return np.asarray(loss, float)[()]
-
-    @staticmethod
-    def _sizes(name: str, values) -> np.ndarray:
-        found = arguments.reals(values)
-        if found is None or not (found > 0).all():
-            raise InputError(f"{name}={values!r} must be positive: a number, or an array of numbers.")
+        found = tuple(arguments.reals(values) for values in columns)
+        for name, given, read in zip(self.columns, columns, found, strict=True):
+            if read is None or not (read > 0).all():
+                raise InputError(f"{name}={given!r} must be positive: a number, or an array of numbers.")
         return found
 
     @property

@@ -104,8 +104,12 @@ class Fit:
         return problem(self.runs, self.law, self.objective)
 
     def predict(self, *columns):
-        """Loss on the fitted curve at columns in the order of the law, numbers or arrays that broadcast."""
-        return self.law.losses(self.parameters, *columns)
+        """Loss on the fitted curve at columns in the order of the law, numbers or arrays that broadcast.
+
+        Raises:
+          InputError: for another number of columns, or values that are not positive.
+        """
+        return self.law.losses(self.parameters, *self.law.checked_columns(columns))
 
     def band(self, *columns) -> Interval:
         """Interval of the curve at columns, pointwise at `level`, from the same draws as the parameters.
@@ -113,7 +117,7 @@ class Fit:
         It is about the expected loss; a single new run scatters around that by its own noise as well.
         """
         draws = {name: draw[:, None] for name, draw in self._draws().items()}
-        columns = np.broadcast_arrays(*columns)
+        columns = np.broadcast_arrays(*self.law.checked_columns(columns))
         curves = self.law.losses(draws, *(x.reshape(1, -1) for x in columns))
         return Interval(*(end.reshape(columns[0].shape)[()] for end in percentiles(curves, self.level)))
 
@@ -175,5 +179,8 @@ def check_fit(name: str, value) -> None:
 
 
 def percentiles(draws, level: float) -> Interval:
-    """The middle `level` of draws (B, ...)."""
-    return Interval(*np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
+    """The middle `level` of draws (B, ...), of which some may be infinite."""
+    shares = [(1 - level) / 2, (1 + level) / 2]
+    with np.errstate(invalid="ignore"):  # between two infinities there is nothing to interpolate
+        ends = np.quantile(draws, shares, axis=0)
+    return Interval(*np.where(np.isnan(ends), np.quantile(draws, shares, axis=0, method="nearest"), ends))

@@ -46,6 +46,7 @@ def certificate(f, g, tokens_T, length, short):
       length: T.
       short: `simulation.Short`.
     """
+    tokens_T = jnp.asarray(tokens_T)
     distance = lambda a, b: jnp.sum(jnp.abs(a - b))
     fx, gx = f(tokens_T, length), g(tokens_T, length)
     fz, gz = f(short.tokens, short.length), g(short.tokens, short.length)

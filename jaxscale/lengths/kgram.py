@@ -151,6 +151,7 @@ class KGramTask:
 
     def _codes(self, tokens_T):
         """The number of the context before each token, and that of the one which ends at it; (T,) each."""
+        tokens_T = jnp.asarray(tokens_T)
         padded = jnp.concatenate([jnp.zeros(self.longest_order, tokens_T.dtype), tokens_T])
         ends = jnp.stack([jnp.roll(padded, h)[self.longest_order :] for h in range(self.longest_order)], -1)
         next_code_T = jax.vmap(self._number)(ends)

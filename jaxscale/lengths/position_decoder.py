@@ -12,9 +12,10 @@ from flax import linen as nn
 
 from jaxscale import config as configs
 from jaxscale.lengths.positions import PositionEncoding, position_penalty
+from jaxscale.lengths.transformer import ArrayModule
 
 
-class PositionDecoder(nn.Module):
+class PositionDecoder(ArrayModule):
     """Decoder whose positions are what `PositionEncoding` makes of them; GELU, tied output matrix, float32.
 
     Attributes:
@@ -34,7 +35,7 @@ class PositionDecoder(nn.Module):
     def __call__(self, tokens_BxT, ids_BxT):
         """Next-token logits, (B, T, V); tokens below 0, which pad, are read as 0."""
         c = self.config
-        embed_VxD = self.param("embed", nn.initializers.normal(0.02), (self.vocab_size, c.width))
+        embed_VxD = self.array("embed", nn.initializers.normal(0.02), (self.vocab_size, c.width))
         positions = PositionEncoding(
             self.encoding, c.width, c.heads, c.layers, self.room, self.period, self.locality, name="positions"
         )

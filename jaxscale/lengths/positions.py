@@ -28,6 +28,7 @@ from flax import linen as nn
 
 from jaxscale.config.lengths import Encoding
 from jaxscale.errors import InputError
+from jaxscale.lengths.transformer import ArrayModule
 from jaxscale.models.decoder import rotate
 
 ENCODINGS = typing.get_args(Encoding)
@@ -36,7 +37,7 @@ BUCKETS, FARTHEST = 32, 128  # of T5
 FIRE_HIDDEN = 32
 
 
-class PositionEncoding(nn.Module):
+class PositionEncoding(ArrayModule):
     """One of `ENCODINGS`, for all layers of a decoder.
 
     Attributes:
@@ -64,18 +65,18 @@ class PositionEncoding(nn.Module):
         H, L, small = self.heads, self.layers, nn.initializers.normal(0.02)
         if self.encoding in TABLES:
             rows = self.period if self.encoding == "periodic" else self.room
-            self.table_PxD = self.param("table", small, (rows, self.width))
+            self.table_PxD = self.array("table", small, (rows, self.width))
         elif self.encoding == "local_bias":
-            self.phi_LxHxW = self.param("phi", nn.initializers.zeros, (L, H, self.locality + 1))
+            self.phi_LxHxW = self.array("phi", nn.initializers.zeros, (L, H, self.locality + 1))
         elif self.encoding == "t5":
-            self.bucket_LxHxB = self.param("buckets", small, (L, H, BUCKETS))
+            self.bucket_LxHxB = self.array("buckets", small, (L, H, BUCKETS))
         elif self.encoding == "fire":
-            self.up_LxF = self.param("up", nn.initializers.normal(1.0), (L, FIRE_HIDDEN))
-            self.shift_LxF = self.param("shift", nn.initializers.normal(1.0), (L, FIRE_HIDDEN))
-            self.down_LxFxH = self.param("down", nn.initializers.normal(FIRE_HIDDEN**-0.5), (L, FIRE_HIDDEN, H))
+            self.up_LxF = self.array("up", nn.initializers.normal(1.0), (L, FIRE_HIDDEN))
+            self.shift_LxF = self.array("shift", nn.initializers.normal(1.0), (L, FIRE_HIDDEN))
+            self.down_LxFxH = self.array("down", nn.initializers.normal(FIRE_HIDDEN**-0.5), (L, FIRE_HIDDEN, H))
             # log(1 + c d) / log(1 + c max(i, l)), with c and l positive through their logarithms.
-            self.log_scale_L = self.param("log_scale", nn.initializers.zeros, (L,))
-            self.log_threshold_L = self.param("log_threshold", nn.initializers.constant(math.log(16.0)), (L,))
+            self.log_scale_L = self.array("log_scale", nn.initializers.zeros, (L,))
+            self.log_threshold_L = self.array("log_threshold", nn.initializers.constant(math.log(16.0)), (L,))
 
     def embed(self, ids_BxT):
         """(B, T, D) to be added to token embeddings; zero for encodings that act on logits."""

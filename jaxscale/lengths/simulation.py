@@ -77,7 +77,7 @@ def last(tokens_T, length, budget, period=1):
     """The last n tokens, n the largest length up to the budget that equals T mod Δ."""
     n = _congruent(length, budget, period)
     place_N = jnp.arange(budget)
-    tokens_N = jnp.where(place_N < n, tokens_T[jnp.clip(length - n + place_N, 0, len(tokens_T) - 1)], PAD)
+    tokens_N = jnp.where(place_N < n, jnp.asarray(tokens_T)[jnp.clip(length - n + place_N, 0, len(tokens_T) - 1)], PAD)
     return Short(tokens_N.astype(jnp.int32), n, jnp.bool_(True))
 
 
@@ -127,7 +127,7 @@ def _congruent(length, budget, period):
 def _built(tokens_T, length, budget, n, bulk_N, feasible, locality):
     """The bulk before the suffix; the string itself where it is within the budget."""
     place_N = jnp.arange(budget)
-    copied_N = tokens_T[jnp.clip(length - n + place_N, 0, len(tokens_T) - 1)]
+    copied_N = jnp.asarray(tokens_T)[jnp.clip(length - n + place_N, 0, len(tokens_T) - 1)]
     kept_N = (place_N >= n - locality - 1) | (length <= budget)
     tokens_N = jnp.where(place_N < n, jnp.where(kept_N, copied_N, bulk_N), PAD)
     return Short(tokens_N.astype(jnp.int32), n, feasible | (length <= budget))

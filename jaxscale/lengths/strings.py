@@ -63,7 +63,7 @@ def pad(tokens_T, length):
 def suffix(tokens_T, length, locality):
     """The last τ+1 tokens before index `length`, the very last first, PAD before the beginning; (τ+1,) int32."""
     index = length - 1 - jnp.arange(locality + 1)
-    return jnp.where(index >= 0, tokens_T[jnp.maximum(index, 0)], PAD).astype(jnp.int32)
+    return jnp.where(index >= 0, jnp.asarray(tokens_T)[jnp.maximum(index, 0)], PAD).astype(jnp.int32)
 
 
 def class_counts(tokens_T, alphabet, period, rows=None):

@@ -10,6 +10,7 @@ Lee 2026; how the chain is run is ours).
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxscale.errors import InputError
 from jaxscale.lengths.simulation import Short
@@ -38,7 +39,8 @@ def thin(key, tokens_T, length, kept, block=None, locality=0, period=1, size=Non
     Raises:
       InputError: if a concrete `kept` is not below a concrete `length`.
     """
-    if isinstance(kept, int) and isinstance(length, int) and not 0 < kept < length:
+    whole = (int, np.integer)
+    if isinstance(kept, whole) and isinstance(length, whole) and not 0 < kept < length:
         raise InputError(f"kept={kept} must lie strictly between 0 and length={length}. Keep fewer tokens.")
     size = size or 2 * kept + locality + 64
     kept = jnp.asarray(kept, jnp.float32)
@@ -46,6 +48,7 @@ def thin(key, tokens_T, length, kept, block=None, locality=0, period=1, size=Non
     share = kept / length
     # A chain that forgets itself at rate r, and else stays, leaves state one at rate r (1 - share).
     forget = jnp.minimum(1.0, period / (block * (1 - share)))
+    tokens_T = jnp.asarray(tokens_T)
     index_T = jnp.arange(len(tokens_T))
     unit_T = index_T // period
     key_forget, key_state = jax.random.split(key)

@@ -42,7 +42,15 @@ class Law:
     shares: jax.Array
 
 
-class Layer(nn.Module):
+class ArrayModule(nn.Module):
+    """A module whose parameters may be NumPy's as well, which know no traced index."""
+
+    def array(self, name, start, shape):
+        """The parameter of that name as a JAX array."""
+        return jnp.asarray(self.param(name, start, shape))
+
+
+class Layer(ArrayModule):
     """One layer of attention and its ReLU network, as functions of single positions."""
 
     width: int
@@ -55,14 +63,14 @@ class Layer(nn.Module):
     def setup(self):
         H, D, K, F = self.heads, self.width, self.head_width, self.hidden
         scaled = lambda fan_in: nn.initializers.normal(fan_in**-0.5)
-        self.query_HxDxK = self.param("query", scaled(D), (H, D, K))
-        self.key_HxDxK = self.param("key", scaled(D), (H, D, K))
-        self.value_HxDxD = self.param("value", scaled(D), (H, D, D))
+        self.query_HxDxK = self.array("query", scaled(D), (H, D, K))
+        self.key_HxDxK = self.array("key", scaled(D), (H, D, K))
+        self.value_HxDxD = self.array("value", scaled(D), (H, D, D))
         window = (H, self.locality + 1)
-        self.bias_HxW = self.param("bias", nn.initializers.zeros, window) if self.biased else jnp.zeros(window)
-        self.up_DxF = self.param("up", scaled(D), (D, F))
-        self.shift_F = self.param("shift", nn.initializers.zeros, (F,))
-        self.down_FxD = self.param("down", scaled(F), (F, D))
+        self.bias_HxW = self.array("bias", nn.initializers.zeros, window) if self.biased else jnp.zeros(window)
+        self.up_DxF = self.array("up", scaled(D), (D, F))
+        self.shift_F = self.array("shift", nn.initializers.zeros, (F,))
+        self.down_FxD = self.array("down", scaled(F), (F, D))
 
     def logits(self, query_D, keys_CxD):
         """y_jᵀ Kᵀ Q y_i over K, by head, (H, C)."""
@@ -118,7 +126,7 @@ class Layer(nn.Module):
         )(content_HxC, self.bias_HxW)
 
 
-class LimitTransformer(nn.Module):
+class LimitTransformer(ArrayModule):
     """A limit transformer f(x) = U y_T, read at the last token (Izzo, Nichani & Lee 2026, Section 3).
 
         y_t      = E[x_t] + p_(t mod Δ)
@@ -168,9 +176,9 @@ class LimitTransformer(nn.Module):
 
     def setup(self):
         D = self.width
-        self.embed_SxD = self.param("embed", nn.initializers.normal(1.0), (self.alphabet, D))
-        self.position_RxD = self.param("positions", nn.initializers.normal(1.0), (self.period, D))
-        self.unembed_DxO = self.param("unembed", nn.initializers.normal(1 / D), (D, self.outputs))
+        self.embed_SxD = self.array("embed", nn.initializers.normal(1.0), (self.alphabet, D))
+        self.position_RxD = self.array("positions", nn.initializers.normal(1.0), (self.period, D))
+        self.unembed_DxO = self.array("unembed", nn.initializers.normal(1 / D), (D, self.outputs))
         self.stack = [
             Layer(D, self.heads, self.head_width or D, self.hidden, self.locality, self.biased, name=f"layer_{i}")
             for i in range(self.layers)
