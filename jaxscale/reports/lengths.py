@@ -82,8 +82,8 @@ def _caveats(verdict: Verdict) -> str:
     items = [f"Strings: {verdict['law']}. A plateau is one of this law."]
     if verdict["collapsed"]:
         items.append(
-            f"{verdict['collapsed']} of {verdict['runs']} networks collapsed: they look at one token value where all "
-            "are equally frequent. They are counted here and left out of every mean."
+            f"{verdict['collapsed']} of {verdict['runs']} networks collapsed: after some last token they look at one "
+            "token value where all are equally frequent. They are counted here and left out of every mean."
         )
     missing = {name: share for name, share in verdict["no_target"].items() if share > 0.001 and name.isdigit()}
     if missing:
@@ -95,13 +95,13 @@ def _caveats(verdict: Verdict) -> str:
 
 
 def _lengths(verdict: Verdict, rows: list[dict[str, Any]]) -> str:
-    """Loss against test length for the middle and the last task parameter."""
-    parameters = distinct([entry["parameters"] for entry in verdict["plateaus"]])
+    """Loss against test length, a panel for each task parameter."""
     sections = []
-    for i, one in enumerate(distinct([parameters[(len(parameters) - 1) // 2], parameters[-1]])):
+    for i, one in enumerate(distinct([entry["parameters"] for entry in verdict["plateaus"]])):
         description = f"Test loss against test length at {label(one)}, a line for each train length."
         drawing = figures.drawing(length_figures.length_figure(rows, one), f"figure-lengths-{i}", description)
         caption = "Lines: the median over seeds; bands: all of them. Diamonds: the length trained on."
+        caption += _without_runs([entry for entry in verdict["plateaus"] if entry["parameters"] == one])
         sections.append(figure_section(f"Loss against test length, {label(one)}", drawing, caption))
     return "\n".join(sections)
 
@@ -113,6 +113,7 @@ def _plateaus(verdict: Verdict) -> str:
         "Geometric means over seeds with bootstrap intervals. Dotted: the loss at the train length itself, which is "
         "the optimizer's; the rest of the plateau is the price of length."
     )
+    caption += _without_runs(verdict["plateaus"])
     return figure_section("The plateau against the train length", drawing, caption)
 
 
@@ -138,6 +139,7 @@ def _thresholds(verdict: Verdict, config: dict[str, Any]) -> str:
             description = f"Least sufficient train length against {NAMES[name]}."
             drawing = figures.drawing(figure, f"figure-thresholds-{name}", description)
             caption = "ε: root of the mean square. Triangles: the threshold lies above (up) or below (down) the grid."
+            caption += _without_threshold(verdict)
             sections.append(figure_section(f"How long is long enough, against {NAMES[name]}", drawing, caption))
     body = [
         [
@@ -151,17 +153,72 @@ def _thresholds(verdict: Verdict, config: dict[str, Any]) -> str:
     ]
     caption = f"Of N*(ε); intervals at {percent(config['level'])}. A bound is from above: measured values lie below it."
     table = ruled_table(["exponent", "measured", "interval", "bound, quoted"], body, caption, numeric={1, 3})
-    return "\n".join([*sections, f"<section><h2>Exponents</h2>{table}</section>" if body else ""])
+    exponents = f"<section><h2>Exponents</h2>{table}</section>" if body else ""
+    return "\n".join([*sections, _sufficient_lengths(verdict, config), exponents])
+
+
+def _sufficient_lengths(verdict: Verdict, config: dict[str, Any]) -> str:
+    """Every N*(ε), those beyond the grid and those without runs too."""
+    grid = [min(config["train_lengths"]), max(config["train_lengths"])]
+    said = {
+        "no": "",
+        "left": f"at most {number(grid[0])}, the shortest",
+        "right": f"above {number(grid[1])}, the longest",
+    }
+    body = []
+    for group in verdict["thresholds"]:
+        for entry in group["thresholds"]:
+            found = entry["censored"] == "no"
+            body.append(
+                [
+                    f"ε = {group['epsilon']:g}",
+                    html.escape(label(entry["parameters"])),
+                    number(entry["length"]) if found else said.get(entry["censored"], entry["censored"]),
+                    _within(entry["interval"], grid) if entry["interval"] else UNKNOWN,
+                ]
+            )
+    caption = (
+        f"Intervals at {percent(config['level'])}, over runs. A threshold needs runs that count at every train length."
+    )
+    table = ruled_table(["error", "", "N*(ε)", "interval"], body, caption)
+    return f"<section><h2>Sufficient train lengths</h2>{table}</section>"
+
+
+def _within(ends, grid) -> str:
+    """An interval whose ends may lie beyond the train lengths, where they are not known."""
+    low = f"below {number(grid[0])}" if ends[0] is None else number(ends[0])
+    high = f"above {number(grid[1])}" if ends[1] is None else number(ends[1])
+    return f"[{low}, {high}]"
+
+
+def _without_runs(entries: list[dict[str, Any]]) -> str:
+    """Which cells no figure shows, for all their runs collapsed."""
+    gone = [
+        f"{label(entry['parameters'])} at N = {number(entry['train_length'])}" for entry in entries if not entry["runs"]
+    ]
+    return f" Not shown, as all runs collapsed: {'; '.join(gone)}." if gone else ""
+
+
+def _without_threshold(verdict: Verdict) -> str:
+    gone = distinct(
+        [e["parameters"] for group in verdict["thresholds"] for e in group["thresholds"] if not e["length"]]
+    )
+    listed = "; ".join(label(one) for one in gone)
+    return f" Not shown, as all runs of some train length collapsed: {listed}." if gone else ""
 
 
 def _hard(verdict: Verdict, config: dict[str, Any]) -> str:
+    if not verdict["hard"]:
+        return ""
     longest, train_length = max(e["length"] for e in verdict["hard"]), max(config["train_lengths"])
     figure = length_figures.hard_figure(verdict, train_length, longest)
     description = f"Largest error by kind of string at length {longest}."
     caption = (
         f"Networks trained at N = {number(train_length)}, strings of {number(longest)} tokens: the largest error among "
-        "those tried, median over seeds. A mean over the trained law says little of these."
+        "those tried, median over seeds. A mean over the trained law says little of these. Shorter strings and "
+        "networks of shorter training strings are in verdict.json."
     )
+    caption += _without_runs([e for e in verdict["plateaus"] if e["train_length"] == train_length])
     return figure_section("Strings to fail on", figures.drawing(figure, "figure-hard", description), caption)
 
 
@@ -177,7 +234,10 @@ def _bounds(verdict: Verdict) -> str:
         for entry in verdict["bounds"]
     ]
     headings = ["", "theorem", "heads", "built: quoted", "derived", "trained: quoted", "derived", "γ", "L", "log C"]
-    caption = "log10 of a sufficient train length at ε = 0.1, constants taken as one: compare orderings, not values."
+    caption = (
+        "log10 of a sufficient train length at ε = 0.1, constants taken as one: compare orderings, not values. Of "
+        "trained networks: medians over those of the largest N."
+    )
     table = ruled_table(headings, body, caption, numeric=range(2, 10))
     return f"<section><h2>What the theorems ask for</h2>{table}</section>"
 
@@ -194,7 +254,12 @@ def _certificates(verdict: Verdict) -> str:
         for entry in verdict["certificates"]
     ]
     headings = ["", "|x|", "|z|", "|f(x) − f(z)|", "|g(x) − g(z)|", "|f(z) − g(z)|", "sum", "|f(x) − g(x)|"]
-    caption = "Means over long strings x and the short z that stand for them: the sum bounds the last column."
+    caption = (
+        "Means over long strings x and the short z that stand for them: the sum bounds the last column. One network of "
+        "the largest N for each task parameter."
+    )
+    longest = max((entry["train_length"] for entry in verdict["plateaus"]), default=0)
+    caption += _without_runs([entry for entry in verdict["plateaus"] if entry["train_length"] == longest])
     return f"<section><h2>Certificates</h2>{ruled_table(headings, body, caption, numeric=range(1, 8))}</section>"
 
 

@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from jaxscale import cli, config, progress
+from jaxscale import cli, config, files, progress
 from jaxscale.errors import InputError
-from jaxscale.studies import length_generalization
+from jaxscale.reports import lengths as reports
+from jaxscale.studies import length_generalization, length_verdict
 
 STUDY = config.LengthStudy(
     omegas=(2.0, 4.0),
@@ -70,6 +71,25 @@ def test_the_page_is_whole_and_names_what_was_found(finished):
     assert page.count("<html") == page.count("</html>") == 1 and "src=" not in page.split("<body")[1][:2000]
     for words in ("The plateau against the train length", "Certificates", "What the theorems ask for"):
         assert words in page
+
+
+def test_the_page_shows_every_parameter_and_says_what_it_leaves_out(finished):
+    folder, verdict = finished
+    rows = files.read_json_lines(folder / "table.jsonl")
+    whole = reports.page(verdict, rows, files.read_json(folder / "config.json"))
+    for i, omega in enumerate(STUDY.omegas):
+        assert f'id="figure-lengths-{i}"' in whole and f"Loss against test length, ω = {omega:g}" in whole
+    assert whole.count("<td>ε = 0.3</td>") >= len(STUDY.omegas)  # a row for each threshold
+
+    # All networks of ω = 4 and N = 8 collapse, as half of those of four tokens do elsewhere.
+    gone = [row | {"collapsed": (row["omega"], row["train_length"]) == (4.0, 8)} for row in rows]
+    plateaus = length_verdict._plateaus(STUDY, gone)
+    thresholds = length_verdict._thresholds(STUDY, gone)
+    changed = verdict | {"plateaus": plateaus, "thresholds": thresholds, "collapsed": 2}
+    page = reports.page(changed, gone, files.read_json(folder / "config.json"))
+    assert page.count("Not shown, as all runs collapsed: ω = 4 at N = 8.") >= 3
+    assert "Not shown, as all runs of some train length collapsed: ω = 4." in page
+    assert "all runs collapsed at some length" in page and "2 of 8 networks collapsed" in page
 
 
 def test_a_finished_study_is_only_read(finished):
