@@ -79,9 +79,9 @@ def test_the_page_shows_every_parameter_and_says_what_it_leaves_out(finished):
     whole = reports.page(verdict, rows, files.read_json(folder / "config.json"))
     for i, omega in enumerate(STUDY.omegas):
         assert f'id="figure-lengths-{i}"' in whole and f"Loss against test length, ω = {omega:g}" in whole
-    assert whole.count("<td>ε = 0.3</td>") >= len(STUDY.omegas)  # a row for each threshold
+    assert whole.count('<th scope="row">ε = 0.3</th>') == len(STUDY.omegas)  # a row for each threshold
 
-    # All networks of ω = 4 and N = 8 collapse, as half of those of four tokens do elsewhere.
+    # Were all networks of ω = 4 and N = 8 collapsed:
     gone = [row | {"collapsed": (row["omega"], row["train_length"]) == (4.0, 8)} for row in rows]
     plateaus = length_verdict._plateaus(STUDY, gone)
     thresholds = length_verdict._thresholds(STUDY, gone)
