@@ -67,14 +67,23 @@ def threshold(lengths, errors_NxR, epsilon, key, level=0.95, resamples=1000):
       level, resamples: of the interval.
 
     Returns:
-      `Threshold`, or None if some length has no run left.
+      `Threshold`, or None if it may lie at or below a length that has no run left.
     """
     lengths, errors_NxR = np.asarray(lengths, float), np.asarray(errors_NxR, float)
     if len(lengths) != len(errors_NxR) or np.any(np.diff(lengths) <= 0):
         raise InputError(f"lengths={lengths} must increase, one for each of {len(errors_NxR)} rows of errors.")
     kept_NxR = np.isfinite(errors_NxR)
-    if not kept_NxR.any(axis=1).all():
-        return None
+    # Of what is at most as long as a length without runs nothing is known; a crossing beyond it does not depend on it.
+    first = int(np.flatnonzero(~kept_NxR.any(axis=1)).max(initial=-1)) + 1
+    if first:
+        found = (
+            None
+            if first == len(lengths)
+            else threshold(lengths[first:], errors_NxR[first:], epsilon, key, level, resamples)
+        )
+        if found is None or found.censored == "left":
+            return None
+        return dataclasses.replace(found, draws=np.where(np.isneginf(found.draws), np.log(lengths[first]), found.draws))
     log_NxR = np.log(np.where(kept_NxR, errors_NxR, 1))
     runs = errors_NxR.shape[1]
     drawn_BxR = np.asarray(jax.random.randint(key, (resamples, runs), 0, runs))

@@ -174,21 +174,15 @@ def _sufficient_lengths(verdict: Verdict, config: dict[str, Any]) -> str:
                     f"ε = {group['epsilon']:g}",
                     html.escape(label(entry["parameters"])),
                     number(entry["length"]) if found else said.get(entry["censored"], entry["censored"]),
-                    _within(entry["interval"], grid) if entry["interval"] else UNKNOWN,
+                    interval(entry["interval"]) if entry["interval"] else UNKNOWN,
                 ]
             )
     caption = (
-        f"Intervals at {percent(config['level'])}, over runs. A threshold needs runs that count at every train length."
+        f"Intervals at {percent(config['level'])}, over runs; an end without a number lies outside the lengths known. A "
+        "threshold is read beyond the lengths of which all runs collapsed."
     )
     table = ruled_table(["error", "", "N*(ε)", "interval"], body, caption)
     return f"<section><h2>Sufficient train lengths</h2>{table}</section>"
-
-
-def _within(ends, grid) -> str:
-    """An interval whose ends may lie beyond the train lengths, where they are not known."""
-    low = f"below {number(grid[0])}" if ends[0] is None else number(ends[0])
-    high = f"above {number(grid[1])}" if ends[1] is None else number(ends[1])
-    return f"[{low}, {high}]"
 
 
 def _without_runs(entries: list[dict[str, Any]]) -> str:
@@ -204,7 +198,7 @@ def _without_threshold(verdict: Verdict) -> str:
         [e["parameters"] for group in verdict["thresholds"] for e in group["thresholds"] if not e["length"]]
     )
     listed = "; ".join(label(one) for one in gone)
-    return f" Not shown, as all runs of some train length collapsed: {listed}." if gone else ""
+    return f" Not shown, as all runs of a train length that may suffice collapsed: {listed}." if gone else ""
 
 
 def _hard(verdict: Verdict, config: dict[str, Any]) -> str:

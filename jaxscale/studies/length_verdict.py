@@ -144,7 +144,7 @@ def _error(run):
 
 def _threshold(one):
     if one is None:
-        return {"length": None, "interval": None, "censored": "all runs collapsed at some length"}
+        return {"length": None, "interval": None, "censored": "all runs collapsed at a length that may suffice"}
     ends = [end if math.isfinite(end) and end > 0 else None for end in one.interval]
     return {"length": one.length, "interval": ends, "censored": one.censored, "runs": one.runs}
 
