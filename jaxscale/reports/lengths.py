@@ -178,8 +178,8 @@ def _sufficient_lengths(verdict: Verdict, config: dict[str, Any]) -> str:
                 ]
             )
     caption = (
-        f"Intervals at {percent(config['level'])}, over runs; an end without a number lies outside the lengths known. A "
-        "threshold is read beyond the lengths of which all runs collapsed."
+        f"Intervals at {percent(config['level'])}, over runs; an end without a number lies outside the lengths known. "
+        "A threshold is read beyond the lengths of which all runs collapsed."
     )
     table = ruled_table(["error", "", "N*(ε)", "interval"], body, caption)
     return f"<section><h2>Sufficient train lengths</h2>{table}</section>"
