@@ -61,6 +61,8 @@ ESTIMATORS = {
     "tle": Case({"k": K}, {"k": 2}),
     "twonn": Case(refused={"discard": 1.0}, needs=2),
 }
+# No spread between points, or parts of the cloud, says nothing of the error of these.
+ALIKE = {"ess", "local_pca", "pca"}
 of_each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 
 
@@ -82,10 +84,12 @@ def clean():
 
 
 def estimate(name, x, **options):
-    """What the estimator says of `x`, with an error that is finite."""
+    """What the estimator says of `x`, with an error above zero; nan of those whose points can all count alike."""
     result = getattr(dimension, name)(x, **ESTIMATORS[name].options, **options)
     assert np.isfinite(result.dimension) and result.dimension > 0, f"{name} gave {result.dimension}"
-    assert np.isfinite(result.standard_error), f"{name} gave {result.dimension} ± {result.standard_error}"
+    error = result.standard_error
+    alike = name in ALIKE and np.isnan(error)
+    assert alike or (np.isfinite(error) and error > 0), f"{name} gave {result.dimension} ± {error}"
     assert result.dimension.dtype == np.float32
     return result
 

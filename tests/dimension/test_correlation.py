@@ -135,7 +135,7 @@ def test_the_standard_error_is_the_spread_of_trials():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k1": 5, "k2": 5}, "k1=5, k2=5, radii=2"),
+        ({"k1": 5, "k2": 5}, "k2 must be above k1; they are k1=5 and k2=5"),
         ({"radii": 1}, "radii=1"),
         ({"radii": [1.0]}, r"shape is \(1,\)"),
         ({"radii": [0.0, 1.0]}, "positive and ascend"),

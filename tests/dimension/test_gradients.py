@@ -11,6 +11,9 @@ from jaxscale.errors import InputError
 from jaxscale.testing import assert_gradient_correct
 
 X = np.random.default_rng(0).normal(size=(160, 5)).astype(np.float32)
+# Estimators that cut at the width of the points read X there, and have no slope: they get three more columns.
+WIDER = np.pad(X, ((0, 0), (0, 3)))
+CUT = {"danco", "mada", "mind_ml"}
 COUNTING = {"abide", "bide", "correlation_dimension", "fisher_separability", "local_pca"}
 K = {"knn_graph": 16}
 
@@ -28,7 +31,9 @@ def few_reference_balls(monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(set(dimension.ESTIMATORS) - COUNTING))
 def test_the_gradient_is_that_of_differences(name):
-    assert_gradient_correct(lambda x: of(name, x), X, directions=2)
+    # The minimum that danco reads is found to some nine digits.
+    step = 1e-5 if name == "danco" else 1e-8
+    assert_gradient_correct(lambda x: of(name, x), WIDER if name in CUT else X, directions=2, step=step)
 
 
 STEPS = {
@@ -57,8 +62,8 @@ def test_what_counts_can_be_logged_beside_a_loss():
 
 @pytest.mark.parametrize("name", ["danco", "ph0"])
 def test_the_gradient_in_float32_knows_that_scale_and_place_do_not_matter(name):
-    gradient = np.asarray(jax.jit(jax.grad(lambda x: of(name, x).dimension))(X))
+    gradient = np.asarray(jax.jit(jax.grad(lambda x: of(name, x).dimension))(WIDER))
     size = np.linalg.norm(gradient)
     assert np.isfinite(size) and size > 1e-3
-    assert abs(np.vdot(gradient, X)) < 1e-3 * size * np.linalg.norm(X)
+    assert abs(np.vdot(gradient, WIDER)) < 1e-3 * size * np.linalg.norm(WIDER)
     assert np.linalg.norm(np.sum(gradient, axis=0)) < 1e-3 * size * np.sqrt(len(X))

@@ -106,7 +106,7 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     [
         ({"x": cube(2, n=100)}, r"halvings=3 needs at least 128 distinct points; .* 100 of its rows count"),
         ({"x": cube(2), "alpha": 0}, "alpha must be positive; it is 0"),
-        ({"x": cube(2), "halvings": 0}, "halvings and resamples must be at least 1; they are 0 and 2"),
+        ({"x": cube(2), "halvings": 0}, "halvings=0 must be an integer of at least 1"),
         ({"x": cube(2), "max_points": 100}, "halvings=3 needs max_points of at least 128; it is 100"),
     ],
 )
