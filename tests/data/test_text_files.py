@@ -128,6 +128,7 @@ def test_parquet_is_read_by_its_column(tmp_path):
         (gzip.compress(PNG), "holds binary data, no text"),
         (gzip.compress(gzip.compress(b"twice")), "holds binary data, no text"),
     ],
+    ids=["png", "pdf", "zip", "lz4", "nul", "utf-16", "png in gzip", "gzip in gzip"],
 )
 def test_binary_files_are_refused_by_content_and_no_advice_makes_them_text(content, told, rule, tmp_path):
     (tmp_path / "a.txt").write_bytes(content)
