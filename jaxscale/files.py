@@ -168,7 +168,7 @@ def _object(line, numbers):
     """The JSON object in some bytes, or None if there is none with all of these numbers."""
     try:
         row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     is_number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     return row if isinstance(row, dict) and all(is_number(row.get(name)) for name in numbers) else None
@@ -243,7 +243,8 @@ def whole_folder(folder):
     if not _writes:
         yield folder
         return
-    place = next(parent for parent in folder.parents if parent.exists())
+    # Beside its files, or where it will be: on the same file system, where renaming is one step.
+    place = folder if folder.is_dir() else next(parent for parent in folder.parents if parent.exists())
     part = place / f".{folder.name}.{os.getpid()}.part"
     cannot = lambda reason: InputError(f"the folder {str(folder)!r} cannot be made: {reason}. Choose another.")
     if folder.exists() and not folder.is_dir():

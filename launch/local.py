@@ -39,7 +39,7 @@ def parse(arguments):
     )
     parser.add_argument("--processes", type=int, required=True, help="how many")
     parser.add_argument("--devices", type=int, help="host devices of each process (CPU); default: what jax finds")
-    parser.add_argument("--gpus", type=int, help="GPUs of each process: the first gets the first of those here, …")
+    parser.add_argument("--gpus", type=int, help="GPUs of each process, taken in order from those here")
     parser.add_argument(
         "--port", type=int, default=0, help="of process 0, where the others find it; default: a free one"
     )

@@ -104,12 +104,12 @@ def test_dimension_of_a_models_layers(tiny_model, text_folder, capsys):
     [
         ([], "name files of points, or --model NAME with --dataset NAME"),
         (["FILE", "--model", "m"], "one of the two"),
-        (["--model", "m"], "model='m' needs texts to read. Give --dataset"),
+        (["--model", "m"], "--model 'm' needs texts to read. Give --dataset"),
         (["FILE", "--k", "3000"], "square.npy: k=3000 needs more than 3000 points"),
         (["FILE", "--estimators", "mle,best"], "estimator='best' is not known. There are "),
-        (["FILE", "--max-points", "0"], "max_points=0 must be positive"),
-        (["FILE", "--seed", "-1"], "seed=-1 must lie between"),
-        (["FILE", "--largest-k", "3", "--scales", "neighbors"], "largest_k=3 must be at least 4"),
+        (["FILE", "--max-points", "0"], "--max-points 0 must be positive"),
+        (["FILE", "--seed", "-1"], "--seed -1 must lie between"),
+        (["FILE", "--largest-k", "3", "--scales", "neighbors"], "--largest-k 3 must be at least 4"),
         (["FILE", "--plot", "x.pdf"], "plot='x.pdf' must end in .html or .png"),
         (["FILE", "--plot", "none/x.html"], "plot='none/x.html' cannot be a file there"),
         (["FILE", "--array", "x"], "array='x' cannot be chosen"),
@@ -171,7 +171,7 @@ def test_dimension_remarks_on_what_numbers_do_not_say(square, capsys, monkeypatc
     np.save(square, points)
     assert cli.main(["dimension", square, "--estimators", "twonn,local_pca"]) == 0
     out = capsys.readouterr().out
-    assert "square.npy: 30 of 1200 rows repeat another one but for rounding; each point counts once." in out
+    assert "square.npy: 30 of 1200 rows repeat another row up to rounding; each point counts once." in out
     assert "square.npy, local_pca: 2 has no interval" in out and "[—, —]" in out
 
 

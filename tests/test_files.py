@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -152,3 +153,26 @@ def test_an_array_is_written_whole_or_not_at_all(tmp_path):
     assert "RunError: the disk is full: cannot write" in refused.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_a_folder_of_results_is_whole_or_absent(tmp_path):
+    with pytest.raises(RuntimeError), files.whole_folder(tmp_path / "new") as part:
+        (part / "half").write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with files.whole_folder(tmp_path / "new") as part:
+        (part / "a").write_text("1")
+    with files.whole_folder(tmp_path / "new") as part:
+        (part / "b").write_text("2")
+    assert {path.name: path.read_text() for path in (tmp_path / "new").iterdir()} == {"a": "1", "b": "2"}
+
+
+def test_a_link_to_another_file_system_is_a_folder_of_results(tmp_path):
+    memory = pathlib.Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs /dev/shm, a file system of its own")
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "link").symlink_to(elsewhere)
+        with files.whole_folder(tmp_path / "link") as part:
+            (part / "a").write_text("1")
+        assert [path.name for path in pathlib.Path(elsewhere).iterdir()] == ["a"]

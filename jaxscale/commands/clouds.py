@@ -53,13 +53,15 @@ def dimension(options, _):
     if bool(options.file) == bool(options.model):
         raise InputError("name files of points, or --model NAME with --dataset NAME; one of the two.")
     if options.model and not options.dataset:
-        raise InputError(f"model={options.model!r} needs texts to read. Give --dataset NAME, a folder, or stdlib.")
+        raise InputError(f"--model {options.model!r} needs texts to read. Give --dataset NAME, a folder, or stdlib.")
     if options.max_points is not None and options.max_points < 1:
-        raise InputError(f"max_points={options.max_points} must be positive. Give a larger value.")
+        raise InputError(f"--max-points {options.max_points} must be positive. Give a larger value.")
     if not 0 <= options.seed < 2**63:
-        raise InputError(f"seed={options.seed} must lie between 0 and 2**63. Give another.")
+        raise InputError(f"--seed {options.seed} must lie between 0 and 2**63. Give another.")
     if options.largest_k < 4:
-        raise InputError(f"largest_k={options.largest_k} must be at least 4, where profiles begin. Give a larger one.")
+        raise InputError(
+            f"--largest-k {options.largest_k} must be at least 4, where profiles begin. Give a larger one."
+        )
     if options.plot:
         from jaxscale import reports
 

@@ -20,7 +20,7 @@ def train_arguments(parser):
 def train(options, overrides):
     if pathlib.Path(options.config, "architecture.json").is_file():
         return _train_construction(options, overrides)
-    from jaxscale import config, files, progress, training
+    from jaxscale import config, progress, training
     from jaxscale.sharding import processes
 
     run = config.load(options.config, overrides, config.Run, f"jaxscale train {options.config}")
@@ -34,7 +34,7 @@ def train(options, overrides):
     processes.first_says(lambda: config.refuse_other(folder, run))
     processes.require_shared(folder)
     with progress.OnTerminal() if processes.is_first() else progress.Silent() as bars:
-        with files.workplace(folder):
+        with processes.workplace(folder):
             store = training.prepare(run, folder / "corpus", bars.say)
         summary = training.train(run, store, folder, bars.run(folder.name, 0, 1), options.profile)
     if not processes.is_first():
@@ -136,13 +136,15 @@ def embed(options, _):
     folder, out = _finished_run(options.workdir), pathlib.Path(options.out)
     for name in ("points", "tokens_per_document"):
         if getattr(options, name) < 1:
-            raise InputError(f"{name}={getattr(options, name)} must be positive. Give a larger value.")
+            raise InputError(
+                f"--{name.replace('_', '-')} {getattr(options, name)} must be positive. Give a larger value."
+            )
     if (out.exists() and not out.is_file()) or not out.parent.is_dir():
-        raise InputError(f"out={options.out!r} cannot be a file there. Give a file in a folder that exists.")
+        raise InputError(f"--out {options.out!r} cannot be a file there. Give a file in a folder that exists.")
     run = config.of_folder(folder, config.Run)
     layers = run.model.layers + 1
     if not -layers <= options.layer < layers:
-        raise InputError(f"layer={options.layer} is not one of the {layers} layers. Give 0 to {layers - 1}, or -1.")
+        raise InputError(f"--layer {options.layer} is not one of the {layers} layers. Give 0 to {layers - 1}, or -1.")
     measured = config.Dimension(points=options.points, tokens_per_document=options.tokens_per_document)
     summary = files.read_json(folder / "summary.json", fields=("step",))
     embeddings = geometry.embeddings_of_run(run, data.open_store(_corpus_of(folder)), folder, summary, measured)

@@ -22,7 +22,7 @@ class Corpus(Values):
     split: str = "train"
     """tfds, hf: the split to read; held-out documents are taken from it."""
     text_field: str = "text"
-    """tfds, hf: the feature that holds the text. files: the same of JSON and Parquet; "" reads JSON as plain text."""
+    """tfds, hf: the feature that holds the text. files: that of JSON and Parquet records, "" for JSON as text."""
     undecodable: Literal["error", "replace", "skip"] = "error"
     """What to do with text that is not UTF-8: refuse it, replace the bytes, or leave it out. skip also leaves out files
     that are binary, damaged or unreadable, and broken JSON lines; all are counted."""

@@ -26,8 +26,10 @@ def refuse_other(folder, config):
     if path.is_file():
         try:
             there = dataclasses.asdict(from_json(path.read_text(encoding="utf-8"), type(config)))
-        except (InputError, UnicodeDecodeError) as error:
-            raise InputError(f"{str(path)!r} is no {type(config).__name__}: {error} Use another folder.") from None
+        except (InputError, OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{str(path)!r} is no {type(config).__name__}: {_said(error)} Use another folder."
+            ) from None
         changed = [f"{name}={b!r} (there: {a!r})" for name, a, b in differences(there, dataclasses.asdict(config))]
         if changed:
             raise InputError(
@@ -43,8 +45,14 @@ def of_folder(folder, kind):
         return from_json(path.read_text(encoding="utf-8"), kind)
     except (InputError, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{str(path)!r} cannot be read as a {kind.__name__}: {error} Restore it from a copy."
+            f"{str(path)!r} cannot be read as a {kind.__name__}: {_said(error)} Give the folder of one, or restore the "
+            "file from a copy."
         ) from None
+
+
+def _said(error):
+    """A sentence, with its period."""
+    return f"{(getattr(error, 'strerror', None) or str(error)).rstrip('.')}."
 
 
 def differences(old, new, prefix=""):

@@ -74,7 +74,7 @@ def _wanted(hint):
     if origin is typing.Literal:
         return f"one of {', '.join(map(repr, arguments))}"
     if origin is tuple:
-        return f"a tuple of {PLURALS.get(arguments[0]) or f'which each is {_wanted(arguments[0])}'}"
+        return f"a tuple of {PLURALS.get(arguments[0]) or f'values, each {_wanted(arguments[0])}'}"
     return "None" if hint is type(None) else NAMES.get(hint, f"a {hint.__name__}")
 
 

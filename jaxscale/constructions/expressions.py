@@ -26,7 +26,7 @@ from jaxscale.errors import InputError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Claim:
-    """What `within` said of an expression; None where it said nothing. `claims.refuted` checks it at points."""
+    """What `within` said of an expression; None where it said nothing. `claims.refuted_claims` checks it at points."""
 
     expression: Expression
     low: Any

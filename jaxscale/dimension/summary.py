@@ -117,7 +117,7 @@ def _remarks_on(hoods):
     count, rows = int(hoods.rounding_collapsed), hoods.used.shape[0]
     if not count:
         return []
-    return [f"{count} of {rows} rows repeat another one but for rounding; each point counts once."]
+    return [f"{count} of {rows} rows repeat another row up to rounding; each point counts once."]
 
 
 def _remarks(name, estimate):

@@ -33,9 +33,9 @@ def smoothness_unidentified(beta: float, interval) -> tuple[str, ...]:
     """
     low, high = interval
     reasons = []
-    if low <= _ROUGHEST + STEP:
+    if not low > _ROUGHEST + STEP:  # nor where it is NaN
         reasons.append("tokens or labels drawn by chance may read so too")
-    if beta >= _LARGEST - STEP or high >= _SATURATED - STEP:
+    if not (beta < _LARGEST - STEP and high < _SATURATED - STEP):
         reasons.append("β may be 1 or more, where the madogram saturates")
     return tuple(reasons)
 

@@ -117,10 +117,13 @@ def _is_calibrated(measured):
 
 def _rows(measured):
     """Cells of text, by `_headings`."""
+    calibrated = _is_calibrated(measured)
     for cloud in measured["clouds"]:
         for estimate in cloud["estimates"]:
             if stands_for := estimate.get("calibrated"):
                 details = [number(stands_for["dimension"]), interval(stands_for["interval"])]
+            elif calibrated:  # it failed, or was interrupted, before this one
+                details = ["", ""]
             else:
                 details = [number(estimate["scale"]), number(estimate["points_used"])]
             left_out = [f"{number(estimate[field])} {word}" for field, word in LEFT_OUT.items() if estimate[field]]

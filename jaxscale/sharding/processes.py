@@ -109,14 +109,15 @@ def is_first() -> bool:
 def first_says(function):
     """`function()` as the first process finds it, in every process; its `InputError`, `RunError` and `Leave` too.
 
-    For what is read from files or decided by them, so that no two processes go different ways.
+    For what is read from files or decided by them, so that no two processes go different ways. Any other error is
+    raised as it is in the first process, and as a `RunError` in the others, which would else wait for an answer.
 
     Args:
       function: without arguments, returning what JSON can hold.
     """
     if jax.process_count() == 1:
         return function()
-    said = {}
+    said, unforeseen = {}, None
     if is_first():
         try:
             with preemption.first_works():
@@ -124,10 +125,23 @@ def first_says(function):
         except (InputError, RunError, preemption.Leave) as error:
             kind = next(kind for kind in _TOLD if isinstance(error, kind))
             said = {"error": kind.__name__, "message": str(error)}
+        except Exception as error:
+            unforeseen = error
+            said = {"error": "RunError", "message": f"process 0 failed: {type(error).__name__}: {error}"}
     answer = json.loads(_broadcast(json.dumps(said)))
+    if unforeseen:
+        raise unforeseen
     if "error" in answer:
         raise next(kind for kind in _TOLD if kind.__name__ == answer["error"])(answer["message"])
     return answer["value"]
+
+
+@contextlib.contextmanager
+def workplace(folder):
+    """`files.workplace`, entered by the first process for all: what keeps it out, keeps all of them out."""
+    with contextlib.ExitStack() as held:
+        first_says(lambda: held.enter_context(files.workplace(folder)) and None)
+        yield pathlib.Path(folder)
 
 
 def _broadcast(text):
@@ -154,9 +168,7 @@ def require_shared(folder) -> None:
     from jax.experimental import multihost_utils
 
     name = first_says(lambda: _token_in(folder))
-    end = time.monotonic() + SHARED_SECONDS  # a network's file system may take a while
-    while not (seen := (folder / name).is_file()) and time.monotonic() < end:
-        time.sleep(0.2)
+    seen = appears(folder / name)
     blind = np.flatnonzero(~multihost_utils.process_allgather(np.bool_(seen)))
     if is_first():
         with contextlib.suppress(OSError):
@@ -170,6 +182,14 @@ def require_shared(folder) -> None:
             f"{jax.process_count()} wrote in its own is not seen by {others}. Give a folder that all hosts share."
         )
     _shared.add(folder)
+
+
+def appears(path) -> bool:
+    """Waits until a file that another process wrote is seen here: a network's file system may take a while."""
+    end = time.monotonic() + SHARED_SECONDS
+    while not (seen := pathlib.Path(path).is_file()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return seen
 
 
 def _token_in(folder):

@@ -70,22 +70,21 @@ def _receive(place, end, seconds):
 def _present(place, end, seconds):
     """The others: find the first, say who this is, and wait for the answer."""
     host, _, port = place.coordinator.rpartition(":")
+    address = host.strip("[]"), int(port)
     while True:
+        why = "it could not be reached"
         try:
-            first = socket.create_connection((host.strip("[]"), int(port)), timeout=max(end - time.monotonic(), 0.1))
+            with socket.create_connection(address, timeout=max(end - time.monotonic(), 0.1)) as first:
+                why = "what answers there is not the first process, or it ended"  # perhaps that of the start before
+                # The first waits as long from its own start; it speaks last.
+                first.settimeout(seconds + 10)
+                first.sendall((json.dumps([place.index, place.count]) + "\n").encode())
+                wrong = json.loads(first.makefile("r").readline())
             break
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if time.monotonic() > end:
-                raise _failed(place, f"it could not be reached in {seconds:g} s ({error.strerror or error})") from None
+                raise _failed(place, f"{why} in {seconds:g} s ({getattr(error, 'strerror', None) or error})") from None
             time.sleep(0.2)
-    with first:
-        # The first waits as long from its own start; it speaks last.
-        first.settimeout(seconds + 10)
-        try:
-            first.sendall((json.dumps([place.index, place.count]) + "\n").encode())
-            wrong = json.loads(first.makefile("r").readline())
-        except (OSError, ValueError):
-            wrong = "what answers there is not the first process, or it ended"
     if wrong:
         raise _failed(place, wrong)
 

@@ -14,12 +14,14 @@ LAST = ("table.jsonl", "verdict.json", "report.html")
 class Clock:
     """Seconds that each stage of a study took over all starts; kept in `seconds.json` of its folder.
 
-    What a kill leaves of a stage without a word, since the last `save`, is not counted.
+    Not counted are what a kill leaves of a stage since the last `save`, and what was spent on a study that was refused:
+    the folder is not its own.
     """
 
     def __init__(self, workdir):
         self._path = pathlib.Path(workdir) / "seconds.json"
-        self.seconds = files.read_json(self._path) if self._path.is_file() else {}
+        self._claimed = self._path.with_name("config.json").is_file
+        self.seconds = files.read_json(self._path) if self._path.is_file() and self._claimed() else {}
         self._stage = None
 
     @contextlib.contextmanager
@@ -37,7 +39,8 @@ class Clock:
         now = time.monotonic()
         self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._begun
         self._begun = now
-        files.write_json(self._path, self.seconds)
+        if self._claimed():
+            files.write_json(self._path, self.seconds)
 
 
 def finish(study, workdir, progress, work, stages=LAST):

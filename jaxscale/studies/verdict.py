@@ -111,7 +111,7 @@ def _sentence(study, measured, predicted, observed, finding):
         "consistent": "The intervals meet, and those of half or twice the dimension would not.",
         "inconsistent": "The intervals do not meet.",
         "floor": "The intervals do not meet, but the exponent depends on a floor E that these runs do not identify.",
-        "inconclusive": "The intervals meet, but so would those of half or twice the dimension.",
+        "inconclusive": "The intervals meet, but those of half or twice the dimension would too, or nearly.",
         "close": "The ends of the intervals are too close to each other to say whether they meet.",
     }
     found = predicted["measured_beta"]

@@ -99,11 +99,6 @@ class Checkpoints:
             restored, damage = _read(self.folder / str(step), handler, args)
             if damage is None:
                 return restored
-            if NO_ACCESS.search(damage):
-                raise RunError(
-                    f"the checkpoint of step {step} in {self.folder} cannot be read now: {damage}. Nothing was "
-                    "changed. Give access to it, and the same command again."
-                )
             self._put_aside(step, damage)
             self._manager.reload()
         return None
@@ -119,6 +114,8 @@ class Checkpoints:
                     kept = metrics.pop(CHECK, None)
                     if kept not in (None, _checksum(metrics)) or set(metrics) != {"loss", "step"}:
                         found.append([int(step), "its measured loss is not what was saved"])
+                except OSError as error:
+                    raise _out_of_reach(path, _reason(error)) from None
                 except (ValueError, TypeError) as error:
                     found.append([int(step), f"its measured loss: {_reason(error)}"])
         return found
@@ -137,7 +134,7 @@ def restore_params(folder, step, abstract_params):
     """Parameters of the checkpoint at `step`, without the optimizer's moments.
 
     Raises:
-      RunError: it is missing, cannot be read, or does not hold what was saved.
+      RunError: it is missing, cannot be read now or at all, or does not hold what was saved.
     """
     path = pathlib.Path(folder).absolute() / str(step)
     tree = {"params": abstract_params}
@@ -157,6 +154,9 @@ def _read(path, handler, args):
 
     `handler` is one of orbax's, which unlike its managers do not wait for the other processes: one of these may be
     unable to read its part.
+
+    Raises:
+      RunError: in every process, if one of them cannot get at the files now, which says nothing of what they hold.
     """
     state, damage = None, None
     try:
@@ -166,7 +166,7 @@ def _read(path, handler, args):
         raise
     except Exception as error:  # whatever orbax and tensorstore say of a damaged file
         damage = _reason(error)
-    damage = _of_any_process(damage)
+    damage = _of_any_process(path, damage)
     if damage is None and kept is not None:
         changed = differing(state, kept)
         others = f", {len(changed) - 1} more arrays neither" if len(changed) > 1 else ""
@@ -174,12 +174,20 @@ def _read(path, handler, args):
     return (None, damage) if damage else ((state, progress), None)
 
 
-def _of_any_process(damage):
-    """`damage`, or if this process has met none but another has, that it has."""
-    if jax.process_count() == 1:
-        return damage
-    met = multihost_utils.process_allgather(np.bool_(damage is not None))
-    return damage or (f"process {int(met.argmax())} cannot read its part" if met.any() else None)
+def _of_any_process(path, damage):
+    """`damage`, or if only another process has met one, that it has. RunError in all where one has no access."""
+    met = np.array([0 if damage is None else 2 if NO_ACCESS.search(damage) else 1])
+    if jax.process_count() > 1:
+        met = np.asarray(multihost_utils.process_allgather(met[0]))
+    damage = damage or (f"process {int(met.argmax())} cannot read its part" if met.any() else None)
+    if met.max() == 2:
+        raise _out_of_reach(path, damage)
+    return damage
+
+
+def _out_of_reach(path, reason):
+    remedy = "Nothing was changed. Give access to it, and then the same command again."
+    return RunError(f"{str(path)!r} cannot be read now: {reason}. {remedy}")
 
 
 def _opened(document):

@@ -49,7 +49,8 @@ def prepare(run, folder, say=lambda text: None):
     sharding.check_fits(sharding.make_mesh(run.mesh), run)  # before a corpus is read that cannot serve
     processes.require_shared(pathlib.Path(folder).parent)
     processes.first_says(lambda: data.prepare(run.corpus, run.tokenizer, folder, say) and None)
-    return data.prepare(run.corpus, run.tokenizer, folder)
+    processes.appears(pathlib.Path(folder) / "facts.json")
+    return data.open_store(folder)
 
 
 def train(run, store, folder, report=lambda **progress: None, profile=False):
@@ -79,7 +80,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
     mesh = sharding.make_mesh(run.mesh)
     check(run, store, mesh)
     processes.require_shared(folder)
-    with files.workplace(folder), processes.lost_peer_told():
+    with processes.workplace(folder), processes.lost_peer_told():
         processes.first_says(lambda: configs.claim(folder, run))
         if not processes.first_says((folder / "summary.json").is_file):
             with out_of_memory_told(less_memory(run, mesh)):

@@ -62,7 +62,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
     done = lambda: [name for name in runs if (folder / name / "summary.json").is_file()]
     with contextlib.ExitStack() as held, processes.lost_peer_told():
         for name, run in runs.items():
-            held.enter_context(files.workplace(folder / name))
+            held.enter_context(processes.workplace(folder / name))
             processes.first_says(lambda name=name, run=run: configs.claim(folder / name, run))
         finished = processes.first_says(done)
         left = {name: run for name, run in runs.items() if name not in finished}

@@ -105,3 +105,4 @@ def test_a_reading_identifies_only_what_clears_every_limit_by_a_step_of_its_grid
         (why,) = laws.smoothness_unidentified(beta, (0.4, high))
         assert "saturates" in why
     assert len(laws.smoothness_unidentified(0.5, (0.05, 3.0))) == 2
+    assert len(laws.smoothness_unidentified(np.nan, (np.nan, np.nan))) == 2
