@@ -82,7 +82,7 @@ def _curve(folder: pathlib.Path, run: str) -> Curve:
     path = folder / "runs" / run / "metrics.jsonl"
     if not path.is_file():
         raise InputError(f"{path} does not exist. {_remedy(folder)}")
-    losses = {line["step"]: line["validation_loss"] for line in files.read_log(path) if "validation_loss" in line}
+    losses = {line["step"]: line["validation_loss"] for line in files.read_log(path) if line.get("validation_loss")}
     steps = sorted(losses)
     return Curve(steps, [losses[step] for step in steps])
 

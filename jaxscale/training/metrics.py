@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import pathlib
 import time
 
@@ -48,13 +49,14 @@ class Metrics:
                 self._file.close()
 
     def write(self, step, **values):
-        """One line: the step and the values (floats)."""
+        """One line: the step and the values (floats); null for those that are not finite, which JSON does not have."""
         if not files.writes():
             return
         if self._wandb is not None:
             self._wandb.log(values, step=step)
         with files.full_disk_told(self.path):
-            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            row = {name: value if math.isfinite(value) else None for name, value in values.items()}
+            self._file.write(json.dumps({"step": step, **row}) + "\n")
             self._file.flush()
             self._board.write(step, values)
 
