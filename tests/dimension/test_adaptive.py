@@ -165,11 +165,11 @@ def test_equally_far_neighbors_have_no_finite_dimension():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: dimension.bide(cube(3), 1), "k must be at least 2; it is 1"),
+        (lambda: dimension.bide(cube(3), 1), "k=1 must be an integer of at least 2"),
         (lambda: dimension.bide(cube(3), K, tau=1.0), "tau must lie between 0 and 1; it is 1.0"),
-        (lambda: dimension.abide(cube(3), 3), "k must be more than 3; it is 3"),
+        (lambda: dimension.abide(cube(3), 3), "k=3 must be an integer of at least 4"),
         (lambda: dimension.abide(cube(3), K, significance=0.0), "significance must lie between 0 and 1; it is 0.0"),
-        (lambda: dimension.abide(cube(3), K, steps=0), "steps must be at least 1; it is 0"),
+        (lambda: dimension.abide(cube(3), K, steps=0), "steps=0 must be an integer of at least 1"),
         (lambda: dimension.abide(cube(3), N), "k=400 needs more than 400 points"),
     ],
 )

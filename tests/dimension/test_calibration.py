@@ -136,7 +136,7 @@ def test_application_is_pure():
     ("arguments", "message"),
     [
         ({"reference": "torus"}, "reference must be None, 'sphere', 'cube', 'gaussian'; it is 'torus'"),
-        ({"clouds": 1}, "clouds must be at least 2"),
+        ({"clouds": 1}, "clouds=1 must be an integer of at least 2"),
         ({"estimator": "best"}, "estimator='best' is not known"),
         (
             {"estimator": lambda hoods: dimension.mle(hoods, K), "cache": "x.json"},

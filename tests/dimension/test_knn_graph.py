@@ -120,7 +120,7 @@ def test_depth_holds_the_nearest_in_the_smallest_subset():
     ("arguments", "message"),
     [
         ({"x": np.zeros((20, 3))}, "k=28 needs more than 28 points"),
-        ({"x": cube(2), "k": 0}, "k must be at least 1; it is 0"),
+        ({"x": cube(2), "k": 0}, "k=0 must be an integer of at least 1"),
         ({"x": cube(2), "gamma": 0}, "gamma must be positive; it is 0"),
         ({"x": cube(2), "smallest": 1}, r"smallest must lie in \(0, 1\); it is 1"),
     ],

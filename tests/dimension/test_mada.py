@@ -82,7 +82,7 @@ def test_equally_far_neighbors_read_the_width():
 
 
 @pytest.mark.parametrize(
-    ("k", "message"), [(1, "k must be at least 2; it is 1"), (N, "k=400 needs more than 400 points")]
+    ("k", "message"), [(1, "k=1 must be an integer of at least 2"), (N, "k=400 needs more than 400 points")]
 )
 def test_bad_input_is_named(k, message):
     with pytest.raises(InputError, match=message):

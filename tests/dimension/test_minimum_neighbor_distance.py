@@ -94,8 +94,8 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     ("arguments", "message"),
     [
         ({"x": np.zeros((7, 3)), "k": 6}, "k=7 needs more than 7 points"),
-        ({"x": np.zeros((50, 3)), "k": 0}, "k must be at least 1; it is 0"),
-        ({"x": np.zeros((50, 3)), "max_dimension": 0}, "max_dimension must be at least 1; it is 0"),
+        ({"x": np.zeros((50, 3)), "k": 0}, "k=0 must be an integer of at least 1"),
+        ({"x": np.zeros((50, 3)), "max_dimension": 0}, "max_dimension=0 must be an integer of at least 1"),
         ({"x": dimension.neighborhoods(cube(2), 5), "k": 5}, "k=6 needs neighborhoods of 6 neighbors"),
     ],
 )

@@ -90,7 +90,7 @@ def test_equally_far_neighbors_have_no_finite_dimension():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 1}, "k must be at least 2; it is 1"),
+        ({"k": 1}, "k=1 must be an integer of at least 2"),
         ({"k": N}, "k=400 needs more than 400 points"),
         ({"pooling": "harmonic"}, "pooling must be 'moments' or 'arithmetic'"),
         ({"normalization": "k-2"}, "normalization must be"),

@@ -248,7 +248,7 @@ def test_equally_far_neighbors_have_no_finite_dimension():
         (lambda: dimension.twonn(np.zeros((2, 3))), r"k=2 needs more than 2 points; x has shape \(2, 3\)"),
         (lambda: dimension.twonn(cube(3), method="line"), "method must be 'mle' or 'fit'; it is 'line'"),
         (lambda: dimension.twonn(cube(3), discard=1.0), r"discard must lie in \[0, 1\); it is 1.0"),
-        (lambda: dimension.gride(cube(3), 0), "n1=0 and n2=0"),
+        (lambda: dimension.gride(cube(3), 0), "n1=0 must be an integer of at least 1"),
         (lambda: dimension.gride(cube(3), 3, 3), "n1=3 and n2=3"),
         (lambda: dimension.gride(dimension.neighborhoods(cube(3), 5), 4), "k=8 needs neighborhoods of 8"),
         (lambda: dimension.twonn(np.ones((N, WIDTH))), "599 repeat an earlier one"),

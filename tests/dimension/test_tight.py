@@ -121,7 +121,7 @@ def test_neighborhoods_of_zero_radius_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 2}, "k must be at least 3; it is 2"),
+        ({"k": 2}, "k=2 must be an integer of at least 3"),
         ({"k": N}, "k=300 needs more than 300 points"),
         ({"pooling": "median"}, "pooling must be"),
     ],
