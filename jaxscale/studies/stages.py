@@ -6,6 +6,7 @@ import time
 
 from jaxscale import config as configs
 from jaxscale import files
+from jaxscale.errors import InputError
 from jaxscale.progress import Silent
 
 LAST = ("table.jsonl", "verdict.json", "report.html")
@@ -20,18 +21,22 @@ class Clock:
 
     def __init__(self, workdir):
         self._path = pathlib.Path(workdir) / "seconds.json"
-        self._claimed = self._path.with_name("config.json").is_file
-        self.seconds = files.read_json(self._path) if self._path.is_file() and self._claimed() else {}
+        self.seconds = files.read_json(self._path) if self._path.is_file() else {}
         self._stage = None
 
     @contextlib.contextmanager
     def stage(self, name):
-        """Counts the time until it is left, by an error too."""
+        """Counts the time until it is left, by an error too unless it refuses the study."""
         self._stage, self._begun = name, time.monotonic()
+        refused = False
         try:
             yield
+        except InputError:
+            refused = True
+            raise
         finally:
-            self.save()
+            if not refused:
+                self.save()
             self._stage = None
 
     def save(self):
@@ -39,8 +44,7 @@ class Clock:
         now = time.monotonic()
         self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._begun
         self._begun = now
-        if self._claimed():
-            files.write_json(self._path, self.seconds)
+        files.write_json(self._path, self.seconds)
 
 
 def finish(study, workdir, progress, work, stages=LAST):
