@@ -76,7 +76,7 @@ def test_bad_input_is_named(arguments, message, letters):
 
 def test_missing_packages_name_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(InputError, match=r"model='gpt2' needs the package 'torch'.*jaxscale\[hf\]"):
+    with pytest.raises(InputError, match=r"model='gpt2' needs the package 'torch'.*jaxscale\[transformers\]"):
         pretrained("gpt2")
 
 
