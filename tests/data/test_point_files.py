@@ -120,6 +120,6 @@ def test_columns_that_are_no_points_are_named(at):
 
 
 def test_a_package_that_is_not_installed_names_the_extra(at, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
-    with pytest.raises(InputError, match=r"needs the package 'safetensors'.*jaxscale\[hf\]"):
-        open_points(written(at, "x.safetensors", b""), "x")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"needs the package 'pyarrow'.*jaxscale\[parquet\]"):
+        open_points(written(at, "x.parquet", b""), "x")
