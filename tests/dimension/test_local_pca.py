@@ -64,7 +64,9 @@ def test_the_dimension_of_the_cloud_is_the_rule_on_its_spectrum(rule):
     np.testing.assert_allclose(estimate.dimension, of(cloud()), rtol=1e-4)
     edges = np.linspace(0, N, 21).round().astype(int)
     jackknife = [of(np.delete(cloud(), np.arange(*edges[b : b + 2]), axis=0)) for b in range(20)]
-    np.testing.assert_allclose(estimate.standard_error, np.std(jackknife) * np.sqrt(19), rtol=1e-2, atol=1e-4)
+    spread = np.std(jackknife) * np.sqrt(19)
+    known = spread if spread > 0 else np.nan  # no run moves the count: that says nothing of the error
+    np.testing.assert_allclose(estimate.standard_error, known, rtol=1e-2, atol=1e-4)
     distances = np.linalg.norm(cloud() - cloud().mean(0), axis=1)
     np.testing.assert_allclose(estimate.scale, np.sqrt(np.mean(distances**2)), rtol=1e-5)
 
