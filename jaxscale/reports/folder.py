@@ -82,7 +82,8 @@ def _curve(folder: pathlib.Path, run: str) -> Curve:
     path = folder / "runs" / run / "metrics.jsonl"
     if not path.is_file():
         raise InputError(f"{path} does not exist. {_remedy(folder)}")
-    losses = {line["step"]: line["validation_loss"] for line in files.read_log(path) if line.get("validation_loss")}
+    lines = [line for line in files.read_log(path) if line.get("validation_loss") is not None]
+    losses = {line["step"]: line["validation_loss"] for line in lines}
     steps = sorted(losses)
     return Curve(steps, [losses[step] for step in steps])
 
