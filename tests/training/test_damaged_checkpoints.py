@@ -124,11 +124,13 @@ def test_a_checkpoint_without_checksums_is_taken_as_it_is(saved, tmp_path):
     assert restore_params(tmp_path / "checkpoints", 3, state_of(0)["params"])["w"].shape == (40, 7)
 
 
-def test_a_run_whose_newest_checkpoint_lost_a_bit_ends_as_if_it_had_not(tiny_run, tiny_store, tmp_path):
+def test_a_run_whose_newest_checkpoint_lost_bits_ends_as_if_it_had_not(tiny_run, tiny_store, tmp_path):
     whole = training.train(tiny_run, tiny_store, tmp_path)
     (tmp_path / "summary.json").unlink()
     data = largest(tmp_path / "checkpoints" / "12")
-    flip(data, data.stat().st_size // 3)
+    # Its layout differs from run to run, and nobody reads a fifth of its bytes: of sixteen bits some are an array's.
+    for part in range(16):
+        flip(data, data.stat().st_size * (2 * part + 1) // 32)
     with pytest.warns(UserWarning, match="the checkpoint of step 12 cannot be used and was moved to "):
         again = training.train(tiny_run, tiny_store, tmp_path)
     assert (again["loss"], again["step"]) == (whole["loss"], whole["step"])
