@@ -111,8 +111,11 @@ def neighbors(
     x = as_array(x)
     centre = _common_centre(x, metric)
     points = as_points(x, "x", centre)
-    fits = np.shape(queries)[1:] == points.shape[1:]  # if not, `_check_shapes` says so
-    others = None if queries is None else as_points(queries, "queries", centre if fits else None).astype(points.dtype)
+    if queries is None:
+        others = None
+    else:
+        fits = np.shape(queries)[1:] == points.shape[1:]  # if not, `_check_shapes` says so
+        others = as_points(queries, "queries", centre if fits else None).astype(points.dtype)
     rows = row_sharding(points)
     allowed = jnp.ones(points.shape[0], bool) if mask is None else replicated(jnp.asarray(mask, bool))
     exclude_self = exclude_self and others is None
