@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import config, lengths, progress
+from jaxscale import config, lengths, progress, studies
 from jaxscale.lengths import KGramTask, LimitTransformer, ModPTask, SimpleTask, constructions, summarize
-from jaxscale.studies import length_generalization, position_encodings
+from jaxscale.studies.lengths import study as length_generalization
+from jaxscale.studies.positions import study as position_encodings
 
 ROOT = pathlib.Path(__file__).parent
 RESULT = ROOT / "results" / "lengths.json"
@@ -183,7 +184,7 @@ def construction(_):
 def plateaus(name, workdir):
     """A study of configs/, and whether its plateau is one, falls with N and rises with the task's parameter."""
     path = ROOT.parent / "configs" / f"lengths_{name}.py"
-    study = config.load(path, (), config.LengthStudy)
+    study = config.load(path, (), studies.LengthStudy)
     with progress.OnTerminal() as bars:
         verdict = length_generalization.run(study, pathlib.Path(workdir) / f"lengths_{name}", bars)
     entries = [entry for entry in verdict["plateaus"] if entry["inf"]]
@@ -209,7 +210,7 @@ def plateaus(name, workdir):
 def k_gram(workdir):
     """Two-layer networks on the in-context k-gram: loss by test length, and where their first-layer heads look."""
     path = ROOT.parent / "configs" / "lengths_k_gram_small.py"
-    study = config.load(path, (), config.LengthStudy)
+    study = config.load(path, (), studies.LengthStudy)
     folder = pathlib.Path(workdir) / "lengths_k_gram_small"
     with progress.OnTerminal() as bars:
         verdict = length_generalization.run(study, folder, bars)
@@ -236,7 +237,7 @@ def k_gram(workdir):
 
 def positions(workdir):
     """By task and encoding: runs that fitted the training range, accuracy by range with intervals, the order."""
-    study = config.load(ROOT.parent / "configs" / "length_positions_small.py", (), config.PositionStudy)
+    study = config.load(ROOT.parent / "configs" / "length_positions_small.py", (), studies.PositionStudy)
     with progress.OnTerminal() as bars:
         verdict = position_encodings.run(study, pathlib.Path(workdir) / "length_positions_small", bars)
     return {name: verdict[name] for name in ("runs", "fitted", "ranges", "cells", "orders")}

@@ -83,7 +83,7 @@ SHAPE = ("width", "layers", "heads", "context")
 
 
 def known_geometry(d):
-    """On a sphere of dimension d with a target of smoothness 1: the exponent in n, a `config.ManifoldStudy`."""
+    """On a sphere of dimension d with a target of smoothness 1: the exponent in n, a `studies.ManifoldStudy`."""
 
     def read():
         found = table(f"studies/manifold_sphere{d}")["verdict"]
@@ -94,7 +94,7 @@ def known_geometry(d):
 
 
 def of_study(found):
-    """What the verdict of a `config.ManifoldStudy` of errors against n says of its prediction.
+    """What the verdict of a `studies.ManifoldStudy` of errors against n says of its prediction.
 
     Confirmed: inside the interval, and another dimension's prediction outside, by the rule for which sizes count and by
     one twice as strict. Not confirmed: outside, where steps were no limit and no reference is outside too.
@@ -173,7 +173,7 @@ def off_manifold():
 
 
 def over(series):
-    """The exponent in N or in C, of a `config.ManifoldStudy`."""
+    """The exponent in N or in C, of a `studies.ManifoldStudy`."""
 
     def read():
         found = table(f"studies/manifold_{series}")["verdict"]

@@ -3,7 +3,8 @@
 jaxscale study configs/dimension_ablation.py --workdir runs/ablation
 """
 
-from jaxscale.config import Corpus, Decoder, Dimension, DimensionAblation, Optimizer, Run, Tokenizer, Training
+from jaxscale.config import Corpus, Decoder, Dimension, Optimizer, Run, Tokenizer, Training
+from jaxscale.studies import DimensionAblation
 
 config = DimensionAblation(
     run=Run(

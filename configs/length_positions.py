@@ -3,7 +3,8 @@
 jaxscale length configs/length_positions.py --workdir runs/length_positions
 """
 
-from jaxscale.config import Decoder, PositionStudy
+from jaxscale.config import Decoder
+from jaxscale.studies import PositionStudy
 
 config = PositionStudy(
     tasks=(

@@ -3,7 +3,8 @@
 jaxscale length configs/length_positions_small.py --workdir runs/length_positions_small
 """
 
-from jaxscale.config import Decoder, PositionStudy
+from jaxscale.config import Decoder
+from jaxscale.studies import PositionStudy
 
 config = PositionStudy(
     tasks=("bin_majority",),

@@ -5,7 +5,7 @@ Second layers read whole strings: an hour or more on a processor, unlike its sib
 jaxscale length configs/lengths_k_gram.py --workdir runs/lengths_k_gram
 """
 
-from jaxscale.config import LengthStudy, LengthTraining, LimitNetwork
+from jaxscale.studies import LengthStudy, LengthTraining, LimitNetwork
 
 config = LengthStudy(
     task="k_gram",

@@ -3,7 +3,7 @@
 jaxscale length configs/lengths_k_gram_small.py --workdir runs/lengths_k_gram_small
 """
 
-from jaxscale.config import LengthStudy, LengthTraining, LimitNetwork
+from jaxscale.studies import LengthStudy, LengthTraining, LimitNetwork
 
 config = LengthStudy(
     task="k_gram",

@@ -5,7 +5,7 @@ jaxscale length configs/lengths_mod_p.py --workdir runs/lengths_mod_p
 Networks are trained on every length up to N: on one length alone they would know a single residue of the query.
 """
 
-from jaxscale.config import LengthStudy, LengthTraining
+from jaxscale.studies import LengthStudy, LengthTraining
 
 config = LengthStudy(
     task="mod_p",

@@ -3,7 +3,7 @@
 jaxscale length configs/lengths_simple.py --workdir runs/lengths_simple
 """
 
-from jaxscale.config import LengthStudy, LengthTraining
+from jaxscale.studies import LengthStudy, LengthTraining
 
 config = LengthStudy(
     task="simple",

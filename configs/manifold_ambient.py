@@ -5,6 +5,6 @@ for D in 4 8 64 256; do
 done
 """
 
-from jaxscale.config import ManifoldStudy
+from jaxscale.studies import ManifoldStudy
 
 config = ManifoldStudy(manifold="sphere", dimension=2, ambient=64)

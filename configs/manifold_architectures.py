@@ -5,6 +5,6 @@ for mixer in softmax window relu convolution state_space mlp; do
 done
 """
 
-from jaxscale.config import ManifoldStudy, PointRegressor
+from jaxscale.studies import ManifoldStudy, PointRegressor
 
 config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, network=PointRegressor(mixer="relu"))

@@ -3,7 +3,7 @@
 jaxscale study configs/manifold_compute.py --workdir runs/compute2
 """
 
-from jaxscale.config import ManifoldStudy, PointTraining
+from jaxscale.studies import ManifoldStudy, PointTraining
 
 config = ManifoldStudy(
     manifold="sphere",

@@ -5,6 +5,6 @@ jaxscale study configs/manifold_cross_entropy.py --workdir runs/cross_entropy
 With --target.classes 16 the label is one of sixteen symbols, as a next token is one of a vocabulary.
 """
 
-from jaxscale.config import ManifoldStudy
+from jaxscale.studies import ManifoldStudy
 
 config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, objective="cross_entropy")

@@ -5,7 +5,7 @@ for d in 1 2 3 4 5 6; do
 done
 """
 
-from jaxscale.config import ManifoldStudy, PointRegressor, PointTraining
+from jaxscale.studies import ManifoldStudy, PointRegressor, PointTraining
 
 config = ManifoldStudy(
     manifold="sphere",

@@ -6,7 +6,7 @@ Four symbols, two binary digits each; a context of twelve is a point of a square
 learned from.
 """
 
-from jaxscale.config import ManifoldStudy, ManifoldTarget, PointTraining
+from jaxscale.studies import ManifoldStudy, ManifoldTarget, PointTraining
 
 config = ManifoldStudy(
     manifold="language",

@@ -7,6 +7,6 @@ done
 With --point-noise-kind student_t the noise has heavy tails.
 """
 
-from jaxscale.config import ManifoldStudy
+from jaxscale.studies import ManifoldStudy
 
 config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, point_noise=0.1)

@@ -3,7 +3,7 @@
 jaxscale study configs/manifold_parameters.py --workdir runs/parameters2
 """
 
-from jaxscale.config import ManifoldStudy, PointTraining
+from jaxscale.studies import ManifoldStudy, PointTraining
 
 config = ManifoldStudy(
     manifold="sphere",

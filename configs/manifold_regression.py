@@ -5,7 +5,7 @@ for d in 1 2 3; do
 done
 """
 
-from jaxscale.config import ManifoldStudy, PointTraining
+from jaxscale.studies import ManifoldStudy, PointTraining
 
 config = ManifoldStudy(
     manifold="sphere",

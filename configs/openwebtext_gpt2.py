@@ -5,7 +5,8 @@ Needs an accelerator and the `hf` extra (or `tfds`: set corpus.kind). Look first
     jaxscale train configs/openwebtext_gpt2.py --dry-run
 """
 
-from jaxscale.config import Corpus, DataScaling, Decoder, Dimension, Mesh, Optimizer, Run, Tokenizer, Training
+from jaxscale.config import Corpus, Decoder, Dimension, Mesh, Optimizer, Run, Tokenizer, Training
+from jaxscale.studies import DataScaling
 
 config = DataScaling(
     run=Run(

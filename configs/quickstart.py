@@ -3,7 +3,8 @@
 jaxscale study configs/quickstart.py --workdir runs/quickstart
 """
 
-from jaxscale.config import Corpus, DataScaling, Decoder, Dimension, Optimizer, Run, Tokenizer, Training
+from jaxscale.config import Corpus, Decoder, Dimension, Optimizer, Run, Tokenizer, Training
+from jaxscale.studies import DataScaling
 
 config = DataScaling(
     run=Run(

@@ -11,6 +11,7 @@ import importlib
 
 __version__ = "0.1.0"
 __all__ = [
+    "ahead",
     "config",
     "constructions",
     "data",
@@ -20,13 +21,13 @@ __all__ = [
     "lengths",
     "manifolds",
     "models",
-    "regression",
-    "reports",
+    "page",
     "sharding",
     "studies",
     "testing",
     "theory",
     "training",
+    "verdict",
 ]
 _DEEPER = {"manifolds": "data.manifolds"}  # offered here for being wanted beside `dimension`
 

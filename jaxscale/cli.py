@@ -195,9 +195,10 @@ class _Help(argparse.Action):
         parser.print_help()
         if getattr(namespace, "config", None):
             from jaxscale import config
+            from jaxscale.studies.study import config_classes
 
             command = parser.prog.split()[-1]
-            kind = config.kinds(command) if command in ("study", "length") else config.Run
+            kind = config_classes(command) if command in ("study", "length") else config.Run
             try:
                 config.load(namespace.config, ["--help"], kind, f"jaxscale {command} {namespace.config}")
             except InputError as error:

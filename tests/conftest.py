@@ -8,6 +8,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import dataclasses
 import gc
 import pathlib
+import shutil
 import socket
 import sysconfig
 
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from jaxscale import config as configs
-from jaxscale import data
+from jaxscale import data, studies
 
 MANY_MAPPINGS = 20_000
 
@@ -94,7 +95,7 @@ def tiny_store(tiny_run, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_study(tiny_run):
     """A study of eight runs of `tiny_run`'s shape."""
-    return configs.DataScaling(
+    return studies.DataScaling(
         run=dataclasses.replace(tiny_run, training=dataclasses.replace(tiny_run.training, patience=2)),
         sizes=(256, 512, 1024, 2048),
         seeds=(0, 1),
@@ -120,3 +121,31 @@ def tiny_model(tmp_path_factory):
     tokenizers.published(tokenizers.Bytes()).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Debian's chromium, headless, keeping its console and its network requests for the test to read."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install -e '.[dev]'")
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("chromium and chromedriver are not installed: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    yield driver
+    driver.quit()

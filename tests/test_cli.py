@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def config_file(tiny_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "tiny.py"
-    path.write_text(f"from jaxscale.config import *\nconfig = {tiny_run!r}\n")
+    path.write_text(f"from jaxscale.config import *\nfrom jaxscale.studies import *\nconfig = {tiny_run!r}\n")
     return path
 
 
@@ -152,13 +152,13 @@ def test_dimension_keeps_what_it_measured_before_an_error(square, capsys):
 
 
 def test_dimension_prints_before_a_plot_fails(square, capsys, monkeypatch):
-    from jaxscale import reports
+    from jaxscale.dimension import page
     from jaxscale.errors import RunError
 
     def fail(*_):
         raise RunError("plot='x.html' cannot be drawn.")
 
-    monkeypatch.setattr(reports, "write_plot", fail)
+    monkeypatch.setattr(page, "write_plot", fail)
     assert cli.main(["dimension", square, "--estimators", "twonn", "--k", "4", "--plot", "x.html"]) == 1
     captured = capsys.readouterr()
     assert "twonn" in captured.out and "cannot be drawn" in captured.err

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from jaxscale import config as configs
+from jaxscale import studies
 from jaxscale.errors import InputError
+from jaxscale.studies.scaling.config import cell
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[1].joinpath("configs").glob("*.py"))
 QUICKSTART = next(path for path in CONFIGS if path.name == "quickstart.py")
@@ -17,13 +19,13 @@ QUICKSTART = next(path for path in CONFIGS if path.name == "quickstart.py")
 
 def write(tmp_path, body):
     path = tmp_path / "experiment.py"
-    path.write_text(f"from jaxscale.config import *\n{body}\n")
+    path.write_text(f"from jaxscale.config import *\nfrom jaxscale.studies import *\n{body}\n")
     return path
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_committed_config_loads(path):
-    assert isinstance(configs.load(path), configs.Config)
+    assert isinstance(configs.load(path), configs.Configuration)
 
 
 def test_flags_override_fields_at_any_depth():
@@ -81,10 +83,10 @@ def test_ill_typed_field_in_a_file_is_named(tmp_path, body):
     [
         (lambda: configs.Run(model=Network()), r"model=Network\(.* must be a jaxscale\.config\.Decoder, not a Network"),
         (lambda: configs.Run(model=configs.Decoder), r"must be a .*Decoder, not the class Decoder. Give Decoder\("),
-        (lambda: configs.Run(training=configs.PointTraining()), "training=.* not a PointTraining"),
-        (lambda: configs.DataScaling(run=configs.Run(corpus=None)), r"run\.corpus=None must be a .*Corpus"),
-        (lambda: configs.DataScaling(seeds=3), r"seeds=3 must be a tuple of integers\. Write \(3,\)"),
-        (lambda: configs.DataScaling(sizes=(1e5, "many")), "sizes=.* must be a tuple of integers"),
+        (lambda: configs.Run(training=studies.PointTraining()), "training=.* not a PointTraining"),
+        (lambda: studies.DataScaling(run=configs.Run(corpus=None)), r"run\.corpus=None must be a .*Corpus"),
+        (lambda: studies.DataScaling(seeds=3), r"seeds=3 must be a tuple of integers\. Write \(3,\)"),
+        (lambda: studies.DataScaling(sizes=(1e5, "many")), "sizes=.* must be a tuple of integers"),
         (lambda: configs.Run(tokens=1e6), r"tokens=1000000\.0 must be an integer or None\. Write 1000000\."),
         (lambda: configs.Run(seed=True), "seed=True must be an integer"),
         (
@@ -92,11 +94,11 @@ def test_ill_typed_field_in_a_file_is_named(tmp_path, body):
             "tokenizer.kind='bp' must be one of 'bytes', 'bpe'",
         ),
         (lambda: configs.Run(optimizer=configs.Optimizer(clip_norm=math.inf)), "clip_norm=inf must be a finite number"),
-        (lambda: configs.LengthStudy(omegas=(math.nan,)), "omegas=.* must be a tuple of finite numbers"),
-        (lambda: configs.PositionStudy(encodings=("rope",)), "encodings=.* one of 'none', 'learned'"),
-        (lambda: configs.ManifoldStudy(target=2), "target=2 must be a .*ManifoldTarget, not a int"),
-        (lambda: configs.DimensionAblation(corpora="books"), r"corpora='books' must be .* Write \('books',\)"),
-        (lambda: {"model": {}}, "config=.* must be a .*Run, not a dict"),
+        (lambda: studies.LengthStudy(omegas=(math.nan,)), "omegas=.* must be a tuple of finite numbers"),
+        (lambda: studies.PositionStudy(encodings=("rope",)), "encodings='rope' is not one of none, learned"),
+        (lambda: studies.ManifoldStudy(target=2), "target=2 must be a .*ManifoldTarget, not a int"),
+        (lambda: studies.DimensionAblation(corpora="books"), r"corpora='books' must be .* Write \('books',\)"),
+        (lambda: {"model": {}}, "config=.* must be a .*Run or a study of .*, not a dict"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_told_in_a_sentence_from_python_and_from_a_file(make, message, tmp_path):
@@ -117,8 +119,8 @@ def test_a_model_object_in_a_file_is_told_too(tmp_path):
 
 
 def test_numbers_of_numpy_and_lists_become_pythons_own(tmp_path):
-    study = configs.DataScaling(sizes=np.int64(512) * np.arange(1, 5), seeds=[np.int32(0), 1], beta=np.float32(0.5))
-    assert study == configs.DataScaling(sizes=(512, 1024, 1536, 2048), seeds=(0, 1), beta=0.5)
+    study = studies.DataScaling(sizes=np.int64(512) * np.arange(1, 5), seeds=[np.int32(0), 1], beta=np.float32(0.5))
+    assert study == studies.DataScaling(sizes=(512, 1024, 1536, 2048), seeds=(0, 1), beta=0.5)
     assert {type(one) for one in (*study.sizes, *study.seeds)} == {int} and type(study.beta) is float
     configs.claim(tmp_path, study)
     configs.claim(tmp_path, study)  # what JSON gives back is the same configuration
@@ -172,13 +174,13 @@ def test_values_that_contradict_are_refused_by_name(tmp_path, body, message):
 def test_a_study_serves_as_its_largest_first_seed_run():
     study = configs.load(QUICKSTART)
     run = configs.load(QUICKSTART, kind=configs.Run)
-    assert run == configs.cell(study, max(study.sizes), study.seeds[0])
+    assert run == cell(study, max(study.sizes), study.seeds[0])
     assert run.tokens == max(study.sizes)
 
 
 def test_json_round_trip_is_exact():
     study = configs.load(QUICKSTART)
-    assert configs.from_json(configs.to_json(study), configs.DataScaling) == study
+    assert configs.from_json(configs.to_json(study), studies.DataScaling) == study
     assert json.loads(configs.to_json(study))["run"]["tokens"] is None
 
 

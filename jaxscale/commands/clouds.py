@@ -63,9 +63,9 @@ def dimension(options, _):
             f"--largest-k {options.largest_k} must be at least 4, where profiles begin. Give a larger one."
         )
     if options.plot:
-        from jaxscale import reports
+        from jaxscale.dimension.page import check_plot
 
-        reports.check_plot(options.plot)
+        check_plot(options.plot)
     from jaxscale import progress
 
     measured = {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": []}
@@ -83,15 +83,15 @@ def _show(measured, options):
     """Numbers first: a plot may fail."""
     from rich.console import Console
 
-    from jaxscale import reports
+    from jaxscale.dimension.page import print_clouds, write_plot
 
     console = Console()
     if options.json:
         print_json(measured)
     else:
-        reports.print_clouds(measured, console)
+        print_clouds(measured, console)
     if options.plot:
-        reports.write_plot(measured, options.plot)
+        write_plot(measured, options.plot)
         if not options.json:
             console.print(f"Plot: {options.plot}", highlight=False, soft_wrap=True)
 

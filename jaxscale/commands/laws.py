@@ -47,13 +47,15 @@ def fit(options, _):
 def _fit(options):
     import jax
 
-    from jaxscale import laws, reports
+    from jaxscale import laws
     from jaxscale.laws.against_theory import checked_prediction
 
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed {options.seed} must lie between 0 and 2**63. Give another.")
     if options.page:
-        reports.check_law_page(options.page)
+        from jaxscale.laws.page import check_law_page
+
+        check_law_page(options.page)
     law = laws.named(options.law)
     dimension = options.dimension and _with_interval("--dimension", options.dimension)
     beta = _with_interval("--beta", options.beta)
@@ -82,13 +84,17 @@ def _fit(options):
     comparison = laws.compare(table, others, key=compare_key, **chosen) if options.compare else None
     said = finite(laws.document(fit, document_key, check, comparison))
     if options.page:
-        reports.write_law_page(said, options.page, pathlib.Path(options.file).name)
+        from jaxscale.laws.page import write_law_page
+
+        write_law_page(said, options.page, pathlib.Path(options.file).name)
     if options.json:
         return print_json(said)
     from rich.console import Console
 
+    from jaxscale.laws.page import print_law
+
     console = Console()
-    reports.print_law(said, console)
+    print_law(said, console)
     if options.page:
         console.print(f"Page: {options.page}", highlight=False, soft_wrap=True)
 

@@ -100,10 +100,10 @@ def compile_run(options, overrides):
     from rich.console import Console
 
     from jaxscale import config, progress
-    from jaxscale.reports import ahead
-    from jaxscale.sharding import topologies
-    from jaxscale.training.ahead import compile_ahead
-    from jaxscale.training.search import search
+    from jaxscale.ahead import page as ahead
+    from jaxscale.ahead import topologies
+    from jaxscale.ahead.search import search
+    from jaxscale.ahead.step import compile_ahead
 
     run = config.load(options.config, overrides, config.Run, f"jaxscale compile {options.config}")
     topology = topologies.describe(options.topology)

@@ -27,36 +27,25 @@ def study_arguments(parser):
 
 
 def study(options, overrides):
-    from rich.console import Console
-
-    from jaxscale import config, files, progress, reports
+    from jaxscale import config, progress
     from jaxscale.sharding import processes
-    from jaxscale.studies import data_scaling
+    from jaxscale.studies import study as studies
+    from jaxscale.studies.scaling.config import DataScaling
 
-    study = config.load(options.config, overrides, config.kinds("study"), f"jaxscale study {options.config}")
+    study = config.load(options.config, overrides, studies.config_classes("study"), f"jaxscale study {options.config}")
     processes.refuse_several("study")
     where = _cluster(options)
-    if not isinstance(study, config.DataScaling):
-        if where or options.dry_run:
-            raise InputError(
-                f"--cluster and --dry-run are for a DataScaling; {options.config} holds a {type(study).__name__}, "
-                "which runs here. Leave them out."
-            )
-        if isinstance(study, config.ManifoldStudy):
-            from jaxscale.studies.manifold_regression import run
-        else:
-            from jaxscale.studies.dimension_ablation import run
-        return _run_study(run, study, options, lambda verdict: verdict["sentence"])
+    of_runs = isinstance(study, DataScaling)
+    if not of_runs and (where or options.dry_run):
+        raise InputError(
+            f"--cluster and --dry-run are for a DataScaling; {options.config} holds a {type(study).__name__}, "
+            "which runs here. Leave them out."
+        )
     if options.dry_run:
         return _print_jobs(study, options, where)
     with progress.OnTerminal() as bars:
-        verdict = data_scaling.run(study, options.workdir, bars, where)
-    if options.json:
-        return print_json(verdict)
-    folder = pathlib.Path(options.workdir)
-    console = Console()
-    reports.print_table(files.read_json_lines(folder / "table.jsonl"), verdict, console)
-    console.print(f"Page: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+        verdict = studies.run(study, options.workdir, bars, **({"cluster": where} if of_runs else {}))
+    _show(study.kind, options, verdict)
 
 
 def compare_arguments(parser):
@@ -66,8 +55,8 @@ def compare_arguments(parser):
 
 def compare(options, _):
     from jaxscale import files
-    from jaxscale.reports import manifold_comparison
-    from jaxscale.studies.manifold_comparison import compare
+    from jaxscale.studies import render
+    from jaxscale.studies.compare.study import compare
 
     verdict = compare(options.studies)
     folder = pathlib.Path(options.workdir)
@@ -75,11 +64,8 @@ def compare(options, _):
         if (folder / "config.json").is_file():
             raise InputError(f"workdir={options.workdir} is the folder of a study or run. Give another one.")
         files.write_json(folder / "verdict.json", verdict)
-        page = manifold_comparison.render(folder)
-    if options.json:
-        return print_json(verdict)
-    print(verdict["sentence"])
-    print(f"Page: {page}")
+        render(folder)
+    _show("compare", options, verdict)
 
 
 def length_arguments(parser):
@@ -89,33 +75,30 @@ def length_arguments(parser):
 
 
 def length(options, overrides):
-    from jaxscale import config
+    from jaxscale import config, progress
+    from jaxscale.studies import study as studies
 
-    study = config.load(options.config, overrides, config.kinds("length"), f"jaxscale length {options.config}")
-    if isinstance(study, config.PositionStudy):
-        from jaxscale.reports.position_encodings import sentence
-        from jaxscale.studies.position_encodings import run
-    else:
-        from jaxscale.reports.lengths import sentence
-        from jaxscale.studies.length_generalization import run
-    _run_study(run, study, options, sentence)
-
-
-def _run_study(run, study, options, sentence):
-    """Runs a study with progress and prints what its verdict says."""
-    from jaxscale import progress
-
+    study = config.load(
+        options.config, overrides, studies.config_classes("length"), f"jaxscale length {options.config}"
+    )
     with progress.OnTerminal() as bars:
-        verdict = run(study, options.workdir, bars)
+        verdict = studies.run(study, options.workdir, bars)
+    _show(study.kind, options, verdict)
+
+
+def _show(kind, options, verdict):
+    """Prints what a study's verdict says, and where its page is."""
+    from jaxscale.studies import registry
+
     if options.json:
         return print_json(verdict)
-    print(sentence(verdict))
+    registry()[kind].print(options.workdir, verdict)
     print(f"Page: {pathlib.Path(options.workdir) / 'report.html'}")
 
 
 def _cluster(options):
     """The `Cluster` that the options of a study speak of, or None."""
-    from jaxscale.studies import cluster
+    from jaxscale.studies.scaling import cluster
 
     if options.at_once < 1:
         raise InputError(f"at_once={options.at_once} must be positive. Give 1 or more.")
@@ -128,7 +111,7 @@ def _cluster(options):
 
 def _print_jobs(study, options, where):
     """What would be trained, and how a cluster would be told of it."""
-    from jaxscale.studies import cells
+    from jaxscale.studies.scaling import cells
 
     jobs = cells.groups(study)
     script = where.script(study, options.workdir) if where else None
@@ -144,7 +127,7 @@ def report_arguments(parser):
 
 
 def report(options, _):
-    from jaxscale import reports
+    from jaxscale.studies import render
 
-    path = str(reports.render(options.workdir))
+    path = str(render(options.workdir))
     print_json({"page": path}) if options.json else print(path)

@@ -14,3 +14,18 @@ def positive(config, prefix, names):
     for name in names.split():
         value = getattr(config, name)
         need(value > 0, f"{prefix}{name}", value, "must be positive. Give a larger value.")
+
+
+def distinct(config, *names):
+    """Raises InputError unless each of these fields of `config` holds values, none twice."""
+    for name in names:
+        values = getattr(config, name)
+        need(len(set(values)) == len(values) and values, name, values, "needs at least one value, none twice.")
+
+
+def resampled(study):
+    """Raises InputError unless the intervals of a study, resampled over its `seeds`, have a level and enough draws."""
+    need(0 < study.level < 1, "level", study.level, "must lie between 0 and 1. 0.95 is usual.")
+    need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")
+    for seed in study.seeds:
+        need(0 <= seed < 2**31, "seeds", study.seeds, "must lie between 0 and 2**31.")

@@ -1,8 +1,10 @@
-"""What to do, as typed values: the frozen dataclasses that a run and a study are made of, with every default."""
+"""What to do, as typed values: the frozen dataclasses that a run is made of, with every default."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
+from jaxscale.config.checks import check_run
+from jaxscale.config.configuration import Configuration
 from jaxscale.config.types import Values
 
 
@@ -159,8 +161,11 @@ class Mesh(Values):
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Values):
+class Run(Configuration):
     """One training run: everything needed to repeat it."""
+
+    kind: ClassVar[str] = "run"
+    command: ClassVar[str] = "train"
 
     corpus: Corpus = Corpus()
     tokenizer: Tokenizer = Tokenizer()
@@ -172,6 +177,10 @@ class Run(Values):
     """Training tokens n (None: all). For one seed the smaller sets lie inside the larger ones."""
     seed: int = 0
     """Seeds the parameters, the place in the shuffled corpus where the n tokens begin, and the order of the batches."""
+
+    def check(self):
+        """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
+        check_run(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,29 +196,3 @@ class Dimension(Values):
     """Tokens a held-out document contributes, at most."""
     layer: int = -1
     """The layer the prediction rests on; 0 is the token embedding, -1 the last, after the final norm."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataScaling(Values):
-    """A data-scaling study: train on n tokens for each of `sizes` and `seeds`, measure d, predict, compare."""
-
-    run: Run = Run()
-    """What all runs share; its `tokens` and `seed` are replaced by the grid's."""
-    sizes: tuple[int, ...] = (4096, 8192, 16384, 32768, 65536, 131072)
-    """Training tokens n of the grid."""
-    seeds: tuple[int, ...] = (0, 1)
-    """One run for each n and each of these."""
-    together: int = 1
-    """Train this many runs at a time as one program, each on one device: small models do not fill one alone."""
-    beta: float = 1.0
-    """Assumed Hölder smoothness of the target, in (0, 1]."""
-    dimension: Dimension = Dimension()
-    resamples: int = 2000
-    """Bootstrap resamples behind the exponent's interval."""
-    level: float = 0.95
-    """Of every interval."""
-
-
-def cell(study, tokens, seed):
-    """The run of a study's grid with `tokens` training tokens and `seed`."""
-    return dataclasses.replace(study.run, tokens=tokens, seed=seed)

@@ -16,7 +16,7 @@ def claim(folder, config):
     """
     refuse_other(folder, config)
     path = pathlib.Path(folder) / "config.json"
-    if not path.is_file():
+    if not path.is_file() or kind_of_folder(folder) is None:  # before kinds were named
         files.write_text(path, to_json(config))
 
 
@@ -48,6 +48,18 @@ def of_folder(folder, kind):
             f"{str(path)!r} cannot be read as a {kind.__name__}: {_said(error)} Give the folder of one, or restore the "
             "file from a copy."
         ) from None
+
+
+def kind_of_folder(folder):
+    """The `kind` that a folder's `config.json` names; None if it names none, as before kinds were stored.
+
+    Raises InputError if there is no such file, or it cannot be read.
+    """
+    path = pathlib.Path(folder) / "config.json"
+    if not path.is_file():
+        raise InputError(f"{str(folder)!r} has no config.json: no run or study began there. Give the folder of one.")
+    config = files.read_json(path)
+    return config.get("kind") if isinstance(config, dict) else None
 
 
 def _said(error):

@@ -2,46 +2,26 @@
 
 import dataclasses
 import difflib
-import functools
 import importlib.util
 import json
-import operator
 import pathlib
 import re
 import typing
 
-from jaxscale.config import ablations, fields, lengths, manifolds
-from jaxscale.config.ablations import DimensionAblation
-from jaxscale.config.checks import validate
-from jaxscale.config.fields import DataScaling, Run
-from jaxscale.config.lengths import LengthStudy, PositionStudy
-from jaxscale.config.manifolds import ManifoldStudy
+from jaxscale.config.configuration import Configuration, validate
+from jaxscale.config.fields import Run
+from jaxscale.config.types import Values
 from jaxscale.errors import InputError
 
-Config = Run | DataScaling | DimensionAblation | ManifoldStudy | LengthStudy | PositionStudy
-COMMANDS = {
-    Run: "train",
-    DataScaling: "study",
-    DimensionAblation: "study",
-    ManifoldStudy: "study",
-    LengthStudy: "length",
-    PositionStudy: "length",
-}
 
-
-def kinds(command):
-    """The classes of configurations that `jaxscale <command>` takes, as a union."""
-    return functools.reduce(operator.or_, [kind for kind, its in COMMANDS.items() if its == command])
-
-
-def load(path, overrides=(), kind=None, prog=None):
+def load(path, overrides=(), kind=Configuration, prog=None):
     """The configuration that a file binds to `config`, with command-line overrides applied, checked.
 
     Args:
       path: a Python file.
       overrides: flags such as `["--run.training.steps", "200"]`; `--help` prints every field and default and exits.
-      kind: `Run`, `DataScaling`, …, or a union of them; a `DataScaling` also serves where a `Run` is wanted: its
-        largest, first-seed run.
+      kind: a subclass of `Configuration`, or a tuple of such. Where it is `Run`, a study that is made of runs serves
+        too: it stands for its largest, first-seed run.
       prog: name of the command in help and error texts.
 
     Returns:
@@ -54,14 +34,14 @@ def load(path, overrides=(), kind=None, prog=None):
     """
     import tyro
 
-    config = _from_file(pathlib.Path(path))
+    config = _from_file(pathlib.Path(path), kind)
     validate(config)
-    if kind is Run and isinstance(config, DataScaling):
-        config = fields.cell(config, max(config.sizes), config.seeds[0])
-    if kind is not None and not isinstance(config, kind):
+    if kind is Run:
+        config = config.as_run() or config
+    if not isinstance(config, kind):
         raise InputError(
             f"config={str(path)!r} holds a {type(config).__name__}; this command needs a {_names(kind)}. "
-            f"Use `jaxscale {COMMANDS[type(config)]}` for it."
+            f"Use `jaxscale {config.command}` for it."
         )
     config = tyro.cli(type(config), default=config, args=list(overrides), prog=prog or f"… {path}")
     validate(config)
@@ -70,20 +50,29 @@ def load(path, overrides=(), kind=None, prog=None):
 
 def to_json(config):
     """The configuration as indented JSON text, the content of `config.json`."""
-    return json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"kind": config.kind} | dataclasses.asdict(config), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_json(text, kind):
-    """The `kind` (`Run`, `DataScaling`, …) that `to_json` wrote. Raises InputError for a text it did not write."""
+    """The `kind` (`Run`, `studies.DataScaling`, …) that `to_json` wrote, of before kinds were named too.
+
+    Raises InputError for a text it did not write.
+    """
     import pydantic
 
     try:
-        return pydantic.TypeAdapter(kind).validate_json(text)
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON ({error}).") from None
+    if isinstance(values, dict) and values.pop("kind", kind.kind) != kind.kind:
+        raise InputError(f"it holds a configuration of another kind, {json.loads(text)['kind']!r}.")
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(values))
     except pydantic.ValidationError as error:
         raise InputError(_explain(error, kind)) from None
 
 
-def _from_file(path):
+def _from_file(path, kind):
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else pathlib.Path("configs")
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py") if p.is_file()], n=1)
@@ -100,21 +89,26 @@ def _from_file(path):
     except (Exception, SystemExit) as error:  # whatever a user's file raises is told as its fault, with the cause
         raise InputError(f"config={str(path)!r} fails: {_nearest_field(error)}") from error
     config = getattr(module, "config", None)
-    if not isinstance(config, typing.get_args(Config)):
-        raise InputError(f"config={str(path)!r} must bind `config` to a {_names(Config)}, not {type(config).__name__}.")
+    if not isinstance(config, Configuration):
+        raise InputError(f"config={str(path)!r} must bind `config` to a {_names(kind)}, not {type(config).__name__}.")
     return config
 
 
 def _nearest_field(error):
     """The text of `error`; for a misspelt field of a config class, with the name that was probably meant."""
     match: typing.Any = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    places = (fields, lengths, ablations, manifolds)
-    kind = match and next((getattr(at, match[1]) for at in places if hasattr(at, match[1])), None)
+    kind = match and next((one for one in _classes(Values) if one.__name__ == match[1]), None)
     return _unknown_field(kind, match[2]) if kind else f"{type(error).__name__}: {error}"
 
 
+def _classes(base):
+    for one in base.__subclasses__():
+        yield one
+        yield from _classes(one)
+
+
 def _names(kind):
-    return " or a ".join(one.__name__ for one in typing.get_args(kind) or (kind,))
+    return " or a ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
 
 
 def _unknown_field(kind, name):

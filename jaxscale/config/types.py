@@ -40,8 +40,9 @@ def require(value, kind, name):
     """Raises InputError unless `value` is a `kind`, a class of configurations."""
     if not isinstance(value, kind):
         was = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        home = ".".join(kind.__module__.split(".")[:2])  # jaxscale.config, jaxscale.studies
         raise InputError(
-            f"{name}={_shown(value)} must be a jaxscale.config.{kind.__name__}, not {was}. "
+            f"{name}={_shown(value)} must be a {home}.{kind.__name__}, not {was}. "
             f"Give {kind.__name__}(...), with the fields that differ from its defaults."
         )
 

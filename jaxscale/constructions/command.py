@@ -13,7 +13,7 @@ import math
 import pathlib
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -112,8 +112,11 @@ def _in_flags():
 
 
 @dataclasses.dataclass(frozen=True)
-class Descent:
+class Descent(config.Configuration):
     """What a workdir of `jaxscale train` belongs to, in its `config.json`: options, digest of network and points."""
+
+    kind: ClassVar[str] = "descent"
+    command: ClassVar[str] = "train"
 
     parts: str
     steps: int

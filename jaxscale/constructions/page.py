@@ -6,10 +6,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from jaxscale.reports import figures
-from jaxscale.reports.numerals import number
-from jaxscale.reports.page import PAGE, figure_section, ruled_table
-from jaxscale.reports.stylesheet import STYLE
+from jaxscale.page import layout, plots
+from jaxscale.page.layout import figure_section, ruled_table
+from jaxscale.page.numerals import number
 
 SIZES = {
     "L_T": "blocks L<sub>T</sub>",
@@ -34,12 +33,7 @@ def page(document: dict[str, Any], title: str) -> str:
         _depth(document),
         _capacity(document),
     ]
-    return PAGE.substitute(
-        title=html.escape(f"{title} · certificate · jaxscale"),
-        style=STYLE,
-        plotly=figures.plotly_script(),
-        body="\n".join(section for section in sections if section),
-    )
+    return layout.document(f"{title} · certificate", sections)
 
 
 def _opening(document, title):
@@ -102,12 +96,12 @@ def _error(document):
     if not series:
         return ""
     rows = series["rows"]
-    figure = figures.empty("N, cells along a side", "sup error")
+    figure = plots.empty("N, cells along a side", "sup error")
     grids = [row["grid"] for row in rows]
     if all(row["bound"] for row in rows):
         name = "refuted bound" if document["refuted"] else "proved bound"
-        figure.add_trace(_line(grids, [row["bound"] for row in rows], name, figures.PREDICTION, "dash"))
-    figure.add_trace(_line(grids, [row["sup"] for row in rows], "measured", figures.FIT, "solid"))
+        figure.add_trace(_line(grids, [row["bound"] for row in rows], name, plots.PREDICTION, "dash"))
+    figure.add_trace(_line(grids, [row["sup"] for row in rows], "measured", plots.FIT, "solid"))
     figure.update_xaxes(type="log", tickvals=grids, ticktext=[number(N) for N in grids])
     figure.update_yaxes(type="log")
     slope = series["slope"]
@@ -116,7 +110,7 @@ def _error(document):
         "Largest error at grid points, cell midpoints, random points and near rough places, both axes logarithmic. "
         f"Slope {number(slope)}" + (f"; the theorem says −{exponent:g} for this smoothness." if exponent else ".")
     )
-    drawing = figures.drawing(figure, "figure-error", f"Error against N; slope {number(slope)}.")
+    drawing = plots.drawing(figure, "figure-error", f"Error against N; slope {number(slope)}.")
     return figure_section("Error against the grid", drawing, caption)
 
 
@@ -198,18 +192,18 @@ def _depth(document):
     dimensions = list(range(1, 33))
     cube = [2 + math.ceil(math.log2(d)) for d in dimensions]
     manifold = [3 + math.ceil(math.log2(d + 1)) for d in dimensions]
-    figure = figures.empty("d", "blocks L_T")
+    figure = plots.empty("d", "blocks L_T")
     for depths, name, dash in ((cube, "cube, 2 + ⌈log2 d⌉", "solid"), (manifold, "manifold, 3 + ⌈log2(d+1)⌉", "dot")):
         figure.add_trace(
             go.Scatter(x=dimensions, y=depths, mode="lines", name=name, line={"shape": "hv", "dash": dash, "width": 2})
         )
     here = [document["dimension"]], [document["class"]["L_T"]]
     figure.add_trace(
-        go.Scatter(x=here[0], y=here[1], mode="markers", name="this network", marker={"size": 12, "color": figures.FIT})
+        go.Scatter(x=here[0], y=here[1], mode="markers", name="this network", marker={"size": 12, "color": plots.FIT})
     )
     figure.update_yaxes(rangemode="tozero", dtick=1)
     figure.update_layout(showlegend=True)
-    drawing = figures.drawing(figure, "figure-depth", "Depth against dimension: logarithmic, whatever the accuracy.")
+    drawing = plots.drawing(figure, "figure-depth", "Depth against dimension: logarithmic, whatever the accuracy.")
     caption = (
         "The depth depends on the dimension alone: accuracy is bought with tokens and heads. The structured back end "
         "takes one block more, to bring values to the tokens that multiply them."

@@ -20,18 +20,27 @@ Biases are of their layer and head. Tables of `learned`, `learned_regularized` a
 """
 
 import math
-import typing
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxscale.config.lengths import Encoding
 from jaxscale.errors import InputError
 from jaxscale.lengths.transformer import ArrayModule
 from jaxscale.models.decoder import rotate
 
-ENCODINGS = typing.get_args(Encoding)
+ENCODINGS = (
+    "none",
+    "learned",
+    "learned_regularized",
+    "periodic",
+    "local_bias",
+    "t5",
+    "alibi",
+    "rotary",
+    "fire",
+    "randomized",
+)
 TABLES = ("learned", "learned_regularized", "periodic", "randomized")
 BUCKETS, FARTHEST = 32, 128  # of T5
 FIRE_HIDDEN = 32

@@ -2,7 +2,7 @@
 
     cells = Cells(task=SimpleTask(omega=jnp.array([4.0, 8.0])), length=jnp.array([16, 16]), seed=jnp.array([0, 0]))
     runs = start(net, cells)
-    runs, losses_C = advance(net, config.LengthTraining(), "fixed", 16, cells, runs, steps=1000)
+    runs, losses_C = advance(net, studies.LengthTraining(), "fixed", 16, cells, runs, steps=1000)
 
 Strings are drawn on device at every step from (seed, step), so a run is a function of its cell and of nothing else: it
 is the same to the last bit however often it is interrupted. Runs of one seed share initial parameters.
@@ -74,7 +74,7 @@ def advance(net, training, train_on, size, cells, runs, steps):
 
     Args:
       net: the `LimitTransformer`; static, as are the next three and `steps`.
-      training: a `config.LengthTraining`.
+      training: a `studies.LengthTraining`.
       train_on: "fixed" for strings of N tokens, "up_to" for every length the task has up to N, all alike.
       size: the largest N, room for the strings of tasks that need them.
       cells, runs: as above; `runs` is donated.

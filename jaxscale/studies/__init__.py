@@ -1,5 +1,37 @@
-"""Experiments: a grid, a table, a verdict, a page."""
+"""Experiments: a grid, a table, a verdict, a page. Each is a folder here and a line in `study.FOLDERS`.
 
-from jaxscale.studies import data_scaling
+from jaxscale.studies import DataScaling, run
 
-__all__ = ["data_scaling"]
+verdict = run(DataScaling(), "runs/quickstart")
+render("runs/quickstart")      # writes runs/quickstart/report.html again
+"""
+
+import importlib
+
+_PLACES = {
+    "DataScaling": "scaling.config",
+    "DimensionAblation": "ablation.config",
+    "LengthStudy": "lengths.config",
+    "LengthTraining": "lengths.config",
+    "LimitNetwork": "lengths.config",
+    "ManifoldStudy": "manifolds.config",
+    "ManifoldTarget": "manifolds.config",
+    "PointRegressor": "manifolds.config",
+    "PointTraining": "manifolds.config",
+    "PositionStudy": "positions.config",
+    "Study": "study",
+    "registry": "study",
+    "render": "study",
+    "run": "study",
+}
+__all__ = list(_PLACES)  # loaded on first use: a configuration costs no jax
+
+
+def __getattr__(name):
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -16,7 +16,7 @@ def measure(study, store, folders):
     """Dimension by layer of some of a study's runs, at the minimum of their validation curves.
 
     Args:
-      study: a `config.DataScaling`; its `dimension` says how to measure.
+      study: a `studies.DataScaling`; its `dimension` says how to measure.
       store: the prepared corpus.
       folders: run folder and summary by run name.
 

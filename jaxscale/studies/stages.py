@@ -3,31 +3,51 @@
 import contextlib
 import pathlib
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from jaxscale import config as configs
-from jaxscale import files
+from jaxscale import files, verdict
 from jaxscale.errors import InputError
 from jaxscale.progress import Silent
+from jaxscale.studies.study import of_config
 
 LAST = ("table.jsonl", "verdict.json", "report.html")
 
 
 class Clock:
-    """Seconds that each stage of a study took over all starts; kept in `seconds.json` of its folder.
+    """Wall and processor time that each stage of a study took over all starts; kept in `seconds.json` of its folder.
 
-    Not counted are what a kill leaves of a stage since the last `save`, and what was spent on a study that was refused:
-    the folder is not its own.
+    Not counted are what a kill leaves of a stage since the last `save`, what other processes spent, and what was spent
+    on a study that was refused: the folder is not its own.
     """
 
-    def __init__(self, workdir):
+    def __init__(self, workdir: pathlib.Path) -> None:
         self._path = pathlib.Path(workdir) / "seconds.json"
-        self.seconds = files.read_json(self._path) if self._path.is_file() else {}
-        self._stage = None
+        there = files.read_json(self._path) if self._path.is_file() else {}
+        # Wall time alone is what version 0.1 kept.
+        self._spent = {name: list(spent) if isinstance(spent, list) else [spent, 0.0] for name, spent in there.items()}
+        self._stage: str | None = None
+
+    @property
+    def by_stage(self) -> dict[str, float]:
+        """Wall time of each stage."""
+        return {name: wall for name, (wall, _) in self._spent.items()}
+
+    @property
+    def wall(self) -> float:
+        """Wall time of all stages."""
+        return sum(wall for wall, _ in self._spent.values())
+
+    @property
+    def processor(self) -> float:
+        """Processor time of all stages."""
+        return sum(processor for _, processor in self._spent.values())
 
     @contextlib.contextmanager
-    def stage(self, name):
+    def stage(self, name: str) -> Iterator[None]:
         """Counts the time until it is left, by an error too unless it refuses the study."""
-        self._stage, self._begun = name, time.monotonic()
+        self._stage, self._begun = name, _now()
         refused = False
         try:
             yield
@@ -39,18 +59,32 @@ class Clock:
                 self.save()
             self._stage = None
 
-    def save(self):
+    def save(self) -> None:
         """Counts what the stage under way took until now."""
-        now = time.monotonic()
-        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._begun
+        if self._stage is None:
+            return
+        now, before = _now(), self._spent.get(self._stage, [0.0, 0.0])
+        self._spent[self._stage] = [was + n - b for was, n, b in zip(before, now, self._begun, strict=True)]
         self._begun = now
-        files.write_json(self._path, self.seconds)
+        files.write_json(self._path, self._spent)
 
 
-def finish(study, workdir, progress, work, stages=LAST):
-    """The content of `verdict.json`, after `work(study, workdir, progress)` if one of the files `stages` is missing.
+def _now() -> tuple[float, float]:
+    return time.monotonic(), time.process_time()
 
-    `work` goes on from what is there, and calls `config.claim` once nothing can be refused any more.
+
+def finish(
+    study: configs.Configuration,
+    workdir: str | pathlib.Path,
+    progress: Any,
+    work: Callable[..., dict[str, Any]],
+    stages: Sequence[str] = LAST,
+) -> dict[str, Any]:
+    """The content of `verdict.json`, after `work(study, workdir, progress, clock)` if a file of `stages` is missing.
+
+    `work` goes on from what is there, calls `config.claim` once nothing can be refused any more, and returns what it
+    found: question, sentence, agreement, numbers, caveats and limits of a `verdict.Verdict`, and keys of the study's
+    own. The rest of the verdict is added here, and the page is written.
 
     Raises:
       InputError: the configuration contradicts itself, or `workdir` holds another study.
@@ -60,5 +94,10 @@ def finish(study, workdir, progress, work, stages=LAST):
     with files.workplace(workdir):
         configs.refuse_other(workdir, study)
         if not all((workdir / name).is_file() for name in stages):
-            work(study, workdir, progress)
+            clock = Clock(workdir)
+            found = {"kind": study.kind} | work(study, workdir, progress, clock)
+            found |= {"seconds": clock.wall, "processor_seconds": clock.processor, "stage_seconds": clock.by_stage}
+            found |= {"versions": verdict.versions(), "device": verdict.device()}
+            files.write_json(workdir / "verdict.json", found)
+            of_config(study).render(workdir)
         return files.read_json(workdir / "verdict.json")

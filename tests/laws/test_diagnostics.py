@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import errors, laws, reports, theory
+from jaxscale import errors, laws, theory
+from jaxscale.laws import page as law_page
 from tests.laws import tables
 from tests.laws.tables import CHINCHILLA, isoflop_grid, power_law
 
@@ -198,7 +199,7 @@ def test_a_fit_that_does_not_know_its_floor_refutes_nothing(chinchilla):
     warning = ("irreducible_loss_not_identified", "E may be 0")
     check = laws.against_theory(dataclasses.replace(chinchilla, warnings=(warning,)), 8.0, (7.0, 9.0))
     assert all(one.agreement == "inconclusive" and one.floor_unknown for one in check.exponents)
-    page = " ".join(reports.laws._theory_sentences(laws.document(chinchilla, KEY, check)["theory"]))
+    page = " ".join(law_page._theory_sentences(laws.document(chinchilla, KEY, check)["theory"]))
     assert "inconclusive, since the exponent depends on a floor E" in page
 
 
@@ -224,7 +225,7 @@ def test_a_flat_profile_is_reported():
 def test_the_document_is_plain_and_its_page_holds_every_figure(document, tmp_path):
     said = json.loads(json.dumps(document))
     page = tmp_path / "fit.html"
-    reports.write_law_page(said, str(page), "<runs>.csv")
+    law_page.write_law_page(said, str(page), "<runs>.csv")
     text = page.read_text(encoding="utf-8")
     for figure in ("along-N", "along-D", "residuals-N", "profile-E", "profile-alpha", "starts", "back-test", "theory"):
         assert f'id="figure-{figure}"' in text
@@ -237,7 +238,7 @@ def test_the_table_on_a_terminal_says_warnings_parameters_and_theory(document):
 
     console = Console(width=100, record=True, file=io.StringIO())
     warned = document | {"warnings": [{"code": "outlier_runs", "sentence": "Far from the curve."}]}
-    reports.print_law(warned, console)
+    law_page.print_law(warned, console)
     text = console.export_text()
     for word in (
         "outlier_runs: Far from the curve.",
@@ -252,7 +253,7 @@ def test_the_table_on_a_terminal_says_warnings_parameters_and_theory(document):
 @pytest.mark.parametrize("path", ["fit.txt", "none/fit.html"])
 def test_a_page_that_cannot_be_written_is_refused(path, tmp_path):
     with pytest.raises(errors.InputError, match="page="):
-        reports.check_law_page(str(tmp_path / path))
+        law_page.check_law_page(str(tmp_path / path))
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ def test_a_run_whose_newest_checkpoint_lost_bits_ends_as_if_it_had_not(tiny_run,
 @pytest.mark.parametrize("place", [0, 0.5], ids=["unreadable", "changed"])
 def test_two_processes_agree_on_what_one_of_them_cannot_read(place, tiny_run, tmp_path):
     config = tmp_path / "tiny.py"
-    config.write_text(f"from jaxscale.config import *\nconfig = {tiny_run!r}\n")
+    config.write_text(f"from jaxscale.config import *\nfrom jaxscale.studies import *\nconfig = {tiny_run!r}\n")
     launcher = [sys.executable, str(ROOT / "launch" / "local.py"), "--processes", "2", "--"]
     command = [sys.executable, "-m", "jaxscale.cli", "train", str(config), "--workdir", str(tmp_path / "run")]
     command += ["--mesh.replica", "1", "--mesh.fsdp", "-1"]

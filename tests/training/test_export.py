@@ -20,7 +20,9 @@ def run(tiny_run):
 @pytest.fixture(scope="module")
 def finished(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpt2")
-    (folder / "config.py").write_text(f"from jaxscale.config import *\nconfig = {run!r}\n")
+    (folder / "config.py").write_text(
+        f"from jaxscale.config import *\nfrom jaxscale.studies import *\nconfig = {run!r}\n"
+    )
     assert cli.main(["train", str(folder / "config.py"), "--workdir", str(folder / "run"), "--json"]) == 0
     return folder / "run"
 

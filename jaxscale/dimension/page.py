@@ -1,0 +1,161 @@
+"""The dimensions of clouds of points: a table on a terminal, and a figure of dimension against scale.
+
+    print_clouds(measured, rich.console.Console())
+    write_plot(measured, "scales.html")
+
+`measured` is the document that `jaxscale dimension --json` prints: plain values, a cloud an entry of `clouds`.
+"""
+
+import html
+import pathlib
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jaxscale import files
+from jaxscale.dimension.figures import scale_figure
+from jaxscale.errors import InputError, RunError
+from jaxscale.page import layout, plots
+from jaxscale.page.layout import figure_section, ruled_table
+from jaxscale.page.numerals import interval, number
+
+HEADINGS = ("cloud", "estimator", "d", "95% interval", "distance", "points", "left out")
+HEADINGS_CALIBRATED = ("cloud", "estimator", "d", "95% interval", "calibrated", "its interval", "left out")
+TEXTS = ("cloud", "estimator", "left out")
+LEFT_OUT = {"duplicates_collapsed": "duplicate", "nonfinite_dropped": "not finite"}
+
+
+def print_clouds(measured: dict[str, Any], console: Console) -> None:
+    """Prints a line for each cloud and estimator, and what the profiles say where there are any."""
+    table = Table(header_style="bold")
+    for heading in _headings(measured):
+        # A narrow terminal folds names, never numbers.
+        folds = heading in ("cloud", "left out")
+        table.add_column(heading, justify="left" if heading in TEXTS else "right", overflow="fold", no_wrap=not folds)
+    for cells in _rows(measured):
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    for sentence in _sentences(measured):
+        console.print(Text(sentence))
+
+
+def write_plot(measured: dict[str, Any], path: str) -> None:
+    """Writes dimension against scale to a page that needs nothing but itself (.html), or a picture (.png).
+
+    Raises:
+      InputError: if `path` ends otherwise, or a picture is asked for and kaleido is not installed.
+      RunError: if the disk is full, or the picture cannot be drawn.
+    """
+    check_plot(path)
+    figure = scale_figure(measured["clouds"])
+    if pathlib.Path(path).suffix == ".html":
+        files.write_text(path, _page(measured, figure))
+        return
+    figure.update_layout(paper_bgcolor="white", plot_bgcolor="white", margin={"l": 8, "r": 16, "t": 16, "b": 8})
+    try:
+        picture = figure.to_image(format="png", width=1000, height=560, scale=2)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise RunError(f"plot={path!r} cannot be drawn: {reason} Install Chrome, or ask for .html.") from error
+    files.write_bytes(path, picture)
+
+
+def check_plot(path: str) -> None:
+    """Raises InputError, before anything is measured, if no figure can be written to `path`."""
+    target = pathlib.Path(path)
+    if target.suffix not in (".html", ".png"):
+        raise InputError(f"plot={path!r} must end in .html or .png. Give such a name.")
+    if target.is_dir() or not target.parent.is_dir():
+        raise InputError(f"plot={path!r} cannot be a file there. Give a file in a folder that exists.")
+    if target.suffix == ".png":
+        try:
+            import kaleido  # noqa: F401  draws for plotly
+        except ImportError:
+            raise InputError(
+                f"plot={path!r} needs the package 'kaleido'. Install it with: pip install 'jaxscale[png]', "
+                "or ask for .html."
+            ) from None
+
+
+def _page(measured, figure):
+    clouds = measured["clouds"]
+    title = clouds[0]["cloud"] if len(clouds) == 1 else f"{len(clouds)} clouds"
+    drawing = plots.drawing(figure, "figure-scale", " ".join(_plateaus(measured)) or "Dimension against scale.")
+    caption = (
+        "Bars: two standard errors; they measure spread, not bias. A band: the plateau, the widest range of scales "
+        "over which the dimension is constant within its errors and two percent. Small distances show noise, large "
+        "ones curvature and the ends of the data."
+    )
+    headings = _headings(measured)
+    numeric = {place for place, heading in enumerate(headings) if heading not in TEXTS}
+    body = [[html.escape(cell) for cell in cells] for cells in _rows(measured)]
+    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _sentences(measured))
+    return layout.document(
+        f"Dimension of {title}",
+        [
+            f"<header><h1>Dimension of {html.escape(title)}</h1></header>",
+            figure_section("Dimension against scale", drawing, caption),
+            f"<ul>{said}</ul>",
+            f"<section><h2>Estimates</h2>{ruled_table(list(headings), body, _how(measured), numeric)}</section>",
+        ],
+    )
+
+
+def _how(measured):
+    return f"{measured['k']} neighbors, {measured['metric']} metric."
+
+
+def _headings(measured):
+    return HEADINGS_CALIBRATED if _is_calibrated(measured) else HEADINGS
+
+
+def _is_calibrated(measured):
+    return any("calibrated" in estimate for cloud in measured["clouds"] for estimate in cloud["estimates"])
+
+
+def _rows(measured):
+    """Cells of text, by `_headings`."""
+    calibrated = _is_calibrated(measured)
+    for cloud in measured["clouds"]:
+        for estimate in cloud["estimates"]:
+            if stands_for := estimate.get("calibrated"):
+                details = [number(stands_for["dimension"]), interval(stands_for["interval"])]
+            elif calibrated:  # it failed, or was interrupted, before this one
+                details = ["", ""]
+            else:
+                details = [number(estimate["scale"]), number(estimate["points_used"])]
+            left_out = [f"{number(estimate[field])} {word}" for field, word in LEFT_OUT.items() if estimate[field]]
+            yield [
+                cloud["cloud"],
+                estimate["estimator"],
+                number(estimate["dimension"]),
+                interval(estimate["interval"]),
+                *details,
+                ", ".join(left_out),
+            ]
+
+
+def _sentences(measured):
+    yield from _plateaus(measured)
+    for cloud in measured["clouds"]:
+        for estimate in cloud["estimates"]:
+            if estimate["note"]:
+                remedy = "" if "calibrated" in estimate else " --calibrate takes the bias off."
+                yield f"{cloud['cloud']}, {estimate['estimator']}: {estimate['note']}{remedy}"
+        for remark in cloud.get("remarks", []):
+            yield f"{cloud['cloud']}, {remark}" if remark[0].islower() else f"{cloud['cloud']}: {remark}"
+
+
+def _plateaus(measured):
+    for cloud in measured["clouds"]:
+        for profile in cloud.get("profiles", []):
+            plateau, name = profile["plateau"], f"{cloud['cloud']}, {profile['estimator']}"
+            if plateau["found"]:
+                yield (
+                    f"{name}: plateau at d = {number(plateau['dimension'])} ± {number(plateau['standard_error'], 2)} "
+                    f"from distance {number(plateau['lower'])} to {number(plateau['upper'])}"
+                )
+            elif len(profile["scale"]) > 1:
+                yield f"{name}: no plateau; the dimension depends on the scale"

@@ -1,0 +1,176 @@
+"""The figures of a fitted law, as plotly figures, from the document that `jaxscale fit --json` prints."""
+
+import html
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+
+from jaxscale.page.plots import FIT, POINT, PREDICTION, empty, literal, spread_colors, translucent
+
+_LEAST_EXCESS = 1e-16
+_MOST_EXCESS = 1e6
+
+
+def along_figure(document: dict[str, Any], column: str) -> go.Figure:
+    """Loss along one column: every run a point, coloured by the next column, and the law with the others held."""
+    figure = empty(column, "loss")
+    table = document["table"]
+    curves = [curve for curve in document["curves"] if curve["column"] == column]
+    colors = spread_colors(range(len(curves))) if len(curves) > 1 else {0: FIT}
+    for place, curve in enumerate(curves):
+        held = ", ".join(f"{name} = {value:.3g}" for name, value in curve["held"].items())
+        name = f"law at {held}" if held else "fitted law"
+        if "lower" in curve:
+            figure.add_trace(_band(curve["x"], curve["lower"], curve["upper"], colors[place], name))
+        line = {"color": colors[place], "width": 2.5}
+        figure.add_trace(
+            go.Scatter(
+                x=curve["x"], y=curve["loss"], mode="lines", line=line, name=name, legendgroup=name, hoverinfo="skip"
+            )
+        )
+    figure.add_trace(_runs(table, table["columns"][column], table["loss"], "loss"))
+    figure.update_xaxes(type="log")
+    figure.update_yaxes(type="log")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def residual_figure(document: dict[str, Any], column: str) -> go.Figure:
+    """Residuals against one column; a trend says that the law's form is wrong along it."""
+    table = document["table"]
+    x = table["fitted"] if column == "fitted loss" else table["columns"][column]
+    figure = empty(column, "residual, log(fitted / loss)")
+    figure.add_hline(y=0, line={"color": "#888888", "width": 1})
+    figure.add_trace(_runs(table, x, table["residuals"], "residual"))
+    figure.update_xaxes(type="log")
+    return figure
+
+
+def profile_figure(profile: dict[str, Any]) -> go.Figure:
+    """The likelihood-ratio statistic along one parameter, with the level it must rise above on both sides."""
+    figure = empty(profile["name"], "likelihood-ratio statistic")
+    line = {"color": FIT, "width": 2}
+    statistic = [min(value, 10 * profile["threshold"]) for value in profile["statistic"]]
+    figure.add_trace(
+        go.Scatter(x=profile["values"], y=statistic, mode="lines+markers", line=line, marker={"size": 5, "color": FIT})
+    )
+    figure.add_hline(y=profile["threshold"], line={"color": PREDICTION, "width": 1.5, "dash": "dash"})
+    figure.update_yaxes(range=[0, 4 * profile["threshold"]])
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def starts_figure(document: dict[str, Any]) -> go.Figure:
+    """How far above the best optimum each start ended."""
+    excess = [min(max(value, _LEAST_EXCESS), _MOST_EXCESS) for value in document["starts"]["excess"]]
+    figure = empty("objective above the best optimum, relative, log10", "starts")
+    figure.add_trace(
+        go.Histogram(
+            x=[math.log10(value) for value in excess],
+            xbins={"start": -16.5, "end": 6.5, "size": 1},
+            marker={"color": FIT},
+            hovertemplate="10^%{x}: %{y} starts<extra></extra>",
+        )
+    )
+    figure.update_xaxes(range=[-17, max(1.0, math.log10(max(excess)) + 1)])
+    figure.update_layout(showlegend=False, bargap=0.1)
+    return figure
+
+
+def back_test_figure(test: dict[str, Any]) -> go.Figure:
+    """Forecasts of larger runs by fits to the smaller ones: loss over forecast, with the predictive interval."""
+    figure = empty(test["column"], "loss / forecast")
+    cuts = [cut for cut in test["cuts"] if cut["runs"]]
+    colors = spread_colors(range(len(cuts)))
+    figure.add_hline(y=1, line={"color": "#888888", "width": 1})
+    for place, cut in enumerate(cuts):
+        ahead = sorted(cut["runs"], key=lambda run: run["x"])
+        x, name = [run["x"] for run in ahead], f"fitted below {cut['below']:.3g}"
+        relative = lambda end, ahead=ahead: [run[end] / run["forecast"] for run in ahead]
+        figure.add_trace(_band(x, relative("lower"), relative("upper"), colors[place], name))
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=relative("loss"),
+                mode="markers",
+                marker={"size": 7, "color": colors[place]},
+                customdata=[literal(run["name"]) for run in ahead],
+                hovertemplate="<b>%{customdata}</b><br>loss / forecast %{y:.4f}<extra></extra>",
+                name=name,
+                legendgroup=name,
+            )
+        )
+    figure.update_xaxes(type="log")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def theory_figure(theory: dict[str, Any]) -> go.Figure:
+    """Observed and predicted exponents with their intervals, one line for each, rivals as crosses."""
+    figure = empty("exponent", "")
+    for kind, color in (("observed", FIT), ("predicted", PREDICTION)):
+        entries = [entry for entry in theory["exponents"]]
+        figure.add_trace(
+            go.Scatter(
+                x=[entry[kind]["estimate"] for entry in entries],
+                y=[f"{entry['parameter']}, {kind}" for entry in entries],
+                error_x={
+                    "array": [_gap(entry[kind], "upper") for entry in entries],
+                    "arrayminus": [_gap(entry[kind], "lower") for entry in entries],
+                    "color": color,
+                    "thickness": 2,
+                },
+                mode="markers",
+                marker={"size": 10, "color": color},
+                hovertemplate="%{y} %{x:.3f}<extra></extra>",
+                showlegend=False,
+            )
+        )
+    for entry in theory["exponents"]:
+        for name, value in entry["rivals"].items():
+            figure.add_trace(
+                go.Scatter(
+                    x=[value],
+                    y=[f"{entry['parameter']}, {name}"],
+                    mode="markers",
+                    marker={"size": 10, "color": POINT, "symbol": "x"},
+                    hovertemplate=f"{html.escape(name)} %{{x:.3f}}<extra></extra>",
+                    showlegend=False,
+                )
+            )
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def _gap(quantity: dict[str, float], end: str) -> float:
+    """The length of an error bar; none where there is no interval."""
+    gap = abs(quantity[end] - quantity["estimate"])
+    return gap if math.isfinite(gap) else 0.0
+
+
+def _runs(table: dict[str, Any], x, y, what: str) -> go.Scatter:
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        marker={"size": 6, "color": POINT, "opacity": 0.7},
+        customdata=[literal(name) for name in table["names"]],
+        hovertemplate=f"<b>%{{customdata}}</b><br>{what} %{{y:.4g}}<extra></extra>",
+        name="runs",
+    )
+
+
+def _band(x, lower, upper, color: str, name: str) -> go.Scatter:
+    return go.Scatter(
+        x=[*x, *reversed(x)],
+        y=[*upper, *reversed(lower)],
+        fill="toself",
+        fillcolor=translucent(color),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        legendgroup=name,
+        showlegend=False,
+    )

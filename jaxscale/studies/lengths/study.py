@@ -1,0 +1,212 @@
+"""The study of length generalization: networks for every task parameter, train length and seed; losses at every length.
+
+verdict = run(studies.LengthStudy(), "runs/simple")
+
+training.npz       all networks under way, replaced at every checkpoint; networks.npz once they are trained
+losses/<T>.json    a file for each test length
+hard.json          errors on strings to fail on, by kind and length
+table.jsonl        a row per network
+verdict.json       plateaus, thresholds, bounds, certificates
+report.html        the same as a page
+"""
+
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import config as configs
+from jaxscale import files
+from jaxscale.errors import RunError
+from jaxscale.lengths import evaluation, sweep
+from jaxscale.lengths.kgram import KGramTask
+from jaxscale.lengths.tasks import ModPTask, SimpleTask
+from jaxscale.lengths.transformer import LimitTransformer
+from jaxscale.studies.lengths import verdict
+from jaxscale.studies.lengths.config import complexities
+from jaxscale.studies.stages import finish
+from jaxscale.studies.trees import load_tree, save_tree
+
+# Steps of a call of the compiled program: progress shows between them.
+STRIDE = 100
+# Longest strings on which networks are tried to fail.
+HARD_LENGTHS = {"simple": 1_000_000, "mod_p": 1_000_000, "k_gram": 4096}
+
+
+def run(study, workdir, progress=None):
+    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
+
+    Args:
+      study: a `studies.LengthStudy`.
+      workdir: the study's folder, made if need be.
+      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
+
+    Returns:
+      The verdict, the content of `verdict.json`.
+
+    Raises:
+      InputError: the configuration contradicts itself, or `workdir` holds another study.
+      RunError: training diverged; what was finished stays.
+    """
+    return finish(study, workdir, progress, _run)
+
+
+def _run(study, workdir, progress, clock):
+    configs.claim(workdir, study)
+    net, cells, names = grid(study)
+    with clock.stage("training"):
+        params, seconds = _trained(study, net, cells, workdir, progress)
+    with clock.stage("losses"):
+        columns = _losses(study, net, cells, params, workdir, progress)
+    with clock.stage("strings to fail on"):
+        progress.say("trying to make the networks fail")
+        hard = _kept(workdir / "hard.json", lambda: _hard(study, net, cells, params))
+    rows = [
+        name | {"losses": {length: column["losses"][i] for length, column in columns.items()}} | looks
+        for i, (name, looks) in enumerate(zip(names, _looks(study, net, cells, params), strict=True))
+    ]
+    files.write_json_lines(workdir / "table.jsonl", rows)
+    with clock.stage("bounds"):
+        progress.say("thresholds, bounds, certificates, and the page")
+        found = verdict.verdict(study, rows, columns, hard, net, params, tasks(study, cells))
+    wall, processor = map(float, seconds)
+    return found | {"training_seconds": wall, "training_processor_seconds": processor}
+
+
+def grid(study):
+    """The network of a study, the `sweep.Cells` of its grid, and what is said of each cell: a row of its parameters."""
+    names = [
+        parameters | {"train_length": length, "seed": seed}
+        for parameters in complexities(study)
+        for length in study.train_lengths
+        for seed in study.seeds
+    ]
+    column = lambda key, dtype=jnp.int32: jnp.asarray([name[key] for name in names], dtype)
+    shape = {"width": study.network.width, "heads": study.network.heads, "hidden": study.network.hidden}
+    task: SimpleTask | ModPTask | KGramTask
+    if study.task == "simple":
+        task = SimpleTask(omega=column("omega", jnp.float32))
+        net = LimitTransformer(alphabet=2, biased=False, **shape)
+    elif study.task == "mod_p":
+        rows = max(study.periods)
+        task = ModPTask(column("period"), jnp.zeros(len(names), jnp.int32), rows)
+        net = LimitTransformer(alphabet=2, period=rows, biased=False, **shape)
+    else:
+        alphabet, order = max(study.alphabets), max(study.orders)
+        task = KGramTask(column("order"), column("symbols"), alphabet, order)
+        net = LimitTransformer(alphabet=alphabet, outputs=alphabet, layers=2, locality=order, **shape)
+    return net, sweep.Cells(task, column("train_length"), column("seed")), names
+
+
+def tasks(study, cells):
+    """The task of every cell by itself."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], cells.task) for i in range(len(cells.seed))]
+
+
+def _trained(study, net, cells, workdir, progress):
+    """Parameters of all networks, and what their training took over all starts: (2,) seconds, wall and processor."""
+    done, part = workdir / "networks.npz", workdir / "training.npz"
+    runs = sweep.start(net, cells)
+    if done.is_file():
+        return load_tree(done, (runs.params, np.zeros(2)))
+    before = np.zeros(2)
+    if part.is_file():
+        runs, before = load_tree(part, (runs, before))
+    training, started = study.training, _clocks()
+    spent = lambda: before + _clocks() - started
+    report = progress.run(f"{len(cells.seed)} networks", 0, 1, "sweep")
+    size = max(study.train_lengths)
+    while (step := int(runs.step)) < training.steps:
+        until = min(training.steps, (step // training.checkpoint_every + 1) * training.checkpoint_every)
+        runs, losses_C = sweep.advance(
+            net, training, study.train_on, size, cells, runs, steps=min(STRIDE, until - step)
+        )
+        failed = np.flatnonzero(~np.isfinite(np.asarray(losses_C)))
+        if len(failed):
+            raise RunError(
+                f"the loss of network {int(failed[0])} is not finite at step {int(runs.step)}. "
+                "Lower training.learning_rate and use another folder."
+            )
+        report(step=int(runs.step), steps=training.steps, train_loss=float(jnp.mean(losses_C)))
+        if int(runs.step) == until:
+            save_tree(part, (runs, spent()))
+    save_tree(done, (runs.params, spent()))
+    return runs.params, spent()
+
+
+def _clocks():
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def _losses(study, net, cells, params, workdir, progress):
+    """By test length the losses of all networks and the shares of strings with a target.
+
+    The lengths of the configuration, each network's own N, ten times that, and infinity. Ten times N is the nearest
+    length at the residue of N, as infinity is taken at: a query at another residue is another query.
+    """
+    lengths_C = np.asarray(cells.length)
+    columns = {str(length): np.full(len(lengths_C), length) for length in sorted(study.test_lengths)}
+    ten_C = 10 * lengths_C
+    if study.task == "mod_p":
+        ten_C -= (ten_C - lengths_C) % np.asarray(cells.task.period)
+    columns |= {"own": lengths_C, "ten": ten_C, "inf": np.full(len(lengths_C), math.inf)}
+    (workdir / "losses").mkdir(exist_ok=True)
+    key, found = jax.random.fold_in(jax.random.key(0), 7), {}
+    for index, (name, column) in enumerate(columns.items()):
+        progress.run(f"T = {name}", index, len(columns), "test length")
+        found[name] = _kept(
+            workdir / "losses" / f"{name}.json",
+            lambda column=column: _column(net, cells, params, column, key, study.samples),
+        )
+    return found
+
+
+def _column(net, cells, params, lengths_C, key, samples):
+    """Losses at a length for each network; k-gram networks of one length together, as strings have one shape."""
+    if not isinstance(cells.task, KGramTask):
+        losses_C, valid_C = evaluation.losses(net, cells, params, lengths_C, key, samples)
+        return {"losses": np.asarray(losses_C).tolist(), "valid": np.asarray(valid_C).tolist()}
+    losses_C, valid_C = np.zeros(len(lengths_C)), np.zeros(len(lengths_C))
+    for length in np.unique(lengths_C):
+        those = np.flatnonzero(lengths_C == length)
+        part = lambda tree, those=those: jax.tree.map(lambda leaf: leaf[those], tree)
+        losses_C[those], valid_C[those] = evaluation.losses(
+            net, part(cells), part(params), lengths_C[those], key, samples
+        )
+    return {"losses": losses_C.tolist(), "valid": valid_C.tolist()}
+
+
+def _hard(study, net, cells, params):
+    """The largest and the mean error |f - f*| by kind of string and length, of every network."""
+    longest = HARD_LENGTHS[study.task]
+    lengths = sorted({max(study.train_lengths), 10 * max(study.train_lengths), longest})
+    key = jax.random.fold_in(jax.random.key(0), 11)
+    return {
+        str(length): evaluation.hard_errors(net, cells, params, length, key) for length in lengths if length <= longest
+    }
+
+
+def _looks(study, net, cells, params):
+    """Where every network looks: collapse and mass on the residue, or the offsets of its heads."""
+    if study.task == "k_gram":
+        offset_CxH, largest_CxH, next_CxH = jax.vmap(evaluation.head_offsets)(params)
+        return [
+            {"head_offsets": offset.tolist(), "largest_bias": largest.tolist(), "next_bias": after.tolist()}
+            for offset, largest, after in zip(*map(np.asarray, (offset_CxH, largest_CxH, next_CxH)), strict=True)
+        ]
+    ends_C = cells.length % cells.task.period
+    collapse_C = jax.jit(jax.vmap(lambda *cell: evaluation.collapse(net, *cell)))(params, cells.task, ends_C)
+    looks = [{"collapse": float(c), "collapsed": bool(c > evaluation.COLLAPSED)} for c in collapse_C]
+    if study.task == "mod_p":
+        mass_C = jax.jit(jax.vmap(lambda *cell: evaluation.mass_on_residue(net, *cell)))(params, cells.task, ends_C)
+        looks = [look | {"mass_on_residue": float(mass)} for look, mass in zip(looks, mass_C, strict=True)]
+    return looks
+
+
+def _kept(path, make):
+    """The JSON document at `path`, made if it is not there."""
+    if not path.is_file():
+        files.write_json(path, make())
+    return files.read_json(path)

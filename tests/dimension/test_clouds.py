@@ -1,0 +1,118 @@
+"""The dimensions of clouds as a table and as a page that draws in a real browser."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from jaxscale.dimension import figures, page
+from jaxscale.errors import InputError
+
+NOT_FOUND = {"found": False, "dimension": None, "standard_error": None, "lower": None, "upper": None}
+FOUND = {"found": True, "dimension": 2.01, "standard_error": 0.02, "lower": 0.1, "upper": 0.4}
+
+
+def estimate(name, **changes):
+    numbers = {"dimension": 2.0123, "standard_error": 0.05, "interval": [1.914, 2.11], "scale": 0.2}
+    counts = {"points_used": 3990, "duplicates_collapsed": 8, "zero_distances": 0, "nonfinite_dropped": 2}
+    return {"estimator": name, **numbers, "analytic_standard_error": 0.04, **counts, "note": "", **changes}
+
+
+def profile(name, plateau, scales=(0.1, 0.2, 0.4)):
+    count = len(scales)
+    return {
+        "estimator": name,
+        "scale": list(scales),
+        "dimension": [2.0] * count,
+        "standard_error": [0.05] * (count - 1) + [float("nan")],
+        "spread": [None] * count,
+        "points": [3990] * count,
+        "k": [4 << i for i in range(count)],
+        "plateau": plateau,
+    }
+
+
+def measured(name="torus.npy"):
+    profiles = [profile("mle", FOUND), profile("gride", NOT_FOUND), profile("twonn", NOT_FOUND, (0.05,))]
+    cloud = {"shape": [4000, 4], "estimates": [estimate("mle"), estimate("twonn", interval=[None, None])]}
+    clouds = [{"cloud": name, **cloud, "profiles": profiles}, {"cloud": "plain.npy", **cloud}]
+    return {"k": 20, "metric": "euclidean", "seed": 0, "clouds": clouds}
+
+
+def printed(values, width=110):
+    stream = io.StringIO()
+    page.print_clouds(values, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_table_has_a_line_for_each_estimate_and_a_sentence_for_each_profile():
+    text = printed(measured("[red]torus.npy"))
+    assert text.count("8 duplicate, 2 not finite") == 4
+    assert "[red]torus.npy" in text and "[1.91, 2.11]" in text and "[—, —]" in text
+    assert "mle: plateau at d = 2.01 ± 0.020 from distance 0.100 to 0.400" in text
+    assert "gride: no plateau; the dimension depends on the scale" in text
+    assert "twonn: no plateau" not in text  # it reads one scale, which says nothing of others
+
+
+def test_calibrated_dimensions_stand_beside_their_readings_with_a_note():
+    stands_for = {"dimension": 12.1, "standard_error": 0.15, "interval": [11.8, 12.4], "bias": -2.3}
+    low = estimate("mle", dimension=9.8, note="The reading 9.8 is likely too low: so it is.")
+    values = {"k": 10, "metric": "euclidean", "seed": 0, "clouds": [{"cloud": "cube.npy", "shape": [2000, 12]}]}
+    values["clouds"][0]["estimates"] = [low]
+    text = printed(values)
+    assert "calibrated" not in text.split("\n")[1] and "is likely too low" in text and "--calibrate takes" in text
+    values["clouds"][0]["estimates"] = [low | {"calibrated": stands_for}]
+    text = printed(values)
+    assert "[11.8, 12.4]" in text and "is likely too low" in text and "--calibrate" not in text
+
+
+def test_numbers_stay_whole_on_a_narrow_terminal():
+    assert "[1.91, 2.11]" in printed(measured("a/long/path/to/some/folder/of/embeddings/torus.npy"), width=72)
+
+
+def test_figure_bands_the_plateaus_and_names_its_lines():
+    values = measured()
+    lines = figures.scale_figure(values["clouds"][:1]).data
+    assert [trace.name for trace in lines if trace.name] == ["mle", "gride", "twonn"]
+    assert sum(trace.fill == "toself" for trace in lines) == 1
+    assert len({trace.line.color for trace in lines if trace.name}) == 3
+    several = [{**cloud, "profiles": [profile("mle", NOT_FOUND)]} for cloud in values["clouds"]]
+    assert [trace.name for trace in figures.scale_figure(several).data] == ["torus.npy, mle", "plain.npy, mle"]
+
+
+def test_ticks_are_round_numbers_around_the_scales():
+    figure = figures.scale_figure([{"cloud": "x", "profiles": [profile("mle", NOT_FOUND, (0.03, 0.4))]}])
+    assert {"0.02", "0.05", "0.1", "0.2", "0.5"} <= set(figure.layout.xaxis.ticktext)
+
+
+def test_page_escapes_names_and_draws_in_a_browser(browser, tmp_path):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    hostile = "<img src=x onerror=alert(1)>%{y}.npy"
+    page.write_plot(measured(hostile), str(tmp_path / "scales.html"))
+    own = (tmp_path / "scales.html").read_text().split("<script>", 1)[0]
+    assert "<img" not in own
+    browser.get("about:blank")
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get((tmp_path / "scales.html").as_uri())
+    drawn = "return document.querySelectorAll('#figure-scale .points path').length"
+    WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(drawn) == 7)
+    assert browser.execute_script("return document.querySelectorAll('#figure-scale .js-fill').length") == 1
+    assert browser.execute_script("return document.querySelectorAll('img').length") == 0
+    assert browser.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert asked and all(address.startswith(("file:", "data:", "blob:")) for address in asked)
+
+
+def test_a_picture_is_drawn_where_kaleido_and_a_browser_are(tmp_path):
+    pytest.importorskip("kaleido", reason="needs the extra [png]")
+    page.write_plot(measured(), str(tmp_path / "scales.png"))
+    assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.html or \.png"):
+        page.write_plot(measured(), str(tmp_path / "scales.svg"))
