@@ -57,12 +57,14 @@ def compare(options, _):
     from jaxscale import files
     from jaxscale.studies import render
     from jaxscale.studies.compare.study import compare
+    from jaxscale.verdict import check
 
     verdict = compare(options.studies)
     folder = pathlib.Path(options.workdir)
     with files.workplace(folder):
         if (folder / "config.json").is_file():
             raise InputError(f"workdir={options.workdir} is the folder of a study or run. Give another one.")
+        check(verdict)
         files.write_json(folder / "verdict.json", verdict)
         render(folder)
     _show("compare", options, verdict)

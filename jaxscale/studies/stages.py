@@ -93,11 +93,18 @@ def finish(
     progress, workdir = progress or Silent(), pathlib.Path(workdir)
     with files.workplace(workdir):
         configs.refuse_other(workdir, study)
-        if not all((workdir / name).is_file() for name in stages):
+        if not _is_done(study, workdir, stages):
             clock = Clock(workdir)
             found = {"kind": study.kind} | work(study, workdir, progress, clock)
             found |= {"seconds": clock.wall, "processor_seconds": clock.processor, "stage_seconds": clock.by_stage}
             found |= {"versions": verdict.versions(), "device": verdict.device()}
+            verdict.check(found)
             files.write_json(workdir / "verdict.json", found)
             of_config(study).render(workdir)
         return files.read_json(workdir / "verdict.json")
+
+
+def _is_done(study: configs.Configuration, workdir: pathlib.Path, stages: Sequence[str]) -> bool:
+    """Whether all files are there, and the verdict is of today's shape: version 0.1 stored no kind."""
+    there = all((workdir / name).is_file() for name in stages)
+    return there and files.read_json(workdir / "verdict.json", ()).get("kind") == study.kind

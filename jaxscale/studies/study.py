@@ -129,14 +129,12 @@ def render(folder: str | os.PathLike[str]) -> pathlib.Path:
     """
     path = pathlib.Path(folder) / "verdict.json"
     if not path.is_file():
-        raise InputError(
-            f"{path} does not exist. Run the study first: jaxscale study CONFIG --workdir {folder}"
-        )
+        raise InputError(f"{path} does not exist. Run the study first: jaxscale study CONFIG --workdir {folder}")
     kind = files.read_json(path, ()).get("kind")
     if kind not in registry():
         was = "names no kind of study" if kind is None else f"has kind={kind!r}"
         raise InputError(
-            f"{path} {was}. Known kinds: {', '.join(registry())}. Delete verdict.json and give the study's command "
-            "again: what is trained is kept."
+            f"{path} {was}; known are {', '.join(registry())}. Give the study's own command again: it writes the "
+            "verdict anew and trains nothing again."
         )
     return registry()[kind].render(folder)

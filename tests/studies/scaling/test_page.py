@@ -97,7 +97,10 @@ def test_optional_parts_may_be_absent(build_study):
     predicted = {"exponent": 0.17}
     observed = {"exponent": None}
     folder = build_study(dimension=dimension, predicted=predicted, observed=observed)
-    kept = {key: json.loads((folder / "verdict.json").read_text())[key] for key in ("kind", "question", "sentence", "agreement")}
+    kept = {
+        key: json.loads((folder / "verdict.json").read_text())[key]
+        for key in ("kind", "question", "sentence", "agreement")
+    }
     kept |= {"dimension": dimension, "predicted": predicted, "observed": observed}
     (folder / "verdict.json").write_text(json.dumps(kept))
     text = own_text(studies.render(folder))
