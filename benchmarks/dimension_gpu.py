@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from dimension import CLOUDS, WIDTH, K, cloud  # beside this file
 
-from jaxscale.dimension import search
+from jaxscale.dimension.search import exact
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -31,19 +31,19 @@ PRECISIONS = ("float32", "bfloat16")
 def neighbors(points, block, precision):
     """Squared distances and indices of the K nearest other points."""
     rows = jnp.arange(len(points), dtype=jnp.int32)
-    everyone, scale = jnp.ones(len(points), bool), search.power_of_two_scale(points)
-    return search.nearest_squared(points, None, everyone, rows, scale, K, search.Effort(block, precision))
+    everyone, scale = jnp.ones(len(points), bool), exact.power_of_two_scale(points)
+    return exact.nearest_squared(points, None, everyone, rows, scale, K, exact.Effort(block, precision))
 
 
 @functools.partial(jax.jit, static_argnames=("block", "precision"))
 def uncertain(points, block, precision):
     """The share of points whose neighbors the candidates do not prove."""
     rows = jnp.arange(len(points), dtype=jnp.int32)
-    everyone, scale = jnp.ones(len(points), bool), search.power_of_two_scale(points)
-    found = search.Cloud.of(points, everyone, scale, K, search.Effort(block, precision))
+    everyone, scale = jnp.ones(len(points), bool), exact.power_of_two_scale(points)
+    found = exact.Cloud.of(points, everyone, scale, K, exact.Effort(block, precision))
     candidates, bound = found.candidates_of_each()
-    squared, _ = search._rescore(points, points, rows, scale, K, rows, candidates)
-    return jnp.mean(~search._is_certain(squared, bound, points.shape[1]))
+    squared, _ = exact._rescore(points, points, rows, scale, K, rows, candidates)
+    return jnp.mean(~exact._is_certain(squared, bound, points.shape[1]))
 
 
 @jax.jit

@@ -16,7 +16,7 @@ import pathlib
 import jax
 import numpy as np
 
-from jaxscale import laws
+from jaxscale import smoothness
 from jaxscale.data import manifolds
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "smoothness.json"
@@ -27,12 +27,16 @@ POINTS = 1536
 def design(d, beta, noise, fields):
     """Mean reading over the truth, its spread over fields, and the share of intervals that hold the truth."""
     x = np.asarray(manifolds.flat_torus([1.0] * d).sample(jax.random.key(d), POINTS), float)
-    labels = laws.fractional_field(x, beta, key=jax.random.key(1), fields=fields)
+    labels = smoothness.fractional_field(x, beta, key=jax.random.key(1), fields=fields)
     labels = labels + noise * np.random.default_rng(2).normal(size=labels.shape)
-    found = [laws.madogram(x, y, key=jax.random.key(index)) for index, y in enumerate(labels)]
+    found = [smoothness.madogram(x, y, key=jax.random.key(index)) for index, y in enumerate(labels)]
     ratio = np.array([one.beta for one in found]) / beta
     # A learning curve costs ten madograms, and says little where 2β/d is small: one for each design without noise.
-    kernel = laws.kernel_learning_curve(x, labels[0], key=jax.random.key(0)).exponent if noise == 0 and d <= 2 else None
+    kernel = (
+        smoothness.kernel_learning_curve(x, labels[0], key=jax.random.key(0)).exponent
+        if noise == 0 and d <= 2
+        else None
+    )
     return {
         "d": d,
         "beta": beta,

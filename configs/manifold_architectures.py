@@ -5,6 +5,7 @@ for mixer in softmax window relu convolution state_space mlp; do
 done
 """
 
-from jaxscale.studies import ManifoldStudy, PointRegressor
+from jaxscale.config import PointRegressor
+from jaxscale.studies import ManifoldStudy
 
 config = ManifoldStudy(manifold="sphere", dimension=2, ambient=8, network=PointRegressor(mixer="relu"))

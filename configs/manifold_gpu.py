@@ -5,7 +5,8 @@ for d in 1 2 3 4 5 6; do
 done
 """
 
-from jaxscale.studies import ManifoldStudy, PointRegressor, PointTraining
+from jaxscale.config import PointRegressor
+from jaxscale.studies import ManifoldStudy, PointTraining
 
 config = ManifoldStudy(
     manifold="sphere",

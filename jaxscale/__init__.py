@@ -23,6 +23,7 @@ __all__ = [
     "models",
     "page",
     "sharding",
+    "smoothness",
     "studies",
     "testing",
     "theory",

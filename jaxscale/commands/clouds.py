@@ -100,7 +100,7 @@ def _measure(options, bars, clouds):
     """Every cloud's name, shape, estimates and profiles, put into `clouds` as they are measured."""
     import jax
 
-    from jaxscale.dimension.registry import at_all_neighbors
+    from jaxscale.dimension.estimators.registry import at_all_neighbors
     from jaxscale.dimension.summary import check_neighbors, summary
 
     estimators = [name.strip() for name in options.estimators.split(",")]

@@ -48,7 +48,7 @@ def _fit(options):
     import jax
 
     from jaxscale import laws
-    from jaxscale.laws.against_theory import checked_prediction
+    from jaxscale.laws.theory_check import checked_prediction
 
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed {options.seed} must lie between 0 and 2**63. Give another.")

@@ -102,7 +102,7 @@ def compile_run(options, overrides):
     from jaxscale import config, progress
     from jaxscale.ahead import page as ahead
     from jaxscale.ahead import topologies
-    from jaxscale.ahead.search import search
+    from jaxscale.ahead.mesh_search import search
     from jaxscale.ahead.step import compile_ahead
 
     run = config.load(options.config, overrides, config.Run, f"jaxscale compile {options.config}")

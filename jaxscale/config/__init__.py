@@ -6,7 +6,7 @@ A config file is ordinary Python that binds `config` to a `Run` (one training ru
 """
 
 from jaxscale.config.configuration import Configuration, validate
-from jaxscale.config.fields import Corpus, Decoder, Dimension, Mesh, Optimizer, Run, Tokenizer, Training
+from jaxscale.config.fields import Corpus, Decoder, Dimension, Mesh, Optimizer, PointRegressor, Run, Tokenizer, Training
 from jaxscale.config.folders import claim, kind_of_folder, of_folder, refuse_other
 from jaxscale.config.loading import from_json, load, to_json
 
@@ -17,6 +17,7 @@ __all__ = [
     "Dimension",
     "Mesh",
     "Optimizer",
+    "PointRegressor",
     "Run",
     "Tokenizer",
     "Training",
@@ -29,3 +30,7 @@ __all__ = [
     "to_json",
     "validate",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

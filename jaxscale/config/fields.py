@@ -7,6 +7,8 @@ from jaxscale.config.checks import check_run
 from jaxscale.config.configuration import Configuration
 from jaxscale.config.types import Values
 
+Mixer = Literal["softmax", "window", "relu", "convolution", "state_space", "mlp"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Corpus(Values):
@@ -81,6 +83,20 @@ class Decoder(Values):
     """fused: by cuDNN on NVIDIA GPUs (bfloat16) and splash attention on TPUs, which never hold all weights."""
     scan: bool = False
     """Run the blocks as one scanned program: compile time does not grow with depth; parameters lie stacked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PointRegressor(Values):
+    """Shape of the networks but for their width (`jaxscale.models.Regressor`)."""
+
+    mixer: Mixer = "softmax"
+    """What exchanges information between tokens; "mlp" has a single token, and nothing to exchange."""
+    tokens: int = 4
+    """That a point is made into; in a language the symbols of the context are the tokens."""
+    layers: int = 2
+    heads: int = 2
+    expansion: int = 2
+    """Hidden width of the feed-forward part over the width."""
 
 
 @dataclasses.dataclass(frozen=True)

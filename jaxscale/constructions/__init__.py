@@ -45,7 +45,7 @@ from jaxscale.constructions.primitives import (
     total,
     trapezoid,
 )
-from jaxscale.constructions.rounding import rounding
+from jaxscale.constructions.roundoff import rounding
 from jaxscale.constructions.targets import Holder
 from jaxscale.constructions.training import movable, random_params, train
 
@@ -95,3 +95,7 @@ __all__ = [
     "trapezoid",
     "write",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -23,7 +23,7 @@ from jaxscale.constructions.approximation import Approximation, probe_points
 from jaxscale.constructions.executors import Precision, evaluate
 from jaxscale.constructions.expressions import Expression, atoms_of
 from jaxscale.constructions.network import Network
-from jaxscale.constructions.rounding import FORMATS, Rounding, rounding
+from jaxscale.constructions.roundoff import FORMATS, Rounding, rounding
 from jaxscale.constructions.targets import values_at
 from jaxscale.errors import InputError
 

@@ -5,3 +5,7 @@ from jaxscale.data.corpora import Document, documents
 from jaxscale.data.store import Split, Store, open_store, prepare
 
 __all__ = ["Batches", "Document", "Split", "Store", "documents", "evaluation_windows", "open_store", "prepare"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -5,29 +5,29 @@ est = dimension.mle(x, k=20)                      # x: (n, D), sharded or not
 est.dimension, est.standard_error, est.local
 """
 
-from jaxscale.dimension.adaptive import abide, bide, constant_density
 from jaxscale.dimension.calibration import Calibrated, References, apply_references, calibrate, read_references
-from jaxscale.dimension.correlation import correlation_dimension
-from jaxscale.dimension.danco import danco
-from jaxscale.dimension.ess import ess
 from jaxscale.dimension.estimate import Estimate
-from jaxscale.dimension.fisher import fisher_separability
-from jaxscale.dimension.knn_graph import knn_graph
-from jaxscale.dimension.likelihood import mle, mle_radius
-from jaxscale.dimension.local_pca import local_pca, pca
-from jaxscale.dimension.mada import mada
-from jaxscale.dimension.minimum_neighbor_distance import mind_ml
-from jaxscale.dimension.moments import mom
-from jaxscale.dimension.nearest import Neighbors, neighbors
-from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
-from jaxscale.dimension.persistent_homology import ph0
+from jaxscale.dimension.estimators.adaptive import abide, bide, constant_density
+from jaxscale.dimension.estimators.correlation import correlation_dimension
+from jaxscale.dimension.estimators.danco import danco
+from jaxscale.dimension.estimators.ess import ess
+from jaxscale.dimension.estimators.fisher import fisher_separability
+from jaxscale.dimension.estimators.knn_graph import knn_graph
+from jaxscale.dimension.estimators.likelihood import mle, mle_radius
+from jaxscale.dimension.estimators.local_pca import local_pca, pca
+from jaxscale.dimension.estimators.mada import mada
+from jaxscale.dimension.estimators.minimum_neighbor_distance import mind_ml
+from jaxscale.dimension.estimators.moments import mom
+from jaxscale.dimension.estimators.persistent_homology import ph0
+from jaxscale.dimension.estimators.ratios import GammaPosterior, gride, twonn, twonn_posterior
+from jaxscale.dimension.estimators.reference_balls import DancoReferences, danco_references
+from jaxscale.dimension.estimators.registry import ESTIMATORS
+from jaxscale.dimension.estimators.tight import tle
+from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
-from jaxscale.dimension.ratios import GammaPosterior, gride, twonn, twonn_posterior
-from jaxscale.dimension.reference_balls import DancoReferences, danco_references
-from jaxscale.dimension.registry import ESTIMATORS
 from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
+from jaxscale.dimension.search.nearest import Neighbors, neighbors
 from jaxscale.dimension.standard_errors import clustered_standard_error
-from jaxscale.dimension.tight import tle
 
 __all__ = [
     "ESTIMATORS",
@@ -75,3 +75,7 @@ __all__ = [
     "twonn",
     "twonn_posterior",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

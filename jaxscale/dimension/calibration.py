@@ -26,9 +26,9 @@ from jax.scipy.special import ndtri
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
-from jaxscale.dimension.neighborhoods import Neighborhoods, neighborhoods
+from jaxscale.dimension.estimators.registry import BOUNDED_BY_WIDTH, Estimator, at_all_neighbors
+from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.points import is_traced
-from jaxscale.dimension.registry import BOUNDED_BY_WIDTH, Estimator, at_all_neighbors
 from jaxscale.errors import InputError
 from jaxscale.files import read_json, write_json
 

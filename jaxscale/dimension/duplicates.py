@@ -14,10 +14,10 @@ import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding
 
-from jaxscale.dimension.nearest import change_of_distances, search_without_derivative
 from jaxscale.dimension.points import SAMPLE, replicated, some_rows
-from jaxscale.dimension.ring import equal_rows, equal_rows_in_ring, map_tiles
-from jaxscale.dimension.search import Effort, usual_effort
+from jaxscale.dimension.search.exact import Effort, usual_effort
+from jaxscale.dimension.search.nearest import change_of_distances, search_without_derivative
+from jaxscale.dimension.search.ring import equal_rows, equal_rows_in_ring, map_tiles
 
 
 @jax.tree_util.register_dataclass

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from jaxscale.dimension.half_samples import can_be_halved, half_sample_variance
-from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods
 from jaxscale.dimension.points import is_traced
 from jaxscale.dimension.standard_errors import graph_variance
 from jaxscale.errors import InputError

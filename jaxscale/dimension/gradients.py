@@ -6,7 +6,7 @@ import functools
 import jax
 
 from jaxscale.dimension.estimate import Estimate
-from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods
 from jaxscale.errors import InputError
 
 FLOATING = ("dimension", "standard_error", "analytic_standard_error", "local", "influence", "scale")

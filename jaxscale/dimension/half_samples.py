@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxscale.dimension.nearest import neighbors
-from jaxscale.dimension.neighborhoods import Neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods
 from jaxscale.dimension.points import replicated, some_rows
+from jaxscale.dimension.search.nearest import neighbors
 
 # The variance is a mean of this many squares of one degree of freedom each: its own relative error is √(2/64) = 18%.
 SPLITS = 64

@@ -20,8 +20,9 @@ from jax.scipy.special import ndtri
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
-from jaxscale.dimension.likelihood import mle
-from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.estimators.likelihood import mle
+from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import (
     Cloud,
     Metric,
@@ -33,7 +34,6 @@ from jaxscale.dimension.points import (
     is_traced,
     refuse_rows,
 )
-from jaxscale.dimension.registry import Estimator, at_all_neighbors
 from jaxscale.dimension.standard_errors import neighbor_products, number_of_labels
 from jaxscale.errors import InputError
 

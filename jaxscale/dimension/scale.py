@@ -22,9 +22,9 @@ from jax.scipy.special import gammaincc
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
-from jaxscale.dimension.neighborhoods import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric, replicated
-from jaxscale.dimension.registry import Estimator, at_all_neighbors
 from jaxscale.errors import InputError
 
 # Subsets smaller than this say more about their boundary than about the cloud.

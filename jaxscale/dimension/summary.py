@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.calibration import calibrate, note_of_reading
-from jaxscale.dimension.neighborhoods import Nonfinite, neighborhoods
+from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS, at_all_neighbors
+from jaxscale.dimension.neighborhood import Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
-from jaxscale.dimension.registry import LEAST_NEIGHBORS, at_all_neighbors
 from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
 from jaxscale.errors import InputError

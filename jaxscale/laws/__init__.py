@@ -10,16 +10,13 @@ The laws are listed in `LAWS`; `named` reads "additive:N,D,width" and the like, 
 declaration. What every diagnostic means is in docs/laws.
 """
 
-from jaxscale.laws.against_theory import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 from jaxscale.laws.catalogue import LAWS, additive, named, over
 from jaxscale.laws.compute_optimal import Envelope, Frontier, IsoFlop, envelope, frontier, isoflop
-from jaxscale.laws.document import document
+from jaxscale.laws.documents import document
 from jaxscale.laws.fitting import fit
 from jaxscale.laws.identifiability import Profile, held, profile
 from jaxscale.laws.influences import Influence
 from jaxscale.laws.law import EXPONENT, Law, Range, power
-from jaxscale.laws.learning_curves import LearningCurve, kernel_learning_curve, neighbor_learning_curve
-from jaxscale.laws.madogram import Madogram, fractional_field, madogram
 from jaxscale.laws.objective import (
     Objective,
     asymmetric,
@@ -31,8 +28,8 @@ from jaxscale.laws.optimality import Evaluation, evaluate
 from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
 from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
-from jaxscale.laws.smoothness import Smoothness, smoothness, smoothness_unidentified
 from jaxscale.laws.table_files import read_table
+from jaxscale.laws.theory_check import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 
 __all__ = [
     "EXPONENT",
@@ -49,14 +46,11 @@ __all__ = [
     "Interval",
     "IsoFlop",
     "Law",
-    "LearningCurve",
-    "Madogram",
     "Objective",
     "Profile",
     "Quantity",
     "Range",
     "Runs",
-    "Smoothness",
     "TheoryCheck",
     "additive",
     "against_theory",
@@ -68,23 +62,21 @@ __all__ = [
     "envelope",
     "evaluate",
     "fit",
-    "fractional_field",
     "frontier",
     "held",
     "huber",
     "isoflop",
-    "kernel_learning_curve",
     "least_absolute_deviations",
     "least_squares",
-    "madogram",
     "meeting",
     "named",
-    "neighbor_learning_curve",
     "over",
     "power",
     "profile",
     "read",
     "read_table",
-    "smoothness",
-    "smoothness_unidentified",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

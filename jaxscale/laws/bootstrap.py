@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxscale.laws.randomness import generator
+from jaxscale.laws.random_draws import generator
 from jaxscale.laws.search import Problem, Search
 
 Bootstrap = Literal["auto", "wild-cluster", "pairs-cluster", "pairs"]

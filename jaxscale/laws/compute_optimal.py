@@ -16,7 +16,7 @@ import numpy as np
 from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.fitting import checked_level, fit
-from jaxscale.laws.randomness import generator
+from jaxscale.laws.random_draws import generator
 from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
 from jaxscale.laws.runs import Finding, numbers
 from jaxscale.theory import compute_split

@@ -13,7 +13,7 @@ Strings come in arrays of one shape, padded, so that one compiled program serves
 from jaxscale.lengths import adversarial, bounds, constructions, evaluation, references, sweep
 from jaxscale.lengths.algorithmic import ALGORITHMIC
 from jaxscale.lengths.certificates import Certificate, certificate, tightest
-from jaxscale.lengths.complexity import Complexity, complexity
+from jaxscale.lengths.complexities import Complexity, complexity
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.languages import LANGUAGES
 from jaxscale.lengths.simulation import Short, last, proportional, random_draw
@@ -55,3 +55,7 @@ __all__ = [
     "threshold",
     "tightest",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

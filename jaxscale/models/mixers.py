@@ -1,7 +1,7 @@
 """How tokens exchange information: attention, windowed or without softmax, convolution, a linear recurrence.
 
 Each takes (B, T, E) to (B, T, E), is causal, and has about as many parameters as attention, 4 E². The names in `MIXERS`
-are those of a `studies.PointRegressor`. Letters: B batch, T and S tokens, E width, H heads, K head width.
+are those of a `config.PointRegressor`. Letters: B batch, T and S tokens, E width, H heads, K head width.
 """
 
 import math

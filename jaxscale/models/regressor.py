@@ -1,6 +1,6 @@
 """A network from points of R^D to numbers, the same for every way of mixing tokens.
 
-    net = Regressor(studies.PointRegressor(mixer="relu"), width=32, outputs=1)
+    net = Regressor(config.PointRegressor(mixer="relu"), width=32, outputs=1)
     params = net.init(key, jnp.zeros((1, D)))["params"]
     y_BxO = net.apply({"params": params}, x_BxD)
 
@@ -10,8 +10,8 @@ feed-forward part follow, each normalized on its way in, as in decoders of langu
 
 from flax import linen as nn
 
+from jaxscale.config.fields import PointRegressor
 from jaxscale.models.mixers import MIXERS
-from jaxscale.studies.manifolds.config import PointRegressor
 
 
 class Block(nn.Module):

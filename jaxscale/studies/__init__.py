@@ -16,7 +16,6 @@ _PLACES = {
     "LimitNetwork": "lengths.config",
     "ManifoldStudy": "manifolds.config",
     "ManifoldTarget": "manifolds.config",
-    "PointRegressor": "manifolds.config",
     "PointTraining": "manifolds.config",
     "PositionStudy": "positions.config",
     "Study": "study",

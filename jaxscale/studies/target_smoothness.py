@@ -13,7 +13,7 @@ import statistics
 import jax
 import numpy as np
 
-from jaxscale import laws
+from jaxscale import smoothness
 from jaxscale.errors import InputError
 
 PROJECTIONS = 8
@@ -30,7 +30,7 @@ def measure(points, next_token, *, key, metric="euclidean", level=0.95):
       level: of the interval.
 
     Returns:
-      A dict: `beta`, `interval`, `identified` (see `laws.smoothness_unidentified`), `noise` (what share of the
+      A dict: `beta`, `interval`, `identified` (see `smoothness.unidentified`), `noise` (what share of the
       labels' standard deviation is the token's own randomness), `scales`, `points`, `readings`; or None where the
       embeddings have too few distinct points to tell.
     """
@@ -44,7 +44,7 @@ def measure(points, next_token, *, key, metric="euclidean", level=0.95):
         of_token, of_madogram = jax.random.split(jax.random.fold_in(key, index))
         labels = np.asarray(jax.random.normal(of_token, (int(next_token.max()) + 1,)), float)[next_token]
         try:
-            found.append(laws.madogram(points, labels, key=of_madogram))
+            found.append(smoothness.madogram(points, labels, key=of_madogram))
         except InputError:
             return None
         noise.append(found[-1].noise / labels.std())
@@ -58,7 +58,7 @@ def measure(points, next_token, *, key, metric="euclidean", level=0.95):
     return {
         "beta": beta,
         "interval": interval,
-        "identified": not laws.smoothness_unidentified(beta, interval),
+        "identified": not smoothness.unidentified(beta, interval),
         "noise": float(np.mean(noise)),
         "scales": [float(end) for end in found[0].scales],
         "points": found[0].points,

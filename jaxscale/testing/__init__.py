@@ -36,3 +36,7 @@ __all__ = [
     "assert_translation_invariant",
     "check_estimator",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -81,3 +81,7 @@ __all__ = [
     "smoothness_from_data_exponent",
     "spigler_exponent",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -19,3 +19,7 @@ __all__ = [
     "train",
     "train_together",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -12,7 +12,7 @@ import pytest
 
 from jaxscale import config as configs
 from jaxscale.ahead import topologies
-from jaxscale.ahead.search import choices, search
+from jaxscale.ahead.mesh_search import choices, search
 from jaxscale.ahead.step import compile_ahead
 from jaxscale.errors import InputError
 

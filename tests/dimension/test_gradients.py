@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxscale import dimension
-from jaxscale.dimension import reference_balls
+from jaxscale.dimension.estimators import reference_balls
 from jaxscale.errors import InputError
 from jaxscale.testing import assert_gradient_correct
 

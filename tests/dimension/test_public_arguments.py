@@ -7,9 +7,9 @@ import pytest
 import scipy.sparse
 
 from jaxscale import dimension
-from jaxscale.dimension import reference_balls
+from jaxscale.dimension.estimators import reference_balls
+from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS
 from jaxscale.dimension.points import as_points
-from jaxscale.dimension.registry import LEAST_NEIGHBORS
 from jaxscale.errors import InputError
 
 X = np.random.default_rng(0).uniform(size=(160, 4)).astype(np.float32)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import errors, laws, theory
+from jaxscale import errors, laws, smoothness, theory
 from tests.laws.tables import isoflop_grid, power_law
 
 KEY = jax.random.key(0)
@@ -41,14 +41,14 @@ CALLS = {
     "huber delta": laws.huber,
     "asymmetric quantile": laws.asymmetric,
     "least_squares residual": laws.least_squares,
-    "smoothness x": lambda v: laws.smoothness(v, X[:, 0], key=KEY),
-    "smoothness y": lambda v: laws.smoothness(X, v, key=KEY),
-    "smoothness key": lambda v: laws.smoothness(X, X[:, 0], key=v),
-    "madogram key": lambda v: laws.madogram(X, X[:, 0], key=v),
-    "learning curve noise": lambda v: laws.kernel_learning_curve(X, X[:, 0], key=KEY, noise=v),
-    "field x": lambda v: laws.fractional_field(v, 0.5, key=KEY),
-    "field beta": lambda v: laws.fractional_field(X, v, key=KEY),
-    "field fields": lambda v: laws.fractional_field(X, 0.5, key=KEY, fields=v),
+    "smoothness x": lambda v: smoothness.estimate(v, X[:, 0], key=KEY),
+    "smoothness y": lambda v: smoothness.estimate(X, v, key=KEY),
+    "smoothness key": lambda v: smoothness.estimate(X, X[:, 0], key=v),
+    "madogram key": lambda v: smoothness.madogram(X, X[:, 0], key=v),
+    "learning curve noise": lambda v: smoothness.kernel_learning_curve(X, X[:, 0], key=KEY, noise=v),
+    "field x": lambda v: smoothness.fractional_field(v, 0.5, key=KEY),
+    "field beta": lambda v: smoothness.fractional_field(X, v, key=KEY),
+    "field fields": lambda v: smoothness.fractional_field(X, 0.5, key=KEY, fields=v),
     "additive": laws.additive,
     "named": laws.named,
     "over": lambda v: laws.over(laws.LAWS["data"], v),
@@ -113,7 +113,7 @@ def test_what_is_no_fit_is_refused(name):
     ("call", "said"),
     [
         (lambda: laws.fit(TABLE, key=0), r"^key=0 is not a JAX random key\. Pass key=jax\.random\.key\(0\)\.$"),
-        (lambda: laws.smoothness(X, X[:, 0], key=np.int64(7)), r"Pass key=jax\.random\.key\(7\)\.$"),
+        (lambda: smoothness.estimate(X, X[:, 0], key=np.int64(7)), r"Pass key=jax\.random\.key\(7\)\.$"),
         (lambda: laws.compare(GRID, ["tied"], key=jax.random.split(KEY)), "is not a JAX random key"),
         (lambda: laws.fit(TABLE, key=KEY, resamples=200.0), r"^resamples=200\.0 must be an integer"),
         (

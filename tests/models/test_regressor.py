@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxscale import studies
+from jaxscale import config as configs
 from jaxscale.models.mixers import MIXERS
 from jaxscale.models.regressor import Regressor
 
@@ -45,7 +45,7 @@ def test_a_state_space_is_its_recurrence():
 
 def test_architectures_have_like_numbers_of_parameters():
     def size(mixer):
-        net = Regressor(studies.PointRegressor(mixer=mixer), width=16, outputs=1)
+        net = Regressor(configs.PointRegressor(mixer=mixer), width=16, outputs=1)
         shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, 8))))
         return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
@@ -57,7 +57,7 @@ def test_symbols_of_a_context_are_tokens_that_know_their_place():
     x = jax.nn.one_hot(jnp.array([[0, 1, 2], [1, 0, 2]]), 4).reshape(2, 12)
     for mixer in ("softmax", "mlp"):
         # A single layer, to which tokens without positions would be a set.
-        net = Regressor(studies.PointRegressor(mixer=mixer, layers=1), width=8, outputs=4, symbols=4)
+        net = Regressor(configs.PointRegressor(mixer=mixer, layers=1), width=8, outputs=4, symbols=4)
         params = net.init(jax.random.key(0), x)["params"]
         y = net.apply({"params": params}, x)
         assert y.shape == (2, 4) and jnp.any(jnp.abs(y[0] - y[1]) > 1e-3)

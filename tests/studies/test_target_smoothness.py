@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import laws
+from jaxscale import smoothness
 from jaxscale.data import manifolds
 from jaxscale.studies.target_smoothness import measure
 
@@ -19,7 +19,7 @@ def readings(points):
     """By β: the reading, from points of which one is there twice, of tokens drawn from the softmax of 16 fields."""
     found = {}
     for beta in (0.25, 0.35):
-        fields = 8 * laws.fractional_field(points, beta, key=jax.random.key(0), fields=16)
+        fields = 8 * smoothness.fractional_field(points, beta, key=jax.random.key(0), fields=16)
         drawn = np.asarray(jax.random.categorical(jax.random.key(0), fields.T))
         found[beta] = measure(np.append(points, points[:1], axis=0), np.append(drawn, 0), key=jax.random.key(1))
     return found

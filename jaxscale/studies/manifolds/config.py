@@ -4,11 +4,9 @@ import dataclasses
 import math
 from typing import ClassVar, Literal
 
-from jaxscale.config import Configuration
+from jaxscale.config import Configuration, PointRegressor
 from jaxscale.config.conditions import need, positive
 from jaxscale.config.types import Values
-
-Mixer = Literal["softmax", "window", "relu", "convolution", "state_space", "mlp"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,20 +21,6 @@ class ManifoldTarget(Values):
     """Standard deviation σ of the label noise; the target itself has variance 1. Squared error only."""
     classes: int = 2
     """cross_entropy: symbols, whose logits are a field each; a label is drawn from their softmax. 2^d in a language."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PointRegressor(Values):
-    """Shape of the networks but for their width (`jaxscale.models.Regressor`)."""
-
-    mixer: Mixer = "softmax"
-    """What exchanges information between tokens; "mlp" has a single token, and nothing to exchange."""
-    tokens: int = 4
-    """That a point is made into; in a language the symbols of the context are the tokens."""
-    layers: int = 2
-    heads: int = 2
-    expansion: int = 2
-    """Hidden width of the feed-forward part over the width."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +76,7 @@ class ManifoldStudy(Configuration):
     """Noisy labels of each of them, whose mean is chosen by. With few, chance chooses where errors are small."""
     test: int = 8192
     """Points whose true targets the error is measured against."""
-    network: PointRegressor = PointRegressor()
+    network: PointRegressor = dataclasses.field(default_factory=PointRegressor)
     training: PointTraining = PointTraining()
     largest_kernel: int = 4096
     """Points up to which the kernel reference is computed, at a cost of n³."""

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import dimension as estimators
-from jaxscale import laws
 from jaxscale.errors import InputError
+from jaxscale.smoothness import madogram, unidentified
 from jaxscale.studies.manifolds.problem import in_space
 
 # Points of each seed, and neighbors, that the dimension is read from.
@@ -69,7 +69,7 @@ def smoothness(study, problems):
             x_NxD = np.asarray(in_space(study, x_NxD), float)
             rows = _first_of_each(x_NxD)[:count] if study.manifold == "language" else slice(count)
             y_N = np.asarray(values_NxO[:, 0], float)
-            madograms.append(laws.madogram(x_NxD[rows], y_N[rows], key=jax.random.key(seed)))
+            madograms.append(madogram(x_NxD[rows], y_N[rows], key=jax.random.key(seed)))
         return {"points": madograms[0].points} | _smoothness_of(madograms, study)
 
     of_labels = {"labels": read(problems.labels, count)} if study.objective == "squared_error" else {}
@@ -106,7 +106,7 @@ def _smoothness_of(madograms, study):
     return {
         "beta": beta,
         "interval": [max(low, 0.01), high],
-        "identified": not laws.smoothness_unidentified(beta, (low, high)),
+        "identified": not unidentified(beta, (low, high)),
         "noise": float(np.mean([one.noise for one in madograms])),
         "scales": (np.mean([one.scales for one in madograms], axis=0) / math.sqrt(study.ambient)).tolist(),
         "readings": betas.tolist(),

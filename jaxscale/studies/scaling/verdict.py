@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxscale import laws, theory
+from jaxscale import laws, smoothness, theory
 from jaxscale.verdict import caveat, number
 
 QUESTION = "Does the loss fall with the amount of data as fast as the data’s intrinsic dimension says it should?"
@@ -211,7 +211,7 @@ def _smoothness_caveat(assumed, found):
     low, high = found["interval"]
     reading = f"next-token probabilities read β = {found['beta']:.2g} [{low:.2g}, {high:.2g}]"
     if not found["identified"]:
-        why = ", and ".join(laws.smoothness_unidentified(found["beta"], found["interval"]))
+        why = ", and ".join(smoothness.unidentified(found["beta"], found["interval"]))
         return caveat(
             "assumed_smoothness",
             f"β = {assumed:g} is assumed, not identified: at {found['points']} points {reading}, and {why}. "

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from jaxscale import cli, progress, studies
+from jaxscale import config as configs
 from jaxscale.errors import InputError, RunError
 from jaxscale.studies.manifolds import study as manifold_regression
 from jaxscale.studies.manifolds import verdict as manifold_verdict
@@ -26,7 +27,7 @@ STUDY = studies.ManifoldStudy(
     seeds=(0, 1),
     validation=64,
     test=128,
-    network=studies.PointRegressor(mixer="mlp", layers=1),
+    network=configs.PointRegressor(mixer="mlp", layers=1),
     training=studies.PointTraining(
         steps=40,
         batch_size=16,
@@ -233,7 +234,7 @@ def test_the_best_linear_predictor_is_left_out_where_its_matrix_would_be_singula
 
 
 def test_a_study_of_a_language_has_n_grams_beside_it_and_its_entropy_for_a_dimension(tmp_path):
-    network = studies.PointRegressor(layers=1)
+    network = configs.PointRegressor(layers=1)
     verdict = manifold_regression.run(dataclasses.replace(STUDY, **LANGUAGE, network=network, in_excess=2048), tmp_path)
     known = verdict["dimension"]["known"]
     assert 0.1 < known < 1

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxscale import config as configs
 from jaxscale import studies
 from jaxscale.models.regressor import Regressor
 from jaxscale.studies.manifolds.problem import make_problem, stack
@@ -21,7 +22,7 @@ STUDY = studies.ManifoldStudy(
     validation=64,
     test=64,
     target=studies.ManifoldTarget(octaves=3, waves=8),
-    network=studies.PointRegressor(mixer="mlp", layers=1),
+    network=configs.PointRegressor(mixer="mlp", layers=1),
     training=studies.PointTraining(steps=60, batch_size=16),
 )
 NET = Regressor(STUDY.network, 8, 1)
