@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxscale.dimension.search.exact import selection
+from jaxscale.dimension.search import selection
 
 ENTRIES, ROWS = 24, 6
 keys = hnp.arrays(np.int32, (ENTRIES, ROWS), elements=st.integers(0, 40))

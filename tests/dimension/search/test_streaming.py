@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxscale import dimension
-from jaxscale.dimension.search.exact import streaming
+from jaxscale.dimension.search import streaming
 from jaxscale.errors import InputError
 
 N, WIDTH, K = 203, 12, 7
