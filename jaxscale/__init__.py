@@ -16,6 +16,7 @@ __all__ = [
     "constructions",
     "data",
     "dimension",
+    "ensembles",
     "errors",
     "laws",
     "lengths",

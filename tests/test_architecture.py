@@ -19,7 +19,7 @@ FLOORS = (
     ("theory", "page", "sharding"),
     ("dimension",),
     ("laws", "testing", "data"),
-    ("smoothness", "models"),
+    ("smoothness", "models", "ensembles"),
     ("lengths", "training"),
     ("constructions", "ahead"),
     ("studies",),

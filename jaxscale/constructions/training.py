@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxscale import ensembles
 from jaxscale.arguments import integer
 from jaxscale.errors import InputError, RunError
 from jaxscale.models import relu_transformer as rt
@@ -195,24 +196,19 @@ def _advance(state, settings, module, batch, count):
         predicted = module.apply({"params": params, "fixed": fixed}, x[rows])
         return jnp.mean((predicted - y[rows]) ** 2)
 
-    def of_one(params, moments, rate, rows):
-        value, gradient = jax.value_and_grad(loss)(params, rows)
-        gradient = jax.tree.map(jnp.multiply, gradient, mask)
-        updates, moments = OPTIMIZER.update(gradient, moments)
-        return jax.tree.map(lambda p, update: p - rate * update, params, updates), moments, value
-
-    def step(carry, i):
-        params, moments = carry
-        key = jax.random.fold_in(settings["key"], i)
+    def of_batch(params, _rate, step, _drawn):
+        key = jax.random.fold_in(settings["key"], step)
         rows = jax.random.randint(key, (batch,), 0, len(x)) if batch < len(x) else jnp.arange(len(x))
-        rate = settings["rate"] * 0.5 * (1 + jnp.cos(jnp.pi * i / steps)).astype(settings["rate"].dtype)
-        params, moments, value = jax.vmap(of_one, in_axes=(0, 0, 0, None))(params, moments, rate, rows)
-        return (params, moments), value
+        return loss(params, rows)
 
-    numbers = state.step + jnp.arange(count, dtype=state.step.dtype)
-    (params, moments), losses = jax.lax.scan(step, (state.params, state.moments), numbers)
+    def move(params, updates, rate, step):
+        rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * step / steps)).astype(rate.dtype)
+        return jax.tree.map(lambda value, update: value - rate * update, params, updates)
+
+    now = ensembles.Networks(state.params, state.moments, state.step)
+    now, losses = ensembles.advance(now, settings["rate"], of_batch, OPTIMIZER, move, count, moves=mask)
     losses = jax.lax.dynamic_update_slice_in_dim(state.losses, losses, state.step, axis=0)
-    return State(params, moments, losses, state.step + count)
+    return State(now.params, now.moments, losses, now.step)
 
 
 def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxscale import ensembles
+from jaxscale.ensembles import step_key
 from jaxscale.lengths.kgram import KGramTask
 
 # Learning rates are stated for matrices that read this many coordinates.
@@ -43,29 +45,11 @@ class Cells:
     seed: jax.Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Runs:
-    """Networks in training, along the leading axis of every leaf but `step`.
-
-    Attributes:
-      params: parameters of a `LimitTransformer`.
-      moments: the optimizer's state.
-      step: int32, steps done by all.
-    """
-
-    params: Any
-    moments: Any
-    step: jax.Array
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def start(net, cells):
-    """`Runs` before the first step."""
-    params = jax.vmap(lambda seed: net.init(jax.random.fold_in(jax.random.key(seed), 0), jnp.zeros(1, jnp.int32)))(
-        cells.seed
-    )["params"]
-    return Runs(params, jax.vmap(DIRECTION.init)(params), jnp.zeros((), jnp.int32))
+    """`ensembles.Networks` before the first step."""
+    init = lambda key: net.init(key, jnp.zeros(1, jnp.int32))["params"]
+    return ensembles.start(init, cells.seed, DIRECTION)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "train_on", "size", "steps"), donate_argnames="runs")
@@ -84,23 +68,16 @@ def advance(net, training, train_on, size, cells, runs, steps):
       The runs, and the mean training loss of each over these steps, (C,).
     """
 
-    def step(runs, _):
-        def one(task, length, seed, params, moments):
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), runs.step)
-            loss, gradient = jax.value_and_grad(batch_loss, 1)(
-                net, params, task, key, length, train_on, size, training.batch_size
-            )
-            updates, moments = DIRECTION.update(gradient, moments)
-            rate = learning_rate(training, runs.step)
-            params = jax.tree_util.tree_map_with_path(
-                lambda path, value, update: value - rate * multiplier(path, value) * update, params, updates
-            )
-            return params, moments, loss
+    def loss(params, cell, step, _):
+        key = step_key(cell.seed, step)
+        return batch_loss(net, params, cell.task, key, cell.length, train_on, size, training.batch_size)
 
-        params, moments, losses = jax.vmap(one)(cells.task, cells.length, cells.seed, runs.params, runs.moments)
-        return Runs(params, moments, runs.step + 1), losses
+    def move(params, updates, _, step):
+        rate = learning_rate(training, step)
+        moved = lambda path, value, update: value - rate * multiplier(path, value) * update
+        return jax.tree_util.tree_map_with_path(moved, params, updates)
 
-    runs, losses_SxC = jax.lax.scan(step, runs, None, length=steps)
+    runs, losses_SxC = ensembles.advance(runs, cells, loss, DIRECTION, move, steps)
     return runs, jnp.mean(losses_SxC, axis=0)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
+from jaxscale.ensembles import load_tree, save_tree
 from jaxscale.errors import RunError
 from jaxscale.lengths import evaluation, sweep
 from jaxscale.lengths.kgram import KGramTask
@@ -27,7 +28,6 @@ from jaxscale.lengths.transformer import LimitTransformer
 from jaxscale.studies.lengths import verdict
 from jaxscale.studies.lengths.config import complexities
 from jaxscale.studies.stages import finish
-from jaxscale.studies.trees import load_tree, save_tree
 
 # Steps of a call of the compiled program: progress shows between them.
 STRIDE = 100

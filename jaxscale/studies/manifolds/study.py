@@ -22,13 +22,13 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
+from jaxscale.ensembles import going_on, load_tree, put, save_tree, spread, stretches
 from jaxscale.errors import RunError
 from jaxscale.models.regressor import Regressor
 from jaxscale.studies.manifolds import problem as problems_of
 from jaxscale.studies.manifolds import readings, references, sweep, verdict
 from jaxscale.studies.manifolds.config import points_width, symbols
 from jaxscale.studies.stages import finish
-from jaxscale.studies.trees import load_tree, save_tree
 
 # Label noise σ from which the best linear predictor is computed.
 LEAST_NOISE = 0.05
@@ -157,11 +157,11 @@ def _train(study, problems, width, part, report):
     started = time.perf_counter()
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
-    for since, until in _stretches(training):
-        which = sweep.going_on(runs, since)
+    for since, until in stretches(training.checkpoint_every, training.steps):
+        which = going_on(runs.best_step, since)
         if int(runs.step) >= until or not len(which):
             continue
-        some_lanes, some = sweep.spread(lanes, which), sweep.spread(runs, which)
+        some_lanes, some = spread(lanes, which), spread(runs, which)
         while (step := int(some.step)) < until:
             some, losses_L = sweep.advance(
                 net, training, study.objective, problems, some_lanes, some, steps=training.evaluate_every
@@ -169,11 +169,11 @@ def _train(study, problems, width, part, report):
             step += training.evaluate_every
             report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(which)])))
             if step % training.checkpoint_every == 0 and step < training.steps:
-                runs = sweep.put(runs, which, some)
+                runs = put(runs, which, some)
                 save_tree(part, (runs, before + time.perf_counter() - started))
-        runs = sweep.put(runs, which, some)
-    spread = sweep.spread(lanes, every), sweep.spread(runs, every)
-    errors = np.asarray(sweep.errors(net, study.objective, problems, *spread), float)
+        runs = put(runs, which, some)
+    everything = spread(lanes, every), spread(runs, every)
+    errors = np.asarray(sweep.errors(net, study.objective, problems, *everything), float)
     seconds = float(before[0]) + time.perf_counter() - started
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
     return [
@@ -182,15 +182,6 @@ def _train(study, problems, width, part, report):
         | {"validation": _finite(validation), "loss": _finite(error), "seconds": seconds / len(cells)}
         for cell, step, validation, error in zip(cells, runs.best_step, runs.validation, errors, strict=False)
     ]
-
-
-def _stretches(training):
-    """Steps from one choice of the networks that go on to the next: [(0, 500), (500, 1000), (1000, 2000), …]."""
-    ends = [0, training.checkpoint_every]
-    while ends[-1] < training.steps:
-        ends.append(2 * ends[-1])
-    ends[-1] = training.steps
-    return list(itertools.pairwise(ends))
 
 
 def _finite(value):

@@ -14,17 +14,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
+from jaxscale import ensembles
+from jaxscale.ensembles import Networks, step_key
 from jaxscale.studies.manifolds.problem import entropy, loss
 
 WARM_UP = 0.05
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
-# Parameters are averaged with weights that grow as this power of the step (Shamir & Zhang 2013, section 4), so that a
-# run may be stopped anywhere, with no need that its rate had come down.
+# The power of the step by which parameters are averaged (`ensembles.advance`).
 AVERAGING = 8
 # Points a network is evaluated on at a time.
 CHUNK = 256
@@ -74,41 +72,13 @@ class Runs:
     step: jax.Array
 
 
-def spread(tree, which):
-    """The lanes `which` of a `Lanes` or a `Runs`, the last one repeated till they divide the devices, along them."""
-    devices = jax.devices()
-    rows = np.asarray(which)[np.minimum(np.arange(-(-len(which) // len(devices)) * len(devices)), len(which) - 1)]
-    sharding = NamedSharding(Mesh(np.array(devices), "lanes"), P("lanes"))
-    return jax.tree.map(lambda leaf: jax.device_put(leaf[rows], sharding) if np.ndim(leaf) else np.asarray(leaf), tree)
-
-
-def put(runs, which, some):
-    """`runs` with the lanes `which` as they are in `some`, which `spread` made of them; in memory of the host."""
-
-    def placed(leaf, new):
-        leaf, new = np.array(leaf), np.asarray(new)
-        if leaf.ndim:
-            leaf[which] = new[: len(which)]
-        return leaf if leaf.ndim else new
-
-    return jax.tree.map(placed, runs, some)
-
-
-def going_on(runs, since):
-    """Which lanes are worth more steps: those that did best in the later half of the first `since` steps, or after.
-
-    A lane that is left alone does not change, so that what goes on from a checkpoint finds the same ones.
-    """
-    return np.flatnonzero(2 * np.asarray(runs.best_step) >= since)
-
-
 @functools.partial(jax.jit, static_argnames=("net", "coordinates"))
 def start(net, lanes, coordinates):
     """`Runs` before the first step, of networks that read points of so many `coordinates`."""
     x_1xD = jnp.zeros((1, coordinates))
-    params = jax.vmap(lambda seed: net.init(jax.random.fold_in(jax.random.key(seed), 0), x_1xD)["params"])(lanes.seed)
+    first = ensembles.start(lambda key: net.init(key, x_1xD)["params"], lanes.seed, DIRECTION)
     never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
-    return Runs(params, jax.vmap(DIRECTION.init)(params), params, params, *never, jnp.zeros((), jnp.int32))
+    return Runs(first.params, first.moments, first.params, first.params, *never, first.step)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "objective", "steps"), donate_argnames="runs")
@@ -127,39 +97,27 @@ def advance(net, training, objective, problems, lanes, runs, steps):
       The runs, and the mean training loss of each over these steps, (L,).
     """
 
-    def step(carry, _):
-        params, moments, average, done = carry
+    def cost(params, lane, done, _):
+        rows_B = jax.random.randint(step_key(lane.seed, done), (training.batch_size,), 0, lane.size)
+        of = lambda pool: pool[lane.problem, rows_B]
+        targets_BxO = jnp.where(lane.noisy, of(problems.labels), of(problems.truth))
+        return jnp.mean(loss(objective, net.apply({"params": params}, of(problems.points)), targets_BxO))
 
-        def one(lane, params, moments):
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(lane.seed), 1), done)
-            rows_B = jax.random.randint(key, (training.batch_size,), 0, lane.size)
-            of = lambda pool: pool[lane.problem, rows_B]
-            targets_BxO = jnp.where(lane.noisy, of(problems.labels), of(problems.truth))
-            cost = lambda params: jnp.mean(
-                loss(objective, net.apply({"params": params}, of(problems.points)), targets_BxO)
-            )
-            value, gradient = jax.value_and_grad(cost)(params)
-            updates, moments = DIRECTION.update(gradient, moments)
-            rate = lane.learning_rate * schedule(done / training.steps)
+    def move(params, updates, lane, done):
+        rate = lane.learning_rate * schedule(done / training.steps)
+        decayed = lambda value: lane.weight_decay * value if value.ndim > 1 else 0.0
+        return jax.tree.map(lambda value, update: value - rate * (update + decayed(value)), params, updates)
 
-            def moved(value, update):
-                decay = lane.weight_decay * value if value.ndim > 1 else 0.0
-                return value - rate * (update + decay)
-
-            return jax.tree.map(moved, params, updates), moments, value
-
-        params, moments, losses_L = jax.vmap(one)(lanes, params, moments)
-        share = (AVERAGING + 1) / (done + AVERAGING + 1)
-        average = jax.tree.map(lambda mean, value: mean + share * (value - mean), average, params)
-        return (params, moments, average, done + 1), losses_L
-
-    carry = runs.params, runs.moments, runs.average, runs.step
-    (params, moments, average, done), losses_SxL = jax.lax.scan(step, carry, None, steps)
+    now = Networks(runs.params, runs.moments, runs.step, runs.average)
+    now, losses_SxL = ensembles.advance(now, lanes, cost, DIRECTION, move, steps, averaging=AVERAGING)
+    average, done = now.average, now.step
     validation_L = _mean_loss(net, objective, lanes, average, problems.validation_points, problems.validation_labels)
     better_L = validation_L < runs.validation
     keep = lambda new, old: jnp.where(better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old)
     best = jax.tree.map(keep, average, runs.best)
-    runs = Runs(params, moments, average, best, keep(validation_L, runs.validation), keep(done, runs.best_step), done)
+    runs = Runs(
+        now.params, now.moments, average, best, keep(validation_L, runs.validation), keep(done, runs.best_step), done
+    )
     return runs, jnp.mean(losses_SxL, axis=0)
 
 

@@ -19,12 +19,12 @@ import numpy as np
 import optax
 
 from jaxscale import config as configs
-from jaxscale import files
+from jaxscale import ensembles, files
+from jaxscale.ensembles import load_tree, save_tree, step_key
 from jaxscale.lengths.algorithmic import ALGORITHMIC
 from jaxscale.lengths.position_decoder import PositionDecoder, penalty
 from jaxscale.lengths.positions import position_ids
 from jaxscale.studies.stages import finish
-from jaxscale.studies.trees import load_tree, save_tree
 from jaxscale.verdict import number
 
 # One program for all tasks whose sequences are as long: every vocabulary has room in this one.
@@ -103,15 +103,10 @@ def start(study, task, encoding):
     model = PositionDecoder(study.model, VOCABULARY, encoding, room)
     some = jnp.zeros((1, 2), jnp.int32)
     seeds_S = jnp.asarray(study.seeds)
-    make = lambda seed: model.init(jax.random.fold_in(jax.random.key(seed), 0), some, some)["params"]
-    params = jax.jit(jax.vmap(make))(seeds_S)
-    fitted_at = jnp.full(len(study.seeds), -1)
-    return model, {
-        "params": params,
-        "moments": jax.vmap(DIRECTION.init)(params),
-        "step": jnp.int32(0),
-        "fitted_at": fitted_at,
-    }
+    init = lambda key: model.init(key, some, some)["params"]
+    first = jax.jit(lambda seeds_S: ensembles.start(init, seeds_S, DIRECTION))(seeds_S)
+    never = jnp.full(len(study.seeds), -1)
+    return model, {"params": first.params, "moments": first.moments, "step": first.step, "fitted_at": never}
 
 
 @functools.partial(jax.jit, static_argnames=("task", "size", "strings"))
@@ -131,11 +126,8 @@ def draw(task, size, strings, shortest, longest, key):
 
 def advance(study, model, task, state, steps):
     """`steps` more steps of the runs that have not fitted yet, and their mean losses, (S,)."""
-    keys_NxS = jax.vmap(
-        lambda step: jax.vmap(lambda seed: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step))(
-            jnp.asarray(study.seeds)
-        )
-    )(int(state["step"]) + jnp.arange(steps))
+    of_step = jax.vmap(step_key, in_axes=(0, None))
+    keys_NxS = jax.vmap(of_step, in_axes=(None, 0))(jnp.asarray(study.seeds), int(state["step"]) + jnp.arange(steps))
     shortest, longest = ALGORITHMIC[task].shortest, study.longest_train
     strings = jax.vmap(
         jax.vmap(lambda key: draw(task, longest, study.batch_size, shortest, longest, jax.random.fold_in(key, 0)))
@@ -147,32 +139,26 @@ def advance(study, model, task, state, steps):
 def _advance(study, model, state, strings, keys_NxS):
     coefficient = study.regularizer if model.encoding == "learned_regularized" else 0.0
 
-    def loss_of(params, tokens_BxT, answer_BxT, key):
+    def loss(params, _member, _step, drawn):
+        (tokens_BxT, answer_BxT), key = drawn
         strings, size = tokens_BxT.shape
-        ids_BxT = position_ids(model.encoding, key, strings, size, model.room, training=True)
+        ids_BxT = position_ids(model.encoding, jax.random.fold_in(key, 1), strings, size, model.room, training=True)
         logits_BxTxV = model.apply({"params": params}, tokens_BxT, ids_BxT)[:, :-1]
         asked_BxT = answer_BxT[:, 1:]
         each_BxT = optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, jnp.maximum(tokens_BxT[:, 1:], 0))
-        loss = jnp.sum(each_BxT * asked_BxT) / jnp.sum(asked_BxT)
-        return loss + coefficient * penalty(model, params) if coefficient else loss
+        mean = jnp.sum(each_BxT * asked_BxT) / jnp.sum(asked_BxT)
+        return mean + coefficient * penalty(model, params) if coefficient else mean
 
-    def step(state, inputs):
-        (tokens_SxBxT, answer_SxBxT), keys_S = inputs
-        done = state["step"] / study.steps
+    def move(params, updates, fitted_at, step):
+        done = step / study.steps
         rate = study.learning_rate * jnp.minimum(1, 20 * done) * jnp.maximum(0.1, 1 - done)
+        pace = jnp.where(fitted_at >= 0, 0.0, rate)
+        return jax.tree.map(lambda value, change: value - pace * change, params, updates)
 
-        def one(params, moments, tokens_BxT, answer_BxT, key, fitted):
-            loss, gradient = jax.value_and_grad(loss_of)(params, tokens_BxT, answer_BxT, jax.random.fold_in(key, 1))
-            update, new = DIRECTION.update(gradient, moments)
-            pace = jnp.where(fitted >= 0, 0.0, rate)
-            return jax.tree.map(lambda value, change: value - pace * change, params, update), new, loss
-
-        params, moments, loss_S = jax.vmap(one)(
-            state["params"], state["moments"], tokens_SxBxT, answer_SxBxT, keys_S, state["fitted_at"]
-        )
-        return state | {"params": params, "moments": moments, "step": state["step"] + 1}, loss_S
-
-    state, losses_NxS = jax.lax.scan(step, state, (strings, keys_NxS))
+    now = ensembles.Networks(state["params"], state["moments"], state["step"])
+    draws = strings, keys_NxS
+    now, losses_NxS = ensembles.advance(now, state["fitted_at"], loss, DIRECTION, move, draws=draws)
+    state = state | {"params": now.params, "moments": now.moments, "step": now.step}
     return state, jnp.mean(losses_NxS, axis=0)
 
 

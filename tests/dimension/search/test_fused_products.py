@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
-from jaxscale.dimension.search.candidates import Plan, among_themselves, of_queries, products
 from jaxscale.dimension.search import candidates, fused_products, hopper_products
+from jaxscale.dimension.search.candidates import Plan, among_themselves, of_queries, products
 from jaxscale.dimension.search.fused_products import best_of_queries, best_of_tile, kernel_for
 from jaxscale.dimension.search.selection import NONE, pack, two_smallest
 

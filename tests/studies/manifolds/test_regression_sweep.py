@@ -11,9 +11,10 @@ import pytest
 
 from jaxscale import config as configs
 from jaxscale import studies
+from jaxscale.ensembles import going_on, put, spread
 from jaxscale.models.regressor import Regressor
 from jaxscale.studies.manifolds.problem import make_problem, stack
-from jaxscale.studies.manifolds.sweep import Lanes, advance, errors, going_on, put, schedule, spread, start
+from jaxscale.studies.manifolds.sweep import Lanes, advance, errors, schedule, start
 
 STUDY = studies.ManifoldStudy(
     dimension=1,
@@ -107,8 +108,8 @@ def test_lanes_left_alone_stay_as_they_are_and_the_others_go_on_as_they_would_ha
 def test_those_go_on_that_did_best_in_the_later_half(problems):
     runs = start(NET, lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]), 3)
     runs = dataclasses.replace(runs, best_step=jnp.array([20, 100, 49]))
-    assert list(going_on(runs, 0)) == [0, 1, 2]
-    assert list(going_on(runs, 98)) == [1, 2] and list(going_on(runs, 100)) == [1]
+    assert list(going_on(runs.best_step, 0)) == [0, 1, 2]
+    assert list(going_on(runs.best_step, 98)) == [1, 2] and list(going_on(runs.best_step, 100)) == [1]
 
 
 def test_parameters_are_averaged_with_weights_that_grow(problems):

@@ -1,0 +1,28 @@
+"""Which networks are worth more steps: those that still did better lately."""
+
+import itertools
+
+import jax
+import numpy as np
+
+
+def stretches(first: int, steps: int) -> list[tuple[int, int]]:
+    """Steps from one choice of the networks that go on to the next, doubling: [(0, 500), (500, 1000), (1000, 2000), …].
+
+    Args:
+      first: steps before the first choice.
+      steps: at which all end.
+    """
+    ends = [0, first]
+    while ends[-1] < steps:
+        ends.append(2 * ends[-1])
+    ends[-1] = steps
+    return list(itertools.pairwise(ends))
+
+
+def going_on(best_step_M: jax.Array, since: int) -> np.ndarray:
+    """Which networks did best in the later half of the first `since` steps, or after.
+
+    A network that is left alone does not change, so what goes on from a checkpoint finds the same ones.
+    """
+    return np.flatnonzero(2 * np.asarray(best_step_M) >= since)
