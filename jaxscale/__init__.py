@@ -8,6 +8,7 @@ Sub-packages load on first use: `import jaxscale` alone loads not even jax, and 
 """
 
 import importlib
+from types import ModuleType
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,11 +35,11 @@ __all__ = [
 _DEEPER = {"manifolds": "data.manifolds"}  # offered here for being wanted beside `dimension`
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     if name in __all__:
         return importlib.import_module(f"{__name__}.{_DEEPER.get(name, name)}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])

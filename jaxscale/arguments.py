@@ -1,15 +1,22 @@
 """What public functions accept as a number or a key: Python's and NumPy's alike, and a sentence for anything else."""
 
+from __future__ import annotations
+
 import difflib
 import numbers
 import operator
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import numpy as np
 
 from jaxscale.errors import InputError
 
+if TYPE_CHECKING:
+    import jax
 
-def integer(name, value, minimum=None):
+
+def integer(name: str, value: object, minimum: int | None = None) -> int:
     """`value` as a Python int, for the argument `name`.
 
     Takes Python and NumPy integers and integer arrays without dimensions; neither booleans nor floats, even whole ones.
@@ -18,7 +25,7 @@ def integer(name, value, minimum=None):
       InputError: `value` is not an integer, or it is less than `minimum`.
     """
     try:
-        whole = None if _is_boolean(value) else operator.index(value)
+        whole = None if _is_boolean(value) else operator.index(cast(SupportsIndex, value))
     except TypeError:
         whole = None
     if whole is None or (minimum is not None and whole < minimum):
@@ -27,7 +34,7 @@ def integer(name, value, minimum=None):
     return whole
 
 
-def real(name, value, example):
+def real(name: str, value: object, example: float) -> float:
     """`value` as a Python float, for the argument `name`; infinities and NaN are for the caller to judge.
 
     Takes Python and NumPy numbers and real arrays without dimensions; neither booleans nor text.
@@ -41,7 +48,7 @@ def real(name, value, example):
     return float(entries)
 
 
-def reals(value):
+def reals(value: object) -> np.ndarray | None:
     """`value` as a float64 array of any shape, or None where it does not consist of real numbers."""
     from jax import dtypes  # here, so that what only checks integers loads no jax
 
@@ -55,7 +62,7 @@ def reals(value):
         return None
 
 
-def choice(name, value, known):
+def choice(name: str, value: object, known: Collection[str]) -> str:
     """`value`, one of the names `known`, for the argument `name`.
 
     Raises:
@@ -68,7 +75,7 @@ def choice(name, value, known):
     return value
 
 
-def random_key(name, value):
+def random_key(name: str, value: object) -> jax.Array:
     """`value`, one JAX random key of either style, for the argument `name`.
 
     Raises:
@@ -81,16 +88,16 @@ def random_key(name, value):
     if not of_new_style and not (kind == np.uint32 and shape is not None and len(shape) == 1):
         seed = _suggestion(value, 0)
         raise InputError(f"{name}={value!r} is not a JAX random key. Pass {name}=jax.random.key({seed}).")
-    return value
+    return cast("jax.Array", value)
 
 
-def _is_boolean(value):
+def _is_boolean(value: object) -> bool:
     return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
 
 
-def _suggestion(value, minimum):
+def _suggestion(value: object, minimum: int | None) -> int:
     try:
-        near = round(value)
+        near = round(cast(Any, value))
     except (TypeError, ValueError, OverflowError):
         near = 1
     return int(near if minimum is None else max(near, minimum))

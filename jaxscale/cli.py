@@ -9,6 +9,8 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from jaxscale import files, preemption
 from jaxscale.commands import clouds, constructions, laws, runs, studies
@@ -101,7 +103,7 @@ CONFIGURED = ("study", "length", "train", "compile")
 RESUMED = ("study", "length", "train")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     if arguments is None:
         use_huge_pages(keep=sys.argv[1:2] in (["train"], ["study"]))
@@ -113,7 +115,7 @@ def main(arguments=None):
         return 1
 
 
-def _work(arguments):
+def _work(arguments: Sequence[str]) -> int:
     parser = _parser()
     options, overrides = parser.parse_known_args(arguments)
     if overrides and not options.configured:
@@ -140,7 +142,7 @@ def _work(arguments):
     return 0
 
 
-def _refuse_addresses(options, arguments):
+def _refuse_addresses(options: argparse.Namespace, arguments: Iterable[str]) -> None:
     """Raises InputError if a file or folder is given as gs://…: no command reads or writes such."""
     given = {argument.partition("=")[0] for argument in arguments}
     for name, value in vars(options).items():
@@ -149,12 +151,12 @@ def _refuse_addresses(options, arguments):
             files.refuse_address(flag if flag in given else name, one)
 
 
-def _goes_on(options):
+def _goes_on(options: argparse.Namespace) -> str:
     where = f" in {options.workdir}" if options.workdir else ""
     return f"; what is finished is kept{where}, and the same command goes on from there"
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxscale", description="How will my transformer scale, and why?", allow_abbrev=False
     )
@@ -164,7 +166,13 @@ def _parser():
     return parser
 
 
-def _command(commands, name, work, summary, example):
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    work: Callable[[argparse.Namespace, list[str]], None],
+    summary: str,
+    example: str,
+) -> argparse.ArgumentParser:
     """A sub-command with `--json`; a configured one takes a config file and flags for each of its fields."""
     configured = name in CONFIGURED
     parser = commands.add_parser(
@@ -188,10 +196,16 @@ def _command(commands, name, work, summary, example):
 class _Help(argparse.Action):
     """Prints the command's own help and, if a config file was named, that of its fields; then exits."""
 
-    def __init__(self, option_strings, dest, help):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
         parser.print_help()
         if getattr(namespace, "config", None):
             from jaxscale import config

@@ -10,6 +10,8 @@ import pathlib
 import re
 import shutil
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,13 +20,13 @@ from jaxscale.errors import InputError, RunError
 _writes = True
 
 
-def only_read(flag):
+def only_read(flag: bool) -> None:
     """Of several processes of one program one writes; in the others (`flag` true) this module only reads."""
     global _writes
     _writes = not flag
 
 
-def writes():
+def writes() -> bool:
     """Whether this process writes files."""
     return _writes
 
@@ -38,7 +40,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_TEXT = re.compile("|".join(re.escape(os.strerror(code)) for code in sorted(FULL)))
 
 
-def refuse_address(name, value):
+def refuse_address(name: str, value: object) -> None:
     """Raises InputError, naming the argument, if `value` is an address such as gs://bucket/folder and not a path.
 
     Only text is looked at, and paths, in which `//` has become `/`.
@@ -50,7 +52,7 @@ def refuse_address(name, value):
         )
 
 
-def write_bytes(path, data):
+def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Replaces `path` by `data` in one step: after a crash the file holds the old or the new content, never a part.
 
     Raises:
@@ -74,29 +76,29 @@ def write_bytes(path, data):
             part.unlink()
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """`write_bytes` of text in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_array(path, array):
+def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
     """`write_bytes` of an array in NumPy's .npy format."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getbuffer())
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """`write_text` of indented JSON. Non-finite numbers are refused: JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_json_lines(path, rows):
+def write_json_lines(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """`write_text` of one JSON document a line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def read_json(path, fields=None):
+def read_json(path: str | os.PathLike[str], fields: Sequence[str] | None = None) -> Any:
     """The JSON document in a file.
 
     Args:
@@ -117,7 +119,7 @@ def read_json(path, fields=None):
     return value
 
 
-def read_json_lines(path):
+def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Rows of a file that `write_json_lines` wrote: JSON objects, one a line.
 
     Raises:
@@ -132,7 +134,9 @@ def read_json_lines(path):
     return rows
 
 
-def read_log(path, numbers=("step",), note=warnings.warn):
+def read_log(
+    path: str | os.PathLike[str], numbers: Sequence[str] = ("step",), note: Callable[[str], None] = warnings.warn
+) -> list[dict[str, Any]]:
     """Rows of a file that grows line by line: JSON objects, without the lines that a crash has damaged.
 
     Args:
@@ -151,7 +155,7 @@ def read_log(path, numbers=("step",), note=warnings.warn):
     return rows
 
 
-def _objects(path, numbers=()):
+def _objects(path: str | os.PathLike[str], numbers: Sequence[str] = ()) -> tuple[list[dict[str, Any]], list[int], bool]:
     """Rows, numbers of the lines that hold none, and whether the last line, which ends the file, is another."""
     try:
         # Not splitlines, which also ends lines at characters that JSON leaves as they are.
@@ -164,7 +168,7 @@ def _objects(path, numbers=()):
     return rows, [number for number, row in found.items() if row is None], bool(last) and end is None
 
 
-def _object(line, numbers):
+def _object(line: bytes, numbers: Sequence[str]) -> dict[str, Any] | None:
     """The JSON object in some bytes, or None if there is none with all of these numbers."""
     try:
         row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
@@ -174,12 +178,12 @@ def _object(line, numbers):
     return row if isinstance(row, dict) and all(is_number(row.get(name)) for name in numbers) else None
 
 
-def _refuse(constant):
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"JSON has no {constant}")
 
 
 @contextlib.contextmanager
-def workplace(folder):
+def workplace(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Makes `folder` if need be and keeps other processes from working in it until left; a kill leaves it too.
 
     A file system without locks, as some networks have, gets a warning.
@@ -216,7 +220,7 @@ def workplace(folder):
 
 
 @contextlib.contextmanager
-def full_disk_told(where):
+def full_disk_told(where: str | os.PathLike[str]) -> Iterator[None]:
     """Turns any library's way of saying "disk full" into a RunError that names the place and the remedy."""
     try:
         yield
@@ -231,7 +235,7 @@ def full_disk_told(where):
 
 
 @contextlib.contextmanager
-def whole_folder(folder):
+def whole_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """A new folder to write into, which becomes `folder` when it is left; if that raises, nothing has changed.
 
     A folder that is there keeps its other files; those of the same names are replaced.

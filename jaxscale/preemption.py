@@ -19,6 +19,8 @@ import signal
 import termios
 import threading
 import time
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from jaxscale.errors import RunError
 
@@ -48,11 +50,13 @@ class _Orders:
       looks: how often `Notice.given` was called, which all processes do equally often.
     """
 
-    def __init__(self):
-        self.given, self.command, self.saving, self.first_alone = None, False, 0, False
-        self.tell_others, self.looks = None, 0
+    def __init__(self) -> None:
+        self.given: tuple[int, float] | None = None
+        self.command, self.saving, self.first_alone = False, 0, False
+        self.tell_others: Callable[[int], None] | None = None
+        self.looks = 0
 
-    def take(self, number, _):
+    def take(self, number: int, _: FrameType | None) -> None:
         """The handler of the signals."""
         now = time.monotonic()
         if number == signal.SIGHUP:
@@ -66,14 +70,14 @@ class _Orders:
             self.tell_others(signal.SIGTERM)
         self.leave_if_idle()
 
-    def leave_if_idle(self):
+    def leave_if_idle(self) -> None:
         """Raises `Leave` if an order was given that nobody will look for."""
         alone = self.tell_others is None or self.first_alone
         if self.given and alone and not self.saving:
             raise Leave(signal.Signals(self.given[0]).name)
 
 
-def _let_go_of_terminal():
+def _let_go_of_terminal() -> None:
     """Points output to nowhere where its terminal is gone: an error in writing would hide that the state is saved."""
     for descriptor in (1, 2):
         try:
@@ -87,7 +91,7 @@ _orders = _Orders()
 
 
 @contextlib.contextmanager
-def _taken():
+def _taken() -> Iterator[None]:
     """Takes the signals, unless they are taken, ignored (nohup), or this is not the main thread, which may not."""
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -105,7 +109,7 @@ def _taken():
 
 
 @contextlib.contextmanager
-def orders():
+def orders() -> Iterator[None]:
     """While a command works: an order raises `Leave`, or is left to the `notice` under way; a second ends at once."""
     outer, _orders.command = _orders.command, True
     try:
@@ -116,7 +120,7 @@ def orders():
 
 
 @contextlib.contextmanager
-def notice():
+def notice() -> Iterator["Notice"]:
     """A `Notice` of orders; none raises while it is open. One that nobody looked for is given again when it closes."""
     unseen = None
     with _taken():
@@ -147,7 +151,7 @@ class Notice:
 
 
 @contextlib.contextmanager
-def first_works():
+def first_works() -> Iterator[None]:
     """While the first of several processes works for all, which wait for its answer: an order raises `Leave` in it."""
     _orders.first_alone = True
     try:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import pytest
 
@@ -49,3 +50,10 @@ def test_pytest_collects_every_test_of_it(unpacked):
     result = subprocess.run(command, cwd=unpacked, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:]
     assert "error" not in result.stdout.splitlines()[-1]
+
+
+def test_the_wheel_says_that_it_is_typed(unpacked, tmp_path):
+    build = "import setuptools.build_meta, sys; setuptools.build_meta.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=unpacked, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "jaxscale/py.typed" in zipfile.ZipFile(wheel).namelist()

@@ -10,7 +10,7 @@ often is told by the compiler or follows from the loop's condition. Everything i
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -121,15 +121,16 @@ def read(text: str) -> Program:
 class _Module:
     """The computations of a program's text by name, each a table of instructions."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         self.computations: dict[str, dict[str, Instruction]] = {}
-        self.entry, self.loops_of_unknown_length = "", []
+        self.entry = ""
+        self.loops_of_unknown_length: list[str] = []
         self.devices = int((re.search(r"num_partitions=(\d+)", text) or [0, 1])[1])
         for name, is_entry, instructions in hlo.computations(text):
             self.computations[name] = instructions
             self.entry = name if is_entry else self.entry
 
-    def executed(self, name=None, times=1) -> Iterator[tuple[str, Instruction, int]]:
+    def executed(self, name: str | None = None, times: int = 1) -> Iterator[tuple[str, Instruction, int]]:
         """(computation, instruction, how often) of all that is run one after the other; not the inside of fusions."""
         name = self.entry if name is None else name
         for instruction in self.computations[name].values():
@@ -140,7 +141,7 @@ class _Module:
                 for called in hlo.all_called(instruction):
                     yield from self.executed(called, times)
 
-    def inside(self, instruction) -> Iterator[tuple[str, Instruction]]:
+    def inside(self, instruction: Instruction) -> Iterator[tuple[str, Instruction]]:
         """(computation, instruction) of a fusion, and of the fusions within it."""
         name = hlo.called(instruction, "calls")
         for inner in self.computations[name].values():
@@ -148,7 +149,7 @@ class _Module:
             if inner.opcode == "fusion":
                 yield from self.inside(inner)
 
-    def rounds(self, computation, loop):
+    def rounds(self, computation: str, loop: Instruction) -> int:
         """How often a loop goes round: told by the compiler, or by a condition that counts."""
         told = re.search(r"known_trip_count\D*(\d+)", loop.text)
         if told:
@@ -171,18 +172,18 @@ class _Module:
         self.loops_of_unknown_length.append(loop.name)
         return 1
 
-    def start(self, computation, carried, index):
+    def start(self, computation: str, carried: str, index: int) -> int:
         """The number a loop's counter starts from; 0 if it is not a constant."""
         made = self.computations[computation][carried]
         name = made.operands[index] if made.opcode == "tuple" else None
         return (hlo.constant(self.computations[computation], name) if name else None) or 0
 
-    def collectives_in(self, fusion):
+    def collectives_in(self, fusion: Instruction) -> list[tuple[str, Instruction]]:
         return [
             (name, inner) for name, inner in self.inside(fusion) if inner.opcode.removesuffix("-start") in COLLECTIVES
         ]
 
-    def collective(self, computation, instruction, times):
+    def collective(self, computation: str, instruction: Instruction, times: int) -> Collective:
         kind = instruction.opcode.removesuffix("-start")
         groups = hlo.groups(instruction.text, self.devices)
         arrays = instruction.arrays
@@ -200,7 +201,7 @@ class _Module:
         source = re.search(r'op_name="([^"]*)"', instruction.text)
         return Collective(kind, size, groups, times, source[1] if source else "", permute)
 
-    def flops(self, computation, instruction):
+    def flops(self, computation: str, instruction: Instruction) -> float:
         """Of matrix products in an instruction, fused ones included."""
         if instruction.opcode == "fusion":
             return sum(self.flops(*inner) for inner in self.inside(instruction) if inner[1].opcode != "fusion")
@@ -214,7 +215,7 @@ class _Module:
             return _convolution_flops(instruction, *operands)
         return _library_flops(instruction, operands)
 
-    def traffic(self, computation, instruction):
+    def traffic(self, computation: str, instruction: Instruction) -> float:
         """Bytes an instruction reads from and writes to main memory."""
         opcode = instruction.opcode
         if opcode in FREE or opcode.endswith(("-done", "-update")) or opcode.removesuffix("-start") in COLLECTIVES:
@@ -236,7 +237,7 @@ class _Module:
             return self.fusion_traffic(instruction, slow)
         return made + sum(slow)
 
-    def fusion_traffic(self, fusion, slow):
+    def fusion_traffic(self, fusion: Instruction, slow: Sequence[float]) -> float:
         """That of a fusion, which reads of a stack only the slice it takes, and writes only the slice it changes."""
         name = hlo.called(fusion, "calls")
         table = self.computations[name]
@@ -250,25 +251,25 @@ class _Module:
             total += self.updated(changed) if changed else array.bytes
         return total + sum(self.read_of(name, place, whole) for place, whole in enumerate(slow) if whole)
 
-    def changed_by(self, instruction):
+    def changed_by(self, instruction: Instruction) -> Instruction | None:
         """The change of a slice that a fusion ends in, if it is one."""
         while instruction.opcode == "fusion":
             inner = self.computations[hlo.called(instruction, "calls")].values()
             instruction = next(i for i in inner if i.is_root)
         return instruction if instruction.opcode == "dynamic-update-slice" else None
 
-    def updated(self, change):
+    def updated(self, change: Instruction) -> float:
         """Bytes of the slice that is written."""
         table = next(t for t in self.computations.values() if t.get(change.name) is change)
         return table[change.operands[1]].arrays[0].bytes
 
-    def read_of(self, computation, place, whole):
+    def read_of(self, computation: str, place: int, whole: float) -> float:
         """Bytes that a fused computation reads of its parameter of that place, whose size is `whole`."""
         table = self.computations[computation]
         parameter = next(i.name for i in table.values() if i.text.startswith(f"parameter({place})"))
         return min(whole, self.used(computation, parameter, whole))
 
-    def used(self, computation, name, whole):
+    def used(self, computation: str, name: str, whole: float) -> float:
         total = 0.0
         for use in self.computations[computation].values():
             for place in (i for i, operand in enumerate(use.operands) if operand == name):
@@ -283,13 +284,13 @@ class _Module:
         return total
 
 
-def _dot_flops(instruction, operands):
+def _dot_flops(instruction: Instruction, operands: Sequence[tuple[int, ...]]) -> int:
     contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.text)
     sizes = [operands[0][int(d)] for d in contracted[1].split(",")] if contracted and contracted[1] else []
     return 2 * math.prod(instruction.arrays[0].dims) * math.prod(sizes)
 
 
-def _convolution_flops(instruction, lhs, rhs):
+def _convolution_flops(instruction: Instruction, lhs: tuple[int, ...], rhs: tuple[int, ...]) -> int:
     """2 a multiply-add between entries that are there: zeros of padding and dilation cost nothing."""
     labels = hlo.matched(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.text)
     window = re.search(r"window=\{([^}]*)\}", instruction.text)
@@ -315,7 +316,7 @@ def _convolution_flops(instruction, lhs, rhs):
     return 2 * pairs * batch * rhs[labels[2].index("i")] * rhs[labels[2].index("o")]
 
 
-def _library_flops(instruction, operands):
+def _library_flops(instruction: Instruction, operands: Sequence[tuple[int, ...]]) -> int:
     """Of products inside a vendor's or Pallas' kernel, which the text does not show."""
     target = hlo.matched(r'custom_call_target="([^"]*)"', instruction.text)[1]
     if target.startswith("__cublas"):

@@ -69,7 +69,7 @@ def computations(text: str) -> Iterator[tuple[str, bool, dict[str, Instruction]]
             lines[-1] += line  # attributes may span lines
 
 
-def _instruction(line):
+def _instruction(line: str) -> Instruction:
     head = matched(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)", line)
     # A type holds no word before a parenthesis, so the first such word is what is done.
     done = matched(r" ([a-z][a-z0-9\-]*)\(", head[3])
@@ -131,7 +131,7 @@ def groups(text: str, devices: int) -> np.ndarray:
     return np.arange(devices)[None]
 
 
-def _numbers(text):
+def _numbers(text: str) -> np.ndarray:
     """Device numbers in a row: of `[2,4]T(1,0)` those of a 2 x 4 table, transposed; else a list."""
     table = re.match(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text)
     if table is None:

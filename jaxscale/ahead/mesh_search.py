@@ -94,9 +94,10 @@ def choices(run: configs.Run, topology: Topology) -> Iterator[configs.Run]:
                 yield dataclasses.replace(run, mesh=mesh, training=training)
 
 
-def _estimate(run, topology):
+def _estimate(run: configs.Run, topology: Topology) -> tuple[bool, float]:
     """(whether it should not fit, seconds) of a step, from shapes alone."""
     c, training, chip = run.model, run.training, topology.chip
+    assert chip is not None
     vocab = tokenizers.vocab_size(run.tokenizer)
     replica, fsdp, context, tensor = (getattr(run.mesh, axis) for axis in sharding.AXES)
     item = 4 if c.dtype == "float32" else 2

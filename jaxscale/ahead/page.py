@@ -1,5 +1,6 @@
 """What a step compiled ahead will take, and the choices of a search, on a terminal."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -42,7 +43,7 @@ def print_step(facts: dict[str, Any], console: Console) -> None:
         say("note", warning)
 
 
-def _print_collectives(rows, console):
+def _print_collectives(rows: Iterable[Mapping[str, Any]], console: Console) -> None:
     table = _table("collective", "along", "times", "arrays", "sent", "time", "")
     for row in rows:
         sizes = (f"{row['count']:,}", _megabytes(row["bytes"]), _megabytes(row["sent"]), _milliseconds(row["seconds"]))
@@ -69,24 +70,24 @@ def print_choices(found: dict[str, Any], console: Console) -> None:
     say(f"best: {best['flags']}" if best["memory"]["fits"] else "none fits: use more devices, or a smaller batch")
 
 
-def _table(*headings):
+def _table(*headings: str) -> Table:
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, no_wrap=True)
     return table
 
 
-def _mesh(mesh):
+def _mesh(mesh: Mapping[str, int]) -> str:
     return " × ".join(f"{axis} {size}" for axis, size in mesh.items() if size > 1) or "of one"
 
 
-def _gib(size):
+def _gib(size: float) -> str:
     return f"{size / 2**30:.3g} GiB"
 
 
-def _megabytes(size):
+def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.3g} MB"
 
 
-def _milliseconds(seconds):
+def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"

@@ -13,8 +13,9 @@ compiler made a ring of permutes of them. Real steps take longer: read it as a b
 import dataclasses
 
 import numpy as np
+from jax.sharding import Mesh
 
-from jaxscale.ahead.compiled import Program
+from jaxscale.ahead.compiled import Collective, Program
 from jaxscale.ahead.topologies import Topology
 
 WAITED_FOR = {"context", "tensor"}
@@ -57,7 +58,7 @@ class Roofline:
     bound: str
 
 
-def roofline(program: Program, mesh, topology: Topology, float32: bool) -> Roofline:
+def roofline(program: Program, mesh: Mesh, topology: Topology, float32: bool) -> Roofline:
     """The estimate of a `Program` compiled for a `mesh` of the devices of `topology`, whose products have that type."""
     chip = topology.chip
     assert chip is not None
@@ -71,7 +72,7 @@ def roofline(program: Program, mesh, topology: Topology, float32: bool) -> Roofl
     return Roofline(max(computation, hidden) + waited_for, products, memory, computation, traffic, bound)
 
 
-def _traffic(program, mesh, topology):
+def _traffic(program: Program, mesh: Mesh, topology: Topology) -> tuple[Traffic, ...]:
     devices = mesh.devices.ravel()
     found: dict[tuple[str, str, bool], np.ndarray] = {}
     rates: dict[bytes, tuple[str, float]] = {}
@@ -92,7 +93,7 @@ def _traffic(program, mesh, topology):
     return tuple(sorted(rows, key=lambda row: -row.seconds))
 
 
-def _group(collective):
+def _group(collective: Collective) -> np.ndarray:
     """The devices that one of them exchanges data with, itself included."""
     if not collective.permute:
         return collective.groups[0]
@@ -105,7 +106,7 @@ def _group(collective):
     return np.array(sorted(members))
 
 
-def _axes(group, mesh):
+def _axes(group: np.ndarray, mesh: Mesh) -> str:
     """Names of the mesh's axes along which the devices of a group differ."""
     places = np.unravel_index(group, mesh.devices.shape)
     return " × ".join(axis for axis, at in zip(mesh.axis_names, places, strict=True) if len(set(at.tolist())) > 1)

@@ -11,21 +11,23 @@ import dataclasses
 import math
 import re
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxscale import config as configs
 from jaxscale import sharding
 from jaxscale.ahead import compiled as programs
 from jaxscale.ahead import topologies
-from jaxscale.ahead.roofline import roofline
+from jaxscale.ahead.roofline import Roofline, roofline
 from jaxscale.data import tokenizers
 from jaxscale.models import attention
+from jaxscale.sharding.chips import Chip
 from jaxscale.sharding.mesh import spanning
 from jaxscale.training import dry_run, throughput
-from jaxscale.training.step import program
+from jaxscale.training.step import Program, program
 
 
 def compile_ahead(run: configs.Run, topology: topologies.Topology) -> dict[str, Any]:
@@ -90,16 +92,16 @@ def compile_ahead(run: configs.Run, topology: topologies.Topology) -> dict[str, 
     }
 
 
-def _lowered(run, shared, mesh, topology):
+def _lowered(run: configs.Run, shared: Program, mesh: Mesh, topology: topologies.Topology) -> jax.stages.Lowered:
     batch = (run.training.batch_size, run.model.context + 1)
     tokens = jax.ShapeDtypeStruct(batch, np.int32, sharding=sharding.batch_sharding(mesh))
     traced = shared.step.trace(shared.abstract, tokens, jax.ShapeDtypeStruct((), np.float32))
     return traced.lower(lowering_platforms=(topology.lowering_platform,))
 
 
-def _memory(step, chip):
+def _memory(step: jax.stages.Compiled, chip: Chip) -> dict[str, Any]:
     """Bytes of one device as the compiler lays them out, padding included."""
-    told = step.memory_analysis()
+    told = cast(Any, step.memory_analysis())
     arguments, temporary = told.argument_size_in_bytes, told.temp_size_in_bytes
     outputs = told.output_size_in_bytes - told.alias_size_in_bytes  # the new state takes the place of the old
     code = told.generated_code_size_in_bytes
@@ -115,7 +117,7 @@ def _memory(step, chip):
     }
 
 
-def _overflow(message, chip, kept):
+def _overflow(message: str, chip: Chip, kept: int) -> dict[str, Any]:
     """What a compiler says that stops at a program which does not fit; `kept` bytes stay from step to step."""
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     used = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of", message)
@@ -125,7 +127,7 @@ def _overflow(message, chip, kept):
     return {"total": total, "capacity": chip.memory * chip.usable, "fits": False, "compiler": message.split("\n")[0]}
 
 
-def _warnings(run, topology, read):
+def _warnings(run: configs.Run, topology: topologies.Topology, read: programs.Program) -> list[str]:
     said = []
     if read.unknown_loops:
         said.append(f"{read.unknown_loops} loops of unknown length are counted once.")
@@ -134,7 +136,7 @@ def _warnings(run, topology, read):
     return said
 
 
-def _slow_axes(mesh, topology, estimate):
+def _slow_axes(mesh: Mesh, topology: topologies.Topology, estimate: Roofline) -> list[str]:
     """A sentence for each axis whose collectives leave a slice or node although they need not."""
     said = []
     for axis, count in spanning(mesh, topology.outer).items():

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -47,7 +48,7 @@ class Topology:
 
     name: str
     platform: str
-    devices: tuple[Any, ...]
+    devices: tuple[jax.Device, ...]
     chip: Chip | None
     shape: tuple[int, ...]
 
@@ -61,11 +62,11 @@ class Topology:
         """What devices of the fast network make up, in the plural."""
         return "nodes" if self.platform == "gpu" else "slices"
 
-    def outer(self, device) -> int:
+    def outer(self, device: jax.Device) -> int:
         """The slice or node a device lies in."""
         return device.process_index if self.platform == "gpu" else getattr(device, "slice_index", 0) or 0
 
-    def sending_rate(self, devices) -> float:
+    def sending_rate(self, devices: Sequence[jax.Device] | np.ndarray) -> float:
         """Bytes/s that each of `devices` can send, all at once, in a collective of theirs.
 
         Over the ports of each direction in which their places differ, two where the links close to a ring (TPU), or
@@ -136,7 +137,7 @@ def describe(name: str) -> Topology:
     return Topology(name, platform, tuple(devices), chip, sizes)
 
 
-def _tpus(name, kind, shape, slices):
+def _tpus(name: str, kind: str, shape: str, slices: int) -> Sequence[jax.Device]:
     # Else libtpu asks a metadata server which slice it is on.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
@@ -157,7 +158,7 @@ def _tpus(name, kind, shape, slices):
         raise InputError(f"topology={name!r} does not exist: {reason}. Give a shape that is sold.") from error
 
 
-def _gpus(name, kind, sizes):
+def _gpus(name: str, kind: str, sizes: Sequence[int]) -> Sequence[jax.Device]:
     if len(sizes) != 2:
         raise InputError(f"topology={name!r}: give nodes x GPUs of a node, such as gpu:{kind}:2x8.")
     try:
@@ -172,7 +173,7 @@ def _gpus(name, kind, sizes):
         ) from None
 
 
-def _processors(name, number):
+def _processors(name: str, number: int) -> Topology:
     flag = "xla_force_host_platform_device_count"
     if flag not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # too late: jax has started with the devices it has
@@ -186,9 +187,10 @@ def _processors(name, number):
     return Topology(name, "cpu", tuple(devices[:number]), None, (number,))
 
 
-def _target(chip):
+def _target(chip: Chip) -> str:
     """A GPU in the words of XLA's `GpuTargetConfigProto`."""
     cores = chip.cores
+    assert cores is not None  # every GPU of the table has them
     facts = {
         "threads_per_block_limit": 1024,
         "threads_per_warp": 32,
@@ -217,7 +219,7 @@ def _target(chip):
     )
 
 
-def _is_ring(topology, axis):
+def _is_ring(topology: Topology, axis: int) -> bool:
     kind = topology.name.split(":")[1]
     if kind in RINGS:
         return topology.shape[axis] == RINGS[kind]

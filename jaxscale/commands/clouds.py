@@ -1,13 +1,23 @@
 """`jaxscale dimension`: clouds of points, from files or a model, and their dimension."""
 
+from __future__ import annotations
+
+import argparse
 import contextlib
 import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jaxscale.commands.output import print_json
 from jaxscale.errors import InputError
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def dimension_arguments(parser):
+    from jaxscale import progress
+
+
+def dimension_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", nargs="*", help=".npy, .npz, .safetensors or .parquet with an (n, D) array; each is one cloud")
     add("--array", help="its name in a .npz or .safetensors file; in a .parquet file a column, or several: a,b,c")
@@ -49,7 +59,7 @@ def dimension_arguments(parser):
     add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
 
 
-def dimension(options, _):
+def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
     if bool(options.file) == bool(options.model):
         raise InputError("name files of points, or --model NAME with --dataset NAME; one of the two.")
     if options.model and not options.dataset:
@@ -68,7 +78,7 @@ def dimension(options, _):
         check_plot(options.plot)
     from jaxscale import progress
 
-    measured = {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": []}
+    measured: dict[str, Any] = {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": []}
     try:
         with progress.OnTerminal() as bars:
             _measure(options, bars, measured["clouds"])
@@ -79,7 +89,7 @@ def dimension(options, _):
             _show(measured, options)
 
 
-def _show(measured, options):
+def _show(measured: dict[str, Any], options: argparse.Namespace) -> None:
     """Numbers first: a plot may fail."""
     from rich.console import Console
 
@@ -96,7 +106,7 @@ def _show(measured, options):
             console.print(f"Plot: {options.plot}", highlight=False, soft_wrap=True)
 
 
-def _measure(options, bars, clouds):
+def _measure(options: argparse.Namespace, bars: progress.Silent, clouds: list[dict[str, Any]]) -> None:
     """Every cloud's name, shape, estimates and profiles, put into `clouds` as they are measured."""
     import jax
 
@@ -132,7 +142,7 @@ def _measure(options, bars, clouds):
 
 
 @contextlib.contextmanager
-def _named(cloud):
+def _named(cloud: str) -> Iterator[None]:
     """Errors about the points of a cloud with its name in front."""
     try:
         yield
@@ -140,11 +150,11 @@ def _named(cloud):
         raise InputError(f"{cloud}: {error}") from None
 
 
-def _clouds_of_files(options, k):
+def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int, int, str, np.ndarray, None]]:
     """(index, total, name, points, no documents) for each file; all are looked at before the first is measured."""
     from jaxscale.data import point_files
 
-    def read(path):
+    def read(path: str) -> np.ndarray:
         return point_files.draw_rows(point_files.open_points(path, options.array), options.max_points, options.seed)
 
     if len(options.file) > 1:
@@ -156,7 +166,9 @@ def _clouds_of_files(options, k):
         yield index, len(options.file), path, read(path), None
 
 
-def _clouds_of_model(options, bars):
+def _clouds_of_model(
+    options: argparse.Namespace, bars: progress.Silent
+) -> Iterator[tuple[int, int, str, np.ndarray, np.ndarray]]:
     """(index, total, name, points, documents) for each layer."""
     from jaxscale import config, data
     from jaxscale.models import hidden_states

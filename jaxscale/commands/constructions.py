@@ -1,12 +1,15 @@
 """`jaxscale construct`: a function as a network, with a certificate."""
 
+import argparse
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxscale.commands.output import print_json
 from jaxscale.errors import RunError
 
 
-def construct_arguments(parser):
+def construct_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", help="cone (|x|^beta), waves (a sum of sines), or FILE.py:NAME of a function (n, D) -> (n,)")
     add(
@@ -38,7 +41,7 @@ def construct_arguments(parser):
     add("--seed", type=int, default=0, help="of every draw (default %(default)s)")
 
 
-def construct(options, _):
+def construct(options: argparse.Namespace, _: Sequence[str]) -> None:
     from jaxscale.constructions import command
 
     document = command.construct(options)
@@ -50,7 +53,7 @@ def construct(options, _):
         raise RunError(f"{' '.join(document['refuted'])} {_remedy(document)} {options.out!r} holds what shows it.")
 
 
-def _remedy(document):
+def _remedy(document: Mapping[str, Any]) -> str:
     holder = document["holder"]
     if holder is None or holder["at_least"] <= holder["constant"]:
         return "Give a larger --constant, or a smaller --beta."
@@ -59,7 +62,7 @@ def _remedy(document):
     return f"Give --constant {rounded_up(holder['at_least'])} or more, or a smaller --beta."
 
 
-def _print_certificate(document, options):
+def _print_certificate(document: Mapping[str, Any], options: argparse.Namespace) -> None:
     sizes, measured = document["class"], document["measured"]
     print(
         f"{document['domain']}, N = {document['grid']}: {sizes['L_T']} blocks, {sizes['l']:,} tokens, "

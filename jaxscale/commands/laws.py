@@ -1,8 +1,10 @@
 """`jaxscale fit`: a scaling law from a table of runs."""
 
+import argparse
 import contextlib
 import pathlib
 import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from jaxscale.commands.output import finite, print_json
 from jaxscale.errors import InputError
@@ -12,7 +14,7 @@ _FLAGS = {name: f"--{name}" for name in ("law", "delta", "bootstrap", "interval"
 _FLAGS |= {"d": "--dimension", "d_interval": "--dimension", "beta_interval": "--beta", "beta": "--beta", "file": "file"}
 
 
-def fit_arguments(parser):
+def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", help=".csv, .tsv, .json, .jsonl or .parquet with a row for each run, or a folder of TensorBoard runs")
     add("--law", default="data", help="data, chinchilla, additive:N,D,width, m4:n, … (default %(default)s)")
@@ -39,12 +41,12 @@ def fit_arguments(parser):
     add("--beta", type=float, nargs="+", default=[1.0], metavar="B", help="smoothness (default 1); or B LOWER UPPER")
 
 
-def fit(options, _):
+def fit(options: argparse.Namespace, _: Sequence[str]) -> None:
     with _in_flags(_FLAGS):
         _fit(options)
 
 
-def _fit(options):
+def _fit(options: argparse.Namespace) -> None:
     import jax
 
     from jaxscale import laws
@@ -99,7 +101,7 @@ def _fit(options):
         console.print(f"Page: {options.page}", highlight=False, soft_wrap=True)
 
 
-def _with_interval(name, values):
+def _with_interval(name: str, values: Sequence[float]) -> tuple[float, tuple[float, ...] | None]:
     """(estimate, its interval or None) from one number or three."""
     given = " ".join(f"{value:g}" for value in values)
     if len(values) not in (1, 3):
@@ -110,7 +112,7 @@ def _with_interval(name, values):
 
 
 @contextlib.contextmanager
-def _in_flags(flags):
+def _in_flags(flags: Mapping[str, str]) -> Iterator[None]:
     """Errors that speak of an argument of Python speak of the flag that it comes from."""
     try:
         yield

@@ -2,14 +2,15 @@
 
 import json
 import math
+from typing import Any
 
 
-def print_json(value):
+def print_json(value: Any) -> None:
     """One JSON document; numbers that JSON does not have become null."""
     print(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def finite(value):
+def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list):

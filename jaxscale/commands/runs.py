@@ -1,13 +1,16 @@
 """`jaxscale train`, `compile`, `embed` and `export`: one run, before, while and after it is trained."""
 
+import argparse
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxscale.commands.output import print_json
 from jaxscale.errors import InputError
 
 
-def train_arguments(parser):
+def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", help="the run's folder; the same command goes on where it stopped")
     parser.add_argument(
         "--dry-run", action="store_true", help="print shapes, parameters and memory; compute and download nothing"
@@ -17,7 +20,7 @@ def train_arguments(parser):
     )
 
 
-def train(options, overrides):
+def train(options: argparse.Namespace, overrides: list[str]) -> None:
     if pathlib.Path(options.config, "architecture.json").is_file():
         return _train_construction(options, overrides)
     from jaxscale import config, progress, training
@@ -47,7 +50,7 @@ def train(options, overrides):
         print(f"{'profile':12} {folder / 'profile'}")
 
 
-def _train_construction(options, arguments):
+def _train_construction(options: argparse.Namespace, arguments: list[str]) -> None:
     """Gradient descent from a folder of `jaxscale construct`."""
     from jaxscale import progress
     from jaxscale.constructions import command
@@ -62,7 +65,7 @@ def _train_construction(options, arguments):
     print("\n".join(f"{name:18} {value}" for name, value in summary.items()))
 
 
-def _print_dry_run(facts):
+def _print_dry_run(facts: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -77,7 +80,7 @@ def _print_dry_run(facts):
     print("memory per device: " + ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in facts["memory"].items()))
 
 
-def compile_arguments(parser):
+def compile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topology", required=True, help="tpu:v5e:4x4, tpu:v5p:4x4x4:2 (slices), gpu:h100:2x8 (nodes x GPUs) or cpu:8"
     )
@@ -93,7 +96,7 @@ def compile_arguments(parser):
     )
 
 
-def compile_run(options, overrides):
+def compile_run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the devices compiled for are only described
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # so they are no other process's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a compiler's remarks on one mesh of many
@@ -117,7 +120,7 @@ def compile_run(options, overrides):
     (ahead.print_choices if options.search else ahead.print_step)(facts, Console())
 
 
-def embed_arguments(parser):
+def embed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workdir", help="folder of a run made by `jaxscale train`")
     parser.add_argument("--out", required=True, help="a .npy file: (points, width) float32")
     parser.add_argument(
@@ -127,7 +130,7 @@ def embed_arguments(parser):
     parser.add_argument("--tokens-per-document", type=int, default=32, help="at most (default %(default)s)")
 
 
-def embed(options, _):
+def embed(options: argparse.Namespace, _: Sequence[str]) -> None:
     import numpy as np
 
     from jaxscale import config, data, files
@@ -156,12 +159,12 @@ def embed(options, _):
     print(f"{facts['points']} × {facts['width']} embeddings of layer {facts['layer']}: {out}")
 
 
-def export_arguments(parser):
+def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workdir", help="folder of a run made by `jaxscale train`")
     parser.add_argument("--out", required=True, help="a folder: config.json, model.safetensors, tokenizer.json")
 
 
-def export(options, _):
+def export(options: argparse.Namespace, _: Sequence[str]) -> None:
     from jaxscale.training.export import export
 
     folder = _finished_run(options.workdir)
@@ -171,7 +174,7 @@ def export(options, _):
     print(f"{facts['parameters']:,} parameters of step {facts['step']} in the format of GPT-2: {facts['folder']}")
 
 
-def _finished_run(workdir):
+def _finished_run(workdir: str) -> pathlib.Path:
     """The folder of a run that is done. Raises InputError, saying which command makes one, for any other."""
     from jaxscale import files
 
@@ -186,7 +189,7 @@ def _finished_run(workdir):
     return folder
 
 
-def _corpus_of(folder):
+def _corpus_of(folder: pathlib.Path) -> pathlib.Path:
     """The folder of a run's corpus: its own, or that of the study it belongs to."""
     for place in (folder / "corpus", folder.resolve().parents[1] / "corpus"):
         if (place / "facts.json").is_file():

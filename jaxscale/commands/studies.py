@@ -1,12 +1,21 @@
 """`jaxscale study`, `compare`, `length` and `report`: grids of networks, and their pages."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from jaxscale.commands.output import print_json
 from jaxscale.errors import InputError
 
+if TYPE_CHECKING:
+    from jaxscale.studies.scaling.cluster import Cluster
+    from jaxscale.studies.scaling.config import DataScaling
 
-def study_arguments(parser):
+
+def study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir", required=True, help="the study's folder; the same command goes on where it stopped"
     )
@@ -26,7 +35,7 @@ def study_arguments(parser):
     )
 
 
-def study(options, overrides):
+def study(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     from jaxscale import config, progress
     from jaxscale.sharding import processes
     from jaxscale.studies import study as studies
@@ -42,18 +51,18 @@ def study(options, overrides):
             "which runs here. Leave them out."
         )
     if options.dry_run:
-        return _print_jobs(study, options, where)
+        return _print_jobs(cast(DataScaling, study), options, where)
     with progress.OnTerminal() as bars:
         verdict = studies.run(study, options.workdir, bars, **({"cluster": where} if of_runs else {}))
     _show(study.kind, options, verdict)
 
 
-def compare_arguments(parser):
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="folders; the others are held against the first")
     parser.add_argument("--workdir", required=True, help="folder for verdict.json and report.html, written anew")
 
 
-def compare(options, _):
+def compare(options: argparse.Namespace, _: Sequence[str]) -> None:
     from jaxscale import files
     from jaxscale.studies import render
     from jaxscale.studies.compare.study import compare
@@ -70,13 +79,13 @@ def compare(options, _):
     _show("compare", options, verdict)
 
 
-def length_arguments(parser):
+def length_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir", required=True, help="the study's folder; the same command goes on where it stopped"
     )
 
 
-def length(options, overrides):
+def length(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     from jaxscale import config, progress
     from jaxscale.studies import study as studies
 
@@ -88,7 +97,7 @@ def length(options, overrides):
     _show(study.kind, options, verdict)
 
 
-def _show(kind, options, verdict):
+def _show(kind: str, options: argparse.Namespace, verdict: dict[str, Any]) -> None:
     """Prints what a study's verdict says, and where its page is."""
     from jaxscale.studies import registry
 
@@ -98,7 +107,7 @@ def _show(kind, options, verdict):
     print(f"Page: {pathlib.Path(options.workdir) / 'report.html'}")
 
 
-def _cluster(options):
+def _cluster(options: argparse.Namespace) -> Cluster | None:
     """The `Cluster` that the options of a study speak of, or None."""
     from jaxscale.studies.scaling import cluster
 
@@ -111,7 +120,7 @@ def _cluster(options):
     return None
 
 
-def _print_jobs(study, options, where):
+def _print_jobs(study: DataScaling, options: argparse.Namespace, where: Cluster | None) -> None:
     """What would be trained, and how a cluster would be told of it."""
     from jaxscale.studies.scaling import cells
 
@@ -124,11 +133,11 @@ def _print_jobs(study, options, where):
     print(script or f"# {len(jobs)} one after the other on this host")
 
 
-def report_arguments(parser):
+def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workdir", help="a study's folder")
 
 
-def report(options, _):
+def report(options: argparse.Namespace, _: Sequence[str]) -> None:
     from jaxscale.studies import render
 
     path = str(render(options.workdir))

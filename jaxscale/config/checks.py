@@ -1,10 +1,17 @@
 """What must fit together in a run; a contradiction is told with the field, its value and the remedy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from jaxscale import files
 from jaxscale.config.conditions import need, positive
 
+if TYPE_CHECKING:
+    from jaxscale.config.fields import Run
 
-def check_run(run, at=""):
+
+def check_run(run: Run, at: str = "") -> None:
     """Raises InputError if a `Run` contradicts itself; `at` goes before the names of its fields."""
     model, training, optimizer, corpus = run.model, run.training, run.optimizer, run.corpus
     positive(model, f"{at}model.", "layers width heads hidden context")

@@ -194,7 +194,7 @@ class Run(Configuration):
     seed: int = 0
     """Seeds the parameters, the place in the shuffled corpus where the n tokens begin, and the order of the batches."""
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
         check_run(self)
 

@@ -1,14 +1,20 @@
 """A folder belongs to one configuration, the one in its `config.json`."""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from jaxscale import files
+from jaxscale.config.configuration import Configuration
 from jaxscale.config.loading import from_json, to_json
 from jaxscale.errors import InputError
 
+C = TypeVar("C", bound=Configuration)
 
-def claim(folder, config):
+
+def claim(folder: str | os.PathLike[str], config: Configuration) -> None:
     """Makes `folder` the folder of `config`: writes `config.json` there, or checks the one it holds.
 
     Raises:
@@ -20,7 +26,7 @@ def claim(folder, config):
         files.write_text(path, to_json(config))
 
 
-def refuse_other(folder, config):
+def refuse_other(folder: str | os.PathLike[str], config: Configuration) -> None:
     """Raises InputError, naming the fields that differ, if `folder` holds another configuration than `config`."""
     path = pathlib.Path(folder) / "config.json"
     if path.is_file():
@@ -38,7 +44,7 @@ def refuse_other(folder, config):
             )
 
 
-def of_folder(folder, kind):
+def of_folder(folder: str | os.PathLike[str], kind: type[C]) -> C:
     """The configuration, a `kind`, of a folder. Raises InputError, naming the file, if it holds none."""
     path = pathlib.Path(folder) / "config.json"
     try:
@@ -50,7 +56,7 @@ def of_folder(folder, kind):
         ) from None
 
 
-def kind_of_folder(folder):
+def kind_of_folder(folder: str | os.PathLike[str]) -> str | None:
     """The `kind` that a folder's `config.json` names; None if it names none, as before kinds were stored.
 
     Raises InputError if there is no such file, or it cannot be read.
@@ -62,12 +68,12 @@ def kind_of_folder(folder):
     return config.get("kind") if isinstance(config, dict) else None
 
 
-def _said(error):
+def _said(error: Exception) -> str:
     """A sentence, with its period."""
     return f"{(getattr(error, 'strerror', None) or str(error)).rstrip('.')}."
 
 
-def differences(old, new, prefix=""):
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Names, with both values, of the fields in which two configurations (as nested mappings) differ."""
     for name in sorted(set(old) | set(new)):
         a, b = old.get(name), new.get(name)

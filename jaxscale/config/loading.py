@@ -1,20 +1,44 @@
 """A configuration from a Python file and flags, to and from JSON; a misspelt field is told the nearest valid one."""
 
+from __future__ import annotations
+
 import dataclasses
 import difflib
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import typing
+from collections.abc import Iterator, Sequence
 
 from jaxscale.config.configuration import Configuration, validate
 from jaxscale.config.fields import Run
 from jaxscale.config.types import Values
 from jaxscale.errors import InputError
 
+if typing.TYPE_CHECKING:
+    import pydantic
 
-def load(path, overrides=(), kind=Configuration, prog=None):
+C = typing.TypeVar("C", bound=Configuration)
+
+
+@typing.overload
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, prog: str | None = None) -> Configuration: ...
+
+
+@typing.overload
+def load(
+    path: str | os.PathLike[str], overrides: Sequence[str], kind: type[C] | tuple[type[C], ...], prog: str | None = None
+) -> C: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    kind: type[Configuration] | tuple[type[Configuration], ...] = Configuration,
+    prog: str | None = None,
+) -> Configuration:
     """The configuration that a file binds to `config`, with command-line overrides applied, checked.
 
     Args:
@@ -48,12 +72,12 @@ def load(path, overrides=(), kind=Configuration, prog=None):
     return config
 
 
-def to_json(config):
+def to_json(config: Configuration) -> str:
     """The configuration as indented JSON text, the content of `config.json`."""
     return json.dumps({"kind": config.kind} | dataclasses.asdict(config), indent=2, ensure_ascii=False) + "\n"
 
 
-def from_json(text, kind):
+def from_json(text: str, kind: type[C]) -> C:
     """The `kind` (`Run`, `studies.DataScaling`, …) that `to_json` wrote, of before kinds were named too.
 
     Raises InputError for a text it did not write.
@@ -72,7 +96,7 @@ def from_json(text, kind):
         raise InputError(_explain(error, kind)) from None
 
 
-def _from_file(path, kind):
+def _from_file(path: pathlib.Path, kind: type[Configuration] | tuple[type[Configuration], ...]) -> Configuration:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else pathlib.Path("configs")
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py") if p.is_file()], n=1)
@@ -94,36 +118,36 @@ def _from_file(path, kind):
     return config
 
 
-def _nearest_field(error):
+def _nearest_field(error: BaseException) -> str:
     """The text of `error`; for a misspelt field of a config class, with the name that was probably meant."""
     match: typing.Any = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     kind = match and next((one for one in _classes(Values) if one.__name__ == match[1]), None)
     return _unknown_field(kind, match[2]) if kind else f"{type(error).__name__}: {error}"
 
 
-def _classes(base):
+def _classes(base: type[Values]) -> Iterator[type[Values]]:
     for one in base.__subclasses__():
         yield one
         yield from _classes(one)
 
 
-def _names(kind):
+def _names(kind: type | tuple[type, ...]) -> str:
     return " or a ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
 
 
-def _unknown_field(kind, name):
+def _unknown_field(kind: type[Values], name: str) -> str:
     names = [f.name for f in dataclasses.fields(kind)]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
     return f"{kind.__name__} has no field {name!r}. {hint}"
 
 
-def _explain(error, kind):
+def _explain(error: pydantic.ValidationError, kind: type[Values]) -> str:
     first = error.errors()[0]
     names = [part for part in first["loc"] if isinstance(part, str) and part.isidentifier()]
     if first["type"] == "unexpected_keyword_argument":
         for name in names[:-1]:
-            kind = next(f.type for f in dataclasses.fields(kind) if f.name == name)
+            kind = typing.cast("type[Values]", next(f.type for f in dataclasses.fields(kind) if f.name == name))
         return _unknown_field(kind, names[-1])
     field = ".".join(names)
     if not field:

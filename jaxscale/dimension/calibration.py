@@ -402,7 +402,7 @@ class _Shelf:
         return _IN_MEMORY[place]
 
     def save(self):
-        if self.new:
+        if self.new and self.path is not None:
             write_json(self.path, self.on_disk)
 
 

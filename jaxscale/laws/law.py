@@ -154,11 +154,13 @@ class Law:
             raise InputError(
                 f"law {self.name!r} reads {', '.join(self.columns)}; {len(columns)} columns were given. Pass as many."
             )
-        found = tuple(arguments.reals(values) for values in columns)
-        for name, given, read in zip(self.columns, columns, found, strict=True):
+        found = []
+        for name, given in zip(self.columns, columns, strict=True):
+            read = arguments.reals(given)
             if read is None or not (read > 0).all():
                 raise InputError(f"{name}={given!r} must be positive: a number, or an array of numbers.")
-        return found
+            found.append(read)
+        return tuple(found)
 
     @property
     def has_floor(self) -> bool:

@@ -10,6 +10,7 @@ which asks the machines of a TPU pod.
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 
 from jaxscale.errors import InputError
 
@@ -49,7 +50,7 @@ def find() -> Place | None:
     return Place() if values[0] == "auto" or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") else None
 
 
-def _from_variables(values):
+def _from_variables(values: Sequence[str]) -> Place:
     missing = [name for name, value in zip(VARIABLES, values, strict=True) if not value]
     if missing:
         raise InputError(f"{', '.join(missing)} must be set where {VARIABLES[0]} or its like is. See launch/local.py.")
@@ -65,7 +66,7 @@ def _from_variables(values):
     return Place(address, count, index)
 
 
-def _from_slurm():
+def _from_slurm() -> Place:
     """Of a task among those of its step. The port is the one that jax would choose."""
     said = os.environ
     port = said.get("JAX_COORDINATOR_PORT") or str(int(said["SLURM_JOB_ID"]) % 2**12 + 65536 - 2**12)
@@ -78,12 +79,12 @@ def _from_slurm():
     return dataclasses.replace(place, devices=_share(tasks, int(said["SLURM_LOCALID"])))
 
 
-def _first_host(nodes):
+def _first_host(nodes: str) -> str:
     """`node7` of `node[7-9,12],other3`."""
     return re.sub(r"^([^\[,]+)(?:\[([^\],-]+))?.*", r"\1\2", nodes)
 
 
-def _tasks_of_node(counts, node):
+def _tasks_of_node(counts: str, node: int) -> int:
     """How many tasks a node has, of `8(x3),2`: three nodes with eight and one with two."""
     each = []
     for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", counts):
@@ -91,7 +92,7 @@ def _tasks_of_node(counts, node):
     return each[node]
 
 
-def _share(tasks, local):
+def _share(tasks: int, local: int) -> tuple[int, ...] | None:
     """The GPUs of the task `local` among the `tasks` of a node; None for all that it sees.
 
     jax would give every task the one GPU of its own number, be it the only task of a node with eight.

@@ -1,19 +1,21 @@
 """The one mesh every program runs on: ("replica", "fsdp", "context", "tensor"), each of size 1 unless asked for."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxscale import config as configs
 from jaxscale.errors import InputError
 
 AXES = ("replica", "fsdp", "context", "tensor")
 BATCH_AXES = ("replica", "fsdp")
 
 
-def make_mesh(mesh, devices=None):
+def make_mesh(mesh: configs.Mesh, devices: Iterable[jax.Device] | None = None) -> Mesh:
     """A `jax.sharding.Mesh` of all devices from a `config.Mesh`, whose -1 stands for the devices that remain.
 
     Devices of a TPU are ordered so that neighbors in the mesh are neighbors on the chip's links. With `slices` the
@@ -28,7 +30,7 @@ def make_mesh(mesh, devices=None):
     return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def _sizes(mesh, devices):
+def _sizes(mesh: configs.Mesh, devices: int) -> dict[str, int]:
     sizes = {axis: getattr(mesh, axis) for axis in AXES}
     free = [axis for axis, size in sizes.items() if size == -1]
     named = math.prod(size for size in sizes.values() if size != -1)
@@ -43,7 +45,7 @@ def _sizes(mesh, devices):
     return sizes
 
 
-def in_mesh_order(devices, slices, sizes):
+def in_mesh_order(devices: Sequence[jax.Device], slices: int, sizes: Mapping[str, int]) -> np.ndarray:
     """Devices as an array of the mesh's shape: slice after slice, within each as its links lie.
 
     Raises:
@@ -54,7 +56,7 @@ def in_mesh_order(devices, slices, sizes):
             f"mesh.slices={slices} must divide mesh.replica={sizes['replica']}: only replicas span slices. "
             f"Use a multiple of {slices} replicas, or fewer slices."
         )
-    groups: dict[int, list] = {}
+    groups: dict[int, list[jax.Device]] = {}
     for place, device in enumerate(devices):
         # Processors and GPUs name no slice: their devices come group after group.
         index = getattr(device, "slice_index", None)
@@ -70,7 +72,7 @@ def in_mesh_order(devices, slices, sizes):
     return np.concatenate(ordered).reshape(*sizes.values())
 
 
-def spanning(mesh, outer):
+def spanning(mesh: Mesh, outer: Callable[[jax.Device], int]) -> dict[str, int]:
     """Axes of a mesh, replicas left out, along which devices of different slices or nodes exchange data: their number.
 
     Args:
@@ -85,10 +87,10 @@ def spanning(mesh, outer):
     return {axis: count for axis, count in found.items() if axis != "replica" and count > 1}
 
 
-def _as_linked(devices, shape):
+def _as_linked(devices: Sequence[jax.Device], shape: tuple[int, ...]) -> np.ndarray:
     if devices[0].platform != "tpu":
         return np.asarray(devices).reshape(shape)
-    parts: dict[int, list] = {}
+    parts: dict[int, list[jax.Device]] = {}
     for device in devices:
         parts.setdefault(getattr(device, "slice_index", 0), []).append(device)
     if len(parts) > 1:  # a mesh that takes no account of them; no links lead from one to the other
@@ -96,12 +98,12 @@ def _as_linked(devices, shape):
     return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
-def batch_sharding(mesh):
+def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows of a batch over the replica and fsdp axes."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def check_fits(mesh, run):
+def check_fits(mesh: Mesh | AbstractMesh, run: configs.Run) -> None:
     """Raises InputError if the mesh cannot divide the batch or the heads of a `config.Run`."""
     rows = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
     batch, parts, tensor = run.training.batch_size, run.training.accumulation, mesh.shape["tensor"]

@@ -14,7 +14,8 @@ import pathlib
 import secrets
 import socket
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -22,6 +23,8 @@ import numpy as np
 from jaxscale import files, preemption
 from jaxscale.errors import InputError, RunError
 from jaxscale.sharding import clusters, rendezvous
+
+T = TypeVar("T")
 
 # Seconds without a sign of life after which a process counts as dead; then all end, within as many again.
 HEARTBEAT_SECONDS = 25
@@ -75,7 +78,7 @@ def start(startup_seconds: float | None = None) -> None:
     files.only_read(jax.process_index() > 0)
 
 
-def _startup_seconds():
+def _startup_seconds() -> float:
     text = os.environ.get("JAXSCALE_STARTUP_SECONDS", str(STARTUP_SECONDS))
     try:
         seconds = float(text)
@@ -106,7 +109,7 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def first_says(function):
+def first_says(function: Callable[[], T]) -> T:
     """`function()` as the first process finds it, in every process; its `InputError`, `RunError` and `Leave` too.
 
     For what is read from files or decided by them, so that no two processes go different ways. Any other error is
@@ -117,7 +120,8 @@ def first_says(function):
     """
     if jax.process_count() == 1:
         return function()
-    said, unforeseen = {}, None
+    said: dict[str, Any] = {}
+    unforeseen = None
     if is_first():
         try:
             with preemption.first_works():
@@ -137,14 +141,14 @@ def first_says(function):
 
 
 @contextlib.contextmanager
-def workplace(folder):
+def workplace(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """`files.workplace`, entered by the first process for all: what keeps it out, keeps all of them out."""
     with contextlib.ExitStack() as held:
         first_says(lambda: held.enter_context(files.workplace(folder)) and None)
         yield pathlib.Path(folder)
 
 
-def _broadcast(text):
+def _broadcast(text: str) -> str:
     from jax.experimental import multihost_utils
 
     content = np.frombuffer(text.encode(), np.uint8)
@@ -160,7 +164,7 @@ def meet(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def require_shared(folder) -> None:
+def require_shared(folder: str | os.PathLike[str]) -> None:
     """Raises InputError, in every process, unless all of them see what the first writes in `folder`."""
     folder = pathlib.Path(folder).absolute()
     if jax.process_count() == 1 or folder in _shared:
@@ -184,7 +188,7 @@ def require_shared(folder) -> None:
     _shared.add(folder)
 
 
-def appears(path) -> bool:
+def appears(path: str | os.PathLike[str]) -> bool:
     """Waits until a file that another process wrote is seen here: a network's file system may take a while."""
     end = time.monotonic() + SHARED_SECONDS
     while not (seen := pathlib.Path(path).is_file()) and time.monotonic() < end:
@@ -192,7 +196,7 @@ def appears(path) -> bool:
     return seen
 
 
-def _token_in(folder):
+def _token_in(folder: pathlib.Path) -> str:
     name = f".shared-{secrets.token_hex(8)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +209,7 @@ def _token_in(folder):
 
 
 @contextlib.contextmanager
-def lost_peer_told():
+def lost_peer_told() -> Iterator[None]:
     """Turns the runtime's ways of saying that another process is gone into a RunError with the remedy."""
     try:
         yield

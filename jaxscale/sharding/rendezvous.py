@@ -9,9 +9,10 @@ import socket
 import time
 
 from jaxscale.errors import RunError
+from jaxscale.sharding.clusters import Place
 
 
-def meet(place, seconds: float) -> None:
+def meet(place: Place, seconds: float) -> None:
     """Returns when all processes are here.
 
     Args:
@@ -25,7 +26,7 @@ def meet(place, seconds: float) -> None:
     (_receive if place.index == 0 else _present)(place, end, seconds)
 
 
-def _receive(place, end, seconds):
+def _receive(place: Place, end: float, seconds: float) -> None:
     """The first process: waits for all others and answers them."""
     port = int(place.coordinator.rpartition(":")[2])
     both = socket.has_dualstack_ipv6()
@@ -67,7 +68,7 @@ def _receive(place, end, seconds):
         raise _failed(place, wrong)
 
 
-def _present(place, end, seconds):
+def _present(place: Place, end: float, seconds: float) -> None:
     """The others: find the first, say who this is, and wait for the answer."""
     host, _, port = place.coordinator.rpartition(":")
     address = host.strip("[]"), int(port)
@@ -89,7 +90,7 @@ def _present(place, end, seconds):
         raise _failed(place, wrong)
 
 
-def _failed(place, what):
+def _failed(place: Place, what: str) -> RunError:
     return RunError(
         f"process {place.index} of {place.count} did not meet the others at the coordinator {place.coordinator}: "
         f"{what}. Start all of them at about the same time, and see that this port is free and open on the host of "

@@ -5,9 +5,11 @@ The first rule whose pattern occurs in the path wins. FSDP divides the axis that
 
 import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import jax
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 RULES = (
@@ -23,7 +25,7 @@ RULES = (
 STACKED = "(^|/)blocks/"
 
 
-def spec(path, shape, mesh):
+def spec(path: str, shape: Sequence[int], mesh: Mesh) -> P:
     """The `PartitionSpec` of a parameter; a mesh axis that does not divide its dimension is left out.
 
     Raises:
@@ -36,7 +38,7 @@ def spec(path, shape, mesh):
     raise KeyError(f"no partition rule matches parameter {path!r}; add one to jaxscale.sharding.rules.RULES")
 
 
-def _dividing(axes, size, mesh):
+def _dividing(axes: str | tuple[str, ...] | None, size: int, mesh: Mesh) -> str | tuple[str, ...] | None:
     """Of the mesh axes meant for a dimension, the last left out until they divide it."""
     axes = axes if isinstance(axes, tuple) else (axes,) if axes else ()
     while size % math.prod(mesh.shape[axis] for axis in axes):
@@ -44,7 +46,7 @@ def _dividing(axes, size, mesh):
     return axes if len(axes) > 1 else axes[0] if axes else None
 
 
-def state_shardings(abstract_state, mesh):
+def state_shardings(abstract_state: Any, mesh: Mesh) -> Any:
     """Shardings for a training state: parameters by rule, optimizer moments like their parameters, scalars everywhere.
 
     Args:
@@ -52,7 +54,7 @@ def state_shardings(abstract_state, mesh):
       mesh: the mesh of `make_mesh`.
     """
 
-    def one(path, leaf):
+    def one(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
         if leaf.ndim == 0:
             return NamedSharding(mesh, P())
         return NamedSharding(mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape, mesh))

@@ -7,9 +7,11 @@ the event loop closed print another, before the caller learns of the first and s
 import logging
 import sys
 import traceback
+from collections.abc import Callable
+from types import TracebackType
 
 
-def leave_out_raised_errors():
+def leave_out_raised_errors() -> None:
     """From now on leaves out orbax's log records with a traceback, and what is left of its event loops."""
     for name in ("absl", "asyncio"):
         logger = logging.getLogger(name)
@@ -19,7 +21,7 @@ def leave_out_raised_errors():
         sys.unraisablehook = _Hook(sys.unraisablehook)
 
 
-def _is_worth_showing(record):
+def _is_worth_showing(record: logging.LogRecord) -> bool:
     if not (record.exc_info and record.exc_info[0]):
         return True
     return not _is_of_orbax(record.pathname) and not any(map(_is_of_orbax, _files_of(record.exc_info[2])))
@@ -28,10 +30,10 @@ def _is_worth_showing(record):
 class _Hook:
     """Leaves out that a callback of tensorstore found its event loop closed, and coroutines of orbax that failed."""
 
-    def __init__(self, before):
+    def __init__(self, before: Callable[["sys.UnraisableHookArgs"], object]) -> None:
         self._before = before
 
-    def __call__(self, unraisable):
+    def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         closed = isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"
         at = _files_of(unraisable.exc_traceback)
         from_outside = bool(at) and all("asyncio" in file for file in at)  # no caller in Python
@@ -40,9 +42,9 @@ class _Hook:
             self._before(unraisable)
 
 
-def _files_of(trace):
+def _files_of(trace: TracebackType | None) -> list[str]:
     return [frame.filename for frame in traceback.extract_tb(trace)]
 
 
-def _is_of_orbax(file):
+def _is_of_orbax(file: str) -> bool:
     return "/orbax/" in file.replace("\\", "/")

@@ -5,10 +5,14 @@ that cannot be read. One from before there were checksums is taken as it is.
 """
 
 import json
+import os
 import pathlib
 import re
 import shutil
 import zlib
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, cast
 
 import jax
 import numpy as np
@@ -44,7 +48,7 @@ class Checkpoints:
       warn: called with a sentence when a damaged one is found.
     """
 
-    def __init__(self, folder, warn=lambda sentence: None):
+    def __init__(self, folder: str | os.PathLike[str], warn: Callable[[str], None] = lambda sentence: None) -> None:
         background.leave_out_raised_errors()
         self.folder, self._warn = pathlib.Path(folder).absolute(), warn
         # The earliest of equal losses is the best, as in the run's summary.
@@ -59,34 +63,34 @@ class Checkpoints:
         with files.full_disk_told(self.folder):
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, _):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is not None and jax.process_count() > 1:
             return  # the others may be gone, and would be waited for
         self.wait()
         self._manager.close()
 
-    def wait(self):
+    def wait(self) -> None:
         """Until all that was saved is whole on the disk; all processes wait together. A full disk is a RunError."""
         with files.full_disk_told(self.folder):
             self._manager.wait_until_finished()
 
-    def save(self, step, state, progress, loss):
+    def save(self, step: int, state: Any, progress: dict[str, Any], loss: float) -> None:
         """Saves in the background; `loss` decides which checkpoint is the best. A full disk is a RunError."""
         document = {SAVED: progress, CHECK: {"state": checksums(state), "progress": _checksum(progress)}}
-        metrics: dict = {"loss": loss, "step": step}
+        metrics: dict[str, float] = {"loss": loss, "step": step}
         metrics |= {CHECK: _checksum(metrics)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(document))
         with files.full_disk_told(self.folder):
             self._manager.save(step, args=items, metrics=metrics, force=True)
 
-    def latest(self):
+    def latest(self) -> int | None:
         """Step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
-    def restore_newest(self, abstract):
+    def restore_newest(self, abstract: Any) -> tuple[Any, dict[str, Any]] | None:
         """The state (shapes and shardings as in `abstract`) and the progress of the newest checkpoint that is whole.
 
         None if there is none. Those that cannot be read, or are not what was saved, are put aside, into `damaged`.
@@ -103,7 +107,7 @@ class Checkpoints:
             self._manager.reload()
         return None
 
-    def _without_loss(self):
+    def _without_loss(self) -> list[list[Any]]:
         """[step, why] of those whose measured loss is not what was saved: orbax reads all of them to begin with."""
         found = []
         for path in sorted(self.folder.glob("*/metrics/metrics")):
@@ -120,7 +124,7 @@ class Checkpoints:
                     found.append([int(step), f"its measured loss: {_reason(error)}"])
         return found
 
-    def _put_aside(self, step, reason):
+    def _put_aside(self, step: int, reason: str) -> None:
         damaged = self.folder.with_name("damaged") / str(step)
         self._warn(f"the checkpoint of step {step} cannot be used and was moved to {damaged}: {reason}")
         if processes.is_first():
@@ -130,7 +134,7 @@ class Checkpoints:
         processes.meet(f"put aside {step}")
 
 
-def restore_params(folder, step, abstract_params):
+def restore_params(folder: str | os.PathLike[str], step: int, abstract_params: Any) -> Any:
     """Parameters of the checkpoint at `step`, without the optimizer's moments.
 
     Raises:
@@ -141,7 +145,7 @@ def restore_params(folder, step, abstract_params):
     how = ocp.checkpoint_utils.construct_restore_args(tree)
     args = ocp.args.PyTreeRestore(tree, restore_args=how, partial_restore=True)
     restored, damage = _read(path, ocp.PyTreeCheckpointHandler(), args)
-    if damage is not None:
+    if restored is None:
         raise RunError(
             f"the checkpoint {str(path)!r} cannot be used: {damage}. "
             "Restore it from a copy, or delete the folder of the run and train it again."
@@ -149,7 +153,9 @@ def restore_params(folder, step, abstract_params):
     return restored[0]["params"]
 
 
-def _read(path, handler, args):
+def _read(
+    path: pathlib.Path, handler: ocp.CheckpointHandler, args: ocp.args.CheckpointArgs
+) -> tuple[tuple[Any, dict[str, Any]] | None, str | None]:
     """((state, progress), None) of the checkpoint at `path`, or (None, damage), the same for all processes.
 
     `handler` is one of orbax's, which unlike its managers do not wait for the other processes: one of these may be
@@ -174,23 +180,23 @@ def _read(path, handler, args):
     return (None, damage) if damage else ((state, progress), None)
 
 
-def _of_any_process(path, damage):
+def _of_any_process(path: pathlib.Path, damage: str | None) -> str | None:
     """`damage`, or if only another process has met one, that it has. RunError in all where one has no access."""
     met = np.array([0 if damage is None else 2 if NO_ACCESS.search(damage) else 1])
     if jax.process_count() > 1:
         met = np.asarray(multihost_utils.process_allgather(met[0]))
     damage = damage or (f"process {int(met.argmax())} cannot read its part" if met.any() else None)
     if met.max() == 2:
-        raise _out_of_reach(path, damage)
+        raise _out_of_reach(path, cast(str, damage))
     return damage
 
 
-def _out_of_reach(path, reason):
+def _out_of_reach(path: pathlib.Path, reason: str) -> RunError:
     remedy = "Nothing was changed. Give access to it, and then the same command again."
     return RunError(f"{str(path)!r} cannot be read now: {reason}. {remedy}")
 
 
-def _opened(document):
+def _opened(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int] | None]:
     """The progress and the state's checksums in what was saved beside a state; of an old one None for these."""
     if not {SAVED, CHECK} & set(document):
         return document, None
@@ -200,12 +206,12 @@ def _opened(document):
     return progress, kept["state"]
 
 
-def _checksum(document):
+def _checksum(document: Any) -> int:
     """Of what JSON can hold."""
     return zlib.crc32(json.dumps(document, sort_keys=True).encode())
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     """The first line of what went wrong, with the error's kind where that alone says nothing."""
     first = str(error).strip().split("\n")[0].split(". See full TensorStore details")[0][:200]
     return first if " " in first else f"{type(error).__name__} {first}".strip()

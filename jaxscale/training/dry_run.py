@@ -1,6 +1,8 @@
 """What a run would take, without its data and before anything is computed: shapes, parameters, memory, steps."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,10 +12,10 @@ from jaxscale import sharding
 from jaxscale.data import tokenizers
 from jaxscale.training import throughput
 from jaxscale.training.loss import mean_loss
-from jaxscale.training.step import program
+from jaxscale.training.step import Program, program
 
 
-def describe(run, devices=None):
+def describe(run: configs.Run, devices: Iterable[jax.Device] | None = None) -> dict[str, Any]:
     """Facts about a run that need no data: every parameter's shape and sharding, counts, bytes per device, FLOPs.
 
     Args:
@@ -59,12 +61,12 @@ def describe(run, devices=None):
     }
 
 
-def bytes_per_device(tree):
+def bytes_per_device(tree: Any) -> int:
     shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
     return sum(shard(leaf) for leaf in jax.tree.leaves(tree))
 
 
-def _activation_bytes(run, shared):
+def _activation_bytes(run: configs.Run, shared: Program) -> int:
     """Bytes that one device keeps between the forward and the backward pass of one part of its batch."""
     rows = run.training.batch_size // run.training.accumulation
     tokens = jax.ShapeDtypeStruct((rows, run.model.context + 1), np.int32)

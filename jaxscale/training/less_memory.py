@@ -1,9 +1,14 @@
 """Which settings of a run take less of a device's memory."""
 
 import math
+from collections.abc import Sequence
+
+from jax.sharding import Mesh
+
+from jaxscale import config as configs
 
 
-def less_memory(run, mesh):
+def less_memory(run: configs.Run, mesh: Mesh) -> str:
     """Sentences that name them, for a `config.Run` and its mesh, those with the same result first."""
     training, rows = run.training, run.training.batch_size // run.training.accumulation
     same = []
@@ -24,5 +29,5 @@ def less_memory(run, mesh):
     )
 
 
-def _or(names):
+def _or(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

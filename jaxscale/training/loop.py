@@ -10,9 +10,12 @@ trajectory to the last bit; a finished one is read. Several processes may train 
 
 import dataclasses
 import math
+import os
 import pathlib
 import time
 import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Self
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,7 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import data, files, preemption, sharding
-from jaxscale.data import Batches
+from jaxscale.data import Batches, Store
 from jaxscale.errors import RunError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.sharding import processes
@@ -29,8 +32,19 @@ from jaxscale.training.checkpoints import Checkpoints
 from jaxscale.training.feeding import Feed
 from jaxscale.training.less_memory import less_memory
 from jaxscale.training.metrics import Metrics
-from jaxscale.training.step import program
-from jaxscale.training.work import Progress, attempts, exhausted, held_out, plan, speed, stride, summary
+from jaxscale.training.step import State, program
+from jaxscale.training.work import (
+    Progress,
+    Stopped,
+    Work,
+    attempts,
+    exhausted,
+    held_out,
+    plan,
+    speed,
+    stride,
+    summary,
+)
 
 # Steps that a profile shows, counted from the start of the process; those before compile and warm up.
 PROFILED = (5, 10)
@@ -40,7 +54,7 @@ class NonFiniteLoss(RunError):
     """Loss, gradient or parameters became NaN or infinite; the run's newest checkpoint is the last good state."""
 
 
-def prepare(run, folder, say=lambda text: None):
+def prepare(run: configs.Run, folder: str | os.PathLike[str], say: Callable[[str], None] = lambda text: None) -> Store:
     """The corpus of a run as a `data.Store` in `folder`, made by the first process and read by all.
 
     The folder in which it lies must be one that all processes share, else InputError.
@@ -53,7 +67,13 @@ def prepare(run, folder, say=lambda text: None):
     return data.open_store(folder)
 
 
-def train(run, store, folder, report=lambda **progress: None, profile=False):
+def train(
+    run: configs.Run,
+    store: Store,
+    folder: str | os.PathLike[str],
+    report: Callable[..., None] = lambda **progress: None,
+    profile: bool = False,
+) -> dict[str, Any]:
     """Trains until the steps are done or the held-out loss stops falling.
 
     Args:
@@ -89,7 +109,7 @@ def train(run, store, folder, report=lambda **progress: None, profile=False):
         return processes.first_says(lambda: files.read_json(folder / "summary.json", fields=("loss", "step")))
 
 
-def _run(work, folder, report, profile):
+def _run(work: Work, folder: pathlib.Path, report: Callable[..., None], profile: bool) -> dict[str, Any]:
     """Goes on from the latest checkpoint to the end; returns the summary."""
     with preemption.notice() as notice, Checkpoints(folder / "checkpoints", warnings.warn) as checkpoints:
         state, progress = _start(work, checkpoints)
@@ -104,7 +124,7 @@ def _run(work, folder, report, profile):
     return summary(work, progress, stopped, starts)
 
 
-def check(run, store, mesh=None):
+def check(run: configs.Run, store: Store, mesh: jax.sharding.Mesh | None = None) -> None:
     """Raises InputError if the corpus, or the mesh where one is given, cannot serve the run."""
     configs.validate(run)
     if mesh is not None:
@@ -112,13 +132,13 @@ def check(run, store, mesh=None):
     Batches.of(store.train, run.tokens, run.model.context, run.training.batch_size, run.seed)
 
 
-def _prepare(run, store, mesh):
+def _prepare(run: configs.Run, store: Store, mesh: jax.sharding.Mesh) -> Work:
     shared = program(run, store.vocab_size, mesh)
     sequences = held_out(run, store, mesh, sharding.batch_sharding(mesh).spec)
     return plan(run, store, shared, sequences, throughput.peak_flops(mesh.devices.ravel()))
 
 
-def _start(work, checkpoints):
+def _start(work: Work, checkpoints: Checkpoints) -> tuple[State, Progress]:
     restored = checkpoints.restore_newest(work.program.abstract)
     if restored is None:
         return work.program.init(jax.random.key(work.run.seed)), Progress([])
@@ -129,12 +149,21 @@ def _start(work, checkpoints):
 class _Loop:
     """Steps, logs, evaluates and saves until the run ends."""
 
-    def __init__(self, work, checkpoints, metrics, feed, notice, trace, report):
+    def __init__(
+        self,
+        work: Work,
+        checkpoints: Checkpoints,
+        metrics: Metrics,
+        feed: Feed,
+        notice: preemption.Notice,
+        trace: "_Trace",
+        report: Callable[..., None],
+    ) -> None:
         self.work, self.training = work, work.run.training
         self.checkpoints, self.metrics, self.feed = checkpoints, metrics, feed
         self.notice, self.trace, self.report = notice, trace, report
 
-    def run(self, state, progress):
+    def run(self, state: State, progress: Progress) -> Stopped:
         """Brings `progress` up to date and returns why the run ended."""
         self.progress, self.begun, self.spent = progress, time.perf_counter(), progress.seconds
         self.first, self.clock, self.before = progress.step, _Clock(self.feed), progress.productive
@@ -146,7 +175,7 @@ class _Loop:
             state = self._evaluation(state)
         return "patience" if exhausted(training, progress) else "budget"
 
-    def _steps(self, state, until):
+    def _steps(self, state: State, until: int) -> State:
         """Goes on to step `until`, or to the one that broke down."""
         for step in range(self.progress.step, until):
             self.trace.at(step - self.first)
@@ -167,18 +196,18 @@ class _Loop:
         self.clock.settle()
         return state
 
-    def _log(self, step, values):
+    def _log(self, step: int, values: Mapping[str, jax.Array]) -> None:
         work = self.work
-        values = {name: float(value) for name, value in values.items()}
+        told = {name: float(value) for name, value in values.items()}
         # Of a step that was skipped there may be nothing else to tell than that.
-        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        told = {name: value for name, value in told.items() if math.isfinite(value)}
         seconds = self.clock.window()
-        values |= speed(work, seconds.pop("steps_per_second")) | seconds
-        values |= {"learning_rate": float(work.rates[step]), "tokens": (step + 1) * work.tokens_per_step}
-        self.metrics.write(step + 1, **values)
-        self.report(step=step + 1, steps=work.steps, **values)
+        told |= speed(work, seconds.pop("steps_per_second")) | seconds
+        told |= {"learning_rate": float(work.rates[step]), "tokens": (step + 1) * work.tokens_per_step}
+        self.metrics.write(step + 1, **told)
+        self.report(step=step + 1, steps=work.steps, **told)
 
-    def _evaluation(self, state):
+    def _evaluation(self, state: State) -> State:
         """Evaluates, logs and saves; raises `NonFiniteLoss` for a run that broke down."""
         work, training, progress = self.work, self.training, self.progress
         loss = float(work.program.evaluate(state.params, *work.held_out))
@@ -194,12 +223,12 @@ class _Loop:
         self.clock.restart()  # evaluations and checkpoints do not count against the speed of training
         return state
 
-    def _save(self, state, loss):
+    def _save(self, state: State, loss: float) -> None:
         self.progress.seconds = self.spent + time.perf_counter() - self.begun
         self.progress.productive = self.before + self.clock.productive
         self.checkpoints.save(self.progress.step, state, dataclasses.asdict(self.progress), loss)
 
-    def _leave(self, state):
+    def _leave(self, state: State) -> NoReturn:
         """Saves the state and raises `Preempted`; a run that broke down says so instead."""
         progress = self.progress
         self.clock.settle()
@@ -222,16 +251,18 @@ class _Clock:
       productive: seconds in all steps so far, without those that compiled.
     """
 
-    def __init__(self, feed):
-        self._feed, self._pending, self._seconds = feed, None, []
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._pending: jax.Array | None = None
+        self._seconds: list[float] = []
         self._since, self._waited, self.productive = time.perf_counter(), feed.waited, 0.0
 
-    def tick(self, value):
+    def tick(self, value: jax.Array) -> None:
         """After a step was handed to the devices whose result is `value`."""
         self.settle()
         self._pending = value
 
-    def settle(self):
+    def settle(self) -> None:
         """Waits for the step under way."""
         if self._pending is not None:
             jax.block_until_ready(self._pending)
@@ -240,13 +271,13 @@ class _Clock:
             self.productive += now - self._since
             self._since, self._pending = now, None
 
-    def restart(self):
+    def restart(self) -> None:
         """Leaves out the time until now, and the step under way."""
         jax.block_until_ready(self._pending)
         self._pending, self._seconds = None, []
         self._since, self._waited = time.perf_counter(), self._feed.waited
 
-    def window(self):
+    def window(self) -> dict[str, float]:
         """Of the steps since the last window: how many a second, median and 95th percentile, share of waiting."""
         self.settle()
         total, waited = sum(self._seconds), self._feed.waited - self._waited
@@ -263,16 +294,16 @@ class _Clock:
 class _Trace:
     """A profile of the steps `PROFILED`, if a folder is given for it. A context manager."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path | None) -> None:
         self._folder, self._running = folder, False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def at(self, step):
+    def at(self, step: int) -> None:
         """Before `step`, counted from the start of this process."""
         if self._folder is not None and step == PROFILED[0]:
             jax.profiler.start_trace(str(self._folder))
@@ -280,13 +311,13 @@ class _Trace:
         elif step == PROFILED[1]:
             self._stop()
 
-    def _stop(self):
+    def _stop(self) -> None:
         if self._running:
             jax.profiler.stop_trace()
             self._running = False
 
 
-def fail(work, state, progress, loss, checkpoints):
+def fail(work: Work, state: State, progress: Progress, loss: float, checkpoints: Checkpoints) -> NoReturn:
     """Keeps the last good state and raises NonFiniteLoss."""
     good, failed = int(state.step), int(state.failed)
     if good and checkpoints.latest() != good and math.isfinite(loss):

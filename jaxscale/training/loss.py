@@ -7,13 +7,17 @@ then gathered, and its gradient summed over the devices, once a pass. Chunks of 
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxscale.models import Decoder
 
-def mean_loss(model, params, tokens_BxT1, chunks=1):
+
+def mean_loss(model: Decoder, params: Any, tokens_BxT1: jax.Array, chunks: int = 1) -> jax.Array:
     """Next-token cross-entropy of each sequence, (B,) float32 nats per token.
 
     Args:
@@ -26,13 +30,19 @@ def mean_loss(model, params, tokens_BxT1, chunks=1):
     if chunks == 1:
         logits_BxTxV = model.apply({"params": params}, inputs_BxT)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, targets_BxT), axis=-1)
-    x_BxTxD = model.apply({"params": params}, inputs_BxT, method="hidden")
-    head_DxV = model.apply({"params": params}, method="head_matrix")
+    x_BxTxD = cast(jax.Array, model.apply({"params": params}, inputs_BxT, method="hidden"))
+    head_DxV = cast(jax.Array, model.apply({"params": params}, method="head_matrix"))
     gather = functools.partial(model.execution.gather, "embed")
     return jnp.mean(_chunked_cross_entropy(x_BxTxD, head_DxV.T, targets_BxT, chunks, gather), axis=-1)
 
 
-def _chunked_cross_entropy(x_BxTxD, rows_VxD, targets_BxT, chunks, gather):
+def _chunked_cross_entropy(
+    x_BxTxD: jax.Array,
+    rows_VxD: jax.Array,
+    targets_BxT: jax.Array,
+    chunks: int,
+    gather: Callable[[jax.Array], jax.Array],
+) -> jax.Array:
     """Cross-entropy (B, T) of the logits x rowsᵀ: log of a sum of exponentials that is kept up over the chunks.
 
     `gather` makes of a chunk of rows one that every device has.
@@ -44,7 +54,9 @@ def _chunked_cross_entropy(x_BxTxD, rows_VxD, targets_BxT, chunks, gather):
     entries_NxC = jnp.arange(len(padded_VxD)).reshape(-1, chunks).T
 
     @functools.partial(jax.checkpoint, prevent_cse=False)  # a scan keeps its steps apart
-    def add(so_far, chunk):
+    def add(
+        so_far: tuple[jax.Array, jax.Array, jax.Array, jax.Array], chunk: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         x_BxTxD, top_BxT, sum_BxT, picked_BxT = so_far
         rows_CxD, entries_C = chunk
         head_DxC = gather(rows_CxD.astype(dtype)).T

@@ -3,11 +3,17 @@
 import hashlib
 import json
 import math
+import os
 import pathlib
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
 
 from jaxscale import files
 from jaxscale.errors import InputError
+
+if TYPE_CHECKING:
+    import wandb
 
 
 class Metrics:
@@ -26,7 +32,7 @@ class Metrics:
       RunError: from every method, if the disk is full.
     """
 
-    def __init__(self, folder, step, wandb=""):
+    def __init__(self, folder: str | os.PathLike[str], step: int, wandb: str = "") -> None:
         self.path = pathlib.Path(folder) / "metrics.jsonl"
         self._wandb = _wandb_run(wandb, folder) if wandb and files.writes() else None
         if not files.writes():
@@ -37,10 +43,10 @@ class Metrics:
             self._board = _Board(self.path.with_name("tensorboard"), step)
             self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._wandb is not None:
             self._wandb.finish()
         if files.writes():
@@ -48,7 +54,7 @@ class Metrics:
                 self._board.close()
                 self._file.close()
 
-    def write(self, step, **values):
+    def write(self, step: int, **values: float) -> None:
         """One line: the step and the values (floats); null for those that are not finite, which JSON does not have."""
         if not files.writes():
             return
@@ -61,7 +67,7 @@ class Metrics:
             self._board.write(step, values)
 
 
-def _wandb_run(project, folder):
+def _wandb_run(project: str, folder: str | os.PathLike[str]) -> "wandb.Run":
     """A Weights & Biases run that a restart in the same folder goes on with."""
     try:
         import wandb
@@ -77,7 +83,7 @@ def _wandb_run(project, folder):
 class _Board:
     """A TensorBoard event file, written in this thread: tensorboardX's own hangs once it meets a full disk."""
 
-    def __init__(self, folder, step):
+    def __init__(self, folder: pathlib.Path, step: int) -> None:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.summary import scalar
@@ -89,11 +95,11 @@ class _Board:
         restart = SessionLog(status=SessionLog.START)
         self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=restart))
 
-    def write(self, step, values):
+    def write(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
             self._writer.write_event(event)
         self._writer.flush()
 
-    def close(self):
+    def close(self) -> None:
         self._writer.close()

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxscale import config as configs
 
-def direction(optimizer):
+
+def direction(optimizer: configs.Optimizer) -> optax.GradientTransformation:
     """Clipped AdamW (Loshchilov & Hutter 2019) for a learning rate of 1, to be subtracted; decay on matrices only."""
     matrices = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
     return optax.chain(
@@ -16,7 +18,7 @@ def direction(optimizer):
     )
 
 
-def learning_rates(optimizer, steps):
+def learning_rates(optimizer: configs.Optimizer, steps: int) -> np.ndarray:
     """Learning rate of every step, (steps,) float32: linear warm-up, then what `optimizer.schedule` names.
 
     The warm-up is cut to a fifth of a run that is short.

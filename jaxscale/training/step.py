@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
@@ -16,6 +16,9 @@ from jaxscale import sharding
 from jaxscale.models import Decoder, Execution
 from jaxscale.training import optimizer as optimizers
 from jaxscale.training.loss import mean_loss
+
+# What value_and_grad makes of a loss: (params, (B, T+1) tokens) -> (loss, gradient).
+ValueAndGrad = Callable[[Any, jax.Array], tuple[jax.Array, Any]]
 
 # Steps before a gradient can be called a spike, and the share of a new one in the running mean it is held against.
 SETTLED, NEW = 20, 0.05
@@ -48,18 +51,18 @@ class Program:
     """The jitted functions of a model shape on a mesh."""
 
     model: Decoder
-    mesh: jax.sharding.Mesh
-    init: Callable
+    mesh: Mesh
+    init: Callable[[jax.Array], State]
     """key -> State"""
-    step: Callable
+    step: jax.stages.Wrapped
     """(State, (B, T+1) tokens, rate) -> (State, {"train_loss", "gradient_norm", "skipped"}); the state is donated"""
-    evaluate: Callable
+    evaluate: jax.stages.Wrapped
     """(params, (N, B, T+1) tokens, (N, B) weights) -> mean loss, nats per token"""
     abstract: State
     """shapes, dtypes and shardings of a state"""
 
 
-def program(run, vocab_size, mesh):
+def program(run: configs.Run, vocab_size: int, mesh: Mesh) -> Program:
     """The `Program` of a `config.Run`; those that differ only in data, seed, length or learning rate share one."""
     training = run.training
     execution = Execution(mesh if mesh.size > 1 else None, training.remat)
@@ -69,7 +72,7 @@ def program(run, vocab_size, mesh):
     return _program(run.model, vocab_size, _shape_of(run.optimizer), shape, execution, mesh)
 
 
-def _shape_of(optimizer):
+def _shape_of(optimizer: configs.Optimizer) -> configs.Optimizer:
     """The optimizer with everything reset that only the learning rate's schedule depends on."""
     return dataclasses.replace(
         optimizer, learning_rate=1.0, schedule="constant", warmup_steps=0, decay_fraction=0.0, final_fraction=0.0
@@ -77,17 +80,24 @@ def _shape_of(optimizer):
 
 
 @functools.lru_cache(maxsize=8)
-def _program(model_config, vocab_size, optimizer, training, execution, mesh):
+def _program(
+    model_config: configs.Decoder,
+    vocab_size: int,
+    optimizer: configs.Optimizer,
+    training: configs.Training,
+    execution: Execution,
+    mesh: Mesh,
+) -> Program:
     model = Decoder(model_config, vocab_size, execution)
     transform = optimizers.direction(optimizer)
     batches, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
 
-    def init(key):
+    def init(key: jax.Array) -> State:
         params = model.init(key, jnp.zeros((1, model_config.context), jnp.int32))["params"]
         count = lambda value: jnp.full((), value, jnp.int32)
         return State(params, transform.init(params), count(0), count(-1), count(0), jnp.zeros(()))
 
-    def step(state, tokens_BxT1, learning_rate):
+    def step(state: State, tokens_BxT1: jax.Array, learning_rate: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         loss = lambda params, tokens: jnp.mean(mean_loss(model, params, tokens, training.loss_chunks))
         value, gradient = _accumulated(jax.value_and_grad(loss), training.accumulation)(state.params, tokens_BxT1)
         norm = optax.tree.norm(gradient)
@@ -97,7 +107,7 @@ def _program(model_config, vocab_size, optimizer, training, execution, mesh):
         new = _after(state, params, moments, norm, finite, training)
         return new, {"train_loss": value, "gradient_norm": norm, "skipped": new.skipped}
 
-    def evaluate(params, tokens_NxBxT1, weights_NxB):
+    def evaluate(params: Any, tokens_NxBxT1: jax.Array, weights_NxB: jax.Array) -> jax.Array:
         losses_NxB = jax.lax.map(lambda tokens: mean_loss(model, params, tokens, training.loss_chunks), tokens_NxBxT1)
         return jnp.sum(losses_NxB * weights_NxB) / jnp.sum(weights_NxB)
 
@@ -114,7 +124,9 @@ def _program(model_config, vocab_size, optimizer, training, execution, mesh):
     )
 
 
-def _after(state, params, moments, norm, finite, training):
+def _after(
+    state: State, params: Any, moments: Any, norm: jax.Array, finite: jax.Array, training: configs.Training
+) -> State:
     """The state after a step that would make `params` and `moments`: these, or the old ones if the step was bad."""
     good = finite
     if training.spike:
@@ -139,12 +151,12 @@ def _after(state, params, moments, norm, finite, training):
     )
 
 
-def _accumulated(value_and_grad, parts):
+def _accumulated(value_and_grad: ValueAndGrad, parts: int) -> ValueAndGrad:
     """`value_and_grad` averaged over `parts` equal parts of the batch, one after the other."""
     if parts == 1:
         return value_and_grad
 
-    def averaged(params, tokens_BxT1):
+    def averaged(params: Any, tokens_BxT1: jax.Array) -> tuple[jax.Array, Any]:
         # Every part takes rows from all over the batch, so that each device keeps working on its own.
         tokens_PxBxT1 = tokens_BxT1.reshape(-1, parts, tokens_BxT1.shape[-1]).swapaxes(0, 1)
         add = lambda total, tokens: (jax.tree.map(jnp.add, total, value_and_grad(params, tokens)), None)

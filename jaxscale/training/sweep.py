@@ -10,31 +10,48 @@ checkpoints, so after a kill each goes on from its newest, in whatever company.
 
 import contextlib
 import dataclasses
+import functools
 import math
+import os
 import pathlib
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, cast
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
 from jaxscale import files, preemption, sharding
 from jaxscale.config.folders import differences
+from jaxscale.data import Store
 from jaxscale.errors import InputError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.sharding import processes
 from jaxscale.training import throughput
 from jaxscale.training.loop import NonFiniteLoss, check, fail
 from jaxscale.training.member import Member
-from jaxscale.training.stacked import shape_of, stacked_program
+from jaxscale.training.stacked import Layout, StackedProgram, Told, shape_of, stacked_program
+from jaxscale.training.step import State
 from jaxscale.training.work import held_out, plan
 
 # Steps handed to the devices at once, at most, and bytes of their tokens.
 STEPS, TOKEN_BYTES = 16, 2**26
 
+# A run that is under way, the step it comes from, and how many it makes.
+Move = tuple[Member, int, int]
 
-def train_together(runs, store, folder, report=lambda **progress: None, save_seconds=60.0, layout=None):
+
+def train_together(
+    runs: Mapping[str, configs.Run],
+    store: Store,
+    folder: str | os.PathLike[str],
+    report: Callable[..., None] = lambda **progress: None,
+    save_seconds: float = 60.0,
+    layout: Layout | None = None,
+) -> dict[str, dict[str, Any]]:
     """Trains several runs as one program, each until its steps are done or its held-out loss stops falling.
 
     Args:
@@ -63,7 +80,7 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
     with contextlib.ExitStack() as held, processes.lost_peer_told():
         for name, run in runs.items():
             held.enter_context(processes.workplace(folder / name))
-            processes.first_says(lambda name=name, run=run: configs.claim(folder / name, run))
+            processes.first_says(functools.partial(configs.claim, folder / name, run))
         finished = processes.first_says(done)
         left = {name: run for name, run in runs.items() if name not in finished}
         if left:
@@ -72,14 +89,14 @@ def train_together(runs, store, folder, report=lambda **progress: None, save_sec
             with out_of_memory_told(remedy), preemption.notice() as notice, contextlib.ExitStack() as opened:
                 members = _open(left, store, folder, many, opened)
                 _Sweep(many, members, notice, report, save_seconds).run()
-        return {name: processes.first_says(lambda name=name: _summary_of(folder / name)) for name in runs}
+        return {name: processes.first_says(functools.partial(_summary_of, folder / name)) for name in runs}
 
 
-def _summary_of(folder):
+def _summary_of(folder: pathlib.Path) -> dict[str, Any]:
     return files.read_json(folder / "summary.json", fields=("loss", "step"))
 
 
-def check_together(runs, store):
+def check_together(runs: Mapping[str, configs.Run], store: Store) -> Mesh:
     """The mesh of some runs; raises InputError if they cannot be trained as one program or a run cannot be trained."""
     first, *others = runs
     for name in others:
@@ -102,7 +119,13 @@ def check_together(runs, store):
     return mesh
 
 
-def _open(runs, store, folder, many, opened):
+def _open(
+    runs: Mapping[str, configs.Run],
+    store: Store,
+    folder: pathlib.Path,
+    many: StackedProgram,
+    opened: contextlib.ExitStack,
+) -> list[Member]:
     """A `Member` for each run, restored from its newest checkpoint; `opened` closes what they leave open."""
     run = next(iter(runs.values()))
     sequences = held_out(run, store, many.mesh, P(None))
@@ -122,7 +145,14 @@ def _open(runs, store, folder, many, opened):
 class _Sweep:
     """Advances, evaluates and saves runs until all have ended."""
 
-    def __init__(self, many, members, notice, report, save_seconds):
+    def __init__(
+        self,
+        many: StackedProgram,
+        members: list[Member],
+        notice: preemption.Notice,
+        report: Callable[..., None],
+        save_seconds: float,
+    ) -> None:
         self.many, self.members, self.notice, self.report = many, members, notice, report
         self.total = sum(member.work.steps for member in members)
         run = members[0].work.run
@@ -130,9 +160,10 @@ class _Sweep:
         step_bytes = 4 * len(members) * math.prod(self.batch)
         self.chunk = max(1, min(STEPS, run.training.evaluate_every, TOKEN_BYTES // step_bytes))
         self.save_seconds, self.saved = save_seconds, time.monotonic()
-        self.failures, self.pending = [], None
+        self.failures: list[str] = []
+        self.pending: tuple[Told, list[Move]] | None = None
 
-    def run(self):
+    def run(self) -> None:
         self.shared = time.perf_counter()
         while self.members:
             self._stack()
@@ -145,22 +176,22 @@ class _Sweep:
         if self.failures:
             raise NonFiniteLoss(" ".join(self.failures))
 
-    def _stack(self):
+    def _stack(self) -> None:
         """Runs under way on the devices, each in its place; those that end leave theirs empty."""
-        states = [member.state for member in self.members]
+        states = [cast(State, member.state) for member in self.members]
         # Twice, as two arrays: the one is donated when the other must stay.
         self.states, self.best = self.many.stack(states), self.many.stack(states)
         self.places = len(self.states.step)
         for place, member in enumerate(self.members):
             member.place, member.state = place, None
-        self.clock = None
+        self.clock: float | None = None
 
-    def _is_sparse(self):
+    def _is_sparse(self) -> bool:
         """Whether the devices would have half as much to do with the runs under way stacked anew."""
         spare = self.places - len(self.members)
         return self.many.layout == "side by side" and spare >= max(self.places // 2, self.many.runs)
 
-    def _round(self):
+    def _round(self) -> None:
         """Every run advances to its next evaluation; all are evaluated; those that have ended leave."""
         while any(member.progress.step < member.until for member in self.members):
             self._advance()
@@ -170,10 +201,10 @@ class _Sweep:
         if processes.first_says(lambda: time.monotonic() - self.saved >= self.save_seconds):
             self._save()
 
-    def _advance(self):
+    def _advance(self) -> None:
         """Up to `chunk` steps of every run that is not yet at its evaluation."""
         counts, rates = np.zeros(self.places, np.int32), np.zeros((self.places, self.chunk), np.float32)
-        moves = []
+        moves: list[Move] = []
         for member in self.members:
             step = member.progress.step
             count = min(self.chunk, member.until - step)
@@ -190,7 +221,7 @@ class _Sweep:
         if self.notice.given():
             self._leave()
 
-    def _tokens(self, moves, places):
+    def _tokens(self, moves: list[Move], places: slice) -> np.ndarray:
         first, last, _ = places.indices(self.places)
         tokens = np.zeros((last - first, self.chunk, *self.batch), np.int32)
         for member, step, count in moves:
@@ -198,7 +229,7 @@ class _Sweep:
                 tokens[member.place - first, :count] = member.work.batches.of_steps(step, count)
         return tokens
 
-    def _log(self):
+    def _log(self) -> None:
         """Waits for the chunk under way and writes what its steps told."""
         if self.pending is None:
             return
@@ -213,7 +244,7 @@ class _Sweep:
                 told = {name: float(value[member.place, i]) for name, value in values.items()}
                 member.log(step + i + 1, told, seconds and count / seconds)
 
-    def _evaluate(self):
+    def _evaluate(self) -> None:
         """Evaluates every run that is due; takes out those that broke down, keeping their last good state."""
         beaten, due = np.full(self.places, np.inf, np.float32), np.zeros(self.places, bool)
         members = [member for member in self.members if member.progress.step == member.until]
@@ -235,14 +266,14 @@ class _Sweep:
                 member.evaluated(int(step), float(loss))
         self.clock = time.perf_counter()
 
-    def _retire(self):
+    def _retire(self) -> None:
         """Finishes the runs that have ended."""
         for member in [member for member in self.members if member.ended]:
             member.save_best(self._fetch(self.best, member))
             member.finish()
             self.members.remove(member)
 
-    def _fail(self, member, loss):
+    def _fail(self, member: Member, loss: float) -> None:
         member.save_best(self._fetch(self.best, member))
         try:
             fail(member.work, self._fetch(self.states, member)(), member.progress, loss, member.checkpoints)
@@ -251,25 +282,25 @@ class _Sweep:
         member.open.close()
         self.members.remove(member)
 
-    def _fetch(self, stacked, member):
+    def _fetch(self, stacked: State, member: Member) -> Callable[[], State]:
         """A function that gets the state of a run."""
         return lambda: self.many.pick(stacked, member.place)
 
-    def _share_time(self):
+    def _share_time(self) -> None:
         """Counts the time since the last call to the runs under way, in equal parts."""
         now = time.perf_counter()
         for member in self.members:
             member.progress.seconds += (now - self.shared) / len(self.members)
         self.shared = now
 
-    def _save(self):
+    def _save(self) -> None:
         """Every run under way, where it is and at its minimum."""
         for member in self.members:
             member.save_best(self._fetch(self.best, member))
             member.save_newest(self._fetch(self.states, member))
         self.saved = time.monotonic()
 
-    def _leave(self):
+    def _leave(self) -> NoReturn:
         """Saves every state and raises `Preempted`; of a run that broke down there is nothing good to save."""
         self._log()
         self._evaluate()  # a run left at an evaluation's step would owe one, and save that step twice
@@ -283,7 +314,7 @@ class _Sweep:
             f"asked to leave by the system; runs under way are saved: {names}. The same command goes on from there."
         )
 
-    def _tell(self):
+    def _tell(self) -> None:
         under_way = sum(member.work.steps - member.progress.step for member in self.members)
         losses = [member.progress.history[-1][1] for member in self.members]
         loss = {"validation_loss": sum(losses) / len(losses)} if losses else {}

@@ -4,20 +4,27 @@ import dataclasses
 import functools
 import os
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxscale import config as configs
 from jaxscale.models import matmul_flops_per_token
 from jaxscale.sharding import chips
 
+if TYPE_CHECKING:
+    from jaxscale.ahead.topologies import Topology
 
-def training_flops(run, vocab_size):
+
+def training_flops(run: configs.Run, vocab_size: int) -> int:
     """Matrix-product FLOPs of one training step: forward once, backward twice."""
     return 3 * matmul_flops_per_token(run.model, vocab_size) * run.training.batch_size * run.model.context
 
 
-def peak_flops(devices):
+def peak_flops(devices: Sequence[jax.Device] | np.ndarray) -> float | None:
     """FLOP/s that `devices` can reach together: known for accelerators, measured for the host's processors.
 
     None for an accelerator not in the table.
@@ -28,7 +35,7 @@ def peak_flops(devices):
     return chip.flops * len(devices) if chip else None
 
 
-def host_chip(devices):
+def host_chip(devices: int) -> chips.Chip:
     """One of `devices` forced devices of this host as a `Chip`: its share of what is measured of the whole.
 
     Products in bfloat16 are taken to be no faster than float32 ones, and what one device sends another to be a copy.
@@ -38,26 +45,28 @@ def host_chip(devices):
     return chips.Chip(("cpu",), peak, peak, memory, 1.0, bandwidth, bandwidth / 2, None)
 
 
-def with_chip(topology):
+def with_chip(topology: "Topology") -> tuple["Topology", chips.Chip]:
     """(`topology`, its chip): of processors, which no data sheet speaks for, that of this host."""
-    if topology.chip is None:
-        topology = dataclasses.replace(topology, chip=host_chip(len(topology.devices)))
-    return topology, topology.chip
+    chip = topology.chip
+    if chip is None:
+        chip = host_chip(len(topology.devices))
+        topology = dataclasses.replace(topology, chip=chip)
+    return topology, chip
 
 
 @functools.cache
-def _measured_cpu_peak(size=1024):
+def _measured_cpu_peak(size: int = 1024) -> float:
     """Best float32 matmul rate of this machine, in FLOP/s."""
     return 2 * size**3 / _best_seconds(lambda a: a @ a, jnp.ones((size, size), jnp.float32))
 
 
 @functools.cache
-def _measured_cpu_bandwidth(size=1 << 26):
+def _measured_cpu_bandwidth(size: int = 1 << 26) -> float:
     """Best rate of reading and writing memory of this machine, in bytes/s, of an array beyond its caches."""
     return 2 * size / _best_seconds(lambda a: a + 1, jnp.ones(size // 4, jnp.float32))
 
 
-def _best_seconds(function, argument, repeats=5):
+def _best_seconds(function: Callable[[jax.Array], jax.Array], argument: jax.Array, repeats: int = 5) -> float:
     compiled = jax.jit(function)
     compiled(argument).block_until_ready()
     seconds = []

@@ -3,16 +3,22 @@
 import dataclasses
 import itertools
 import math
+import pathlib
 import time
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
-from jaxscale.data import Batches, evaluation_windows
+from jaxscale.data import Batches, Store, evaluation_windows
 from jaxscale.training import optimizer, throughput
 from jaxscale.training.step import Program
+
+# Why a run is over; "" while it is not.
+Stopped = Literal["patience", "budget", ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Work:
     peak: float | None
 
     @property
-    def tokens_per_step(self):
+    def tokens_per_step(self) -> int:
         return self.run.training.batch_size * self.run.model.context
 
 
@@ -37,28 +43,30 @@ class Work:
 class Progress:
     """What a run carries beside its state: evaluations, [step, loss], steps done, seconds spent, and those in steps."""
 
-    history: list[list]
+    history: list[list[Any]]
     step: int = 0
     seconds: float = 0.0
     productive: float = 0.0
 
     @property
-    def evaluated(self):
+    def evaluated(self) -> int:
         """Step of the last evaluation."""
         return self.history[-1][0] if self.history else 0
 
     @property
-    def best(self):
+    def best(self) -> list[Any]:
         """[step, loss] of the minimum of the validation curve, the earliest where there are several."""
         return min(self.history, key=lambda point: point[1])
 
     @property
-    def since_best(self):
+    def since_best(self) -> int:
         """Evaluations after the minimum."""
         return len(self.history) - 1 - self.history.index(self.best)
 
 
-def plan(run, store, shared, held_out, peak):
+def plan(
+    run: configs.Run, store: Store, shared: Program, held_out: tuple[jax.Array, jax.Array], peak: float | None
+) -> Work:
     """The `Work` of a `config.Run` on a prepared corpus.
 
     Args:
@@ -77,7 +85,9 @@ def plan(run, store, shared, held_out, peak):
     return Work(run, shared, batches, steps, rates, held_out, flops, peak)
 
 
-def held_out(run, store, mesh, rows):
+def held_out(
+    run: configs.Run, store: Store, mesh: jax.sharding.Mesh, rows: jax.sharding.PartitionSpec
+) -> tuple[jax.Array, jax.Array]:
     """Held-out windows of a run in batches, (N, B, T+1), the last filled up with weightless ones; and weights (N, B).
 
     Args:
@@ -96,17 +106,17 @@ def held_out(run, store, mesh, rows):
     return place(tokens), place(weights)
 
 
-def stride(training, step):
+def stride(training: configs.Training, step: int) -> int:
     """Steps from an evaluation to the next."""
     return max(training.evaluate_every, round(training.evaluate_growth * step))
 
 
-def exhausted(training, progress):
+def exhausted(training: configs.Training, progress: Progress) -> bool:
     """Whether the run has waited long enough for a new minimum."""
     return 0 < training.patience <= len(progress.history) and progress.since_best >= training.patience
 
 
-def speed(work, steps_per_second):
+def speed(work: Work, steps_per_second: float) -> dict[str, float]:
     """Tokens a second, and the share of the devices' peak where that is known."""
     said = {"tokens_per_second": steps_per_second * work.tokens_per_step}
     if work.peak:
@@ -114,7 +124,7 @@ def speed(work, steps_per_second):
     return said
 
 
-def attempts(folder, step):
+def attempts(folder: pathlib.Path, step: int) -> dict[str, float]:
     """Notes a start of this run in its folder.
 
     Returns:
@@ -131,7 +141,7 @@ def attempts(folder, step):
     return {"count": len(rows), "before": before, "begun": time.monotonic()}
 
 
-def summary(work, progress, stopped, starts):
+def summary(work: Work, progress: Progress, stopped: Stopped, starts: Mapping[str, float]) -> dict[str, Any]:
     """The content of `summary.json`: see `loop.train`; `starts` is what `attempts` returned."""
     best_step, best_loss = progress.best
     elapsed = max(starts["before"] + time.monotonic() - starts["begun"], progress.seconds)
@@ -149,7 +159,7 @@ def summary(work, progress, stopped, starts):
     }
 
 
-def edge(training, progress, stopped):
+def edge(training: configs.Training, progress: Progress, stopped: Stopped) -> Literal["late", "early", ""]:
     """At which edge the minimum may not be one: "late" (the loss may still be falling when the budget ends), "early"
     (it lies at the first evaluation, a lower one may lie before), or "" (it lies inside).
     """
