@@ -12,6 +12,7 @@ from jaxscale import files
 
 STUDY = """
 from jaxscale.config import *
+from jaxscale.studies import *
 
 config = DataScaling(
     run=Run(

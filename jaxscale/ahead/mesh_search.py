@@ -18,12 +18,11 @@ from jax.sharding import AbstractMesh
 
 from jaxscale import config as configs
 from jaxscale import sharding
-from jaxscale.ahead.step import compile_ahead
+from jaxscale.ahead.step import compile_ahead, with_chip
 from jaxscale.ahead.topologies import Topology
 from jaxscale.data import tokenizers
 from jaxscale.errors import InputError
 from jaxscale.models import matmul_flops_per_token
-from jaxscale.training import throughput
 
 CHUNKS = (1, 8)
 
@@ -49,7 +48,7 @@ def search(
     if compiled < 1:
         raise InputError(f"compiled={compiled} must be positive. Give a larger number of choices.")
     configs.validate(run)
-    topology, _ = throughput.with_chip(topology)
+    topology, _ = with_chip(topology)
     ranked = sorted(((*_estimate(choice, topology), choice) for choice in choices(run, topology)), key=lambda e: e[:2])
     if not ranked:
         raise InputError(

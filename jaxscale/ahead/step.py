@@ -24,6 +24,7 @@ from jaxscale.ahead import topologies
 from jaxscale.ahead.roofline import Roofline, roofline
 from jaxscale.data import tokenizers
 from jaxscale.models import attention
+from jaxscale.sharding import chips
 from jaxscale.sharding.chips import Chip
 from jaxscale.sharding.mesh import spanning
 from jaxscale.training import dry_run, throughput
@@ -44,7 +45,7 @@ def compile_ahead(run: configs.Run, topology: topologies.Topology) -> dict[str, 
       InputError: the run contradicts itself or does not fit the topology.
     """
     configs.validate(run)
-    topology, chip = throughput.with_chip(topology)
+    topology, chip = with_chip(topology)
     mesh = sharding.make_mesh(run.mesh, topology.devices)
     sharding.check_fits(mesh, run)
     vocab_size = tokenizers.vocab_size(run.tokenizer)
@@ -90,6 +91,15 @@ def compile_ahead(run: configs.Run, topology: topologies.Topology) -> dict[str, 
         },
         "warnings": warnings,
     }
+
+
+def with_chip(topology: topologies.Topology) -> tuple[topologies.Topology, chips.Chip]:
+    """(`topology`, its chip): of processors, which no data sheet speaks for, that of this host."""
+    chip = topology.chip
+    if chip is None:
+        chip = throughput.host_chip(len(topology.devices))
+        topology = dataclasses.replace(topology, chip=chip)
+    return topology, chip
 
 
 def _lowered(run: configs.Run, shared: Program, mesh: Mesh, topology: topologies.Topology) -> jax.stages.Lowered:

@@ -1,11 +1,9 @@
 """How fast a run goes, as a share of what its devices can do (model-FLOPs utilisation, Chowdhery et al. 2022)."""
 
-import dataclasses
 import functools
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +12,6 @@ import numpy as np
 from jaxscale import config as configs
 from jaxscale.models import matmul_flops_per_token
 from jaxscale.sharding import chips
-
-if TYPE_CHECKING:
-    from jaxscale.ahead.topologies import Topology
 
 
 def training_flops(run: configs.Run, vocab_size: int) -> int:
@@ -43,15 +38,6 @@ def host_chip(devices: int) -> chips.Chip:
     peak, bandwidth = _measured_cpu_peak() / devices, _measured_cpu_bandwidth() / devices
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / devices
     return chips.Chip(("cpu",), peak, peak, memory, 1.0, bandwidth, bandwidth / 2, None)
-
-
-def with_chip(topology: "Topology") -> tuple["Topology", chips.Chip]:
-    """(`topology`, its chip): of processors, which no data sheet speaks for, that of this host."""
-    chip = topology.chip
-    if chip is None:
-        chip = host_chip(len(topology.devices))
-        topology = dataclasses.replace(topology, chip=chip)
-    return topology, chip
 
 
 @functools.cache

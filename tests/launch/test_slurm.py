@@ -50,6 +50,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe
 """
 RUN = """
 from jaxscale.config import *
+from jaxscale.studies import *
 
 run = Run(
     corpus=Corpus(kind="files", path={text!r}, passage=128),
