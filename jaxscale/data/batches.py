@@ -7,10 +7,12 @@ batches.on_device(step, sharding)                   # the same as one global arr
 
 import dataclasses
 import functools
+from typing import cast
 
 import jax
 import numpy as np
 
+from jaxscale.data.store import Split
 from jaxscale.errors import InputError
 
 
@@ -30,7 +32,7 @@ class Batches:
     seed: int
 
     @classmethod
-    def of(cls, split, tokens, context, batch_size, seed):
+    def of(cls, split: Split, tokens: int | None, context: int, batch_size: int, seed: int) -> "Batches":
         """Batches over `tokens` tokens (None: all) of a `data.Split`, from a piece that `seed` draws.
 
         For one seed the tokens of a smaller set are the first of a larger one.
@@ -52,28 +54,30 @@ class Batches:
         return cls(split.tokens, size, int(split.starts[piece]), context, batch_size, seed)
 
     @property
-    def windows(self):
+    def windows(self) -> int:
         """Windows of an epoch."""
         return self.size // self.context
 
-    def rows(self, step, start=0, stop=None):
+    def rows(self, step: int, start: int | None = 0, stop: int | None = None) -> np.ndarray:
         """Rows `start` to `stop` of a step's batch, (rows, context + 1) int32."""
         return self._sequences(step * self.batch_size + np.arange(self.batch_size)[start:stop])
 
-    def of_steps(self, step, count):
+    def of_steps(self, step: int, count: int) -> np.ndarray:
         """The batches of `count` steps from `step` on, (count, batch_size, context + 1) int32."""
         places = step * self.batch_size + np.arange(count * self.batch_size)
         return self._sequences(places).reshape(count, self.batch_size, self.context + 1)
 
-    def on_device(self, step, sharding):
+    def on_device(self, step: int, sharding: jax.sharding.Sharding) -> jax.Array:
         """A step's batch as a global array; each process builds only the rows of its own devices."""
         shape = (self.batch_size, self.context + 1)
-        return jax.make_array_from_callback(shape, sharding, lambda index: self._shard(step, index))
+        return jax.make_array_from_callback(
+            shape, sharding, lambda index: self._shard(step, cast(tuple[slice, ...], index))
+        )
 
-    def _shard(self, step, index):
+    def _shard(self, step: int, index: tuple[slice, ...]) -> np.ndarray:
         return self.rows(step, index[0].start, index[0].stop)
 
-    def _sequences(self, places):
+    def _sequences(self, places: np.ndarray) -> np.ndarray:
         """Sequences at `places` of the endless row of epochs, (places, context + 1) int32."""
         epochs, windows = np.divmod(places, self.windows)
         first = np.empty(len(places), np.int64)
@@ -86,12 +90,12 @@ class Batches:
 
 
 @functools.lru_cache(maxsize=4)
-def _epoch_order(seed, epoch, size, windows):
+def _epoch_order(seed: int, epoch: int, size: int, windows: int) -> tuple[int, np.ndarray]:
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     return int(generator.integers(size)), generator.permutation(windows)
 
 
-def evaluation_windows(tokens, context, sequences):
+def evaluation_windows(tokens: np.ndarray, context: int, sequences: int) -> np.ndarray:
     """`sequences` windows spread evenly over the held-out tokens (or all there are), (sequences, context + 1) int32."""
     windows = (len(tokens) - 1) // context
     if windows == 0:

@@ -10,16 +10,21 @@ strings of a random grammar. Others are local files, TensorFlow Datasets, Huggin
 import ast
 import contextlib
 import dataclasses
+import functools
 import itertools
 import pathlib
 import string
 import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from jaxscale.config import Corpus
 from jaxscale.config.types import check_types, require
 from jaxscale.data import text_files
+from jaxscale.data.text_files import Skip
 from jaxscale.errors import InputError
 
 
@@ -31,7 +36,7 @@ class Document:
     text: str
 
 
-def documents(corpus, skip=lambda reason, name: None):
+def documents(corpus: Corpus, skip: Skip = lambda reason, name: None) -> Iterator[Document]:
     """Documents of a `config.Corpus`, in an order that is the same every time.
 
     Args:
@@ -48,7 +53,7 @@ def documents(corpus, skip=lambda reason, name: None):
     return itertools.islice(found, corpus.max_documents)
 
 
-def stdlib(corpus, skip):
+def stdlib(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """Python source of the running interpreter's standard library, without its tests (not every install has them)."""
     del corpus
     root = pathlib.Path(sysconfig.get_paths()["stdlib"])
@@ -61,7 +66,7 @@ def stdlib(corpus, skip):
                 yield Document(*found)
 
 
-def docstrings(corpus, skip):
+def docstrings(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """Prose: the docstrings of each module of the standard library, without its code."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for document in stdlib(corpus, skip):
@@ -72,7 +77,7 @@ def docstrings(corpus, skip):
             skip("without docstrings", document.name)
 
 
-def reference(corpus, skip):
+def reference(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """Reference text: the language reference that `help()` of the running interpreter prints, a document a topic."""
     from pydoc_data.topics import topics
 
@@ -81,7 +86,7 @@ def reference(corpus, skip):
         yield Document(name, topics[name])
 
 
-def grammar(corpus, skip):
+def grammar(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """Strings of one random grammar: 2000 documents of 16 sentences, 64 letters each, drawn with `corpus.seed`.
 
     A random hierarchy model (Cagnetta et al., arXiv 2307.02129): from the root down six levels every symbol is replaced
@@ -100,14 +105,14 @@ def grammar(corpus, skip):
         yield Document(f"grammar/{index}", "\n".join("".join(letters[sentence]) for sentence in row))
 
 
-def files(corpus, skip):
+def files(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """Local text: every file below the folder `corpus.path` but hidden ones, or every file its glob matches."""
     for path in text_files.paths(corpus.path, corpus.undecodable, skip):
         for found in text_files.texts(path, corpus.text_field, corpus.undecodable, skip):
             yield Document(*found)
 
 
-def tfds(corpus, skip):
+def tfds(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """A TensorFlow Datasets text feature, from a prepared dataset in `corpus.path` (or TFDS's own data_dir).
 
     ArrayRecord datasets are read without TensorFlow, by random access; others need TensorFlow installed.
@@ -134,7 +139,7 @@ def tfds(corpus, skip):
         yield from _of_examples(corpus, examples, skip)
 
 
-def hf(corpus, skip):
+def hf(corpus: Corpus, skip: Skip) -> Iterator[Document]:
     """A Hugging Face dataset, streamed. `corpus.path` is its data file or folder where the builder wants one.
 
     Of the builder `text` a document is a file, as of `files`, and not a line.
@@ -154,20 +159,20 @@ def hf(corpus, skip):
         stream = datasets.load_dataset(**how, split=corpus.split, streaming=True)
     shards = stream.num_shards
 
-    def file_of(shard):
+    def file_of(shard: int) -> str:
         files = (datasets.load_dataset_builder(**how).config.data_files or {}).get(corpus.split, ())
         return str(files[shard]) if len(files) == shards else f"shard {shard} of {shards} of {corpus.split!r}"
 
-    def examples():
+    def examples() -> Iterator[Mapping[str, Any]]:
         for shard in range(shards):
-            with _told(corpus, lambda shard=shard: file_of(shard)):
+            with _told(corpus, functools.partial(file_of, shard)):
                 yield from stream.shard(shards, shard)
 
     yield from _of_examples(corpus, examples(), skip)
 
 
 @contextlib.contextmanager
-def _told(corpus, where):
+def _told(corpus: Corpus, where: Callable[[], str]) -> Iterator[None]:
     """Tells errors of the libraries that read datasets, which are of many types, as bad input in the file `where()`."""
     try:
         yield
@@ -182,7 +187,7 @@ def _told(corpus, where):
         ) from error
 
 
-def _of_examples(corpus, examples, skip):
+def _of_examples(corpus: Corpus, examples: Iterable[Mapping[str, Any]], skip: Skip) -> Iterator[Document]:
     for index, example in enumerate(examples):
         name = f"{corpus.name}/{corpus.split}/{index}"
         if corpus.text_field not in example:
@@ -200,7 +205,7 @@ def _of_examples(corpus, examples, skip):
         yield Document(name, text.encode("utf-8", "replace").decode())
 
 
-def _utf8(corpus, name, data, skip):
+def _utf8(corpus: Corpus, name: str, data: bytes, skip: Skip) -> str | None:
     """Bytes of a dataset as text; None if they were skipped."""
     try:
         return data.decode(errors="replace" if corpus.undecodable == "replace" else "strict")
@@ -210,17 +215,18 @@ def _utf8(corpus, name, data, skip):
                 f"corpus.text_field={corpus.text_field!r} of {name!r} is not UTF-8: byte {data[error.start]:#04x} at "
                 f"offset {error.start}. Set corpus.undecodable to 'replace' or 'skip'."
             ) from None
-        return skip("not UTF-8", name)
+        skip("not UTF-8", name)
+        return None
 
 
-def _no_field(corpus, fields):
+def _no_field(corpus: Corpus, fields: Iterable[str]) -> InputError:
     return InputError(
         f"corpus.text_field={corpus.text_field!r} is not a feature of {corpus.name!r}. "
         f"It has {', '.join(sorted(fields))}."
     )
 
 
-def _optional(module, extra):
+def _optional(module: str, extra: str) -> ModuleType:
     try:
         return __import__(module)
     except ImportError:
@@ -229,7 +235,7 @@ def _optional(module, extra):
         ) from None
 
 
-SOURCES = {
+SOURCES: dict[str, Callable[[Corpus, Skip], Iterator[Document]]] = {
     "stdlib": stdlib,
     "docstrings": docstrings,
     "reference": reference,

@@ -40,12 +40,12 @@ class Field:
     shift: jax.Array
     scale: jax.Array
 
-    def __call__(self, x_NxW):
+    def __call__(self, x_NxW: jax.Array) -> jax.Array:
         """(N, W) points to (N,) values; float32, a few thousand points at a time."""
         return jax.lax.map(functools.partial(_value, self), x_NxW, batch_size=min(CHUNK, len(x_NxW)))
 
 
-def weierstrass(key, width: int, beta: float, octaves: int, waves: int = 64) -> Field:
+def weierstrass(key: jax.Array, width: int, beta: float, octaves: int, waves: int = 64) -> Field:
     """A random field on R^width of smoothness `beta`, with `waves` waves in each octave.
 
     Args:
@@ -77,12 +77,12 @@ def weierstrass(key, width: int, beta: float, octaves: int, waves: int = 64) -> 
     )
 
 
-def normalized(field: Field, x_NxW) -> Field:
+def normalized(field: Field, x_NxW: jax.Array) -> Field:
     """`field` with mean 0 and variance 1 over points (N, W)."""
     y_N = field(x_NxW)
     return dataclasses.replace(field, shift=jnp.mean(y_N), scale=jnp.std(y_N))
 
 
-def _value(field, x_W):
+def _value(field: Field, x_W: jax.Array) -> jax.Array:
     phase_M = jnp.matmul(field.frequencies, x_W, precision="highest") + field.phases
     return (jnp.sum(field.amplitudes * jnp.cos(phase_M)) - field.shift) / field.scale

@@ -16,6 +16,7 @@ Lyapunov exponent; Young 1982, Ergodic Theory and Dynamical Systems 2, 109).
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -41,26 +42,26 @@ class Language:
       order: symbols that the next one depends on, from 1 to 24.
     """
 
-    fields: tuple
+    fields: tuple[Callable[[jax.Array], jax.Array], ...]
     dimension: int = dataclasses.field(metadata={"static": True})
     order: int = dataclasses.field(metadata={"static": True})
 
-    def points(self, contexts_NxD):
+    def points(self, contexts_NxD: jax.Array) -> jax.Array:
         """Where in the cube contexts are, (N, d), in the middle of what their digits leave open."""
         return (contexts_NxD + 0.5) * (SIDE / 2**self.order)
 
-    def symbols(self, contexts_NxD):
+    def symbols(self, contexts_NxD: jax.Array) -> jax.Array:
         """The symbols of contexts, (N, order), the newest last."""
         ages = jnp.arange(self.order)
         digits_NxDxL = contexts_NxD[..., None] >> ages & 1
         return jnp.sum(digits_NxDxL << jnp.arange(self.dimension)[:, None], axis=1)
 
-    def logits(self, contexts_NxD):
+    def logits(self, contexts_NxD: jax.Array) -> jax.Array:
         """Of the next symbol, (N, 2^d)."""
         points_NxD = self.points(contexts_NxD)
         return jnp.stack([field(points_NxD) for field in self.fields], axis=1)
 
-    def text(self, key, length: int):
+    def text(self, key: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
         """A text as the contexts of its symbols, (length, d) int32, and the symbols, (length,) int32.
 
         A coordinate of a context has the newest digit at its top, of `order` bits.
@@ -78,7 +79,7 @@ class Language:
         start_key, key = jax.random.split(key)
         start_D = jax.random.randint(start_key, (self.dimension,), 0, 2**self.order)
 
-        def step(context_D, place):
+        def step(context_D: jax.Array, place: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             chances_K = self.logits(context_D[None])[0]
             symbol = jax.random.categorical(jax.random.fold_in(key, place), chances_K)
             digits_D = symbol >> jnp.arange(self.dimension) & 1
@@ -89,7 +90,7 @@ class Language:
         return contexts_NxD[before:], symbols_N[before:]
 
 
-def point_map(dimension: int, order: int):
+def point_map(dimension: int, order: int) -> jax.Array:
     """Weights (order, 2^d, d) of the one-hot symbols of a context, newest last, whose sum is its point."""
     place_value = SIDE * 2.0 ** (jnp.arange(order) - order)
     digits_KxD = jnp.arange(2**dimension)[:, None] >> jnp.arange(dimension) & 1

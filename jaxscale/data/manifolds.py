@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ import numpy as np
 from jax import lax
 
 from jaxscale.errors import InputError
+
+# (key, n) to (n, width) points.
+Draw = Callable[[jax.Array, int], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Manifold:
     name: str
     dimension: float
     width: int
-    draw: Callable[[jax.Array, int], jax.Array]
+    draw: Draw
 
     def sample(self, key: jax.Array, n: int) -> jax.Array:
         """`n` points, (n, width), float32 (float64 where jax is told to use it); jitted, and may be vmapped over keys.
@@ -47,7 +50,7 @@ class Manifold:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
-def _sample(draw, key, n):
+def _sample(draw: Draw, key: jax.Array, n: int) -> jax.Array:
     return draw(key, n)
 
 
@@ -64,7 +67,7 @@ def ball(d: int) -> Manifold:
     """The unit ball in R^d."""
     _check_dimension(d)
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         direction_key, radius_key = jax.random.split(key)
         radius = jax.random.uniform(radius_key, (n, 1)) ** (1 / d)
         return radius * _directions(direction_key, n, d)
@@ -82,7 +85,7 @@ def cube_boundary(d: int) -> Manifold:
     """The 2(d+1) faces of the cube [0, 1]^(d+1): dimension d in R^(d+1)."""
     _check_dimension(d)
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         inner_key, face_key, side_key = jax.random.split(key, 3)
         face = jax.random.randint(face_key, (n, 1), 0, d + 1)
         side = jax.random.bernoulli(side_key, shape=(n, 1))
@@ -110,7 +113,7 @@ def affine(matrix: np.typing.ArrayLike, offset: np.typing.ArrayLike = 0.0) -> Ma
     width, m = matrix.shape
     offset = np.broadcast_to(np.asarray(offset, float), (width,))
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         return jnp.matmul(jax.random.uniform(key, (n, m)), matrix.T, precision="highest") + offset
 
     return Manifold(f"affine({width}x{m})", int(np.linalg.matrix_rank(matrix)), width, draw)
@@ -121,7 +124,7 @@ def flat_torus(radii: Sequence[float]) -> Manifold:
     _check_positive("radii", radii)
     lengths = np.asarray(radii, float)
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         angles = _angles(key, (n, len(lengths)))
         return jnp.concatenate([lengths * jnp.cos(angles), lengths * jnp.sin(angles)], axis=1)
 
@@ -150,13 +153,13 @@ def torus(radii: Sequence[float] = (2.0, 1.0)) -> Manifold:
         raise InputError(f"each of radii must exceed the sum of those after it; they are {tuple(radii)}.")
     d = len(lengths)
 
-    def distances_from_axes(angles_NxD):
+    def distances_from_axes(angles_NxD: jax.Array) -> jax.Array:
         distance = [jnp.full(angles_NxD.shape[0], lengths[-1])]
         for j in range(d - 1, 0, -1):
             distance.append(lengths[j - 1] + distance[-1] * jnp.cos(angles_NxD[:, j]))
         return jnp.stack(distance[::-1], axis=1)
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         angles_NxD = _accepted(
             key,
             n,
@@ -176,9 +179,9 @@ def torus(radii: Sequence[float] = (2.0, 1.0)) -> Manifold:
 def mobius(half_twists: int = 10) -> Manifold:
     """A band in R^3, twisted (Hein & Audibert 2005); with an even number of half twists it has two sides."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         φ_key, r_key = jax.random.split(key)
-        φ, r = _angles(φ_key, n), jax.random.uniform(r_key, n, minval=-1, maxval=1)
+        φ, r = _angles(φ_key, (n,)), jax.random.uniform(r_key, (n,), minval=-1, maxval=1)
         radius = 1 + r / 2 * jnp.cos(half_twists * φ / 2)
         return jnp.stack([radius * jnp.cos(φ), radius * jnp.sin(φ), r / 2 * jnp.sin(half_twists * φ / 2)], axis=1)
 
@@ -194,12 +197,12 @@ def swiss_roll(holes: Sequence[tuple[float, float, float, float]] = ()) -> Manif
     if any(not (a < b and c < d) for a, b, c, d in holes):
         raise InputError(f"holes must be rectangles (φ from, φ to, r from, r to) with from < to; they are {holes}.")
 
-    def outside(parameters_Nx2):
+    def outside(parameters_Nx2: jax.Array) -> jax.Array:
         φ, r = parameters_Nx2.T
         inside = [(a < φ) & (φ < b) & (c < r) & (r < d) for a, b, c, d in holes]
         return 1.0 - functools.reduce(jnp.logical_or, inside, jnp.zeros(φ.shape, bool))
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         low, high = np.array([0, -np.pi]), np.array([2 * np.pi, np.pi])
         propose = lambda key, n: low + (high - low) * jax.random.uniform(key, (n, 2))
         φ, r = _accepted(key, n, propose, outside).T
@@ -211,10 +214,10 @@ def swiss_roll(holes: Sequence[tuple[float, float, float, float]] = ()) -> Manif
 def s_curve() -> Manifold:
     """The surface (sin t, h, sign(t)(cos t - 1)) over t in [-3π/2, 3π/2], h in [0, 2]."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         t_key, h_key = jax.random.split(key)
-        t = 3 * jnp.pi * (jax.random.uniform(t_key, n) - 0.5)
-        h = 2 * jax.random.uniform(h_key, n)
+        t = 3 * jnp.pi * (jax.random.uniform(t_key, (n,)) - 0.5)
+        h = 2 * jax.random.uniform(h_key, (n,))
         return jnp.stack([jnp.sin(t), h, jnp.sign(t) * (jnp.cos(t) - 1)], axis=1)
 
     return Manifold("s_curve()", 2, 3, draw)
@@ -223,9 +226,9 @@ def s_curve() -> Manifold:
 def helicoid() -> Manifold:
     """The surface (r sin φ, r cos φ, φ) over φ in [0, 2π], r in [-π, π] (Hein & Audibert 2005)."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         φ_key, r_key = jax.random.split(key)
-        φ, r = _angles(φ_key, n), jax.random.uniform(r_key, n, minval=-jnp.pi, maxval=jnp.pi)
+        φ, r = _angles(φ_key, (n,)), jax.random.uniform(r_key, (n,), minval=-jnp.pi, maxval=jnp.pi)
         return jnp.stack([r * jnp.sin(φ), r * jnp.cos(φ), φ], axis=1)
 
     return Manifold("helicoid()", 2, 3, draw)
@@ -234,8 +237,8 @@ def helicoid() -> Manifold:
 def toroidal_helix(windings: int = 8) -> Manifold:
     """The curve ((2 + cos wt) cos t, (2 + cos wt) sin t, sin wt) with w windings around a torus."""
 
-    def draw(key, n):
-        t = _angles(key, n)
+    def draw(key: jax.Array, n: int) -> jax.Array:
+        t = _angles(key, (n,))
         radius = 2 + jnp.cos(windings * t)
         return jnp.stack([radius * jnp.cos(t), radius * jnp.sin(t), jnp.sin(windings * t)], axis=1)
 
@@ -246,7 +249,7 @@ def harmonic_curve(width: int) -> Manifold:
     """The curve x_j = (φ/2π + Σ_{k<j} sin kφ) / j, j = 1 … width, over φ in [0, 2π] (Hein & Audibert 2005)."""
     _check_dimension(width, "width")
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         φ = _angles(key, (n, 1))
         harmonics = jnp.sin(jnp.arange(1, width) * φ)
         return jnp.cumsum(jnp.concatenate([φ / (2 * jnp.pi), harmonics], axis=1), axis=1) / jnp.arange(1, width + 1)
@@ -262,7 +265,7 @@ def interlocked_spirals(d: int, copies: int = 1) -> Manifold:
     _check_dimension(d)
     _check_dimension(copies, "copies")
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         x_Nxd = jax.random.uniform(key, (n, d))
         angle_Nxd, radius_Nxd = 2 * jnp.pi * x_Nxd, jnp.roll(x_Nxd, -1, axis=1)
         pairs_Nxdx2 = jnp.stack([radius_Nxd * jnp.cos(angle_Nxd), radius_Nxd * jnp.sin(angle_Nxd)], axis=2)
@@ -278,7 +281,7 @@ def paraboloid(d: int) -> Manifold:
     """
     _check_dimension(d)
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         exponential_Nxd = jax.random.exponential(key, (n, d + 1))
         x_Nxd = 1 / (1 + exponential_Nxd[:, 1:] / exponential_Nxd[:, :1])
         y = jnp.concatenate([x_Nxd, jnp.sum(x_Nxd**2, axis=1, keepdims=True)], axis=1)
@@ -290,7 +293,7 @@ def paraboloid(d: int) -> Manifold:
 def _concentrated() -> Manifold:
     """Hein & Audibert 2005: of dimension four in R^6, but so concentrated that three seem to suffice."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         a, b, c, e = jax.random.uniform(key, (4, n))
         columns = [
             b**2 * jnp.cos(2 * jnp.pi * a),
@@ -308,7 +311,7 @@ def _concentrated() -> Manifold:
 def _tangents(d: int) -> Manifold:
     """(tan(x_i cos x_{d+1-i}), arctan(x_{d+1-i} sin x_i)) of x uniform in [0, 1]^d, twice: in R^(4d)."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         x = jax.random.uniform(key, (n, d))
         mirrored = x[:, ::-1]
         return jnp.tile(
@@ -321,7 +324,7 @@ def _tangents(d: int) -> Manifold:
 def _skewed(d: int, a: float = 10.0, b: float = 0.5) -> Manifold:
     """(x_i sin cos 2πx_i, x_i cos sin 2πx_i) of x from Beta(a, b)^d, twice: in R^(4d)."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         x = jax.random.beta(key, a, b, (n, d))
         angle = 2 * jnp.pi * x
         return jnp.tile(jnp.concatenate([x * jnp.sin(jnp.cos(angle)), x * jnp.cos(jnp.sin(angle))], axis=1), (1, 2))
@@ -411,7 +414,7 @@ def henon() -> Manifold:
     information dimension, which neighbors' distances read. Box counting gives 1.26, the correlation integral 1.21.
     """
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         start_2xN = jax.random.uniform(key, (2, n), minval=-0.1, maxval=0.1)
         # Nearby orbits part by e^0.42 a step: 200 steps on, the points are independent and as good as on the attractor.
         step = lambda _, point: (1 - 1.4 * point[0] ** 2 + point[1], 0.3 * point[0])
@@ -420,10 +423,10 @@ def henon() -> Manifold:
     return Manifold("henon()", 1.258, 2, draw)
 
 
-def _self_similar(corners, ratio):
+def _self_similar(corners: Callable[[jax.Array, tuple[int, ...]], jax.Array], ratio: float) -> Draw:
     """Draws from the set that is the union of its own copies, shrunk by `ratio` towards random `corners`."""
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         depth = math.ceil(math.log(jnp.finfo(float).eps) / math.log(ratio)) + 8  # finer than doubles near one
         weights = (1 - ratio) * ratio ** np.arange(depth)
         return jnp.einsum("nld,l->nd", corners(key, (n, depth)), weights, precision="highest")
@@ -456,7 +459,7 @@ def with_noise(manifold: Manifold, sigma: float) -> Manifold:
     if sigma < 0:
         raise InputError(f"sigma must not be negative; it is {sigma}.")
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         points_key, noise_key = jax.random.split(key)
         points = manifold.draw(points_key, n)
         return points + sigma * jax.random.normal(noise_key, points.shape, points.dtype)
@@ -481,7 +484,7 @@ def product(*manifolds: Manifold) -> Manifold:
     if not manifolds:
         raise InputError("product needs at least one manifold.")
 
-    def draw(key, n):
+    def draw(key: jax.Array, n: int) -> jax.Array:
         keys = jax.random.split(key, len(manifolds))
         return jnp.concatenate([m.draw(key, n) for m, key in zip(manifolds, keys, strict=True)], axis=1)
 
@@ -489,18 +492,20 @@ def product(*manifolds: Manifold) -> Manifold:
     return Manifold(name, sum(m.dimension for m in manifolds), sum(m.width for m in manifolds), draw)
 
 
-def _accepted(key, n, propose, acceptance, rounds=1000):
+def _accepted(
+    key: jax.Array, n: int, propose: Draw, acceptance: Callable[[jax.Array], jax.Array], rounds: int = 1000
+) -> jax.Array:
     """`n` independent rows of `propose(key, n)`, each kept with the chance `acceptance` gives it, else drawn anew."""
 
-    def refused(state):
+    def refused(state: tuple[int, jax.Array, jax.Array]) -> jax.Array:
         round, _, kept = state
         return (round < rounds) & ~jnp.all(kept)
 
-    def draw_anew(state):
+    def draw_anew(state: tuple[int, jax.Array, jax.Array]) -> tuple[int, jax.Array, jax.Array]:
         round, rows, kept = state
         rows_key, chance_key = jax.random.split(jax.random.fold_in(key, round))
         new = propose(rows_key, n)
-        accept = jax.random.uniform(chance_key, n) < acceptance(new)
+        accept = jax.random.uniform(chance_key, (n,)) < acceptance(new)
         return round + 1, jnp.where((accept & ~kept)[:, None], new, rows), kept | accept
 
     shape = jax.eval_shape(lambda key: propose(key, n), key)
@@ -508,29 +513,29 @@ def _accepted(key, n, propose, acceptance, rounds=1000):
     return lax.while_loop(refused, draw_anew, (0, nothing, jnp.zeros(n, bool)))[1]
 
 
-def _directions(key, n, width):
+def _directions(key: jax.Array, n: int, width: int) -> jax.Array:
     normal = jax.random.normal(key, (n, width))
     return normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
 
-def _angles(key, shape):
+def _angles(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.uniform(key, shape, maxval=2 * jnp.pi)
 
 
-def _listed(numbers):
+def _listed(numbers: Iterable[float]) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
 
 
-def _check_dimension(d, name="d"):
+def _check_dimension(d: int, name: str = "d") -> None:
     if d < 1 or d != int(d):
         raise InputError(f"{name} must be a positive integer; it is {d}.")
 
 
-def _check_positive(name, numbers):
+def _check_positive(name: str, numbers: Sequence[float]) -> None:
     if not len(numbers) or min(numbers) <= 0:
         raise InputError(f"{name} must be positive numbers; they are {tuple(numbers)}.")
 
 
-def _check_ratio(ratio):
+def _check_ratio(ratio: float) -> None:
     if not 0 < ratio < 0.5:
         raise InputError(f"ratio must lie between 0 and 1/2, or the pieces overlap; it is {ratio}.")

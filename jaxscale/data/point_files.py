@@ -7,11 +7,16 @@ points = draw_rows(points, 10_000, seed=0)                  # reads these rows a
 
 import pathlib
 import zipfile
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxscale.arguments import integer
 from jaxscale.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # Rows looked at in one step.
 ROWS_AT_ONCE = 1 << 14
@@ -85,7 +90,7 @@ def check_points(points: np.ndarray, k: int, metric: str = "euclidean", nonfinit
         refuse_rows(zero, "x", "of zeros, which have no direction", "Drop them, or pass nonfinite='drop'.")
 
 
-def _npy(path, array):
+def _npy(path: str, array: str | None) -> np.ndarray:
     if array is not None:
         raise InputError(
             f"array={array!r} cannot be chosen: file={path!r} is a .npy file, which holds one. Leave it out."
@@ -96,7 +101,7 @@ def _npy(path, array):
     return points
 
 
-def _npz(path, array):
+def _npz(path: str, array: str | None) -> np.ndarray:
     if not zipfile.is_zipfile(path):
         open(path, "rb").close()  # a file that is not there says so itself
         raise ValueError("not an archive")
@@ -104,7 +109,7 @@ def _npz(path, array):
         return arrays[_chosen(path, array, arrays.files)]
 
 
-def _safetensors(path, array):
+def _safetensors(path: str, array: str | None) -> np.ndarray:
     open(path, "rb").close()
     import ml_dtypes  # noqa: F401  teaches NumPy bfloat16
     import safetensors
@@ -113,7 +118,7 @@ def _safetensors(path, array):
         return tensors.get_tensor(_chosen(path, array, list(tensors.keys())))
 
 
-def _parquet(path, array):
+def _parquet(path: str, array: str | None) -> np.ndarray:
     try:
         import pyarrow as arrow
         import pyarrow.parquet
@@ -149,7 +154,7 @@ def _parquet(path, array):
     return np.column_stack([table.column(name).to_numpy() for name in names])
 
 
-def _stacked(path, name, column):
+def _stacked(path: str, name: str, column: "pyarrow.ListArray") -> np.ndarray:
     """The rows of a column of lists, which must be of one length."""
     import pyarrow.compute
 
@@ -165,20 +170,25 @@ def _stacked(path, name, column):
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-def _chosen(path, array, names):
+def _chosen(path: str, array: str | None, names: Sequence[str]) -> str:
     if array is None and len(names) == 1:
         return names[0]
-    if array in names:
+    if array is not None and array in names:
         return array
     has = f"it has {', '.join(names[:20])}{', …' if len(names) > 20 else ''}" if names else "it is empty"
     wrong = f"array={array!r} is not in file={path!r}" if array is not None else f"file={path!r} leaves a choice"
     raise InputError(f"{wrong}: {has}. Name one with --array.")
 
 
-def _is_real(dtype):
+def _is_real(dtype: np.dtype) -> bool:
     import jax.numpy as jnp
 
     return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
 
 
-READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
+READERS: dict[str, Callable[[str, str | None], np.ndarray]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".safetensors": _safetensors,
+    ".parquet": _parquet,
+}

@@ -11,9 +11,12 @@ import array
 import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +26,8 @@ from jaxscale.config.types import check_types, require
 from jaxscale.data import corpora, tokenizers
 from jaxscale.errors import InputError
 
+# Hears of progress, a sentence at a time.
+Report = Callable[[str], None]
 # Characters: documents of which half are shorter may well be lines of longer ones.
 SHORT = 300
 
@@ -45,10 +50,12 @@ class Store:
     train: Split
     held_out: Split
     vocab_size: int
-    facts: dict
+    facts: dict[str, Any]
 
 
-def prepare(corpus, tokenizer, folder, report=lambda text: None):
+def prepare(
+    corpus: Corpus, tokenizer: Tokenizer, folder: str | os.PathLike[str], report: Report = lambda text: None
+) -> Store:
     """Reads, deduplicates, splits, tokenizes and shuffles a corpus into `folder`, unless that was done before.
 
     Args:
@@ -89,12 +96,12 @@ def prepare(corpus, tokenizer, folder, report=lambda text: None):
     return _reported(open_store(folder), report)
 
 
-def open_store(folder):
+def open_store(folder: str | os.PathLike[str]) -> Store:
     """The `Store` that `prepare` left in `folder`. Raises InputError if files of it are missing or damaged."""
     folder = pathlib.Path(folder)
     facts = files.read_json(folder / "facts.json", ("dtype", "vocab_size", "tokens_train", "tokens_held_out"))
 
-    def split(name):
+    def split(name: str) -> Split:
         try:
             tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
             starts, wanted = np.load(folder / f"{name}_starts.npy", allow_pickle=False), facts[f"tokens_{name}"]
@@ -112,7 +119,7 @@ def open_store(folder):
     return Store(split("train"), split("held_out"), facts["vocab_size"], facts)
 
 
-def account(facts):
+def account(facts: Mapping[str, Any]) -> list[str]:
     """What was read of a corpus and what was left out, as sentences; `facts` are those of a `Store`."""
     of = lambda *names: [f"{facts[name]:,}" if name in facts else "?" for name in names]
     said = [
@@ -140,24 +147,29 @@ def account(facts):
     return said
 
 
-def _reported(store, report):
+def _reported(store: Store, report: Report) -> Store:
     for sentence in account(store.facts):
         report(sentence)
     return store
 
 
-def held_out(digest, fraction):
+def held_out(digest: bytes, fraction: float) -> bool:
     """Whether the document with this digest is held out: the digest's first 8 bytes as a number below `fraction`."""
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
 
 
-def _build(corpus, tokenizer, folder, report):
+def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: Report) -> None:
     report(f"reading corpus {corpus.kind!r}")
     next(_distinct(corpus, _nothing_yet()))  # raises if there is no text at all
     trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer))
     trained.save(folder)
     dtype = np.dtype(np.uint16 if trained.vocab_size <= 2**16 else np.uint32)
-    facts = {"kind": corpus.kind, "tokenizer": tokenizer.kind, "vocab_size": trained.vocab_size, "dtype": dtype.name}
+    facts: dict[str, Any] = {
+        "kind": corpus.kind,
+        "tokenizer": tokenizer.kind,
+        "vocab_size": trained.vocab_size,
+        "dtype": dtype.name,
+    }
     facts |= _nothing_yet() | {"documents_train": 0, "documents_held_out": 0, "characters": 0, "bytes": 0}
     arrivals = {
         "train": _Arrivals(folder, "train", dtype, corpus.passage),
@@ -190,14 +202,14 @@ def _build(corpus, tokenizer, folder, report):
     files.write_json(folder / "facts.json", facts)
 
 
-def _nothing_yet():
+def _nothing_yet() -> dict[str, Any]:
     return {"documents_read": 0, "duplicates_removed": 0, "documents_empty": 0, "skipped": {}, "skipped_first": {}}
 
 
-def _distinct(corpus, facts):
+def _distinct(corpus: Corpus, facts: MutableMapping[str, Any]) -> Iterator[tuple[corpora.Document, bytes]]:
     """Documents and digests, exact duplicates and empty documents left out; counts into `facts`."""
 
-    def skip(reason, name):
+    def skip(reason: str, name: str) -> None:
         facts["skipped"][reason] = facts["skipped"].get(reason, 0) + 1
         # A file's name need not be UTF-8, which `facts.json` is.
         facts["skipped_first"].setdefault(reason, name.encode("utf-8", "replace").decode())
@@ -219,7 +231,7 @@ def _distinct(corpus, facts):
         )
 
 
-def _training_texts(corpus, tokenizer):
+def _training_texts(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[str]:
     """Texts the tokenizer may see: distinct training documents, at most `tokenizer.training_documents`."""
     seen: set[bytes] = set()
     for document in corpora.documents(corpus):
@@ -232,26 +244,27 @@ def _training_texts(corpus, tokenizer):
             return
 
 
-def _digest(text, seed):
+def _digest(text: str, seed: int) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=seed.to_bytes(8, "big")).digest()
 
 
 class _Arrivals:
     """Documents appended to a file as they come; `shuffled` rewrites it in the order of their passages' digests."""
 
-    def __init__(self, folder, name, dtype, passage=None):
+    def __init__(self, folder: pathlib.Path, name: str, dtype: np.dtype, passage: int | None = None) -> None:
         self.folder, self.name, self.dtype, self.passage = folder, name, dtype, passage
         self.file = open(folder / f"{name}.arrivals", "wb")  # noqa: SIM115  closed by the one who holds it
-        self.places, self.lengths = [], []
+        self.places: list[int] = []
+        self.lengths: list[int] = []
 
-    def add(self, digest, tokens):
+    def add(self, digest: bytes, tokens: Sequence[int]) -> None:
         self.file.write(np.asarray(tokens, self.dtype).tobytes())  # unlike tofile, says why a disk refuses
         for start in range(0, len(tokens), self.passage or len(tokens)):
             place = hashlib.blake2b(start.to_bytes(8, "big"), digest_size=8, key=digest).digest()
             self.places.append(int.from_bytes(place, "big"))
             self.lengths.append(min(self.passage or len(tokens), len(tokens) - start))
 
-    def shuffled(self):
+    def shuffled(self) -> int:
         """Writes `name.bin` and `name_starts.npy`; returns the number of tokens."""
         arrivals = np.memmap(self.folder / f"{self.name}.arrivals", dtype=self.dtype, mode="r")
         lengths = np.asarray(self.lengths, np.int64)

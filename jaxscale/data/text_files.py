@@ -22,9 +22,14 @@ import pathlib
 import re
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 from jaxscale.errors import InputError
+
+Undecodable = Literal["error", "replace", "skip"]
+# Hears of the reason and the name of whatever is left out.
+Skip = Callable[[str, str], None]
 
 JSON_ENDINGS, TABLE_ENDINGS = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
 COMPRESSED_ENDINGS = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd")
@@ -52,7 +57,7 @@ DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 CONTROL = bytes(set(range(32)) - set(b"\t\b\x1b\n\v\f\r")) + b"\x7f"
 
 
-def paths(path, undecodable, skip):
+def paths(path: str, undecodable: Undecodable, skip: Skip) -> list[pathlib.Path]:
     """Files that `corpus.path` names, sorted: all below a folder, one file, or those that a glob matches.
 
     Hidden ones are left out. Links to folders are followed, and every folder is read once.
@@ -61,6 +66,7 @@ def paths(path, undecodable, skip):
       InputError: there is no such folder, or no file; or, unless `undecodable` is "skip", a folder cannot be listed.
     """
     root, walk = pathlib.Path(path), _Walk(undecodable, skip)
+    found: Iterable[pathlib.Path]
     if root.is_dir():
         found = walk.matching(root, ["**", "*"])
     elif root.is_file():
@@ -82,17 +88,18 @@ def paths(path, undecodable, skip):
 class _Walk:
     """Regular files below a folder whose path matches the parts of a glob, as `glob.glob` would have them."""
 
-    def __init__(self, undecodable, skip):
+    def __init__(self, undecodable: Undecodable, skip: Skip) -> None:
         self.undecodable, self.skip = undecodable, skip
-        self.entered, self.left_out = set(), set()
+        self.entered: set[tuple[int, int, int]] = set()  # (device, inode, depth) of folders
+        self.left_out: set[pathlib.Path] = set()
 
-    def matching(self, folder, pattern):
+    def matching(self, folder: pathlib.Path, pattern: Sequence[str]) -> Iterator[pathlib.Path]:
         first, *rest = pattern
         if first == "**":
             if not self._enters(folder, len(pattern)):
                 return
             yield from self.matching(folder, rest or ["*"])
-            rest = pattern
+            rest = list(pattern)
         for entry in self._entries(folder, "*" if first == "**" else first):
             mode = self._mode(entry)
             if rest and stat.S_ISDIR(mode):
@@ -102,7 +109,7 @@ class _Walk:
             elif mode and not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                 self._leave_out("no regular files", entry)
 
-    def _enters(self, folder, depth):
+    def _enters(self, folder: pathlib.Path, depth: int) -> bool:
         """Whether a folder is new to `**`: a link may lead back to one that was read, or above it."""
         status = os.stat(folder)
         key = status.st_dev, status.st_ino, depth
@@ -112,7 +119,7 @@ class _Walk:
         self.entered.add(key)
         return True
 
-    def _entries(self, folder, pattern):
+    def _entries(self, folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
         if not glob.has_magic(pattern):
             return [folder / pattern] if os.path.lexists(folder / pattern) else []
         try:
@@ -126,7 +133,7 @@ class _Walk:
             self._leave_out("hidden", folder / name)
         return [folder / name for name in names if name not in hidden]
 
-    def _mode(self, entry):
+    def _mode(self, entry: pathlib.Path) -> int:
         """What an entry is, as of `os.stat`; 0 if that cannot be found out."""
         try:
             return os.stat(entry).st_mode
@@ -137,7 +144,7 @@ class _Walk:
                 self._unreadable(entry, error)
             return 0
 
-    def _unreadable(self, path, error):
+    def _unreadable(self, path: pathlib.Path, error: OSError) -> None:
         if self.undecodable != "skip":
             raise InputError(
                 f"corpus.path: {str(path)!r} cannot be read: {error.strerror}. Make it readable, leave it out with a "
@@ -145,13 +152,15 @@ class _Walk:
             )
         self._leave_out("unreadable", path)
 
-    def _leave_out(self, reason, path):
+    def _leave_out(self, reason: str, path: pathlib.Path) -> None:
         if path not in self.left_out:
             self.left_out.add(path)
             self.skip(reason, path.as_posix())
 
 
-def texts(path, text_field, undecodable, skip, name=None):
+def texts(
+    path: pathlib.Path, text_field: str, undecodable: Undecodable, skip: Skip, name: str | None = None
+) -> Iterator[tuple[str, str]]:
     """Names and texts of the documents in a file.
 
     A file is one document, but .json, .jsonl and .ndjson hold one in the field `text_field` of each record, and so do
@@ -193,19 +202,19 @@ class _File:
     path: pathlib.Path
     name: str
     text_field: str
-    undecodable: str
-    skip: Callable
+    undecodable: Undecodable
+    skip: Skip
 
-    def error(self, sentence, remedy, where=""):
+    def error(self, sentence: str, remedy: str, where: str = "") -> InputError:
         return InputError(f"corpus file {str(self.path)!r}{where} {sentence}. {remedy}")
 
-    def refuse(self, reason, sentence, remedy=LEAVE_OUT, where=""):
+    def refuse(self, reason: str, sentence: str, remedy: str = LEAVE_OUT, where: str = "") -> None:
         if self.undecodable != "skip":
             raise self.error(sentence, remedy, where) from None
         self.skip(reason, self.name)
 
 
-def _documents(one, file):
+def _documents(one: _File, file: io.BufferedReader) -> Iterator[tuple[str, str]]:
     stream, ending = _decompressed(one.path, file)
     head = stream.peek(512)[:512]
     if head.startswith(b"PAR1\x15") and stream is file:
@@ -227,7 +236,7 @@ def _documents(one, file):
         yield one.name, text
 
 
-def _decompressed(path, file):
+def _decompressed(path: pathlib.Path, file: io.BufferedReader) -> tuple[io.BufferedReader, str]:
     """What was compressed into a file, or the file itself, as a buffered stream; and the ending of its name."""
     opened = next((opened for magic, opened in COMPRESSIONS if magic.match(file.peek(16))), None)
     if opened is None:
@@ -236,7 +245,7 @@ def _decompressed(path, file):
     return io.BufferedReader(opened(file)), inner.suffix.lower()
 
 
-def _zstd(file):
+def _zstd(file: io.BufferedReader) -> io.RawIOBase:
     import pyarrow
 
     return pyarrow.CompressedInputStream(str(file.name), "zstd")  # it would close a file of ours
@@ -250,7 +259,7 @@ COMPRESSIONS = (
 )
 
 
-def _decoded(one, data, where=""):
+def _decoded(one: _File, data: bytes, where: str = "") -> str | None:
     """Bytes as text; None for what was skipped."""
     mark, encoding = next((pair for pair in BYTE_ORDER_MARKS if data.startswith(pair[0])), (b"", "utf-8"))
     data = data[len(mark) :]
@@ -259,23 +268,26 @@ def _decoded(one, data, where=""):
     except UnicodeDecodeError as error:
         some = data[: 1 << 16]
         if encoding == "utf-8" and len(some) - len(some.translate(None, CONTROL)) > len(some) / 100:
-            return one.refuse("binary", "holds binary data, no text", where=where)
+            one.refuse("binary", "holds binary data, no text", where=where)
+            return None
         if one.undecodable == "replace":
             text = data.decode(encoding, errors="replace")
         else:
-            return one.refuse(
+            one.refuse(
                 "not UTF-8",
                 f"is not {encoding.upper()}: byte {data[error.start]:#04x} at offset {error.start + len(mark)}",
                 "Convert it, for instance with iconv, or set corpus.undecodable to 'replace' or 'skip'.",
                 where,
             )
+            return None
     if "\0" in text:
         sentence = "holds NUL characters: it is binary data, or UTF-16 without a byte-order mark"
-        return one.refuse("binary", sentence, where=where)
+        one.refuse("binary", sentence, where=where)
+        return None
     return text
 
 
-def _of_records(one, records):
+def _of_records(one: _File, records: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
     """The text fields of (place, record)s."""
     field = one.text_field
     for index, (place, record) in enumerate(records):
@@ -296,25 +308,26 @@ def _of_records(one, records):
             yield f"{one.name}:{place.split()[1]}", text.encode("utf-8", "replace").decode()
 
 
-def _called(value):
+def _called(value: Any) -> str:
     return {list: "a list", dict: "an object", str: "a string", bool: "true or false", type(None): "null"}.get(
         type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
     )
 
 
-def _json_records(one, stream):
+def _json_records(one: _File, stream: io.BufferedReader) -> Iterator[tuple[str, Any]]:
     """(place, record)s of JSON lines, or of one JSON array or object over any number of lines."""
+    lines: io.BufferedIOBase = stream
     if mark := next((mark for mark, _ in BYTE_ORDER_MARKS if stream.peek(4).startswith(mark)), None):
         if mark == codecs.BOM_UTF8:
             stream.read(len(mark))
         else:
             text = _decoded(one, stream.read())
-            stream = io.BytesIO((text or "").encode())
-    number, line = next((pair for pair in enumerate(stream, 1) if pair[1].strip()), (1, b""))
+            lines = io.BytesIO((text or "").encode())
+    number, line = next((pair for pair in enumerate(lines, 1) if pair[1].strip()), (1, b""))
     if isinstance(_parsed(line), dict):
         yield f"line {number}", _parsed(line)
     else:  # what does not begin with a record is one value, or damaged in its first line
-        whole = line + stream.read()
+        whole = line + lines.read()
         value = _parsed(whole)
         if isinstance(value, list):
             yield from ((f"record {index}", record) for index, record in enumerate(value, 1))
@@ -322,8 +335,8 @@ def _json_records(one, stream):
         if isinstance(value, dict):
             yield f"line {number}", value
             return
-        stream, number = io.BytesIO(whole), number - 1
-    for place, line in enumerate(stream, number + 1):
+        lines, number = io.BytesIO(whole), number - 1
+    for place, line in enumerate(lines, number + 1):
         where = f", line {place},"
         if not line.strip() or (text := _decoded(one, line, where)) is None:
             continue
@@ -333,7 +346,7 @@ def _json_records(one, stream):
             one.refuse("broken JSON lines", f"is not JSON: {error}", f"Mend it. {LEAVE_OUT}", where)
 
 
-def _parsed(data):
+def _parsed(data: bytes) -> Any:
     """A JSON value; None for what is none."""
     try:
         return json.loads(data)
@@ -341,7 +354,7 @@ def _parsed(data):
         return None
 
 
-def _parquet_rows(one):
+def _parquet_rows(one: _File) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow
     import pyarrow.parquet
 

@@ -7,10 +7,17 @@ Every tokenizer keeps one entry, `end_of_text`, that separates documents and occ
 """
 
 import dataclasses
+import os
 import pathlib
-from typing import Any
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
+from jaxscale.config import Tokenizer
 from jaxscale.errors import InputError
+
+if TYPE_CHECKING:
+    import tokenizers
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -22,13 +29,13 @@ class Bytes:
     vocab_size: int = 257
     end_of_text: int = 256
 
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
-    def decode(self, tokens):
+    def decode(self, tokens: Iterable[int]) -> str:
         return bytes(t for t in tokens if t < 256).decode(errors="replace")
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Nothing to save: the configuration says it all."""
 
 
@@ -36,31 +43,31 @@ class Bytes:
 class Trained:
     """A tokenizer of the `tokenizers` library with its end-of-text entry."""
 
-    inner: Any
+    inner: "tokenizers.Tokenizer"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.inner.encode_special_tokens = True  # a text that spells end-of-text out is text, and does not end there
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         return self.inner.get_vocab_size()
 
     @property
-    def end_of_text(self):
-        return self.inner.token_to_id(END_OF_TEXT)
+    def end_of_text(self) -> int:
+        return cast(int, self.inner.token_to_id(END_OF_TEXT))  # it has one, as `_pretrained` makes sure
 
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         return self.inner.encode(text, add_special_tokens=False).ids
 
-    def decode(self, tokens):
+    def decode(self, tokens: Iterable[int]) -> str:
         return self.inner.decode(list(tokens))
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `tokenizer.json`, which any user of the `tokenizers` library can read."""
         self.inner.save(str(pathlib.Path(folder) / "tokenizer.json"))
 
 
-def build(tokenizer, texts):
+def build(tokenizer: Tokenizer, texts: Iterable[str]) -> Bytes | Trained:
     """The tokenizer that a `config.Tokenizer` describes; BPE is trained on the iterator `texts`.
 
     Raises:
@@ -90,7 +97,7 @@ def build(tokenizer, texts):
     return Trained(inner)
 
 
-def load(tokenizer, folder):
+def load(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Bytes | Trained:
     """The tokenizer that `build(...).save(folder)` left there. Raises InputError if it is missing or damaged."""
     if tokenizer.kind == "bytes":
         return Bytes()
@@ -106,7 +113,7 @@ def load(tokenizer, folder):
         ) from None
 
 
-def published(tokenizer):
+def published(tokenizer: Bytes | Trained) -> "tokenizers.Tokenizer":
     """The same tokenizer as one of the `tokenizers` library, whose `tokenizer.json` others can read."""
     if isinstance(tokenizer, Trained):
         return tokenizer.inner
@@ -123,12 +130,12 @@ def published(tokenizer):
     return inner
 
 
-def vocab_size(tokenizer):
+def vocab_size(tokenizer: Tokenizer) -> int:
     """Entries of the tokenizer a `config.Tokenizer` describes, without building it."""
     return Bytes.vocab_size if tokenizer.kind == "bytes" else tokenizer.vocab_size
 
 
-def _pretrained(tokenizers, tokenizer):
+def _pretrained(tokenizers: ModuleType, tokenizer: Tokenizer) -> Trained:
     try:
         trained = Trained(tokenizers.Tokenizer.from_pretrained(tokenizer.name))
     except Exception as error:  # the hub's client raises types of several libraries
@@ -136,9 +143,10 @@ def _pretrained(tokenizers, tokenizer):
             f"tokenizer.name={tokenizer.name!r} cannot be read from the Hugging Face hub: {error}. "
             "Check name and network."
         ) from None
-    if trained.vocab_size != tokenizer.vocab_size or trained.end_of_text is None:
+    has_end = trained.inner.token_to_id(END_OF_TEXT) is not None
+    if trained.vocab_size != tokenizer.vocab_size or not has_end:
         raise InputError(
             f"tokenizer.vocab_size={tokenizer.vocab_size}, but {tokenizer.name!r} has {trained.vocab_size} entries"
-            f"{'' if trained.end_of_text is not None else f' and no {END_OF_TEXT}'}. Set the true size."
+            f"{'' if has_end else f' and no {END_OF_TEXT}'}. Set the true size."
         )
     return trained

@@ -6,6 +6,7 @@ is float64 numpy.
 
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxscale.laws.random_draws import generator
@@ -32,7 +33,7 @@ class Resamples(NamedTuple):
     weight: np.ndarray | None = None
 
 
-def pairs(key, task: Problem, group, resamples: int) -> Resamples:
+def pairs(key: jax.Array, task: Problem, group: np.ndarray, resamples: int) -> Resamples:
     """Tables of whole groups drawn with replacement, as how often each run was drawn."""
     groups = int(group.max()) + 1
     drawn = generator(key).integers(groups, size=(resamples, groups))
@@ -41,7 +42,7 @@ def pairs(key, task: Problem, group, resamples: int) -> Resamples:
     return Resamples(weight=times[:, group] * task.weight)
 
 
-def wild_cluster(key, task: Problem, found: Search, group, resamples: int) -> Resamples:
+def wild_cluster(key: jax.Array, task: Problem, found: Search, group: np.ndarray, resamples: int) -> Resamples:
     """Tables that keep the sizes and redraw the losses around the fitted curve, one random factor for each group.
 
     The residuals e_g of group g become t_b v_bg (I - H_gg)^(-1/2) e_g in draw b: H_gg, the leverage of the group on
@@ -62,7 +63,7 @@ def wild_cluster(key, task: Problem, found: Search, group, resamples: int) -> Re
     return Resamples(target=np.maximum(fitted + shift, np.exp(-_LARGEST_SHIFT) * fitted))
 
 
-def linearized(task: Problem, z) -> tuple[np.ndarray, np.ndarray]:
+def linearized(task: Problem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The curve (R,) at coordinates (P,), as targets are, and its derivatives (R, P); 0 along coordinates at a bound.
 
     A coordinate at its bound is not a direction the fit can take to both sides.
@@ -75,7 +76,7 @@ def linearized(task: Problem, z) -> tuple[np.ndarray, np.ndarray]:
     return loss, jacobian
 
 
-def corrected_residuals(residual, jacobian, group) -> tuple[np.ndarray, float]:
+def corrected_residuals(residual: np.ndarray, jacobian: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, float]:
     """(I - H_gg)^(-1/2) e_g of every group as (R,), and the degrees of freedom of the least certain coordinate.
 
     Args:
@@ -96,7 +97,7 @@ def corrected_residuals(residual, jacobian, group) -> tuple[np.ndarray, float]:
     return corrected, _freedom(spread, jacobian, inverse)
 
 
-def _freedom(spread_RxPxG, jacobian, inverse) -> float:
+def _freedom(spread_RxPxG: np.ndarray, jacobian: np.ndarray, inverse: np.ndarray) -> float:
     """The fewest degrees of freedom over coordinates, at least 1: (tr B)² / tr B² under independent errors.
 
     For coordinate p the estimate is eᵀ B e with B = M Q Qᵀ M, M = I - H and Q the columns q_pg; tr B and tr B² follow

@@ -9,13 +9,14 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxscale.errors import InputError
-from jaxscale.laws.law import EXPONENT, Law, Range, power
+from jaxscale.laws.law import EXPONENT, Law, Range, Values, power
 
 # The letters of scales and exponents of up to four terms.
 SCALES = ("A", "B", "F", "G")
@@ -24,11 +25,11 @@ GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "eta": "η"}
 SHARE = Range(1e-3, 1e3, logarithmic=True, bounds=(1e-12, 1e12))
 
 
-def _are_names(columns) -> bool:
+def _are_names(columns: object) -> bool:
     return isinstance(columns, Sequence) and all(isinstance(column, str) for column in columns)
 
 
-def additive(columns, *, floor: bool = True, tied: bool = False, name: str = "additive") -> Law:
+def additive(columns: str | Sequence[str], *, floor: bool = True, tied: bool = False, name: str = "additive") -> Law:
     """E + Σ_i A_i x_i^-a_i over one to four columns.
 
     One column is the power law of Hestness et al. 2017, two the law of Hoffmann et al. 2022 (arXiv 2203.15556).
@@ -62,16 +63,18 @@ def additive(columns, *, floor: bool = True, tied: bool = False, name: str = "ad
 
 
 @functools.cache
-def _sum_of_powers(terms: int, floor: bool, tied: bool):
+def _sum_of_powers(
+    terms: int, floor: bool, tied: bool
+) -> tuple[tuple[str, ...], tuple[str, ...], Callable[..., jax.Array], Callable[..., dict[str, Any]]]:
     """Cached, so that laws that differ in the names of their columns only share their compiled programs."""
     scales = SCALES[:terms]
     exponents = ("alpha",) * terms if tied else EXPONENTS[:terms]
 
-    def expression(p, *xs):
+    def expression(p: Values, *xs: jax.Array) -> jax.Array:
         total = sum(p[a] * power(x, -p[e]) for a, e, x in zip(scales, exponents, xs, strict=True))
         return p["E"] + total if floor else total
 
-    def rescale(p, *units):
+    def rescale(p: dict[str, Any], *units: float) -> dict[str, Any]:
         return p | {a: p[a] * unit ** p[e] for a, e, unit in zip(scales, exponents, units, strict=True)}
 
     return scales, exponents, expression, rescale
@@ -114,12 +117,12 @@ def skaling() -> Law:
 def kaplan() -> Law:
     """((N_c/N)^(α_N/α_D) + D_c/D)^α_D, Kaplan et al. 2020 (arXiv 2001.08361), equation 1.5: no irreducible loss."""
 
-    def from_coordinates(z):
+    def from_coordinates(z: Values) -> dict[str, Any]:
         tokens = z["S"] ** (1 / z["alpha_D"])
         size = (z["ratio"] * tokens) ** (z["alpha_D"] / z["alpha_N"])
         return {"N_c": size, "D_c": tokens, "alpha_N": z["alpha_N"], "alpha_D": z["alpha_D"]}
 
-    def to_coordinates(p):
+    def to_coordinates(p: Values) -> dict[str, Any]:
         ratio = p["N_c"] ** (p["alpha_N"] / p["alpha_D"]) / p["D_c"]
         return {"S": p["D_c"] ** p["alpha_D"], "ratio": ratio, "alpha_N": p["alpha_N"], "alpha_D": p["alpha_D"]}
 
@@ -166,11 +169,11 @@ def repeated_data() -> Law:
     Linear in E and A once B/A is held, for G depends on nothing else.
     """
 
-    def log_effective(log_x, log_unique, decay):
+    def log_effective(log_x: jax.Array, log_unique: jax.Array, decay: jax.Array) -> jax.Array:
         beyond = jnp.expm1(jnp.clip(log_x - log_unique, 0, 700.0))  # e^700 is just short of the largest number
         return log_unique + jnp.log1p(-decay * jnp.expm1(-beyond / decay))
 
-    def terms(z, ratio, N, D, U):
+    def terms(z: Values, ratio: jax.Array, N: jax.Array, D: jax.Array, U: jax.Array) -> tuple[jax.Array, jax.Array]:
         """N'^-α and D'^-β, which know of the scales only B/A; in logarithms, as β/α may be large."""
         N, D, U = jnp.log(N), jnp.log(D), jnp.log(jnp.minimum(U, D))
         balance = jnp.log(z["alpha"] / (z["beta"] * ratio)) / (z["alpha"] + z["beta"])
@@ -178,13 +181,13 @@ def repeated_data() -> Law:
         size, tokens = log_effective(N, fitting, z["R_N"]), log_effective(D, U, z["R_D"])
         return jnp.exp(-z["alpha"] * size), jnp.exp(-z["beta"] * tokens)
 
-    def expression(p, N, D, U):
+    def expression(p: Values, N: jax.Array, D: jax.Array, U: jax.Array) -> jax.Array:
         # Without either scale the ratio means nothing and the curve is E.
         ratio = jnp.where(p["A"] > 0, p["B"] / jnp.where(p["A"] > 0, p["A"], 1.0), 1.0)
         of_size, of_tokens = terms(p, ratio, N, D, U)
         return p["E"] + p["A"] * of_size + p["B"] * of_tokens
 
-    def in_coordinates(z, N, D, U):
+    def in_coordinates(z: Values, N: jax.Array, D: jax.Array, U: jax.Array) -> jax.Array:
         of_size, of_tokens = terms(z, z["ratio"], N, D, U)
         return z["E"] + z["A"] * (of_size + z["ratio"] * of_tokens)
 
@@ -212,7 +215,7 @@ def broken(breaks: int = 1, name: str = "bnsl") -> Law:
     """E + A x^-c0 Π_i (1 + (x/d_i)^(1/f_i))^(-c_i f_i), Caballero et al. 2023 (arXiv 2210.14891), equation 1."""
     numbers = range(1, breaks + 1)
 
-    def expression(p, x):
+    def expression(p: Values, x: jax.Array) -> jax.Array:
         log_x = jnp.log(x)
         bends = [
             p[f"c{i}"] * p[f"f{i}"] * jnp.logaddexp(0.0, (log_x - jnp.log(p[f"d{i}"])) / p[f"f{i}"]) for i in numbers
@@ -259,14 +262,14 @@ def sigmoidal() -> Law:
     in E0 - E.
     """
 
-    def expression(p, n):
+    def expression(p: Values, n: jax.Array) -> jax.Array:
         drop = p["E0"] - p["E"]
         # Without a drop κ is lost and the curve is E.
         positive = jnp.where(drop > 0, drop, 1.0)
         kappa = jnp.where(drop > 0, p["A"] * power(positive, p["a"] - 1), 1.0)
         return in_coordinates({"E": p["E"], "drop": drop, "kappa": kappa, "alpha": p["alpha"], "a": p["a"]}, n)
 
-    def in_coordinates(z, n):
+    def in_coordinates(z: Values, n: jax.Array) -> jax.Array:
         log_side = jnp.log(z["kappa"]) - z["alpha"] * jnp.log(n)
         return z["E"] + z["drop"] * jax.nn.sigmoid(_logit(log_side, z["a"]))
 
@@ -302,14 +305,14 @@ def sigmoidal() -> Law:
     )
 
 
-def _logit(log_side, a):
+def _logit(log_side: jax.Array, a: jax.Array) -> jax.Array:
     """t with log u - a log(1 - u) = log_side at u = sigmoid(t): Newton on a monotone function of slope in [1, a].
 
     The last two steps carry derivatives: one Newton step from the solution has the solution's first derivative, two
     have its second.
     """
 
-    def newton(t, log_side, a):
+    def newton(t: jax.Array, log_side: jax.Array, a: jax.Array) -> jax.Array:
         gap = -jax.nn.softplus(-t) + a * jax.nn.softplus(t) - log_side
         u = jax.nn.sigmoid(t)
         return t - gap / (1 - u + a * u)
@@ -369,7 +372,7 @@ def named(name: str) -> Law:
     return over(LAWS[stem], columns, str(name))
 
 
-def over(law: Law, columns, name: str | None = None) -> Law:
+def over(law: Law, columns: str | Sequence[str], name: str | None = None) -> Law:
     """The same law over columns of other names, in the order of `law.columns`."""
     columns = (columns,) if isinstance(columns, str) else columns
     if not _are_names(columns):

@@ -8,6 +8,7 @@ Compute is C = 6 N D (Kaplan et al. 2020).
 """
 
 import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -16,10 +17,17 @@ import numpy as np
 from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.fitting import checked_level, fit
+from jaxscale.laws.law import Values
 from jaxscale.laws.random_draws import generator
 from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
-from jaxscale.laws.runs import Finding, numbers
+from jaxscale.laws.runs import Finding, Table, numbers
 from jaxscale.theory import compute_split
+from jaxscale.theory.ranges import Numbers
+
+# Of log N and loss of a budget's runs, where its curve is lowest and how low.
+Bottom = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+# The powers of C with which N*, D* and the reducible loss go.
+Slopes = tuple[Numbers, Numbers, Numbers]
 
 FLOPS = 6.0  # per parameter and token
 _SAME_BUDGET = 0.05  # budgets within this ratio are one
@@ -53,7 +61,7 @@ class Frontier:
     loss_exponent: Quantity
 
 
-def frontier(fitted: Fit, compute) -> Frontier:
+def frontier(fitted: Fit, compute: np.typing.ArrayLike) -> Frontier:
     """The best model size and data at budgets, from a fitted law of N and D, with intervals from the fit's draws.
 
     In closed form for E + A N^-α + B D^-β (Hoffmann et al. 2022, equation 4), else by search along N D = C / 6.
@@ -83,7 +91,12 @@ def frontier(fitted: Fit, compute) -> Frontier:
         return _frontier(compute, wide, slopes, fitted)
 
 
-def _frontier(compute, wide, slopes, fitted: Fit) -> Frontier:
+def _frontier(
+    compute: np.ndarray,
+    wide: Callable[[Callable[[Values, np.ndarray], Numbers]], Quantity],
+    slopes: Callable[[Values], Slopes],
+    fitted: Fit,
+) -> Frontier:
     return Frontier(
         compute=compute,
         size=wide(lambda p, N: N),
@@ -96,7 +109,7 @@ def _frontier(compute, wide, slopes, fitted: Fit) -> Frontier:
     )
 
 
-def _quantity(fitted: Fit, of) -> Quantity:
+def _quantity(fitted: Fit, of: Callable[[Values], Numbers]) -> Quantity:
     """As `Fit.quantity`, of functions that take parameters with a trailing axis for budgets."""
     spread = lambda values: {name: np.asarray(value)[..., None] for name, value in values.items()}
     estimate = np.asarray(of(spread(fitted.parameters)))
@@ -105,18 +118,18 @@ def _quantity(fitted: Fit, of) -> Quantity:
     return Quantity(estimate, percentiles(np.asarray(of(spread(fitted.draws))), fitted.level))
 
 
-def _closed(p, compute):
+def _closed(p: Values, compute: np.ndarray) -> np.ndarray:
     total = p["alpha"] + p["beta"]
     balance = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / total)
     return balance * (compute / FLOPS) ** (p["beta"] / total)
 
 
-def _loss(fitted: Fit, p, N, compute):
+def _loss(fitted: Fit, p: Values, N: np.ndarray, compute: np.ndarray) -> np.ndarray:
     columns = {"N": N, "D": compute / FLOPS / N}
-    return fitted.law.losses(p, *(columns[name] for name in fitted.law.columns))
+    return np.asarray(fitted.law.losses(p, *(columns[name] for name in fitted.law.columns)))
 
 
-def _searched(fitted: Fit, p, compute):
+def _searched(fitted: Fit, p: Values, compute: np.ndarray) -> np.ndarray:
     """N of least loss at each budget: the lowest of a fine grid over eight decades, its parabola's vertex."""
     log_N = np.linspace(0.5 * np.log(compute / FLOPS) - 9.2, 0.5 * np.log(compute / FLOPS) + 9.2, _GRID)  # (grid, K)
     spread = {name: np.asarray(value)[None] for name, value in p.items()}
@@ -130,12 +143,12 @@ def _searched(fitted: Fit, p, compute):
     return np.exp(log_N[0] + step * (low + np.clip(shift, -1, 1)))
 
 
-def _powers(p):
+def _powers(p: Values) -> Slopes:
     split = compute_split(p["alpha"][..., 0], p["beta"][..., 0])
     return split.size, split.data, split.loss
 
 
-def _local_powers(fitted: Fit, p, compute, size):
+def _local_powers(fitted: Fit, p: Values, compute: np.ndarray, size: np.ndarray) -> Slopes:
     if len(compute) < 2:
         raise InputError("one budget has no exponent in this law. Pass two or more budgets.")
     span = np.log(compute[-1] / compute[0])
@@ -169,7 +182,12 @@ class IsoFlop:
 
 
 def isoflop(
-    table, method: Literal["parabola", "akima"] = "parabola", *, key: jax.Array, level: float = 0.95, **options
+    table: Table,
+    method: Literal["parabola", "akima"] = "parabola",
+    *,
+    key: jax.Array,
+    level: float = 0.95,
+    **options: Any,
 ) -> IsoFlop:
     """Approach 2 of Hoffmann et al. 2022: the bottom of each budget's curve of loss against log N, and a line.
 
@@ -197,7 +215,7 @@ def isoflop(
     lowest = {"parabola": _vertex, "akima": _akima}[method]
     bottoms = np.array([lowest(np.log(N[b]), loss[b]) for b in budgets])
     slope = _slope(compute, bottoms[:, 0])
-    ideal = surface_fit.predict(N, D)
+    ideal = np.asarray(surface_fit.predict(N, D))
     noiseless = _slope(compute, np.array([lowest(np.log(N[b]), ideal[b])[0] for b in budgets]))
     nominal = FLOPS * N * D
     surface = frontier(surface_fit, [np.exp(np.mean(np.log(nominal[b]))) for b in budgets])
@@ -219,14 +237,14 @@ def isoflop(
     )
 
 
-def _runs_on_budgets(table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _runs_on_budgets(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """N, D, C and loss of every run, (R,), C as the table gives it; in an order that does not depend on its rows'."""
     columns = numbers(table, ("N", "D", "C", "loss"))
     order = np.lexsort(tuple(columns.values()))
     return columns["N"][order], columns["D"][order], columns["C"][order], columns["loss"][order]
 
 
-def _budgets(compute, N) -> list[np.ndarray]:
+def _budgets(compute: np.ndarray, N: np.ndarray) -> list[np.ndarray]:
     """The runs of each budget with enough sizes, cheapest budget first."""
     order = np.argsort(compute)
     breaks = np.flatnonzero(np.diff(np.log(compute[order])) > np.log1p(_SAME_BUDGET)) + 1
@@ -239,7 +257,7 @@ def _budgets(compute, N) -> list[np.ndarray]:
     return budgets
 
 
-def _vertex(log_N, loss) -> tuple[float, float]:
+def _vertex(log_N: np.ndarray, loss: np.ndarray) -> tuple[float, float]:
     """The bottom of the least-squares parabola; NaN where it opens downwards."""
     center = log_N.mean()
     curvature, slope, level = np.polyfit(log_N - center, loss, 2)
@@ -249,7 +267,7 @@ def _vertex(log_N, loss) -> tuple[float, float]:
     return center + shift, level - curvature * shift**2
 
 
-def _akima(log_N, loss) -> tuple[float, float]:
+def _akima(log_N: np.ndarray, loss: np.ndarray) -> tuple[float, float]:
     """The lowest point of the Akima spline through the mean loss of every size; NaN where it is at an end."""
     from scipy.interpolate import Akima1DInterpolator
 
@@ -261,7 +279,7 @@ def _akima(log_N, loss) -> tuple[float, float]:
     return (fine[best], values[best]) if 0 < best < _GRID - 1 else (np.nan, np.nan)
 
 
-def _slope(compute, log_size) -> float:
+def _slope(compute: np.ndarray, log_size: np.ndarray) -> float:
     """The slope of log N* against log C over the budgets that have a bottom; NaN with fewer than two."""
     usable = np.isfinite(log_size)
     if usable.sum() < 2:
@@ -269,7 +287,9 @@ def _slope(compute, log_size) -> float:
     return float(np.polyfit(np.log(compute[usable]), log_size[usable], 1)[0])
 
 
-def _redrawn(key, N, loss, budgets, compute, lowest) -> np.ndarray:
+def _redrawn(
+    key: jax.Array, N: np.ndarray, loss: np.ndarray, budgets: Sequence[np.ndarray], compute: np.ndarray, lowest: Bottom
+) -> np.ndarray:
     """Exponents of tables whose budgets are redrawn run by run, (B,); NaN where too few budgets kept a bottom."""
     rng = generator(key)
     slopes = np.full(_DRAWS, np.nan)
@@ -284,7 +304,9 @@ def _redrawn(key, N, loss, budgets, compute, lowest) -> np.ndarray:
     return slopes
 
 
-def _isoflop_findings(N, budgets, compute, bottoms, bias):
+def _isoflop_findings(
+    N: np.ndarray, budgets: Sequence[np.ndarray], compute: np.ndarray, bottoms: np.ndarray, bias: float
+) -> Iterator[Finding]:
     for budget, C, (log_size, _) in zip(budgets, compute, bottoms, strict=True):
         low, high = np.log(N[budget]).min(), np.log(N[budget]).max()
         if not np.isfinite(log_size):
@@ -303,7 +325,7 @@ def _isoflop_findings(N, budgets, compute, bottoms, bias):
         )
 
 
-def _compute_findings(ratio):
+def _compute_findings(ratio: np.ndarray) -> Iterator[Finding]:
     """What to know where the table's own C is no constant times 6 N D; ratio (R,)."""
     if np.ptp(np.log(ratio)) > np.log1p(_SAME_BUDGET):
         yield (
@@ -329,7 +351,7 @@ class Envelope:
     size_exponent: Quantity
 
 
-def envelope(table, *, key: jax.Array, level: float = 0.95) -> Envelope:
+def envelope(table: Table, *, key: jax.Array, level: float = 0.95) -> Envelope:
     """Approach 1 of Hoffmann et al. 2022: which size has the lowest loss at each budget, from learning curves.
 
     Curves that were trained with a learning rate schedule longer than the budget read too high there: use it with
@@ -377,6 +399,6 @@ def envelope(table, *, key: jax.Array, level: float = 0.95) -> Envelope:
     )
 
 
-def _checkpoints(table) -> tuple[Any, Any, Any, Any]:
+def _checkpoints(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     columns = numbers(table, ("N", "C", "loss"), labels=("run",))
     return columns["run"], columns["N"], columns["C"], columns["loss"]

@@ -49,7 +49,7 @@ def document(
     return said
 
 
-def _plain(values) -> list[float]:
+def _plain(values: np.typing.ArrayLike) -> list[float]:
     return [float(value) for value in np.ravel(values)]
 
 

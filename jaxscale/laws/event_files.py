@@ -5,10 +5,13 @@ rows("runs")      # [{"run": "small", "step": 800, "loss": 3.1, "loss:step": 800
 
 import pathlib
 import struct
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tensorboardX.proto import event_pb2
 
 _EVENTS = "*tfevents*"
 # What a tensor of one number may be kept in, by its type in TensorBoard's protocol.
@@ -70,11 +73,11 @@ def _drop_from(step: int, values: dict[int, float]) -> None:
         del values[later]
 
 
-def _started(events) -> float:
+def _started(events: "Sequence[event_pb2.Event]") -> float:
     return events[0].wall_time if events else 0.0
 
 
-def _events(file: pathlib.Path) -> list[Any]:
+def _events(file: pathlib.Path) -> "list[event_pb2.Event]":
     """The events of a file: records of length, checksum, event, checksum. A cut-off last one is left out."""
     from google.protobuf.message import DecodeError
     from tensorboardX.proto import event_pb2
@@ -92,7 +95,7 @@ def _events(file: pathlib.Path) -> list[Any]:
     return events
 
 
-def _scalars(event) -> Iterator[tuple[str, float]]:
+def _scalars(event: "event_pb2.Event") -> Iterator[tuple[str, float]]:
     """(tag, value) of every scalar, as a number or as a tensor of one."""
     for value in event.summary.value:
         if value.HasField("simple_value"):

@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -150,7 +151,7 @@ def _gap(quantity: dict[str, float], end: str) -> float:
     return gap if math.isfinite(gap) else 0.0
 
 
-def _runs(table: dict[str, Any], x, y, what: str) -> go.Scatter:
+def _runs(table: dict[str, Any], x: Sequence[float], y: Sequence[float], what: str) -> go.Scatter:
     return go.Scatter(
         x=x,
         y=y,
@@ -162,7 +163,7 @@ def _runs(table: dict[str, Any], x, y, what: str) -> go.Scatter:
     )
 
 
-def _band(x, lower, upper, color: str, name: str) -> go.Scatter:
+def _band(x: Sequence[float], lower: Sequence[float], upper: Sequence[float], color: str, name: str) -> go.Scatter:
     return go.Scatter(
         x=[*x, *reversed(x)],
         y=[*upper, *reversed(lower)],

@@ -12,11 +12,11 @@ from jaxscale.laws import bootstrap as designs
 from jaxscale.laws import diagnosis, identifiability, influences, intervals
 from jaxscale.laws.bootstrap import BOOTSTRAPS, Bootstrap, Resamples
 from jaxscale.laws.catalogue import named
-from jaxscale.laws.law import Law
+from jaxscale.laws.law import Law, Values
 from jaxscale.laws.objective import Objective, checked
 from jaxscale.laws.optimality import convergence
 from jaxscale.laws.results import Fit
-from jaxscale.laws.runs import Runs, read
+from jaxscale.laws.runs import Runs, Table, read
 from jaxscale.laws.search import Problem, Search, find, find_from, problem, refit
 
 _FEWEST_RESAMPLES = 100
@@ -25,7 +25,7 @@ _INTERVALS = ("percentile", "bca")
 
 
 def fit(
-    table,
+    table: Table,
     law: str | Law = "data",
     *,
     key: jax.Array | None = None,
@@ -36,7 +36,7 @@ def fit(
     interval: Literal["percentile", "bca"] = "percentile",
     level: float = 0.95,
     resamples: int = 2000,
-    starts=None,
+    starts: Values | None = None,
 ) -> Fit:
     """Fits a law to a table of runs, with intervals that hold and a warning where they cannot.
 
@@ -103,6 +103,7 @@ def fit(
         warnings=(),
     )
     if resamples:
+        assert key is not None  # as `_check_options` found
         optimum = with_draws(optimum, key, bootstrap, resamples)
         optimum = dataclasses.replace(
             optimum, flatness=identifiability.flatness(task, found), influence=influences.influence(optimum)
@@ -110,7 +111,7 @@ def fit(
     return dataclasses.replace(optimum, warnings=diagnosis.findings(optimum))
 
 
-def with_draws(optimum: Fit, key: jax.Array | None, bootstrap: Bootstrap, resamples: int) -> Fit:
+def with_draws(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: int) -> Fit:
     """A fit without resamples, given draws and the intervals read from them; arguments as in `fit`."""
     task, found, runs = optimum.problem, optimum.search, optimum.runs
     kind = "wild-cluster" if bootstrap == "auto" else bootstrap
@@ -127,7 +128,7 @@ def with_draws(optimum: Fit, key: jax.Array | None, bootstrap: Bootstrap, resamp
     return dataclasses.replace(spread, intervals=intervals.of(spread, task))
 
 
-def _resampled(key, task: Problem, found: Search, runs: Runs, kind: str, resamples: int) -> Resamples:
+def _resampled(key: jax.Array, task: Problem, found: Search, runs: Runs, kind: str, resamples: int) -> Resamples:
     each = np.arange(len(runs))
     group = each if runs.group is None or kind == "pairs" else runs.group
     if kind == "wild-cluster":
@@ -135,7 +136,7 @@ def _resampled(key, task: Problem, found: Search, runs: Runs, kind: str, resampl
     return designs.pairs(key, task, group, resamples)
 
 
-def _enough_sizes(weight_BxR, runs: Runs) -> np.ndarray:
+def _enough_sizes(weight_BxR: np.ndarray, runs: Runs) -> np.ndarray:
     """Which tables hold three sizes of every column, or as many as there are, (B,)."""
     enough = np.ones(len(weight_BxR), bool)
     for column in runs.columns:
@@ -145,7 +146,7 @@ def _enough_sizes(weight_BxR, runs: Runs) -> np.ndarray:
     return enough
 
 
-def checked_level(level) -> float:
+def checked_level(level: float) -> float:
     """`level`, refused unless a number between 0 and 1."""
     level = arguments.real("level", level, 0.95)
     if not 0 < level < 1:
@@ -153,7 +154,7 @@ def checked_level(level) -> float:
     return level
 
 
-def _check_options(resamples, bootstrap, interval, key):
+def _check_options(resamples: int, bootstrap: str, interval: str, key: jax.Array | None) -> None:
     if resamples and resamples < _FEWEST_RESAMPLES:
         raise InputError(
             f"resamples={resamples} is too few for an interval. Pass at least {_FEWEST_RESAMPLES}, or 0 for none."

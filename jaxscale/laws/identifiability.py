@@ -1,5 +1,6 @@
 """Whether the runs determine a parameter: the objective as a function of it, all others fitted again."""
 
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ class Profile(NamedTuple):
     interval: Interval
 
 
-def profile(fit: Fit, name: str, values=None) -> Profile:
+def profile(fit: Fit, name: str, values: Sequence[float] | np.ndarray | None = None) -> Profile:
     """The profile of a parameter that is a coordinate of the fit, such as E or an exponent.
 
     The statistic is (2/q) (R - P) log(F(θ)/F) for the objective F, R runs and P parameters, where q = Σ ψr / Σ ρ is
@@ -60,7 +61,7 @@ def profile(fit: Fit, name: str, values=None) -> Profile:
     return Profile(name, values, statistic, threshold, around)
 
 
-def held(fit: Fit, name: str, values) -> dict[str, Any]:
+def held(fit: Fit, name: str, values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     """Every parameter by name, (K,), fitted again with one of them held at values (K,); arguments as in `profile`.
 
     Raises:
@@ -95,20 +96,20 @@ def power(task: Problem, found: Search) -> float:
     return float(np.clip(np.sum(task.weight * slope * residual) / max(whole, _LEAST_TOTAL), 1.0, 2.0))
 
 
-def _ratio(task: Problem, found: Search, total) -> np.ndarray:
+def _ratio(task: Problem, found: Search, total: np.ndarray) -> np.ndarray:
     spare = max(len(task.loss) - len(found.z), 1)
     least = max(found.total, _LEAST_TOTAL)
     return 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
 
 
-def _given(values) -> np.ndarray:
+def _given(values: Sequence[float] | np.ndarray) -> np.ndarray:
     found = arguments.reals(values)
     if found is None or found.ndim != 1 or not np.isfinite(found).all():
         raise InputError(f"values={values!r} must be a list of finite numbers, those to hold the parameter at.")
     return found
 
 
-def _with_held(fit: Fit, index: int, values) -> Refit:
+def _with_held(fit: Fit, index: int, values: np.ndarray) -> Refit:
     rows = np.full((len(values), len(fit.search.z)), np.nan)
     rows[:, index] = values
     return refit(fit.problem, fit.search, held=rows)
@@ -138,7 +139,9 @@ def _around(fit: Fit, name: str, index: int) -> np.ndarray:
     return np.concatenate([below, above[1:]])
 
 
-def _below(values, statistic, estimate: float, threshold: float, bounds) -> Interval:
+def _below(
+    values: np.ndarray, statistic: np.ndarray, estimate: float, threshold: float, bounds: np.ndarray
+) -> Interval:
     """How far from the estimate, whose statistic is 0, it stays below the threshold; by linear interpolation."""
     ends = []
     for side, end in ((values < estimate, bounds[0]), (values > estimate, bounds[1])):

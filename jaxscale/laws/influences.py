@@ -1,6 +1,7 @@
 """What becomes of a fit under other choices: without each run, without the worst, without small sizes, at other δ."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,6 +16,9 @@ _SMALLEST = 0.3  # share of the sizes of a column that may be left out
 _DELTAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, np.inf)
 _FEWEST_SPARE = 1
 _FEWEST_SIZES = 3
+
+# Its kind, what it is in words, which runs take part (R,), and δ.
+Choice = tuple[str, str, np.ndarray, float]
 
 
 @jax.tree_util.register_dataclass
@@ -60,14 +64,14 @@ def influence(fit: Fit) -> Influence:
     return Influence(parameters, outside, kept, kinds, names)
 
 
-def _without_each(fit: Fit):
+def _without_each(fit: Fit) -> Iterator[Choice]:
     for index, name in enumerate(fit.runs.names):
         keep = np.ones(len(fit.runs), bool)
         keep[index] = False
         yield "run", f"without {name}", keep, fit.search.delta
 
 
-def _without_worst(fit: Fit):
+def _without_worst(fit: Fit) -> Iterator[Choice]:
     order = np.argsort(-np.abs(fit.residuals) * fit.runs.weight)
     for count in range(2, min(_WORST, len(order) - len(fit.search.z)) + 1):
         keep = np.ones(len(fit.runs), bool)
@@ -75,7 +79,7 @@ def _without_worst(fit: Fit):
         yield "worst", f"without the {count} runs worst fitted", keep, fit.search.delta
 
 
-def _without_small(fit: Fit):
+def _without_small(fit: Fit) -> Iterator[Choice]:
     for column in fit.runs.columns:
         index = fit.runs.size_index(column)
         sizes = index.max() + 1
@@ -84,7 +88,7 @@ def _without_small(fit: Fit):
             yield "small", f"without the {count} smallest {column}", index >= count, fit.search.delta
 
 
-def _other_deltas(fit: Fit):
+def _other_deltas(fit: Fit) -> Iterator[Choice]:
     for delta in _DELTAS:
         if delta != fit.objective.delta:
             named = Objective(delta)
@@ -92,7 +96,7 @@ def _other_deltas(fit: Fit):
             yield "delta", str(named).split(",")[0], every, named.working_delta(fit.search.typical)
 
 
-def _fits(fit: Fit, keep) -> bool:
+def _fits(fit: Fit, keep: np.ndarray) -> bool:
     """Whether enough is left for the law: a run to spare, and three sizes of each column or as many as there were."""
     if keep.sum() < len(fit.search.z) + _FEWEST_SPARE:
         return False

@@ -18,7 +18,7 @@ def of(fit: Fit, task: Problem) -> dict[str, Interval]:
     return {name: bca(draws, fit.parameters[name], without[name], fit.level) for name, draws in fit.draws.items()}
 
 
-def bca(draws, estimate, without, level: float) -> Interval:
+def bca(draws: np.ndarray, estimate: float, without: np.ndarray, level: float) -> Interval:
     """The bias-corrected and accelerated interval of Efron 1987 (JASA 82).
 
     Args:

@@ -14,12 +14,13 @@ value of the others (variable projection, Golub & Pereyra 1973), so only the oth
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxscale import arguments
 from jaxscale.errors import InputError
@@ -42,7 +43,7 @@ class Range:
     logarithmic: bool = False
     bounds: tuple[float, float] | None = None
 
-    def at(self, share):
+    def at(self, share: np.ndarray) -> np.ndarray:
         """The value at `share` of the way from `lower` to `upper`, for shares in [0, 1]."""
         if self.logarithmic:
             return self.lower * (self.upper / self.lower) ** share
@@ -59,7 +60,7 @@ class Range:
         return self.bounds or (self.lower, self.upper)
 
 
-def power(base, exponent):
+def power(base: ArrayLike, exponent: ArrayLike) -> jax.Array:
     """base^exponent of positive numbers, several times faster on CPUs than `**`, and its logarithm is often shared."""
     return jnp.exp(exponent * jnp.log(base))
 
@@ -72,7 +73,7 @@ class Curve(NamedTuple):
     linear: int  # how many of the coordinates, from the first
     from_coordinates: Callable[[Values], dict[str, Any]] | None  # to what the expression takes, where it takes others
 
-    def __call__(self, coordinates, columns):
+    def __call__(self, coordinates: jax.Array, columns: jax.Array) -> jax.Array:
         """The loss (R,) at coordinates (P,) and columns (X, R), both in the units of the fit."""
         values = dict(zip(self.coordinates, coordinates, strict=True))
         return self.expression(self.from_coordinates(values) if self.from_coordinates else values, *columns)
@@ -121,7 +122,7 @@ class Law:
     units: tuple[str, ...] = ()
     exponents: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.linear:
             raise InputError(f"law {self.name!r} names no linear parameter. Name those the curve is linear in.")
         if (self.from_coordinates is None) != (self.to_coordinates is None):
@@ -137,7 +138,7 @@ class Law:
         """What is printed."""
         return self.names or self.coordinates
 
-    def losses(self, parameters: Values, *columns) -> Any:
+    def losses(self, parameters: Values, *columns: ArrayLike) -> np.float64 | np.ndarray:
         """The curve at columns in the order of the law, in float64; columns and parameters broadcast.
 
         NaN or infinite where the curve has no value, such as at sizes of 0.
@@ -148,7 +149,7 @@ class Law:
             loss = self.expression(values, *(jnp.asarray(x, float) for x in columns))
             return np.asarray(loss, float)[()]
 
-    def checked_columns(self, columns) -> tuple[np.ndarray, ...]:
+    def checked_columns(self, columns: Sequence[ArrayLike]) -> tuple[np.ndarray, ...]:
         """The columns as float64 arrays, refused unless they are as many as the law reads, and positive."""
         if len(columns) != len(self.columns):
             raise InputError(
@@ -174,23 +175,23 @@ class Law:
             return Curve(self.in_coordinates, self.coordinates, len(self.linear), None)
         return Curve(self.expression, self.coordinates, len(self.linear), self.from_coordinates)
 
-    def parameters_at(self, coordinates) -> dict[str, Any]:
+    def parameters_at(self, coordinates: np.ndarray) -> dict[str, Any]:
         """Parameters by name at coordinates (P, ...), still in the units of the fit."""
         values = dict(zip(self.coordinates, coordinates, strict=True))
         return self.from_coordinates(values) if self.from_coordinates else values
 
-    def units_of(self, columns) -> tuple[float, ...]:
+    def units_of(self, columns: Iterable[np.ndarray]) -> tuple[float, ...]:
         """What each column is divided by before the fit: its geometric mean, or 1 for a law without `rescale`."""
         if self.rescale is None:
             return (1.0,) * len(self.columns)
         means = dict(zip(self.columns, (float(np.exp(np.mean(np.log(x)))) for x in columns), strict=True))
         return tuple(means[name] for name in self.units or self.columns)
 
-    def in_raw_units(self, values: Values, units) -> dict[str, Any]:
+    def in_raw_units(self, values: Values, units: Sequence[float]) -> dict[str, Any]:
         """Parameters of the columns as they are, from those of the columns divided by `units`."""
         return dict(values) if self.rescale is None else self.rescale(dict(values), *units)
 
-    def check_parameters(self, values, dimensions: int = 0) -> None:
+    def check_parameters(self, values: Values, dimensions: int = 0) -> None:
         """Raises InputError unless every parameter is a finite number that the law can have, or an array of them."""
         if not isinstance(values, Mapping):
             raise InputError(
@@ -208,7 +209,7 @@ class Law:
             if name in self.linear and not (found >= 0).all():
                 raise InputError(f"parameter {name}={values[name]!r} must not be negative. Correct it.")
 
-    def coordinates_of(self, values: Values, units) -> np.ndarray:
+    def coordinates_of(self, values: Values, units: Sequence[float]) -> np.ndarray:
         """The inverse of `parameters_at` and `in_raw_units`: coordinates (P, ...) of parameters in raw units."""
         named = {name: np.asarray(values[name], float) for name in self.parameters}
         scaled = self.in_raw_units(named, tuple(1 / unit for unit in units))

@@ -5,7 +5,8 @@ have arrived make room for others: a block is full of lanes that still move.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,7 +32,9 @@ class Optimum(NamedTuple):
     iterations: np.ndarray  # (B,)
 
 
-def minimize(law: Law, logarithmic: bool, columns, lanes: Lane, start, smoothing) -> Optimum:
+def minimize(
+    law: Law, logarithmic: bool, columns: np.ndarray, lanes: Lane, start: np.ndarray, smoothing: np.ndarray
+) -> Optimum:
     """The optimum of every lane from its start, in float64 whatever the global setting.
 
     Args:
@@ -75,7 +78,9 @@ def bucket(runs: int) -> int:
     return size
 
 
-def _advanced(law, logarithmic, rounded, columns, lanes, state, left):
+def _advanced(
+    law: Law, logarithmic: bool, rounded: bool, columns: np.ndarray, lanes: Lane, state: State, left: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """(lanes, their state after a few iterations) of every block; all are under way before the first is waited for."""
     devices = _devices()
     many = devices[0].platform != "cpu" and len(left) > 4 * _BLOCK
@@ -101,7 +106,7 @@ def _devices() -> list[jax.Device]:
 
 
 @functools.cache
-def _sharded(devices):
+def _sharded(devices: tuple[jax.Device, ...]) -> Callable[[Any], Any]:
     mesh = jax.sharding.Mesh(np.array(devices), ("lanes",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("lanes"))
     return lambda tree: jax.device_put(tree, sharding)

@@ -8,8 +8,10 @@ All are one function of three numbers, so a fit, its resamples and a sweep over 
 """
 
 import dataclasses
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -38,7 +40,7 @@ class Objective:
     quantile: float = 0.5
     residual: Literal["log", "absolute"] = "log"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, example in (("delta", 1e-3), ("quantile", 0.5)):
             object.__setattr__(self, name, arguments.real(name, getattr(self, name), example))
         if not self.delta >= 0:
@@ -47,7 +49,7 @@ class Objective:
             raise InputError(f"quantile={self.quantile} is not between 0 and 1. Pass 0.5 to weigh both sides alike.")
         arguments.choice("residual", self.residual, ("log", "absolute"))
 
-    def target(self, loss):
+    def target(self, loss: np.ndarray) -> np.ndarray:
         """What the curve is compared with: the loss, or its logarithm."""
         return np.log(loss) if self.residual == "log" else np.asarray(loss, float)
 
@@ -55,7 +57,7 @@ class Objective:
         """The δ that a program works with, given the size of a typical residual."""
         return float(np.clip(self.delta, _NARROWEST * typical, _WIDEST))
 
-    def total(self, residual, weight):
+    def total(self, residual: np.ndarray, weight: np.ndarray) -> np.float64 | np.ndarray:
         """The objective of residuals (..., R) under weights (..., R), in numpy."""
         size, delta = np.abs(residual), self.delta
         if delta == 0:
@@ -66,7 +68,7 @@ class Objective:
             each = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
         return np.sum(weight * tilt(np, residual, self.quantile) * each, axis=-1)
 
-    def __str__(self):
+    def __str__(self) -> str:
         name = {0.0: "least absolute deviations", np.inf: "least squares"}.get(self.delta, f"Huber δ={self.delta:g}")
         side = "" if self.quantile == 0.5 else f", quantile {self.quantile:g}"
         return f"{name}{side}, {'log' if self.residual == 'log' else 'absolute'} residuals"
@@ -99,7 +101,7 @@ def asymmetric(quantile: float, delta: float = 1e-3) -> Objective:
     return Objective(delta, quantile)
 
 
-def tilt(xp, residual, quantile):
+def tilt(xp: ModuleType, residual: np.ndarray | jax.Array, quantile: float | jax.Array) -> Any:
     """The weight of each residual for the side it lies on; r > 0 is a run below the curve."""
     return xp.where(residual > 0, 2 * (1 - quantile), 2 * quantile)
 
@@ -107,12 +109,12 @@ def tilt(xp, residual, quantile):
 class Pieces(NamedTuple):
     """What a step needs of ρ at every residual: its derivative ψ, its second derivative, and the weight ψ/r."""
 
-    slope: Any
-    curvature: Any
-    majorizer: Any
+    slope: jax.Array
+    curvature: jax.Array
+    majorizer: jax.Array
 
 
-def value(residual, delta, smoothing, quantile):
+def value(residual: jax.Array, delta: jax.Array, smoothing: jax.Array | None, quantile: jax.Array) -> jax.Array:
     """ρ at every residual, with corners rounded over a width `smoothing`; None for Huber's function itself.
 
     Rounding ψ = (|r+δ| - |r-δ|)/2 to (q₊ - q₋)/2 with q± = √((r±δ)² + s²) leads from s = ∞, least squares, to Huber's
@@ -132,7 +134,9 @@ def value(residual, delta, smoothing, quantile):
     return side * 0.25 * (2 * x * slope + delta * (plus + minus - 2 * center) + s2 * log_ratio)
 
 
-def pieces(residual, delta, smoothing, quantile) -> Pieces:
+def pieces(
+    residual: np.ndarray | jax.Array, delta: float | jax.Array, smoothing: jax.Array | None, quantile: float | jax.Array
+) -> Pieces:
     """ψ, ρ'' and ψ/r of the function `value` computes."""
     side = tilt(jnp, residual, quantile)
     if smoothing is None:

@@ -7,10 +7,10 @@ import numpy as np
 
 from jaxscale.laws.bootstrap import linearized
 from jaxscale.laws.catalogue import named
-from jaxscale.laws.law import Law
+from jaxscale.laws.law import Law, Values
 from jaxscale.laws.objective import Objective, checked, pieces
 from jaxscale.laws.results import Convergence
-from jaxscale.laws.runs import read
+from jaxscale.laws.runs import Table, read
 from jaxscale.laws.search import Problem, Search, find, problem
 
 _DEAD = 1e-9  # share of the loss of any run
@@ -39,7 +39,9 @@ class Evaluation(NamedTuple):
     parameters: dict[str, Any]
 
 
-def evaluate(table, law: str | Law, parameters, *, objective: Objective | None = None, weights=None) -> Evaluation:
+def evaluate(
+    table: Table, law: str | Law, parameters: Values, *, objective: Objective | None = None, weights: str | None = None
+) -> Evaluation:
     """Holds parameters, such as published ones, against a table: their objective, and how far below it the optimum is.
 
     Args:
@@ -89,7 +91,7 @@ def convergence(task: Problem, found: Search) -> Convergence:
     )
 
 
-def stationarity(task: Problem, z, delta: float) -> float:
+def stationarity(task: Problem, z: np.ndarray, delta: float) -> float:
     """Share of the objective that one step of reweighted least squares is predicted to remove: g H⁻¹ g / 2F.
 
     H is the matrix of that step, so the step does remove it, to second order. The number does not change with the
@@ -107,7 +109,7 @@ def stationarity(task: Problem, z, delta: float) -> float:
     return float(0.5 * gradient @ (step / scale) / max(working, _NOTHING))
 
 
-def _dead(task: Problem, z) -> np.ndarray:
+def _dead(task: Problem, z: np.ndarray) -> np.ndarray:
     """Which linear coordinates contribute to no run, (K,)."""
     whole = task.losses(z)
     dead = []

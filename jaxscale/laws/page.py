@@ -9,6 +9,7 @@
 import html
 import math
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -75,7 +76,7 @@ def number(value: float | None, digits: int = 3) -> str:
     return _plain(value, digits)
 
 
-def interval(ends, digits: int = 3) -> str:
+def interval(ends: Iterable[float | None] | None, digits: int = 3) -> str:
     """`[low, high]`, or an em dash where there is none."""
     return UNKNOWN if ends is None else f"[{', '.join(number(end, digits) for end in ends)}]"
 
@@ -107,13 +108,13 @@ def _how(document: dict[str, Any]) -> str:
     return f"{document['runs']} runs{shared}; {document['objective']}{spread}"
 
 
-def _parameters(document: dict[str, Any]):
+def _parameters(document: dict[str, Any]) -> Iterator[list[str]]:
     for name, value in document["parameters"].items():
         ends = interval([value["lower"], value["upper"]], 4) if "lower" in value else interval(None)
         yield [name, number(value["estimate"], 4), ends]
 
 
-def _sentences(document: dict[str, Any]):
+def _sentences(document: dict[str, Any]) -> Iterator[str]:
     state = document["convergence"]
     yield f"{percent(state['share_at_optimum'])} of {state['starts']} starts reached the optimum."
     if "back_test" in document and document["back_test"]["error"] is not None:
@@ -134,7 +135,7 @@ def _sentences(document: dict[str, Any]):
         yield document["comparison"]["verdict"]
 
 
-def _theory_sentences(theory: dict[str, Any]):
+def _theory_sentences(theory: dict[str, Any]) -> Iterator[str]:
     for entry in theory["exponents"]:
         found = entry["agreement"]
         if entry["floor_unknown"]:
@@ -154,7 +155,7 @@ def _quantity(value: dict[str, Any]) -> str:
     return f"{number(value['estimate'])} {interval([value['lower'], value['upper']])}"
 
 
-def _share(fraction) -> str:
+def _share(fraction: float | None) -> str:
     return UNKNOWN if fraction is None else percent(fraction)
 
 

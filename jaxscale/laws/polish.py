@@ -13,6 +13,7 @@ neighboring table's optimum; 26 at δ = 1e-5 and 36 for absolute deviations.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -59,7 +60,7 @@ class State(NamedTuple):
     total: Any  # (B,) the objective at z, at this smoothing
 
 
-def begin(start, smoothing) -> State:
+def begin(start: np.ndarray, smoothing: np.ndarray) -> State:
     """The state of lanes before their first iteration."""
     one = np.ones_like(smoothing)
     return State(start, smoothing, _FIRST_DAMPING * one, one, np.inf * one, 0 * one, np.inf * one)
@@ -67,7 +68,14 @@ def begin(start, smoothing) -> State:
 
 @functools.partial(jax.jit, static_argnames=("curve", "logarithmic", "rounded", "iterations"))
 def advance(
-    curve: Curve, logarithmic: bool, rounded: bool, columns, stride, lane: Lane, state: State, iterations: int
+    curve: Curve,
+    logarithmic: bool,
+    rounded: bool,
+    columns: jax.Array,
+    stride: jax.Array,
+    lane: Lane,
+    state: State,
+    iterations: int,
 ) -> State:
     """So many iterations of every lane; columns (X, R) are shared.
 
@@ -81,12 +89,14 @@ def advance(
     return jax.lax.fori_loop(0, iterations, lambda _, state: step(lane, state), state)
 
 
-def _predict(curve, logarithmic, columns, z):
+def _predict(curve: Curve, logarithmic: bool, columns: jax.Array, z: jax.Array) -> jax.Array:
     loss = curve(z, columns)
     return jnp.log(loss) if logarithmic else loss
 
 
-def _iterate(predict, rounded: bool, stride, lane: Lane, state: State) -> State:
+def _iterate(
+    predict: Callable[[jax.Array], jax.Array], rounded: bool, stride: jax.Array, lane: Lane, state: State
+) -> State:
     z, lower, upper = state.z, lane.bounds[:, 0], lane.bounds[:, 1]
     smoothing = state.smoothing if rounded else None
     fitted, tangent = jax.linearize(predict, z)
@@ -107,7 +117,7 @@ def _iterate(predict, rounded: bool, stride, lane: Lane, state: State) -> State:
     steps = [t * newton for t in NEWTON_LENGTHS] + [t * reweighted for t in REWEIGHTED_LENGTHS]
     candidates = jnp.clip(z + state.reach * jnp.stack(steps), lower, upper)
 
-    def total(residual):
+    def total(residual: jax.Array) -> jax.Array:
         values = value(residual, lane.delta, smoothing, lane.quantile)
         # A run of weight 0, such as padding, must not spoil the sum where the curve leaves the numbers.
         return jnp.sum(jnp.where(lane.weight > 0, lane.weight * values, 0))
@@ -121,7 +131,9 @@ def _iterate(predict, rounded: bool, stride, lane: Lane, state: State) -> State:
     return _next(rounded, lane, state, z, totals, best, gain)
 
 
-def _bounded(gram, gradient, free, damping, least, most):
+def _bounded(
+    gram: jax.Array, gradient: jax.Array, free: jax.Array, damping: jax.Array, least: jax.Array, most: jax.Array
+) -> jax.Array:
     """The step that lowers the quadratic most over free coordinates between `least` and `most`, nearly.
 
     Coordinates that the free solution takes too far are held where they may go, and the others solved for again.
@@ -133,7 +145,9 @@ def _bounded(gram, gradient, free, damping, least, most):
     return jnp.clip(again + fixed, least, most)
 
 
-def _next(rounded: bool, lane: Lane, state: State, z, totals, best, gain) -> State:
+def _next(
+    rounded: bool, lane: Lane, state: State, z: jax.Array, totals: jax.Array, best: jax.Array, gain: jax.Array
+) -> State:
     """The state after a step to candidate `best`, of which 0 is to stay."""
     # Less damping after a reweighted step too: damped, the next Newton step could never win again.
     damping = jnp.where(
@@ -164,7 +178,7 @@ def _next(rounded: bool, lane: Lane, state: State, z, totals, best, gain) -> Sta
     return jax.tree.map(lambda old, new: jnp.where(resting, old, new), state, after)
 
 
-def masked_solve(matrix, right, free, damping=0.0):
+def masked_solve(matrix: jax.Array, right: jax.Array, free: jax.Array, damping: float | jax.Array = 0.0) -> jax.Array:
     """x with M x = b over the free coordinates, 0 elsewhere; M symmetric, scaled to a unit diagonal before damping.
 
     Gauss-Jordan elimination, with pivots no smaller than rounding. A loop of array operations over the few
@@ -174,7 +188,7 @@ def masked_solve(matrix, right, free, damping=0.0):
     scale = jnp.where(free & (diagonal > 0), 1 / jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0)
     scaled = matrix * jnp.outer(scale, scale) + jnp.diag(jnp.where(scale > 0, damping, 1.0))
 
-    def eliminate(k, rows):
+    def eliminate(k: jax.Array, rows: jax.Array) -> jax.Array:
         row = rows[k] / jnp.maximum(rows[k, k], _LEAST_PIVOT)
         return (rows - jnp.outer(rows[:, k], row)).at[k].set(row)
 

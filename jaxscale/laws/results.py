@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
@@ -103,7 +104,7 @@ class Fit:
         """The table in the units of the fit."""
         return problem(self.runs, self.law, self.objective)
 
-    def predict(self, *columns):
+    def predict(self, *columns: ArrayLike) -> np.float64 | np.ndarray:
         """Loss on the fitted curve at columns in the order of the law, numbers or arrays that broadcast.
 
         Raises:
@@ -111,14 +112,14 @@ class Fit:
         """
         return self.law.losses(self.parameters, *self.law.checked_columns(columns))
 
-    def band(self, *columns) -> Interval:
+    def band(self, *columns: ArrayLike) -> Interval:
         """Interval of the curve at columns, pointwise at `level`, from the same draws as the parameters.
 
         It is about the expected loss; a single new run scatters around that by its own noise as well.
         """
         draws = {name: draw[:, None] for name, draw in self._draws().items()}
         columns = np.broadcast_arrays(*self.law.checked_columns(columns))
-        curves = self.law.losses(draws, *(x.reshape(1, -1) for x in columns))
+        curves = np.asarray(self.law.losses(draws, *(x.reshape(1, -1) for x in columns)))
         return Interval(*(end.reshape(columns[0].shape)[()] for end in percentiles(curves, self.level)))
 
     def quantity(self, of: Callable[[Mapping[str, Any]], Any]) -> Quantity:
@@ -131,7 +132,7 @@ class Fit:
             return Quantity(estimate, Interval(np.nan, np.nan))
         return Quantity(estimate, percentiles(np.asarray(of(self.draws)), self.level))
 
-    def _draws(self):
+    def _draws(self) -> dict[str, Any]:
         if not self.draws:
             raise InputError("resamples=0 left no draws to make a band from. Fit with resamples=2000.")
         return self.draws
@@ -172,13 +173,13 @@ class Fit:
         }
 
 
-def check_fit(name: str, value) -> None:
+def check_fit(name: str, value: object) -> None:
     """Raises InputError for anything but a fit."""
     if not isinstance(value, Fit):
         raise InputError(f"{name} is a {type(value).__name__}. Pass what laws.fit returns.")
 
 
-def percentiles(draws, level: float) -> Interval:
+def percentiles(draws: np.ndarray, level: float) -> Interval:
     """The middle `level` of draws (B, ...), of which some may be infinite."""
     shares = [(1 - level) / 2, (1 + level) / 2]
     with np.errstate(invalid="ignore"):  # between two infinities there is nothing to interpolate

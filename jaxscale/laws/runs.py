@@ -3,8 +3,8 @@
 import contextlib
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -12,7 +12,21 @@ import numpy as np
 from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
 
+# A code and a sentence.
 Finding = tuple[str, str]
+
+
+class DataFrame(Protocol):
+    """What is asked of a data frame, such as one of pandas: columns by name."""
+
+    @property
+    def columns(self) -> Any: ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+# Columns by name, rows, or a data frame.
+Table = Mapping[str, np.typing.ArrayLike] | Sequence[Mapping[str, Any]] | DataFrame
 
 # What follows from other columns where it is not in the table: C = 6 N D (Kaplan et al. 2020), tokens per parameter.
 _DERIVED = {
@@ -66,7 +80,7 @@ class Runs:
         return _index(self.columns[column])
 
 
-def read(table, law: Law, weights: str | None = None, groups: str | None = "auto") -> Runs:
+def read(table: Table, law: Law, weights: str | None = None, groups: str | None = "auto") -> Runs:
     """The runs of `table` with the columns that `law` needs.
 
     Args:
@@ -116,7 +130,7 @@ def read(table, law: Law, weights: str | None = None, groups: str | None = "auto
     )
 
 
-def _cells(table) -> dict[str, np.ndarray]:
+def _cells(table: Table) -> dict[str, np.ndarray]:
     """Columns of whatever the table is; a cell a row lacks is None."""
     if isinstance(table, Mapping) or hasattr(table, "columns"):
         source = table if isinstance(table, Mapping) else {name: table[name] for name in table.columns}
@@ -138,7 +152,7 @@ def _cells(table) -> dict[str, np.ndarray]:
     return {name: np.array([row.get(name) for row in table], dtype=object) for name in names}
 
 
-def numbers(table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def numbers(table: Table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Columns of a table of any kind: positive numbers, computed from others as `read` does, and labels as text.
 
     Raises:
@@ -150,7 +164,7 @@ def numbers(table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[s
     return found | {name: _column(cells, name, columns, place)[0] for name in columns}
 
 
-def _found(cells, column: str, needed: Sequence[str]) -> np.ndarray:
+def _found(cells: Mapping[str, np.ndarray], column: str, needed: Sequence[str]) -> np.ndarray:
     if not isinstance(column, str):
         raise InputError(f"{column!r} is not the name of a column. Name one of {', '.join(cells)}.")
     if column in cells:
@@ -163,7 +177,9 @@ def _found(cells, column: str, needed: Sequence[str]) -> np.ndarray:
     )
 
 
-def _column(cells, column: str, needed, place) -> tuple[np.ndarray, list[Finding]]:
+def _column(
+    cells: Mapping[str, np.ndarray], column: str, needed: Sequence[str], place: Callable[[int], str]
+) -> tuple[np.ndarray, list[Finding]]:
     if column in cells or column not in _DERIVED or not all(name in cells for name in _DERIVED[column][0]):
         return _numbers(_found(cells, column, needed), column, place), []
     sources, formula, compute = _DERIVED[column]
@@ -171,7 +187,7 @@ def _column(cells, column: str, needed, place) -> tuple[np.ndarray, list[Finding
     return values, [("derived_column", f"The table has no column {column}; it was computed as {formula}.")]
 
 
-def _numbers(values, column: str, place) -> np.ndarray:
+def _numbers(values: np.ndarray, column: str, place: Callable[[int], str]) -> np.ndarray:
     """Positive finite numbers, or an error that names the first cell that is not one."""
     numbers = np.full(len(values), np.nan)
     for row, cell in enumerate(values):
@@ -187,7 +203,7 @@ def _numbers(values, column: str, place) -> np.ndarray:
     return numbers
 
 
-def _refuse_too_few(columns, loss, law: Law):
+def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: Law) -> None:
     needed = len(law.coordinates)
     points = np.unique(np.stack(list(columns.values())), axis=1).shape[1]
     if len(loss) <= needed or points < needed:
@@ -203,7 +219,9 @@ def _refuse_too_few(columns, loss, law: Law):
             )
 
 
-def _groups(cells, columns, groups) -> tuple[np.ndarray | None, str]:
+def _groups(
+    cells: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], groups: str | None
+) -> tuple[np.ndarray | None, str]:
     """Which rows err together, and what the groups are."""
     if groups is None:
         return None, ""
@@ -218,7 +236,7 @@ def _groups(cells, columns, groups) -> tuple[np.ndarray | None, str]:
     return None, ""
 
 
-def _index(values) -> np.ndarray:
+def _index(values: np.ndarray) -> np.ndarray:
     """Which of the distinct values each is, (R,); values closer than rounding are one."""
     order = np.argsort(values)
     steps = np.diff(values[order]) > SAME_SIZE * values[order][1:]
@@ -227,13 +245,13 @@ def _index(values) -> np.ndarray:
     return index
 
 
-def _index_of(labels) -> np.ndarray:
+def _index_of(labels: np.ndarray) -> np.ndarray:
     """Numbers of labels of any kind, in the order in which they appear."""
     seen: dict[Any, int] = {}
     return np.array([seen.setdefault(str(label), len(seen)) for label in labels])
 
 
-def _duplicates(columns, loss, names) -> list[Finding]:
+def _duplicates(columns: Mapping[str, np.ndarray], loss: np.ndarray, names: Sequence[str]) -> list[Finding]:
     """Rows that repeat another in every number."""
     seen: dict[tuple, int] = {}
     repeated = []

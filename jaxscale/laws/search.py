@@ -52,7 +52,7 @@ class Problem(NamedTuple):
         """Whether that is the logarithm of the loss."""
         return self.objective.residual == "log"
 
-    def losses(self, z) -> np.ndarray:
+    def losses(self, z: np.ndarray) -> np.ndarray:
         """The curve (..., R) at coordinates (..., P)."""
         z, runs = np.asarray(z, float), len(self.loss)
         flat = z.reshape(-1, z.shape[-1])
@@ -61,19 +61,19 @@ class Problem(NamedTuple):
             losses = np.asarray(_losses(self.law.curve, padded, _padded_columns(self)))
         return losses[: len(flat), :runs].reshape(*z.shape[:-1], runs)
 
-    def derivatives(self, z) -> np.ndarray:
+    def derivatives(self, z: np.ndarray) -> np.ndarray:
         """Of the curve over coordinates (P,), (R, P)."""
         with jax.enable_x64(True):
             return np.asarray(_derivatives(self.law.curve, np.asarray(z, float), _padded_columns(self)))[
                 : len(self.loss)
             ]
 
-    def residuals(self, z, target=None) -> np.ndarray:
+    def residuals(self, z: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
         """Residuals (..., R) at coordinates (..., P)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.objective.target(self.losses(z)) - (self.target if target is None else target)
 
-    def parameters(self, z) -> dict[str, Any]:
+    def parameters(self, z: np.ndarray) -> dict[str, Any]:
         """Parameters by name, for the columns as they are, at coordinates (..., P)."""
         with jax.enable_x64(True), np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             scaled = self.law.parameters_at(np.moveaxis(np.asarray(z, float), -1, 0))
@@ -111,13 +111,13 @@ class Search(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("curve",))
-def _losses(curve: Curve, z_BxP, columns_XxR):
+def _losses(curve: Curve, z_BxP: jax.Array, columns_XxR: jax.Array) -> jax.Array:
     at = lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1])
     return jax.vmap(at)(z_BxP)
 
 
 @functools.partial(jax.jit, static_argnames=("curve",))
-def _derivatives(curve: Curve, z_P, columns_XxR):
+def _derivatives(curve: Curve, z_P: jax.Array, columns_XxR: jax.Array) -> jax.Array:
     return jax.jacfwd(lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1]))(z_P)
 
 
@@ -149,7 +149,7 @@ def _searched_again(task: Problem, lattice: Lattice, found: Search) -> Search:
     return found
 
 
-def find_from(task: Problem, z) -> Search:
+def find_from(task: Problem, z: np.ndarray) -> Search:
     """The lowest optimum reached from given coordinates (S, P), the linear ones of which are projected first.
 
     Starts that differ in those alone are one start, and are polished once.
@@ -174,7 +174,14 @@ class Refit(NamedTuple):
     total: np.ndarray  # (B,)
 
 
-def refit(task: Problem, found: Search, target=None, weight=None, delta=None, held=None) -> Refit:
+def refit(
+    task: Problem,
+    found: Search,
+    target: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    delta: np.ndarray | None = None,
+    held: np.ndarray | None = None,
+) -> Refit:
     """The optimum of tables like the one that was searched: each from its optimum, and from three starts of its own.
 
     Args:
@@ -207,9 +214,13 @@ def refit(task: Problem, found: Search, target=None, weight=None, delta=None, he
     return Refit(optimum.z.reshape(count, each, -1)[take], totals[take])
 
 
-def own_starts(task: Problem, found: Search, target=None, weight=None) -> np.ndarray:
+def own_starts(
+    task: Problem, found: Search, target: np.ndarray | None = None, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Starts (B, S, P) by variable projection of tables like the one that was searched; arguments as in `refit`."""
-    count = len(target if target is not None else weight)
+    given = target if target is not None else weight
+    assert given is not None  # there is one of them, or there are no tables
+    count = len(given)
     loss = np.broadcast_to(task.loss, (count, len(task.loss)))
     if target is not None:
         loss = np.exp(target) if task.logarithmic else target
@@ -218,7 +229,7 @@ def own_starts(task: Problem, found: Search, target=None, weight=None) -> np.nda
     return _projected(found.lattice, task, loss, weight * _tempering(task, found), _RESAMPLED_STARTS).z
 
 
-def _polished(task: Problem, z, typical) -> Search:
+def _polished(task: Problem, z: np.ndarray, typical: float) -> Search:
     count = len(z)
     delta = task.objective.working_delta(typical)
     tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
@@ -234,12 +245,12 @@ def _polished(task: Problem, z, typical) -> Search:
     )
 
 
-def _sharp(task: Problem, delta, typical):
+def _sharp(task: Problem, delta: float | np.ndarray, typical: float) -> np.ndarray:
     """The width below which to take corners for sharp: earlier where many residuals lie within δ and few on corners."""
     return np.where(_within(task, delta, typical) > _MANY_WITHIN, 0.3, 0.02) * delta
 
 
-def _within(task: Problem, delta, typical):
+def _within(task: Problem, delta: float | np.ndarray, typical: float) -> float | np.ndarray:
     """About how many residuals lie within δ."""
     return len(task.loss) * delta / (2 * typical)
 
@@ -253,7 +264,7 @@ def _joined(one: Search, other: Search) -> Search:
     )
 
 
-def _typical(task: Problem, z) -> float:
+def _typical(task: Problem, z: np.ndarray) -> float:
     """The median absolute residual at the best of coordinates (S, P)."""
     return max(float(np.min(np.median(np.abs(task.residuals(z)), axis=-1))), _LEAST_RESIDUAL)
 
@@ -274,12 +285,14 @@ def _lattice(task: Problem) -> Lattice:
     return whole._replace(basis=whole.basis[:, :, : len(task.loss)])
 
 
-def _lowest(lattice: Lattice, task: Problem, tempered, count, apart=1.0) -> Starts:
+def _lowest(lattice: Lattice, task: Problem, tempered: np.ndarray, count: int, apart: float = 1.0) -> Starts:
     """Starts of the table itself, its weights tempered."""
     return _projected(lattice, task, task.loss[None], (task.weight * tempered)[None], count, apart)
 
 
-def _projected(lattice: Lattice, task: Problem, loss, weight, count, apart=1.0) -> Starts:
+def _projected(
+    lattice: Lattice, task: Problem, loss: np.ndarray, weight: np.ndarray, count: int, apart: float = 1.0
+) -> Starts:
     """`count` starts of tables with losses (B, R) and weights (B, R) of their squared residuals."""
     tables, runs = loss.shape
     spare = bucket(runs) - runs

@@ -18,7 +18,7 @@ from jaxscale.laws.fitting import fit, with_draws
 from jaxscale.laws.identifiability import power
 from jaxscale.laws.law import Law
 from jaxscale.laws.results import Fit, check_fit
-from jaxscale.laws.runs import SAME_SIZE
+from jaxscale.laws.runs import SAME_SIZE, Table
 
 _CUTS = (0.5, 0.6, 0.7, 0.8)
 _DRAWS = 400
@@ -66,7 +66,7 @@ class BackTest:
         return float(np.average(self.coverage[usable], weights=self.ahead[usable])) if usable.any() else np.nan
 
 
-def back_test(fitted: Fit, column: str | None = None, *, key: jax.Array, cuts=_CUTS) -> BackTest:
+def back_test(fitted: Fit, column: str | None = None, *, key: jax.Array, cuts: Sequence[float] = _CUTS) -> BackTest:
     """Fits the law to the runs below a cut and forecasts those above, for several cuts.
 
     Args:
@@ -108,7 +108,7 @@ def _along(fitted: Fit, column: str) -> np.ndarray:
     raise InputError(f"column={column!r} is none of the law's columns {tuple(columns)}. Cut along one of them.")
 
 
-def _forecast(whole: Fit, below, cut, key) -> dict[str, Any]:
+def _forecast(whole: Fit, below: np.ndarray, cut: float, key: jax.Array) -> dict[str, Any]:
     """One cut: how far the forecast of the runs above it went wrong."""
     runs, ahead = whole.runs, np.flatnonzero(~below)
     result = {"cuts": cut, "fitted": int(below.sum()), "ahead": len(ahead)}
@@ -140,7 +140,7 @@ def _forecast(whole: Fit, below, cut, key) -> dict[str, Any]:
     }
 
 
-def predictive(fitted: Fit, columns, key) -> tuple[np.ndarray, np.ndarray]:
+def predictive(fitted: Fit, columns: Sequence[np.ndarray], key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """Where a new run at each of the columns (R,) should lie, at the fit's level: draws of the curve plus residuals.
 
     Residuals are drawn from the fit's own, enlarged by √(R / (R - P)) for the parameters they were fitted with.
@@ -189,7 +189,9 @@ class Comparison:
     verdict: str
 
 
-def compare(table, laws, *, key: jax.Array, column: str | None = None, **options) -> Comparison:
+def compare(
+    table: Table, laws: str | Law | Sequence[str | Law], *, key: jax.Array, column: str | None = None, **options: Any
+) -> Comparison:
     """AICc and back-tests of several laws side by side.
 
     AICc (Hurvich & Tsai 1989) takes the errors for independent with density exp(-|r|^q), q from the objective of the
@@ -239,7 +241,7 @@ def criterion(fitted: Fit, q: float) -> float:
     return float(fitness + 2 * k + 2 * k * (k + 1) / (runs - k - 1))
 
 
-def _verdict(chosen, criteria, forecasts, first, ahead) -> str:
+def _verdict(chosen: Sequence[Law], criteria: np.ndarray, forecasts: np.ndarray, first: str, ahead: str) -> str:
     if not np.isfinite(forecasts).any():
         return f"AICc prefers {first}; the table is too small for a back-test."
     names = [law.name for law in chosen]

@@ -27,12 +27,12 @@ _APART = 0.12
 class Lattice(NamedTuple):
     """Points of the search and the curve's linear parts there."""
 
-    share: Any  # (G, Q) where in its range every coordinate is
-    theta: Any  # (G, Q) the coordinates themselves
-    basis: Any  # (G, K, R) the curve's part that is multiplied by each linear coordinate
+    share: np.ndarray  # (G, Q) where in its range every coordinate is
+    theta: np.ndarray  # (G, Q) the coordinates themselves
+    basis: np.ndarray  # (G, K, R) the curve's part that is multiplied by each linear coordinate
 
 
-def lattice(law: Law, columns) -> Lattice:
+def lattice(law: Law, columns: np.ndarray) -> Lattice:
     """The lattice of a law over columns (X, R) in the units of the fit."""
     ranges = list(law.nonlinear.values())
     share = _shares(len(ranges))
@@ -40,7 +40,7 @@ def lattice(law: Law, columns) -> Lattice:
     return Lattice(share, theta, basis(law, theta, columns))
 
 
-def basis(law: Law, theta, columns) -> np.ndarray:
+def basis(law: Law, theta: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """The linear parts (G, K, R) of the curve at points (G, Q) of its other coordinates."""
     return np.asarray(_basis(law.curve, theta, columns))
 
@@ -61,11 +61,11 @@ def _shares(dimensions: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnames=("curve",))
-def _basis(curve: Curve, theta_GxQ, columns_XxR):
+def _basis(curve: Curve, theta_GxQ: jax.Array, columns_XxR: jax.Array) -> jax.Array:
     """The part of every linear coordinate, as the difference between its being 2 and 1 while the others are 1."""
     ones = jnp.ones(curve.linear, theta_GxQ.dtype)
 
-    def at(theta):
+    def at(theta: jax.Array) -> jax.Array:
         loss = lambda c: curve(jnp.concatenate([c, theta]), columns_XxR) + jnp.zeros(columns_XxR.shape[1])
         return jax.vmap(lambda e: loss(ones + e) - loss(ones))(jnp.eye(curve.linear, dtype=theta.dtype))
 
@@ -75,12 +75,12 @@ def _basis(curve: Curve, theta_GxQ, columns_XxR):
 class Projected(NamedTuple):
     """The best linear coordinates of B tables at G points of a lattice."""
 
-    linear: Any  # (B, G, K)
-    excess: Any  # (B, G) weighted sum of squared relative residuals
+    linear: jax.Array  # (B, G, K)
+    excess: jax.Array  # (B, G) weighted sum of squared relative residuals
 
 
 @jax.jit
-def project(basis_GxKxR, loss_BxR, weight_BxR) -> Projected:
+def project(basis_GxKxR: jax.Array, loss_BxR: jax.Array, weight_BxR: jax.Array) -> Projected:
     """Non-negative least squares of every table at every point; weights are of the squared residuals of the loss."""
     G, K, R = basis_GxKxR.shape
     pairs = [(j, k) for j in range(K) for k in range(j, K)]
@@ -92,15 +92,17 @@ def project(basis_GxKxR, loss_BxR, weight_BxR) -> Projected:
     gram_BxGxKxK = jnp.stack(
         [jnp.stack([sums_BxPxG[:, place[min(j, k), max(j, k)]] for k in range(K)], -1) for j in range(K)], -2
     )
-    subsets = np.array(list(itertools.product([False, True], repeat=K))[1:])
+    subsets = jnp.asarray(list(itertools.product([False, True], repeat=K))[1:])
     solve = jax.vmap(jax.vmap(_non_negative, (0, 0, None, None)), (0, 0, 0, None))
     return Projected(*solve(gram_BxGxKxK, right_BxGxK, constant_B, subsets))
 
 
-def _non_negative(gram, right, constant, subsets):
+def _non_negative(
+    gram: jax.Array, right: jax.Array, constant: jax.Array, subsets: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The least sum of squares over all sets of coordinates whose solution is non-negative."""
 
-    def of(subset):
+    def of(subset: jax.Array) -> tuple[jax.Array, jax.Array]:
         c = masked_solve(gram, right, subset)
         feasible = jnp.all(c >= 0) & jnp.all(jnp.isfinite(c))
         c = jnp.where(feasible, c, 0.0)
@@ -119,7 +121,13 @@ class Starts(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("count",))
-def lowest(share_GxQ, theta_GxQ, projected: Projected, count: int, apart=1.0) -> Starts:
+def lowest(
+    share_GxQ: jax.Array,
+    theta_GxQ: jax.Array,
+    projected: Projected,
+    count: int,
+    apart: float | jax.Array = 1.0,
+) -> Starts:
     """For every table its `count` lowest points that are apart from each other.
 
     `apart` shortens the distance they keep. When every point is near one that was chosen, those near the fewest follow.
@@ -127,8 +135,8 @@ def lowest(share_GxQ, theta_GxQ, projected: Projected, count: int, apart=1.0) ->
     near = lambda place: jnp.max(jnp.abs(share_GxQ - share_GxQ[place]), axis=1, initial=0.0) < apart * _APART
     points = len(share_GxQ)
 
-    def choose(linear_GxK, excess_G):
-        def next_one(crowded, _):
+    def choose(linear_GxK: jax.Array, excess_G: jax.Array) -> Starts:
+        def next_one(crowded: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
             place = jnp.argmin(jnp.where(crowded == jnp.min(crowded), excess_G, jnp.inf))
             return (crowded + near(place)).at[place].add(points), place
 

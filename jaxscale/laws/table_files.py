@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxscale.errors import InputError
@@ -57,7 +57,7 @@ def read_table(path: str | pathlib.Path, mapping: Sequence[str] = ()) -> list[di
     return _mapped(_long(rows), mapping)
 
 
-def _reader(path: pathlib.Path):
+def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], list[dict[str, Any]]]:
     if path.is_dir():
         return event_files.rows
     readers = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
@@ -139,12 +139,13 @@ def _factor(text: str | None, entry: str) -> float | None:
         raise InputError(f"map={entry!r}: {text!r} is not a number. Write for example D=step*491520.") from None
 
 
-def _times(value, factor: float | None):
+def _times(value: Any, factor: float | None) -> Any:
     """`value` times the factor where it is a number; a cell that is not is left for the fit to name."""
     return value * factor if factor is not None and isinstance(value, (int, float)) else value
 
 
-def _number(text):
+def _number(text: Any) -> Any:
+    """A cell as a number where it is one."""
     try:
         return float(text)
     except (TypeError, ValueError):

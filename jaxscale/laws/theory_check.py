@@ -6,6 +6,7 @@ check.delta                      # 1/α_D - 1/α_N, which theory fixes at 1 with
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxscale import arguments, theory
 from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
 from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
+from jaxscale.theory.ranges import Numbers
 
 Agreement = Literal["consistent", "inconsistent", "inconclusive"]
 Meeting = Literal["meet", "apart", "close"]
@@ -75,7 +77,13 @@ class TheoryCheck:
     limits: tuple[str, ...] = theory.LIMITS
 
 
-def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, beta_interval=None) -> TheoryCheck:
+def against_theory(
+    fitted: Fit,
+    d: float,
+    d_interval: Sequence[float] | None = None,
+    beta: float = 1.0,
+    beta_interval: Sequence[float] | None = None,
+) -> TheoryCheck:
     """Compares every exponent of a fit with its prediction at dimension d and smoothness β (Havrilla & Liao 2024).
 
     Args:
@@ -101,7 +109,13 @@ def against_theory(fitted: Fit, d: float, d_interval=None, beta: float = 1.0, be
     )
 
 
-def checked_prediction(law: Law, d, d_interval=None, beta=1.0, beta_interval=None):
+def checked_prediction(
+    law: Law,
+    d: float,
+    d_interval: Sequence[float] | None = None,
+    beta: float = 1.0,
+    beta_interval: Sequence[float] | None = None,
+) -> tuple[dict[str, str], Quantity, Quantity]:
     """What there is to compare: the exponents by column, d and β as `Quantity`; for checks before anything is fitted.
 
     Raises:
@@ -122,7 +136,7 @@ def checked_prediction(law: Law, d, d_interval=None, beta=1.0, beta_interval=Non
     return spoken_of, Quantity(d, d_interval), Quantity(beta, beta_interval)
 
 
-def _ends(name: str, interval) -> Interval:
+def _ends(name: str, interval: Sequence[float]) -> Interval:
     """Two numbers; their order and range are checked where the prediction is made."""
     ends = arguments.reals(interval)
     if ends is None or ends.shape != (2,):
@@ -130,7 +144,14 @@ def _ends(name: str, interval) -> Interval:
     return Interval(*map(float, ends))
 
 
-def agreement(exponent, observed: Interval, d, d_interval, beta=1.0, beta_interval=None) -> Agreement:
+def agreement(
+    exponent: Callable[..., Numbers],
+    observed: Interval,
+    d: float,
+    d_interval: Sequence[float],
+    beta: float = 1.0,
+    beta_interval: Sequence[float] | None = None,
+) -> Agreement:
     """Compares an observed interval with those that theory predicts at d, at half of d and at twice d.
 
     Returns:
@@ -149,7 +170,7 @@ def agreement(exponent, observed: Interval, d, d_interval, beta=1.0, beta_interv
     return "consistent" if (here, half, twice) == ("meet", "apart", "apart") else "inconclusive"
 
 
-def meeting(observed: Interval, predicted) -> Meeting:
+def meeting(observed: Interval, predicted: Sequence[float]) -> Meeting:
     """Whether two intervals "meet" or are "apart"; "close" where another bootstrap might say otherwise."""
     gap = max(observed[0] - predicted[1], predicted[0] - observed[1])  # below 0 where they overlap
     if abs(gap) <= _REPEATS * (observed[1] - observed[0]) and observed[0] < observed[1]:
@@ -157,7 +178,15 @@ def meeting(observed: Interval, predicted) -> Meeting:
     return "apart" if gap > 0 else "meet"
 
 
-def _check(fitted: Fit, column, name, d, d_interval, beta, beta_interval) -> ExponentCheck:
+def _check(
+    fitted: Fit,
+    column: str,
+    name: str,
+    d: float,
+    d_interval: Sequence[float],
+    beta: float,
+    beta_interval: Sequence[float],
+) -> ExponentCheck:
     exponent, dimension = _OF_COLUMN[column]
     observed = fitted.quantity(lambda p: p[name])
     predicted = Quantity(
@@ -180,14 +209,14 @@ def _check(fitted: Fit, column, name, d, d_interval, beta, beta_interval) -> Exp
     )
 
 
-def _implied(dimension, alpha, beta) -> Any:
+def _implied(dimension: Callable[..., Numbers], alpha: np.typing.ArrayLike, beta: float) -> Any:
     """The dimension each exponent implies; NaN beyond 1, where some exponents never are, and infinite at 0."""
     alpha = np.asarray(alpha, float)
     possible = (alpha > 0) & ((alpha < 1) | (dimension is theory.dimension_from_model_exponent))
     return np.where(possible, dimension(np.where(possible, alpha, 0.5), beta), np.where(alpha > 0, np.nan, np.inf))[()]
 
 
-def _finite_quantity(fitted: Fit, of) -> Quantity:
+def _finite_quantity(fitted: Fit, of: Callable[[Mapping[str, Any]], Any]) -> Quantity:
     """As `Fit.quantity`, over the draws that have a value."""
     estimate = of(fitted.parameters)
     if not fitted.draws:
@@ -197,7 +226,7 @@ def _finite_quantity(fitted: Fit, of) -> Quantity:
     return Quantity(estimate, percentiles(draws, fitted.level) if len(draws) else Interval(np.nan, np.nan))
 
 
-def _delta(fitted: Fit, spoken_of) -> Quantity | None:
+def _delta(fitted: Fit, spoken_of: Mapping[str, str]) -> Quantity | None:
     data = spoken_of.get("D", spoken_of.get("n"))
     model = spoken_of.get("N")
     if data is None or model is None:

@@ -7,18 +7,24 @@ The theorems bound the error on every string; a mean over a law says little of i
 network must count is rare, unbalanced or moves, beside the law it was trained on.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from jaxscale.lengths import strings
+from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.simulation import largest_remainder
-from jaxscale.lengths.strings import Statistics
+from jaxscale.lengths.strings import Length, Statistics
+from jaxscale.lengths.tasks import ModPTask, SimpleTask
 
 STATISTIC_KINDS = ("trained law", "many scales", "rare symbols", "constant", "other residues")
 STRING_KINDS = ("trained law", "drifted", "nearly deterministic", "rare symbols")
 
 
-def hard_statistics(key, task, length, each=32):
+def hard_statistics(
+    key: jax.Array, task: SimpleTask | ModPTask, length: Length, each: int = 32
+) -> tuple[jax.Array, Statistics]:
     """`Statistics` of `each` strings of every one of `STATISTIC_KINDS`, one after the other.
 
         trained law     the task's own
@@ -37,7 +43,7 @@ def hard_statistics(key, task, length, each=32):
     at = jnp.asarray(length, jnp.int32)
     placed_R = strings.places(at, task.period, task.rows)
 
-    def counted(draw_counts, key):
+    def counted(draw_counts: Callable[[jax.Array], jax.Array], key: jax.Array) -> Statistics:
         key_counts, key_last = jax.random.split(key)
         counts_SxR = draw_counts(key_counts)
         residue = at % task.period
@@ -49,20 +55,20 @@ def hard_statistics(key, task, length, each=32):
     shape = (task.alphabet, task.rows)
     deal = jax.vmap(largest_remainder, (1, 0), 1)
 
-    def many_scales(key):
+    def many_scales(key: jax.Array) -> jax.Array:
         log_n_R = jnp.log(jnp.maximum(placed_R, 1))
         return deal(jnp.exp(-jax.random.uniform(key, shape) * log_n_R), placed_R)
 
-    def one_symbol(key):
+    def one_symbol(key: jax.Array) -> jax.Array:
         return jax.nn.one_hot(jax.random.randint(key, (task.rows,), 0, task.alphabet), task.alphabet, axis=0)
 
-    def rare_symbols(key):
+    def rare_symbols(key: jax.Array) -> jax.Array:
         return deal(1e-9 + one_symbol(key), placed_R)
 
-    def constant(key):
+    def constant(key: jax.Array) -> jax.Array:
         return (one_symbol(key) * placed_R).astype(jnp.int32)
 
-    def own(key, shift):
+    def own(key: jax.Array, shift: int | jax.Array) -> Statistics:
         return task.sample_statistics(key, at + shift)
 
     draws = [
@@ -79,7 +85,7 @@ def hard_statistics(key, task, length, each=32):
     return jnp.repeat(jnp.arange(len(STATISTIC_KINDS)), each), seen
 
 
-def hard_strings(key, task, length, each=16):
+def hard_strings(key: jax.Array, task: KGramTask, length: int, each: int = 16) -> tuple[jax.Array, jax.Array]:
     """`each` strings of every one of `STRING_KINDS` for a `KGramTask`, (kinds, length) int32.
 
     trained law            the task's own
@@ -89,16 +95,16 @@ def hard_strings(key, task, length, each=16):
     """
     keys_K = jax.random.split(key, len(STRING_KINDS))
 
-    def run(sharpen, key):
+    def run(sharpen: Callable[[jax.Array], jax.Array], key: jax.Array) -> jax.Array:
         key_rows, key_tokens = jax.random.split(key)
         rows_CxS = sharpen(task.chain(key_rows))
         return task.run(key_tokens, rows_CxS / jnp.sum(rows_CxS, axis=1, keepdims=True), length)
 
-    def drifted(key):
+    def drifted(key: jax.Array) -> jax.Array:
         first, second = (run(lambda rows: rows, key) for key in jax.random.split(key))
         return jnp.where(jnp.arange(length) < length // 2, first, second)
 
-    def rare(rows_CxS):
+    def rare(rows_CxS: jax.Array) -> jax.Array:
         return jnp.where(jnp.arange(task.alphabet) == 0, 1.0, (rows_CxS > 0) / length)
 
     draws = [lambda key: task.sample(key, length, length), drifted]

@@ -12,13 +12,17 @@ the right tokens given before each (teacher forcing) that is the same event as w
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxscale.errors import InputError
-from jaxscale.lengths.strings import PAD, pad
+from jaxscale.lengths.strings import PAD, Length, pad
+
+# (key, length, size) to (size,) tokens.
+Prompt = Callable[[jax.Array, Length, int], jax.Array]
+# ((size,) tokens, length) to the answer in (size + 1,) tokens, and its length.
+Solve = Callable[[jax.Array, Length], tuple[jax.Array, Length]]
 
 LARGEST = 150  # symbols of sorting and unique copying, hence their longest prompt
 
@@ -56,21 +60,21 @@ class Algorithmic:
     symbols: int
     shortest: int
     longest: int | None
-    prompt: Callable[..., Any]
-    solve: Callable[..., Any]
+    prompt: Prompt
+    solve: Solve
     law: str
     longest_answer: int | None = None
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         return self.symbols + 3
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> Example:
         """An `Example` in 2 size + 4 tokens, its prompt of `length` <= `size`; `size` is static."""
         prompt_T = pad(self.prompt(key, length, size), length)
         return self.lay_out(prompt_T, length, *self.solve(prompt_T, length))
 
-    def lay_out(self, prompt_T, length, answer_T, answer_length):
+    def lay_out(self, prompt_T: jax.Array, length: Length, answer_T: jax.Array, answer_length: Length) -> Example:
         """BOS, prompt, SEP, answer, END, PAD …"""
         size = 2 * len(prompt_T) + 4
         bos, sep, end = self.symbols, self.symbols + 1, self.symbols + 2
@@ -83,11 +87,11 @@ class Algorithmic:
         tokens = jnp.where(from_answer > answer_length, PAD, tokens)
         return Example(tokens.astype(jnp.int32), (from_answer >= 0) & (from_answer <= answer_length))
 
-    def room(self, size):
+    def room(self, size: int) -> int:
         """Tokens within which prompts of up to `size` end with their answers."""
         return 2 * size + 4 if self.longest_answer is None else size + 3 + self.longest_answer
 
-    def check_lengths(self, shortest, longest):
+    def check_lengths(self, shortest: int, longest: int) -> None:
         """Raises InputError, before anything is drawn, for prompts the task does not speak of."""
         if shortest < self.shortest:
             raise InputError(f"shortest={shortest} is below {self.shortest}, the least of {self.name}. Raise it.")
@@ -95,20 +99,20 @@ class Algorithmic:
             raise InputError(f"longest={longest} exceeds {self.longest}, the most of {self.name}. Lower it.")
 
 
-def _biased_bits(key, length, size):
+def _biased_bits(key: jax.Array, length: Length, size: int) -> jax.Array:
     key_bias, key_bits = jax.random.split(key)
     bits_T = (jax.random.uniform(key_bits, (size,)) < jax.random.uniform(key_bias)).astype(jnp.int32)
     return _break_tie(bits_T, jnp.arange(size) < length, 2)
 
 
-def _letters(key, length, size, symbols=26):
+def _letters(key: jax.Array, length: Length, size: int, symbols: int = 26) -> jax.Array:
     key_law, key_letters = jax.random.split(key)
     log_share_S = jnp.log(jax.random.exponential(key_law, (symbols,)))
     letters_T = jax.random.categorical(key_letters, log_share_S, shape=(size,)).astype(jnp.int32)
     return _break_tie(letters_T, jnp.arange(size) < length, symbols)
 
 
-def _interleaved_bits(key, length, size):
+def _interleaved_bits(key: jax.Array, length: Length, size: int) -> jax.Array:
     """Three strings of biased bits, in turn: position t belongs to string t mod 3, t from 1."""
     key_bias, key_bits = jax.random.split(key)
     strand_T = (jnp.arange(size) + 1) % 3
@@ -118,7 +122,7 @@ def _interleaved_bits(key, length, size):
     return bits_T
 
 
-def _break_tie(tokens_T, among_T, symbols):
+def _break_tie(tokens_T: jax.Array, among_T: jax.Array, symbols: int) -> jax.Array:
     """Where several symbols are the most frequent, turns one other token into the first of them."""
     counts_S = _counts(tokens_T, among_T, symbols)
     first = jnp.argmax(counts_S)
@@ -127,16 +131,16 @@ def _break_tie(tokens_T, among_T, symbols):
     return tokens_T.at[other].set(jnp.where(tied, first, tokens_T[other]).astype(jnp.int32))
 
 
-def _distinct(key, length, size):
+def _distinct(key: jax.Array, length: Length, size: int) -> jax.Array:
     # The first `size` of a random order of all symbols; a shorter prompt takes the first of those.
     return jax.random.permutation(key, LARGEST)[:size].astype(jnp.int32)
 
 
-def _fair_bits(key, length, size):
+def _fair_bits(key: jax.Array, length: Length, size: int) -> jax.Array:
     return jax.random.randint(key, (size,), 0, 2)
 
 
-def _sum_of_two(key, length, size):
+def _sum_of_two(key: jax.Array, length: Length, size: int) -> jax.Array:
     """Two binary numbers around a 2, which stands for +, most significant digit first and 1 unless alone."""
     key_plus, key_bits = jax.random.split(key)
     plus = jax.random.randint(key_plus, (), 1, jnp.maximum(length - 1, 2))
@@ -146,14 +150,14 @@ def _sum_of_two(key, length, size):
     return jnp.where(place_T == plus, 2, digits_T)
 
 
-def _counts(tokens_T, among_T, symbols):
+def _counts(tokens_T: jax.Array, among_T: jax.Array, symbols: int) -> jax.Array:
     return among_T.astype(jnp.float32) @ jax.nn.one_hot(tokens_T, symbols)
 
 
-def _most_frequent(symbols, strands=1):
+def _most_frequent(symbols: int, strands: int = 1) -> Solve:
     """Solves majorities: of each of `strands` strings that take turns, the strand of the first token first."""
 
-    def solve(prompt_T, length):
+    def solve(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
         place_T = jnp.arange(len(prompt_T))
         winner = lambda strand: jnp.argmax(
             _counts(prompt_T, (place_T < length) & (place_T % strands == strand), symbols)
@@ -163,38 +167,38 @@ def _most_frequent(symbols, strands=1):
     return solve
 
 
-def _sorted(prompt_T, length):
+def _sorted(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
     padded_T = jnp.where(jnp.arange(len(prompt_T)) < length, prompt_T, LARGEST)
     return _answer(prompt_T, jnp.sort(padded_T)), length
 
 
-def _same(prompt_T, length):
+def _same(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
     return _answer(prompt_T, prompt_T), length
 
 
-def _parity(prompt_T, length):
+def _parity(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
     ones = jnp.sum(jnp.where(jnp.arange(len(prompt_T)) < length, prompt_T, 0))
     return _answer(prompt_T, (ones % 2)[None]), 1
 
 
-def _added(prompt_T, length):
+def _added(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
     """The sum in binary, most significant digit first, no leading zero."""
     size = len(prompt_T)
     plus = jnp.argmax(prompt_T == 2)
     power_T = jnp.arange(size)
     digit = lambda end, start: jnp.where(end - power_T > start, prompt_T[jnp.clip(end - power_T, 0, size - 1)], 0)
 
-    def step(carry, digits):
+    def step(carry: jax.Array, digits: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         total = digits[0] + digits[1] + carry
         return total // 2, total % 2
 
-    carry, low_T = jax.lax.scan(step, 0, (digit(plus - 1, -1), digit(length - 1, plus)))
+    carry, low_T = jax.lax.scan(step, jnp.asarray(0), (digit(plus - 1, -1), digit(length - 1, plus)))
     bits = jnp.append(low_T, carry)
     digits = jnp.maximum(jnp.max(jnp.where(bits == 1, jnp.arange(size + 1), 0)) + 1, 1)
     return _answer(prompt_T, bits[jnp.clip(digits - 1 - jnp.arange(size + 1), 0, size)]), digits
 
 
-def _answer(prompt_T, tokens):
+def _answer(prompt_T: jax.Array, tokens: jax.Array) -> jax.Array:
     """`tokens` in an array of one more than the prompt's."""
     return jnp.zeros(len(prompt_T) + 1, jnp.int32).at[: len(tokens)].set(tokens[: len(prompt_T) + 1].astype(jnp.int32))
 

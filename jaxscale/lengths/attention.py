@@ -22,7 +22,7 @@ Regime = Literal["infinite", "finite", "hardmax"]
 REGIMES = ("infinite", "finite", "hardmax")
 
 
-def check_regime(regime, bits):
+def check_regime(regime: Regime, bits: int | None) -> None:
     """Raises InputError for an unknown regime, or bits of precision where there is none."""
     if regime not in REGIMES:
         raise InputError(f"regime={regime!r} is not one of {', '.join(REGIMES)}. Choose one of them.")
@@ -30,7 +30,14 @@ def check_regime(regime, bits):
         raise InputError(f"bits={bits!r} must be positive, and None unless regime='finite'; it is {regime!r}.")
 
 
-def token_weights(content_QxT, bias_W, positions_Q, length, regime, bits=None):
+def token_weights(
+    content_QxT: jax.Array,
+    bias_W: jax.Array,
+    positions_Q: jax.Array,
+    length: float | jax.Array,
+    regime: Regime,
+    bits: int | None = None,
+) -> jax.Array:
     """Attention of queries over all tokens of a string, token by token.
 
     Args:
@@ -59,7 +66,16 @@ def token_weights(content_QxT, bias_W, positions_Q, length, regime, bits=None):
     return terms_QxT / jnp.sum(terms_QxT, axis=1, keepdims=True)
 
 
-def class_weights(bulk_C, content_C, content_W, bias_W, present_W, length, regime, bits=None):
+def class_weights(
+    bulk_C: jax.Array,
+    content_C: jax.Array,
+    content_W: jax.Array,
+    bias_W: jax.Array,
+    present_W: jax.Array,
+    length: float | jax.Array,
+    regime: Regime,
+    bits: int | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Attention of the last token over classes of tokens and over the suffix: all there is, when order is no matter.
 
     A suffix token counts once, with its bias; `bulk_C` must leave it out. Every weight has the form c N^e, so the limit
@@ -106,6 +122,6 @@ def class_weights(bulk_C, content_C, content_W, bias_W, present_W, length, regim
     return weights[: len(content_C)], weights[len(content_C) :]
 
 
-def _survives(decay, bits):
+def _survives(decay: jax.Array, bits: int | None) -> jax.Array:
     """Whether e^-decay is above 2^-bits; all is, at unlimited precision."""
     return jnp.ones_like(decay, bool) if bits is None else decay < bits * jnp.log(2.0)

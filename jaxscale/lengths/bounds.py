@@ -14,8 +14,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxscale.errors import InputError
+from jaxscale.lengths.complexities import Complexity
 
 
 @jax.tree_util.register_dataclass
@@ -36,7 +38,16 @@ class Bound:
     remark: str = dataclasses.field(metadata={"static": True})
 
 
-def one_layer_worst_case(lipschitz, period, locality, alphabet, gap, bits, epsilon, heads=1):
+def one_layer_worst_case(
+    lipschitz: ArrayLike,
+    period: ArrayLike,
+    locality: ArrayLike,
+    alphabet: ArrayLike,
+    gap: ArrayLike,
+    bits: ArrayLike,
+    epsilon: ArrayLike,
+    heads: ArrayLike = 1,
+) -> Bound:
     """Theorem 4.1: one layer, finite precision, every string.
 
         quoted    N = max(2^(p/γ), L² Δ⁷ |Σ|⁶ τ² / ε²)
@@ -69,14 +80,16 @@ def one_layer_worst_case(lipschitz, period, locality, alphabet, gap, bits, epsil
     )
 
 
-def after_hardmax(lipschitz, period, locality, epsilon):
+def after_hardmax(lipschitz: ArrayLike, period: ArrayLike, locality: ArrayLike, epsilon: ArrayLike) -> jax.Array:
     """log10 of τ Δ L² / ε², to which the paper says N falls once attention is hardmax."""
     length, tau = _logs(lipschitz=lipschitz, locality=_at_least_one(locality))
     period, epsilon = _logs(period=period, epsilon=epsilon)
     return tau + period + 2 * (length - epsilon)
 
 
-def witness_length(lipschitz, epsilon, heads, bits=None):
+def witness_length(
+    lipschitz: ArrayLike, epsilon: ArrayLike, heads: ArrayLike, bits: ArrayLike | None = None
+) -> jax.Array:
     """log10 of a length below which two given networks agree within ε though they differ at larger lengths.
 
     With m = heads - 1, f(x) = ReLU(p_0 - (o_1 + … + o_m)/δ), o_h the share of symbol h-1 among h-1 and h, is 0 on all
@@ -89,7 +102,7 @@ def witness_length(lipschitz, epsilon, heads, bits=None):
     return found if bits is None else jnp.minimum(found, levels * _positive("bits", bits) * jnp.log10(2.0))
 
 
-def one_layer_average(epsilon, alpha, attended=None):
+def one_layer_average(epsilon: ArrayLike, alpha: ArrayLike, attended: ArrayLike | None = None) -> Bound:
     """Theorem 4.2: one layer, finite precision, on average over tokens independent given a Dirichlet law.
 
         quoted    N = ε^(-2 - 2/α_0)
@@ -114,7 +127,7 @@ def one_layer_average(epsilon, alpha, attended=None):
     )
 
 
-def two_layers(log10_constant, gap, epsilon):
+def two_layers(log10_constant: ArrayLike, gap: ArrayLike, epsilon: ArrayLike) -> Bound:
     """Theorem 5.2: two layers, infinite precision, every string: N = (C / ε)^max(1/γ, 3).
 
     Quoted and derived agree: of the printed versions C ε^-max(…) and (C/ε)^max(…) only the second follows from
@@ -130,7 +143,7 @@ def two_layers(log10_constant, gap, epsilon):
     return Bound(found, found, "Theorem 5.2", "Two layers, one head in the second.")
 
 
-def subsampling_error(bound, lipschitz, locality, kept):
+def subsampling_error(bound: ArrayLike, lipschitz: ArrayLike, locality: ArrayLike, kept: ArrayLike) -> jax.Array:
     """Lemma 5.3: log10 of (G + L)(τ + 1) / n^(1/3), the change of a mean over (suffix, histogram) pairs.
 
     Args:
@@ -144,7 +157,7 @@ def subsampling_error(bound, lipschitz, locality, kept):
     return jnp.log10(total * (_at_least_one(locality + 1))) - kept / 3
 
 
-def k_gram(order, alphabet, epsilon):
+def k_gram(order: ArrayLike, alphabet: ArrayLike, epsilon: ArrayLike) -> Bound:
     """The corollary for the in-context k-gram: N = ε^-Θ(k²).
 
         quoted    ε^(-k²), the constant in Θ taken as one
@@ -160,7 +173,7 @@ def k_gram(order, alphabet, epsilon):
     return Bound(-epsilon * order**2, 3 * (constant - epsilon), "k-gram corollary", "γ = 1, one head in layer 2.")
 
 
-def bounds_of(f, g, epsilon, bits=16):
+def bounds_of(f: Complexity, g: Complexity, epsilon: float, bits: int = 16) -> list[Bound]:
     """Bounds that speak of two measured networks.
 
     Args:
@@ -170,23 +183,28 @@ def bounds_of(f, g, epsilon, bits=16):
 
     Returns:
       A list of `Bound`.
+
+    Raises:
+      InputError: if the networks differ in depth.
     """
+    if f.layers != g.layers:
+        raise InputError(f"f has {f.layers} layers and g has {g.layers}. Compare networks of one depth.")
     lipschitz, gap = max(f.lipschitz, g.lipschitz), min(f.gap, g.gap)
-    if f.layers == 2:
+    if f.log10_constant is not None and g.log10_constant is not None:
         return [two_layers(max(f.log10_constant, g.log10_constant), gap, epsilon)]
     heads = max(f.heads, g.heads)
     return [one_layer_worst_case(lipschitz, f.period, f.locality, f.alphabet, gap, bits, epsilon, heads)]
 
 
-def _logs(**arguments):
+def _logs(**arguments: ArrayLike) -> list[jax.Array]:
     return [jnp.log10(_positive(name, value)) for name, value in arguments.items()]
 
 
-def _at_least_one(locality):
+def _at_least_one(locality: ArrayLike) -> jax.Array:
     return jnp.maximum(jnp.asarray(locality, jnp.float32), 1)
 
 
-def _positive(name, value):
+def _positive(name: str, value: ArrayLike) -> jax.Array:
     """`value` as float32, after checking every concrete entry."""
     if not isinstance(value, jax.core.Tracer):
         entries = np.asarray(value)

@@ -10,9 +10,16 @@ The middle term is the error on a string as short as those trained on; the outer
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from jaxscale.lengths.simulation import Short
+from jaxscale.lengths.strings import Length, Tokens
+
+# (tokens, length) to (O,).
+Network = Callable[[Tokens, Length], jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -37,7 +44,7 @@ class Certificate:
     length: jax.Array
 
 
-def certificate(f, g, tokens_T, length, short):
+def certificate(f: Network, g: Network, tokens_T: Tokens, length: Length, short: Short) -> Certificate:
     """The `Certificate` of f and g on a string and its short version.
 
     Args:
@@ -54,7 +61,7 @@ def certificate(f, g, tokens_T, length, short):
     return Certificate(network, target, between, network + target + between, distance(fx, gx), short.length)
 
 
-def tightest(f, g, tokens_T, length, shorts):
+def tightest(f: Network, g: Network, tokens_T: Tokens, length: Length, shorts: Short) -> Certificate:
     """The `Certificate` of least bound among several short strings, a `Short` with a leading axis; feasible ones."""
     found = jax.vmap(lambda short: certificate(f, g, tokens_T, length, short))(shorts)
     best = jnp.argmin(jnp.where(shorts.feasible, found.bound, jnp.inf))

@@ -11,10 +11,14 @@ float64; concrete parameters only.
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxscale.lengths.transformer import LimitTransformer
 
 # Above so many combinations of attended classes, |y^(1)| is bounded by the triangle inequality instead of its maximum.
 MOST_VERTICES = 100_000
@@ -43,7 +47,7 @@ class Complexity:
     locality: int
 
 
-def complexity(net, params):
+def complexity(net: LimitTransformer, params: Any) -> Complexity:
     """The `Complexity` of a `LimitTransformer` with concrete parameters."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     gap = infinite_gap(params["layer_0"].get("bias", [[]])) if net.layers == 2 else logit_gap(net, params)
@@ -59,7 +63,7 @@ def complexity(net, params):
     )
 
 
-def infinite_gap(bias_HxW):
+def infinite_gap(bias_HxW: np.typing.ArrayLike) -> float:
     """γ of the infinite regime from the first layer's φ, (H, τ+1)."""
     gaps = []
     for bias_W in np.asarray(bias_HxW):
@@ -68,7 +72,7 @@ def infinite_gap(bias_HxW):
     return min(gaps)
 
 
-def logit_gap(net, params):
+def logit_gap(net: LimitTransformer, params: Any) -> float:
     """γ of the finite regime: the least positive a - a' between logits that the first layer's queries can meet."""
     rows_SxRxD = params["embed"][:, None] + params["positions"]
     layer, (symbols, period, _) = params["layer_0"], rows_SxRxD.shape
@@ -88,11 +92,11 @@ def logit_gap(net, params):
     return smallest
 
 
-def net_head_width(net):
+def net_head_width(net: LimitTransformer) -> int:
     return net.head_width or net.width
 
 
-def _lipschitz(net, params):
+def _lipschitz(net: LimitTransformer, params: Any) -> float:
     """2 |U| (1 + |A||B|) Σ_h |V_h| max |E_σ + p_r|, of the last layer's shape for one layer."""
     layer = params["layer_0"]
     return float(
@@ -104,7 +108,7 @@ def _lipschitz(net, params):
     )
 
 
-def _log10_constant(net, params):
+def _log10_constant(net: LimitTransformer, params: Any) -> float:
     """C = 4 |U| (1+|A2||B2|) e^(2m) (1+m) |V_2| R1 (1+|A1||B1|) (1 + Σ_h 2 |V_1h| R0 e^(2 |K_1hᵀ Q_1h| R0²)), log10.
 
     R0 >= |y^(0)|, R1 >= |y^(1)|, m = |K_2ᵀ Q_2| R1². With several heads in layer 2, |V_2| is their sum and m the
@@ -132,7 +136,7 @@ def _log10_constant(net, params):
     return float((math.log(plain) + 2 * m + log_first) / math.log(10))
 
 
-def _largest_first_output(params):
+def _largest_first_output(params: Any) -> float:
     """A bound on |y^(1)|: attention lies in the hull of the V_h y_c, where a norm is largest at a vertex."""
     layer = params["layer_0"]
     rows_CxD = (params["embed"][:, None] + params["positions"]).reshape(-1, params["embed"].shape[1])
@@ -150,14 +154,14 @@ def _largest_first_output(params):
     )
 
 
-def _bilinear_norms(net, layer):
+def _bilinear_norms(net: LimitTransformer, layer: Mapping[str, np.ndarray]) -> list[float]:
     """|K_hᵀ Q_h| of every head, the division by the head width included."""
     return [_norm(q @ k.T) / net_head_width(net) for q, k in zip(layer["query"], layer["key"], strict=True)]
 
 
-def _largest_row(params):
+def _largest_row(params: Any) -> float:
     return float(np.linalg.norm(params["embed"][:, None] + params["positions"], axis=2).max())
 
 
-def _norm(matrix):
+def _norm(matrix: np.ndarray) -> float:
     return float(np.linalg.norm(matrix, 2))

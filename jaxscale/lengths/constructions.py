@@ -8,17 +8,19 @@ with. Every block of coordinates has a name; all else is zero.
 """
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.errors import InputError
+from jaxscale.lengths.attention import Regime
 from jaxscale.lengths.tasks import check_alphabet
 from jaxscale.lengths.transformer import LimitTransformer
 
 
-def count(omega, pieces=64, regime="infinite"):
+def count(omega: float, pieces: int = 64, regime: Regime = "infinite") -> tuple[LimitTransformer, Any]:
     """sin(ω (c_0 - c_1)/(c_0 + c_1)) over two symbols: even attention, then a piecewise linear sine.
 
     Attention averages +1 for symbol 0 and -1 for symbol 1; the ReLU network interpolates the sine between pieces + 1
@@ -46,7 +48,7 @@ def count(omega, pieces=64, regime="infinite"):
     return net, _float32(params)
 
 
-def mod_p(period, residue=0, beta=1.0, regime="hardmax"):
+def mod_p(period: int, residue: int = 0, beta: float = 1.0, regime: Regime = "hardmax") -> tuple[LimitTransformer, Any]:
     """The mean of a bit over positions t = k mod p: the query asks for residue k, and values are the bits.
 
     Exact at every length in the hardmax regime; a share of about (p - 1) e^-β goes astray in the infinite one, and of
@@ -73,7 +75,9 @@ def mod_p(period, residue=0, beta=1.0, regime="hardmax"):
     return net, _float32(params)
 
 
-def k_gram(order, alphabet, beta, offset_bias=2.0, bos=False):
+def k_gram(
+    order: int, alphabet: int, beta: float, offset_bias: float = 2.0, bos: bool = False
+) -> tuple[LimitTransformer, Any]:
     """The in-context k-gram in two layers of the infinite regime, with k heads in the first and one in the second.
 
     Layer 1: head h has no content logit and the bias c = `offset_bias` at distance h, so that it returns the token h
@@ -126,7 +130,7 @@ def k_gram(order, alphabet, beta, offset_bias=2.0, bos=False):
     return net, _float32(params)
 
 
-def witness(heads, delta):
+def witness(heads: int, delta: float) -> tuple[LimitTransformer, Any]:
     """A network of m + 1 = `heads` heads that is 0 on every string shorter than about (m/δ)^m and tends to 1 on longer.
 
     f(x) = ReLU(p_0 - (o_1 + … + o_m)/δ), p_0 = 1 where symbol 0 occurs and o_h the share of symbol h-1 among h-1 and h:
@@ -165,16 +169,16 @@ def witness(heads, delta):
     return net, _float32(params)
 
 
-def _slots(**widths):
+def _slots(**widths: int) -> dict[str, slice]:
     """Where each named block of coordinates lies, one after the other."""
     ends = list(itertools.accumulate(widths.values()))
     return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
 
 
-def _zeros(net):
+def _zeros(net: LimitTransformer) -> Any:
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros(1, jnp.int32))["params"])
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
 
 
-def _float32(params):
+def _float32(params: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)

@@ -7,14 +7,18 @@ Losses are mean squared errors |f(x) - f*(x)|², summed over the outputs.
 """
 
 import functools
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxscale.lengths import adversarial
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.strings import Statistics
-from jaxscale.lengths.tasks import SimpleTask
+from jaxscale.lengths.sweep import Cells
+from jaxscale.lengths.tasks import ModPTask, SimpleTask
+from jaxscale.lengths.transformer import LimitTransformer
 
 # Attention of which more lies on one token value, where all values are equally frequent, cannot count.
 COLLAPSED = 0.95
@@ -23,7 +27,9 @@ TOKENS_AT_ONCE = 1 << 18
 FEWEST_STRINGS, MOST_TOKENS = 16, 1 << 21
 
 
-def losses(net, cells, params, lengths_C, key, samples):
+def losses(
+    net: LimitTransformer, cells: Cells, params: Any, lengths_C: np.ndarray | jax.Array, key: jax.Array, samples: int
+) -> tuple[jax.Array, jax.Array]:
     """Mean squared error of every run at a length of its own, (C,), and the share of strings that have a target (C,).
 
     Where all strings can be listed the mean is exact (`SimpleTask.every_statistics`); else it is over `samples` draws
@@ -44,7 +50,9 @@ def losses(net, cells, params, lengths_C, key, samples):
     return _statistic_losses(net, cells, params, jnp.asarray(lengths_C, jnp.float32), key, samples)
 
 
-def drawn_statistics(task, key, length, ends, samples):
+def drawn_statistics(
+    task: SimpleTask | ModPTask, key: jax.Array, length: float | jax.Array, ends: int | jax.Array, samples: int
+) -> tuple[Statistics, jax.Array]:
     """`Statistics` of strings of one length with their probabilities: all of them, or `samples` draws."""
     if isinstance(task, SimpleTask) and task.alphabet == 2:
         return task.every_statistics(length)
@@ -52,15 +60,17 @@ def drawn_statistics(task, key, length, ends, samples):
     return jax.vmap(lambda key: task.sample_statistics(key, length, ends))(keys_B), jnp.full(samples, 1 / samples)
 
 
-def squared_errors(net, params, task, seen):
+def squared_errors(net: LimitTransformer, params: Any, task: SimpleTask | ModPTask, seen: Statistics) -> jax.Array:
     """|f - f*|² for each of a batch of `Statistics`, (B,)."""
-    outputs_BxO = jax.vmap(lambda seen: net.apply({"params": params}, seen, method="summarized"))(seen)
+    outputs_BxO = jax.vmap(lambda seen: cast(jax.Array, net.apply({"params": params}, seen, method="summarized")))(seen)
     return jnp.sum((outputs_BxO - jax.vmap(task.target_of)(seen).value) ** 2, axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "samples"))
-def _statistic_losses(net, cells, params, lengths_C, key, samples):
-    def one(inputs):
+def _statistic_losses(
+    net: LimitTransformer, cells: Cells, params: Any, lengths_C: jax.Array, key: jax.Array, samples: int
+) -> tuple[jax.Array, jax.Array]:
+    def one(inputs: tuple[SimpleTask | ModPTask, jax.Array, Any, jax.Array]) -> jax.Array:
         task, train_length, params, length = inputs
         # At infinite length the query has the residue that strings of the train length end at.
         seen, weight_B = drawn_statistics(task, key, length, train_length % task.period, samples)
@@ -71,14 +81,16 @@ def _statistic_losses(net, cells, params, lengths_C, key, samples):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "length", "strings"))
-def _string_losses(net, cells, params, key, length, strings):
-    def one(inputs):
+def _string_losses(
+    net: LimitTransformer, cells: Cells, params: Any, key: jax.Array, length: int, strings: int
+) -> tuple[jax.Array, jax.Array]:
+    def one(inputs: tuple[KGramTask, Any]) -> tuple[jax.Array, jax.Array]:
         task, params = inputs
 
-        def error(key):
+        def error(key: jax.Array) -> tuple[jax.Array, jax.Array]:
             tokens_T = task.sample(key, length, length)
             target = task.target(tokens_T, length)
-            output_O = net.apply({"params": params}, tokens_T, length, method="running")
+            output_O = cast(jax.Array, net.apply({"params": params}, tokens_T, length, method="running"))
             return jnp.sum((output_O - target.value) ** 2), target.valid
 
         at_once = max(1, min(strings, TOKENS_AT_ONCE // length))
@@ -89,13 +101,15 @@ def _string_losses(net, cells, params, key, length, strings):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "samples"))
-def _limit_losses(net, cells, params, key, samples):
-    def one(inputs):
+def _limit_losses(
+    net: LimitTransformer, cells: Cells, params: Any, key: jax.Array, samples: int
+) -> tuple[jax.Array, jax.Array]:
+    def one(inputs: tuple[KGramTask, Any]) -> jax.Array:
         task, params = inputs
 
-        def error(key):
+        def error(key: jax.Array) -> jax.Array:
             string = task.sample_limit(key, net.locality)
-            output_O = net.apply({"params": params}, string.law, string.recent, method="limit")
+            output_O = cast(jax.Array, net.apply({"params": params}, string.law, string.recent, method="limit"))
             return jnp.sum((output_O - string.value) ** 2)
 
         return jnp.mean(jax.lax.map(error, jax.random.split(key, min(samples, 512)), batch_size=64))
@@ -104,7 +118,9 @@ def _limit_losses(net, cells, params, key, samples):
     return losses_C, jnp.ones_like(losses_C)
 
 
-def hard_errors(net, cells, params, length, key, each=32):
+def hard_errors(
+    net: LimitTransformer, cells: Cells, params: Any, length: int, key: jax.Array, each: int = 32
+) -> dict[str, list]:
     """Largest and mean error |f - f*| of every run on strings to fail on, by kind.
 
     Returns:
@@ -118,14 +134,16 @@ def hard_errors(net, cells, params, length, key, each=32):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "length", "each"))
-def _hard_string_errors(net, cells, params, length, key, each):
-    def one(inputs):
+def _hard_string_errors(
+    net: LimitTransformer, cells: Cells, params: Any, length: int, key: jax.Array, each: int
+) -> tuple[jax.Array, jax.Array]:
+    def one(inputs: tuple[KGramTask, Any]) -> tuple[jax.Array, jax.Array]:
         task, params = inputs
         _, tokens_NxT = adversarial.hard_strings(key, task, length, each)
 
-        def error(tokens_T):
+        def error(tokens_T: jax.Array) -> tuple[jax.Array, jax.Array]:
             target = task.target(tokens_T, length)
-            output_O = net.apply({"params": params}, tokens_T, length, method="running")
+            output_O = cast(jax.Array, net.apply({"params": params}, tokens_T, length, method="running"))
             return jnp.sqrt(jnp.sum((output_O - target.value) ** 2)), target.valid
 
         at_once = max(1, TOKENS_AT_ONCE // length)
@@ -136,8 +154,10 @@ def _hard_string_errors(net, cells, params, length, key, each):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "each"))
-def _hard_statistic_errors(net, cells, params, length, key, each):
-    def one(inputs):
+def _hard_statistic_errors(
+    net: LimitTransformer, cells: Cells, params: Any, length: int, key: jax.Array, each: int
+) -> tuple[jax.Array, jax.Array]:
+    def one(inputs: tuple[SimpleTask | ModPTask, Any]) -> tuple[jax.Array, jax.Array]:
         task, params = inputs
         _, seen = adversarial.hard_statistics(key, task, length, each)
         errors_N = jnp.sqrt(squared_errors(net, params, task, seen))
@@ -146,14 +166,14 @@ def _hard_statistic_errors(net, cells, params, length, key, each):
     return jax.lax.map(one, (cells.task, params))
 
 
-def _by_kind(errors_N, valid_N, each):
+def _by_kind(errors_N: jax.Array, valid_N: jax.Array, each: int) -> tuple[jax.Array, jax.Array]:
     """The largest error and the mean of each kind, (K,), of strings that have a target."""
     errors_KxE, valid_KxE = errors_N.reshape(-1, each), valid_N.reshape(-1, each)
     total_K = jnp.maximum(jnp.sum(valid_KxE, axis=1), 1)
     return jnp.max(errors_KxE * valid_KxE, axis=1), jnp.sum(errors_KxE * valid_KxE, axis=1) / total_K
 
 
-def even_statistics(task, query=0, ends=0):
+def even_statistics(task: SimpleTask | ModPTask, query: int | jax.Array = 0, ends: int | jax.Array = 0) -> Statistics:
     """`Statistics` of an infinite string in which all symbols are equally frequent at every residue."""
     residue_R = jnp.arange(task.rows)
     share_R = jnp.where(residue_R < task.period, 1.0, 0) / (task.alphabet * task.period)
@@ -162,13 +182,13 @@ def even_statistics(task, query=0, ends=0):
     return Statistics(bulk_SxR, suffix, jnp.asarray(ends, jnp.int32), period, jnp.float32(jnp.inf))
 
 
-def attention(net, params, task, ends=0):
+def attention(net: LimitTransformer, params: Any, task: SimpleTask | ModPTask, ends: int | jax.Array = 0) -> jax.Array:
     """Where a one-layer transformer looks when all symbols are equally frequent, by query symbol: (S, H, S, R)."""
     look = lambda query: net.apply({"params": params}, even_statistics(task, query, ends), method="attention")[0]
     return jax.vmap(look)(jnp.arange(task.alphabet))
 
 
-def collapse(net, params, task, ends=0):
+def collapse(net: LimitTransformer, params: Any, task: SimpleTask | ModPTask, ends: int | jax.Array = 0) -> jax.Array:
     """The largest share of attention on one token value where all are equally frequent: 1/S at best, 1 at worst.
 
     Of the heads the most even one counts, and of the last tokens the worst: a network that counts in strings that end
@@ -178,13 +198,13 @@ def collapse(net, params, task, ends=0):
     return jnp.max(jnp.min(jnp.max(by_symbol_SxHxS, axis=2), axis=1))
 
 
-def mass_on_residue(net, params, task, ends=0):
+def mass_on_residue(net: LimitTransformer, params: Any, task: ModPTask, ends: int | jax.Array = 0) -> jax.Array:
     """The share of attention on the residue that `ModPTask` asks for, mean over queries, of the best head."""
     by_residue_SxHxR = jnp.sum(attention(net, params, task, ends), axis=2)
     return jnp.max(jnp.mean(by_residue_SxHxR[..., task.residue], axis=0))
 
 
-def head_offsets(params):
+def head_offsets(params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What the first layer of a k-gram network learned: by head the distance of its largest φ, that φ, and the next.
 
     The construction has φ = c > 1 at the distances 1..k, a head for each, and 0 elsewhere.

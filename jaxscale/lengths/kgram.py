@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
+from jaxscale.lengths.strings import Length, Tokens
 from jaxscale.lengths.tasks import Target, check_alphabet
 from jaxscale.lengths.transformer import Law
 
@@ -62,7 +63,7 @@ class KGramTask:
 
     period = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.symbols, (int, np.integer)):
             check_alphabet(self.symbols)
             if self.symbols > self.alphabet:
@@ -71,20 +72,20 @@ class KGramTask:
             raise InputError(f"order={self.order} must lie in 1..{self.longest_order}=longest_order.")
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         return self.alphabet
 
     @property
-    def shortest(self):
+    def shortest(self) -> int | jax.Array:
         """k + 1: below that no token has the context before it."""
         return self.order + 1
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
         """(size,) int32 tokens, PAD from `length` on."""
         key_chain, key_tokens = jax.random.split(key)
         return strings.pad(self.run(key_tokens, self.chain(key_chain), size), length)
 
-    def target(self, tokens_T, length):
+    def target(self, tokens_T: Tokens, length: Length) -> Target:
         """`Target` of a string."""
         code_T, next_code_T = self._codes(tokens_T)
         position_T = jnp.arange(1, len(tokens_T) + 1)
@@ -92,14 +93,14 @@ class KGramTask:
         match_T = (code_T == next_code_T[length - 1]) & (position_T > self.order) & (position_T <= length)
         return self._mean(match_T, tokens_T)
 
-    def prefix_targets(self, tokens_T):
+    def prefix_targets(self, tokens_T: Tokens) -> Target:
         """`Target` of every prefix of the string: value (T, S), valid (T,)."""
         code_T, next_code_T = self._codes(tokens_T)
         position_T = jnp.arange(1, len(tokens_T) + 1)
         match_TxT = (code_T == next_code_T[:, None]) & (position_T > self.order) & (position_T <= position_T[:, None])
         return jax.vmap(lambda match_T: self._mean(match_T, tokens_T))(match_TxT)
 
-    def sample_limit(self, key, locality):
+    def sample_limit(self, key: jax.Array, locality: int) -> InfiniteString:
         """An `InfiniteString` of this law, for transformers with τ = `locality`, at least `longest_order`."""
         if locality < self.longest_order:
             raise InputError(f"locality={locality} must be at least longest_order={self.longest_order}.")
@@ -110,7 +111,7 @@ class KGramTask:
         windows_MxW = jnp.stack(jnp.meshgrid(*[jnp.arange(symbols)] * window, indexing="ij"), -1).reshape(-1, window)
         next_MxS = rows_CxS[jax.vmap(self._context)(windows_MxW)]
 
-        def step(_, share_M):
+        def step(_: jax.Array, share_M: jax.Array) -> jax.Array:
             # The oldest token of a window, the last digit of its number, is forgotten; a new one becomes the first.
             moved = jnp.sum((share_M[:, None] * next_MxS).reshape(-1, symbols, symbols), axis=1)
             return moved.T.reshape(-1)
@@ -120,18 +121,18 @@ class KGramTask:
         law = Law(windows_MxW, jnp.zeros(len(windows_MxW), jnp.int32), share_M / jnp.sum(share_M))
         return InfiniteString(law, recent, rows_CxS[self._context(recent)])
 
-    def chain(self, key):
+    def chain(self, key: jax.Array) -> jax.Array:
         """Next-token laws by context, (A^K, A)."""
         draw = jax.random.exponential(key, (self.alphabet**self.longest_order, self.alphabet))
         draw = jnp.where(jnp.arange(self.alphabet) < self.symbols, draw, 0)
         return draw / jnp.sum(draw, axis=1, keepdims=True)
 
-    def run(self, key, rows_CxS, size):
+    def run(self, key: jax.Array, rows_CxS: jax.Array, size: int) -> jax.Array:
         """(size,) tokens of the chain."""
         bound_CxS = jnp.cumsum(rows_CxS, axis=1)[:, :-1]
         first = jax.random.uniform(key, (size,))
 
-        def step(context, inputs):
+        def step(context: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             t, draw = inputs
             drawn = jnp.sum(draw >= bound_CxS[self._number(context)]).astype(jnp.int32)
             token = jnp.where(t < self.order, jnp.floor(draw * self.symbols).astype(jnp.int32), drawn)
@@ -141,15 +142,15 @@ class KGramTask:
         start = jnp.zeros(self.longest_order, jnp.int32)
         return jax.lax.scan(step, start, (jnp.arange(size), first))[1]
 
-    def _context(self, recent):
+    def _context(self, recent: jax.Array) -> jax.Array:
         return self._number(recent[: self.longest_order])
 
-    def _number(self, context_K):
+    def _number(self, context_K: jax.Array) -> jax.Array:
         """The number of a context, the last token first: its digits to base A, those beyond the order left out."""
         digit_K = jnp.arange(self.longest_order)
         return jnp.sum(jnp.where(digit_K < self.order, context_K * self.alphabet**digit_K, 0))
 
-    def _codes(self, tokens_T):
+    def _codes(self, tokens_T: Tokens) -> tuple[jax.Array, jax.Array]:
         """The number of the context before each token, and that of the one which ends at it; (T,) each."""
         tokens_T = jnp.asarray(tokens_T)
         padded = jnp.concatenate([jnp.zeros(self.longest_order, tokens_T.dtype), tokens_T])
@@ -157,7 +158,7 @@ class KGramTask:
         next_code_T = jax.vmap(self._number)(ends)
         return jnp.roll(next_code_T, 1), next_code_T
 
-    def _mean(self, match_T, tokens_T):
+    def _mean(self, match_T: jax.Array, tokens_T: Tokens) -> Target:
         counts_S = match_T.astype(jnp.float32) @ jax.nn.one_hot(tokens_T, self.alphabet)
         total = jnp.sum(counts_S)
         return Target(counts_S / jnp.where(total > 0, total, 1), total > 0)

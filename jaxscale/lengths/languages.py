@@ -11,13 +11,14 @@ symbol from which the string can still end in time with the same probability.
 
 import dataclasses
 import functools
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.errors import InputError
-from jaxscale.lengths.strings import pad
+from jaxscale.lengths.strings import Length, pad
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RegularLanguage:
     accepting: frozenset[int]
     pattern: str | None = None
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
         """(size,) int32 tokens of a string of `length` <= `size`, PAD from there on.
 
         What is drawn for a length that `has_length` denies is no string of the language.
@@ -44,15 +45,15 @@ class RegularLanguage:
         can_end = jnp.asarray(self._can_end(size))
         moves = jnp.asarray(self.moves)
 
-        def step(state, inputs):
+        def step(state: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             place, key = inputs
             rest = jnp.maximum(length - place - 1, 0)
             symbol = jax.random.categorical(key, jnp.where(can_end[rest, moves[state]], 0.0, -jnp.inf))
             return moves[state, symbol], symbol.astype(jnp.int32)
 
-        return pad(jax.lax.scan(step, 0, (jnp.arange(size), jax.random.split(key, size)))[1], length)
+        return pad(jax.lax.scan(step, jnp.asarray(0), (jnp.arange(size), jax.random.split(key, size)))[1], length)
 
-    def next_symbols(self, tokens_T):
+    def next_symbols(self, tokens_T: jax.Array) -> jax.Array:
         """(T + 1, S + 1) bool: after each prefix, the symbols some string goes on with, and whether it may end."""
         moves, live = jnp.asarray(self.moves), jnp.asarray(self._live())
         ends = jnp.asarray([state in self.accepting for state in range(len(self.moves))])
@@ -60,20 +61,20 @@ class RegularLanguage:
         states = jnp.append(0, jax.lax.scan(step, jnp.int32(0), tokens_T)[1])
         return jnp.concatenate([live[moves[states]], ends[states, None]], axis=1)
 
-    def has_length(self, length):
+    def has_length(self, length: int) -> bool:
         """Whether the language has strings of `length`, a Python integer."""
         return bool(self._can_end(length)[length, 0])
 
-    def _can_end(self, steps):
+    def _can_end(self, steps: int) -> np.ndarray:
         """By steps left and state, whether an accepting state can be reached; (steps + 1, Q)."""
         return _can_end(self.moves, self.accepting, steps)
 
-    def _live(self):
+    def _live(self) -> np.ndarray:
         return np.any(self._can_end(len(self.moves)), axis=0)
 
 
 @functools.lru_cache(maxsize=256)
-def _can_end(moves, accepting, steps):
+def _can_end(moves: tuple[tuple[int, ...], ...], accepting: frozenset[int], steps: int) -> np.ndarray:
     rows = [np.array([state in accepting for state in range(len(moves))])]
     for _ in range(steps):
         rows.append(np.any(rows[-1][np.asarray(moves)], axis=1))
@@ -90,13 +91,13 @@ class Shuffle:
     pairs: int
 
     @property
-    def symbols(self):
+    def symbols(self) -> str:
         return "()[]{}<>abcdefgh"[: 2 * self.pairs]
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
         """(size,) int32 tokens of a string of `length` <= `size`, PAD from there on; odd lengths have none."""
 
-        def step(depth_P, inputs):
+        def step(depth_P: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             place, key = inputs
             rest = length - place
             can_open_P = jnp.full(self.pairs, jnp.sum(depth_P) + 2 <= rest)
@@ -107,14 +108,14 @@ class Shuffle:
         start = jnp.zeros(self.pairs, jnp.int32)
         return pad(jax.lax.scan(step, start, (jnp.arange(size), jax.random.split(key, size)))[1], length)
 
-    def next_symbols(self, tokens_T):
+    def next_symbols(self, tokens_T: jax.Array) -> jax.Array:
         """As for `RegularLanguage`."""
         change_TxP = jax.nn.one_hot(tokens_T // 2, self.pairs, dtype=jnp.int32) * (1 - 2 * (tokens_T % 2))[:, None]
         depth_TxP = jnp.pad(jnp.cumsum(change_TxP, axis=0), ((1, 0), (0, 0)))
         symbols = jnp.stack([jnp.ones_like(depth_TxP, bool), depth_TxP > 0], axis=2).reshape(len(depth_TxP), -1)
         return jnp.concatenate([symbols, jnp.all(depth_TxP == 0, axis=1, keepdims=True)], axis=1)
 
-    def has_length(self, length):
+    def has_length(self, length: int) -> bool:
         return length % 2 == 0
 
 
@@ -125,14 +126,14 @@ class EqualBlocks:
     letters: int
 
     @property
-    def symbols(self):
+    def symbols(self) -> str:
         return "abcdefgh"[: self.letters]
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
         """(size,) int32 tokens of the one string of `length` <= `size`, PAD from there on."""
         return pad(jnp.minimum(jnp.arange(size) * self.letters // length, self.letters - 1).astype(jnp.int32), length)
 
-    def next_symbols(self, tokens_T):
+    def next_symbols(self, tokens_T: jax.Array) -> jax.Array:
         """As for `RegularLanguage`."""
         counts_TxS = jnp.pad(jnp.cumsum(jax.nn.one_hot(tokens_T, self.letters, dtype=jnp.int32), 0), ((1, 0), (0, 0)))
         n_T = counts_TxS[:, :1]
@@ -144,17 +145,20 @@ class EqualBlocks:
         ended_T = (n_T > 0) & jnp.all(counts_TxS == n_T, axis=1, keepdims=True)
         return jnp.concatenate([more_T, whole_TxS[:, 1:], ended_T], axis=1)
 
-    def has_length(self, length):
+    def has_length(self, length: int) -> bool:
         return length > 0 and length % self.letters == 0
 
 
-def check_length(language, length):
+Language = RegularLanguage | Shuffle | EqualBlocks
+
+
+def check_length(language: Language, length: int) -> None:
     """Raises InputError if `language` has no string of `length`."""
     if not language.has_length(length):
         raise InputError(f"length={length}: the language has no such string. Choose a length it has.")
 
 
-def _modular(period, letters, counted):
+def _modular(period: int, letters: str, counted: int) -> RegularLanguage:
     """Strings in which the letter at index `counted` occurs a multiple of `period` times."""
     moves = tuple(tuple((q + (s == counted)) % period for s in range(len(letters))) for q in range(period))
     others = _any_of(letters.replace(letters[counted], ""))
@@ -164,11 +168,11 @@ def _modular(period, letters, counted):
     )
 
 
-def _any_of(letters):
+def _any_of(letters: str) -> str:
     return f"[{letters}]" if letters else ""
 
 
-def _chain(letters):
+def _chain(letters: str) -> RegularLanguage:
     """aa*bb*cc*…"""
     dead = len(letters) + 1
     moves = [[1 if s == 0 else dead for s in range(len(letters))]]
@@ -180,7 +184,7 @@ def _chain(letters):
     )
 
 
-def _nested(depth):
+def _nested(depth: int) -> RegularLanguage:
     """D_n: (a D_(n-1) b)*, brackets at most `depth` deep."""
     dead = depth + 1
     moves = [(min(q + 1, dead), q - 1 if q else dead) for q in range(depth + 1)]
@@ -188,11 +192,11 @@ def _nested(depth):
     return RegularLanguage("ab", (*moves, (dead, dead)), frozenset({0}), pattern)
 
 
-def _of(letters, moves, accepting, pattern):
+def _of(letters: str, moves: Iterable[Sequence[int]], accepting: Iterable[int], pattern: str) -> RegularLanguage:
     return RegularLanguage(letters, tuple(map(tuple, moves)), frozenset(accepting), pattern)
 
 
-LANGUAGES: dict[str, RegularLanguage | Shuffle | EqualBlocks] = {
+LANGUAGES: dict[str, Language] = {
     "tomita_1": _of("01", [(1, 0), (1, 1)], {0}, "1*"),
     "tomita_2": _of("01", [(2, 1), (0, 2), (2, 2)], {0}, "(?:10)*"),
     # An odd run of ones is never followed by an odd run of zeros.

@@ -6,6 +6,8 @@
 Pre-norm blocks as those of `jaxscale.models.Decoder`, whose attention knows two encodings and is made for meshes.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -32,7 +34,7 @@ class PositionDecoder(ArrayModule):
     locality: int = 8
 
     @nn.compact
-    def __call__(self, tokens_BxT, ids_BxT):
+    def __call__(self, tokens_BxT: jax.Array, ids_BxT: jax.Array) -> jax.Array:
         """Next-token logits, (B, T, V); tokens below 0, which pad, are read as 0."""
         c = self.config
         embed_VxD = self.array("embed", nn.initializers.normal(0.02), (self.vocab_size, c.width))
@@ -51,7 +53,7 @@ class Block(nn.Module):
     config: configs.Decoder
 
     @nn.compact
-    def __call__(self, x_BxTxD, positions, layer):
+    def __call__(self, x_BxTxD: jax.Array, positions: PositionEncoding, layer: int) -> jax.Array:
         c = self.config
         B, T, D = x_BxTxD.shape
         H, K = c.heads, D // c.heads
@@ -74,7 +76,7 @@ class Block(nn.Module):
         return x_BxTxD + linear(D, "down", residual)(hidden_BxTxF)
 
 
-def penalty(model, params):
+def penalty(model: PositionDecoder, params: Any) -> jax.Array:
     """`position_penalty` of a `PositionDecoder` with a table of positions."""
     blocks = [params[f"block_{layer}"] for layer in range(model.config.layers)]
     query_LxDxD, key_LxDxD = (jnp.stack([block[name]["kernel"] for block in blocks]) for name in ("query", "key"))

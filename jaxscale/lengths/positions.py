@@ -65,12 +65,12 @@ class PositionEncoding(ArrayModule):
     period: int = 6
     locality: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise InputError(f"encoding={self.encoding!r} is not one of {', '.join(ENCODINGS)}. Choose one.")
         super().__post_init__()
 
-    def setup(self):
+    def setup(self) -> None:
         H, L, small = self.heads, self.layers, nn.initializers.normal(0.02)
         if self.encoding in TABLES:
             rows = self.period if self.encoding == "periodic" else self.room
@@ -87,13 +87,13 @@ class PositionEncoding(ArrayModule):
             self.log_scale_L = self.array("log_scale", nn.initializers.zeros, (L,))
             self.log_threshold_L = self.array("log_threshold", nn.initializers.constant(math.log(16.0)), (L,))
 
-    def embed(self, ids_BxT):
+    def embed(self, ids_BxT: jax.Array) -> jax.Array:
         """(B, T, D) to be added to token embeddings; zero for encodings that act on logits."""
         if self.encoding not in TABLES:
             return jnp.zeros((*ids_BxT.shape, self.width))
         return self.table_PxD[ids_BxT % len(self.table_PxD)]
 
-    def bias(self, layer, size):
+    def bias(self, layer: int, size: int) -> jax.Array | None:
         """(H, T, T) float32 to be added to the logits of query i and key j <= i in a layer; None if there is none."""
         query_Tx1, key_T = jnp.arange(size)[:, None], jnp.arange(size)
         distance_TxT = jnp.maximum(query_Tx1 - key_T, 0)
@@ -113,24 +113,24 @@ class PositionEncoding(ArrayModule):
             return jnp.moveaxis(hidden_TxTxF @ self.down_LxFxH[layer], -1, 0)
         return None
 
-    def turn(self, x_BxHxTxK):
+    def turn(self, x_BxHxTxK: jax.Array) -> jax.Array:
         """Queries or keys, as logits shall see them."""
         return rotate(x_BxHxTxK) if self.encoding == "rotary" else x_BxHxTxK
 
 
-def t5_bucket(distance):
+def t5_bucket(distance: jax.Array) -> jax.Array:
     """Half the buckets hold one distance each, the others grow geometrically to `FARTHEST`; the last holds the rest."""
     exact = BUCKETS // 2
     far = exact + jnp.log(jnp.maximum(distance, 1) / exact) / math.log(FARTHEST / exact) * (BUCKETS - exact)
     return jnp.where(distance < exact, distance, jnp.minimum(far.astype(jnp.int32), BUCKETS - 1))
 
 
-def alibi_slopes(heads):
+def alibi_slopes(heads: int) -> jax.Array:
     """2^(-8 h / H), h = 1..H."""
     return 2.0 ** (-8.0 * jnp.arange(1, heads + 1) / heads)
 
 
-def position_ids(encoding, key, strings, size, room, training):
+def position_ids(encoding: str, key: jax.Array, strings: int, size: int, room: int, training: bool) -> jax.Array:
     """(B, T) int32 positions of `strings` sequences of `size` tokens.
 
     learned, learned_regularized: while training from a random one on, such that the last fits; at a test from 0 on.
@@ -150,7 +150,7 @@ def position_ids(encoding, key, strings, size, room, training):
     return jnp.broadcast_to(place_T, (strings, size))
 
 
-def position_penalty(table_PxD, query_LxDxD, key_LxDxD, heads):
+def position_penalty(table_PxD: jax.Array, query_LxDxD: jax.Array, key_LxDxD: jax.Array, heads: int) -> jax.Array:
     """Σ_layers Σ_heads Σ_i mean_j (p_i W_q · p_j W_k)² over j <= i: the positional term of Huang et al. 2025's R(T).
 
     Position vectors are used as they are in all layers, without a norm, as in its authors' program.

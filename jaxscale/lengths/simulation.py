@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
-from jaxscale.lengths.strings import PAD
+from jaxscale.lengths.strings import PAD, Length, Tokens
 
 
 @jax.tree_util.register_dataclass
@@ -35,7 +35,15 @@ class Short:
     feasible: jax.Array
 
 
-def proportional(tokens_T, length, budget, alphabet, period=1, locality=0, rows=None):
+def proportional(
+    tokens_T: Tokens,
+    length: Length,
+    budget: int,
+    alphabet: int,
+    period: int | jax.Array = 1,
+    locality: int = 0,
+    rows: int | None = None,
+) -> Short:
     """A string of at most `budget` tokens with the same suffix and residue, all the classes, and their proportions.
 
     1. n is the largest length up to the budget that equals T mod Δ; a string within the budget is returned as it is.
@@ -57,14 +65,16 @@ def proportional(tokens_T, length, budget, alphabet, period=1, locality=0, rows=
     Raises:
       InputError: if the budget cannot hold a suffix and one token of every class.
     """
-    _check_budget(budget, alphabet, rows or period, locality)
+    _check_budget(budget, alphabet, rows or int(period), locality)
     n, counts_SxR, slots_R = _bulk(tokens_T, length, budget, alphabet, period, locality, rows)
     dealt_SxR = jax.vmap(largest_remainder, (1, 0), 1)(counts_SxR, slots_R)
     feasible = jnp.all(jnp.sum(dealt_SxR, axis=0) == slots_R)
     return _built(tokens_T, length, budget, n, arrange(dealt_SxR, budget, period), feasible, locality)
 
 
-def random_draw(key, tokens_T, length, budget, alphabet, period=1, locality=0):
+def random_draw(
+    key: jax.Array, tokens_T: Tokens, length: Length, budget: int, alphabet: int, period: int = 1, locality: int = 0
+) -> Short:
     """As `proportional`, but each bulk token is drawn from those of `tokens_T` at its residue: classes may get lost."""
     _check_budget(budget, alphabet, period, locality)
     n, counts_SxR, _ = _bulk(tokens_T, length, budget, alphabet, period, locality)
@@ -73,7 +83,7 @@ def random_draw(key, tokens_T, length, budget, alphabet, period=1, locality=0):
     return _built(tokens_T, length, budget, n, bulk_N, jnp.bool_(True), locality)
 
 
-def last(tokens_T, length, budget, period=1):
+def last(tokens_T: Tokens, length: Length, budget: int, period: int | jax.Array = 1) -> Short:
     """The last n tokens, n the largest length up to the budget that equals T mod Δ."""
     n = _congruent(length, budget, period)
     place_N = jnp.arange(budget)
@@ -81,7 +91,7 @@ def last(tokens_T, length, budget, period=1):
     return Short(tokens_N.astype(jnp.int32), n, jnp.bool_(True))
 
 
-def largest_remainder(counts_S, total):
+def largest_remainder(counts_S: jax.Array, total: int | jax.Array) -> jax.Array:
     """`total` dealt in proportion to `counts_S`, (S,) int32: at least 1 where the count is positive, else 0.
 
     The sum is not `total` only if fewer places than positive counts are to be dealt, or no count is positive.
@@ -90,7 +100,7 @@ def largest_remainder(counts_S, total):
     quota_S = counts_S * (total / jnp.maximum(jnp.sum(counts_S), 1))
     dealt_S = jnp.where(present_S, jnp.maximum(jnp.floor(quota_S), 1), 0)
 
-    def step(_, dealt_S):
+    def step(_: jax.Array, dealt_S: jax.Array) -> jax.Array:
         missing = total - jnp.sum(dealt_S)
         lacks = jnp.argmax(jnp.where(present_S, quota_S - dealt_S, -jnp.inf))
         spares = jnp.argmax(jnp.where(dealt_S > 1, dealt_S - quota_S, -jnp.inf))
@@ -102,7 +112,7 @@ def largest_remainder(counts_S, total):
     return jax.lax.fori_loop(0, len(counts_S), step, dealt_S).astype(jnp.int32)
 
 
-def arrange(dealt_SxR, size, period):
+def arrange(dealt_SxR: jax.Array, size: int, period: int | jax.Array) -> jax.Array:
     """(size,) tokens: the places t of residue r = t mod Δ, t from 1, filled with `dealt_SxR[s, r]` copies of each s."""
     place_N = jnp.arange(1, size + 1)
     residue_N = place_N % period
@@ -112,19 +122,29 @@ def arrange(dealt_SxR, size, period):
     return jnp.minimum(symbol_N, len(dealt_SxR) - 1)
 
 
-def _bulk(tokens_T, length, budget, alphabet, period, locality, rows=None):
+def _bulk(
+    tokens_T: Tokens,
+    length: Length,
+    budget: int,
+    alphabet: int,
+    period: int | jax.Array,
+    locality: int,
+    rows: int | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """n, the counts of the long string's bulk (S, Δ), and the short one's free places by residue (Δ,)."""
     n = _congruent(length, budget, period)
     counts_SxR = strings.summarize(tokens_T, length, alphabet, period, locality, rows).bulk
     return n, counts_SxR, strings.places(n - locality - 1, period, rows)
 
 
-def _congruent(length, budget, period):
+def _congruent(length: Length, budget: int, period: int | jax.Array) -> jax.Array:
     """The largest length up to the budget that equals `length` mod Δ; `length` itself if that is within it."""
     return jnp.where(length <= budget, length, budget - (budget - length) % period).astype(jnp.int32)
 
 
-def _built(tokens_T, length, budget, n, bulk_N, feasible, locality):
+def _built(
+    tokens_T: Tokens, length: Length, budget: int, n: jax.Array, bulk_N: jax.Array, feasible: jax.Array, locality: int
+) -> Short:
     """The bulk before the suffix; the string itself where it is within the budget."""
     place_N = jnp.arange(budget)
     copied_N = jnp.asarray(tokens_T)[jnp.clip(length - n + place_N, 0, len(tokens_T) - 1)]
@@ -133,7 +153,7 @@ def _built(tokens_T, length, budget, n, bulk_N, feasible, locality):
     return Short(tokens_N.astype(jnp.int32), n, feasible | (length <= budget))
 
 
-def _check_budget(budget, alphabet, period, locality):
+def _check_budget(budget: int, alphabet: int, period: int, locality: int) -> None:
     least = alphabet * period + locality + period
     if budget < least:
         raise InputError(

@@ -12,8 +12,14 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 PAD = -1
+
+# Of a string, as an integer that may be traced.
+Length = int | jax.Array
+# (T,) integers.
+Tokens = np.ndarray | jax.Array
 
 
 @jax.tree_util.register_dataclass
@@ -37,12 +43,12 @@ class Statistics:
     length: jax.Array
 
 
-def residues(size, period):
+def residues(size: int, period: int | jax.Array) -> jax.Array:
     """t mod Δ of the positions t = 1..size, (size,) int32."""
     return (jnp.arange(size, dtype=jnp.int32) + 1) % period
 
 
-def places(length, period, rows=None):
+def places(length: Length, period: int | jax.Array, rows: int | None = None) -> jax.Array:
     """How many of the positions 1..length have each residue, (rows,) int32; zero from Δ on.
 
     Args:
@@ -50,23 +56,23 @@ def places(length, period, rows=None):
       period: Δ; may be traced if `rows` says how many residues to make room for.
       rows: Δ if None. Static.
     """
-    residue_R = jnp.arange(rows or period)
+    residue_R = jnp.arange(rows or int(period))
     placed_R = jnp.maximum((length - residue_R) // period + (residue_R > 0), 0)
     return jnp.where(residue_R < period, placed_R, 0)
 
 
-def pad(tokens_T, length):
+def pad(tokens_T: Tokens, length: Length) -> jax.Array:
     """`tokens_T` with PAD from index `length` on."""
     return jnp.where(jnp.arange(len(tokens_T)) < length, tokens_T, PAD)
 
 
-def suffix(tokens_T, length, locality):
+def suffix(tokens_T: Tokens, length: Length, locality: int) -> jax.Array:
     """The last τ+1 tokens before index `length`, the very last first, PAD before the beginning; (τ+1,) int32."""
     index = length - 1 - jnp.arange(locality + 1)
     return jnp.where(index >= 0, jnp.asarray(tokens_T)[jnp.maximum(index, 0)], PAD).astype(jnp.int32)
 
 
-def class_counts(tokens_T, alphabet, period, rows=None):
+def class_counts(tokens_T: Tokens, alphabet: int, period: int | jax.Array, rows: int | None = None) -> jax.Array:
     """How often each symbol stands at each residue, (S, rows) float32; PAD counts nowhere.
 
     Args:
@@ -76,11 +82,18 @@ def class_counts(tokens_T, alphabet, period, rows=None):
       rows: columns of the result; Δ if None. Static.
     """
     symbol_TxS = jax.nn.one_hot(tokens_T, alphabet)
-    residue_TxR = jax.nn.one_hot(residues(len(tokens_T), period), rows or period)
+    residue_TxR = jax.nn.one_hot(residues(len(tokens_T), period), rows or int(period))
     return jnp.einsum("ts,tr->sr", symbol_TxS, residue_TxR, precision="highest")
 
 
-def summarize(tokens_T, length, alphabet, period=1, locality=0, rows=None):
+def summarize(
+    tokens_T: Tokens,
+    length: Length,
+    alphabet: int,
+    period: int | jax.Array = 1,
+    locality: int = 0,
+    rows: int | None = None,
+) -> Statistics:
     """The `Statistics` of one string.
 
     Args:

@@ -14,10 +14,19 @@ import numpy as np
 
 from jaxscale.errors import InputError
 from jaxscale.lengths.simulation import Short
-from jaxscale.lengths.strings import PAD
+from jaxscale.lengths.strings import PAD, Length, Tokens
 
 
-def thin(key, tokens_T, length, kept, block=None, locality=0, period=1, size=None):
+def thin(
+    key: jax.Array,
+    tokens_T: Tokens,
+    length: Length,
+    kept: Length,
+    block: float | jax.Array | None = None,
+    locality: int = 0,
+    period: int = 1,
+    size: int | None = None,
+) -> Short:
     """The tokens at which a two-state Markov chain is in state one, and the last τ+1.
 
     The chain leaves state one at rate 1/B and is stationary with n/T tokens kept, B being never less than 1/(1 - n/T),
@@ -42,7 +51,7 @@ def thin(key, tokens_T, length, kept, block=None, locality=0, period=1, size=Non
     whole = (int, np.integer)
     if isinstance(kept, whole) and isinstance(length, whole) and not 0 < kept < length:
         raise InputError(f"kept={kept} must lie strictly between 0 and length={length}. Keep fewer tokens.")
-    size = size or 2 * kept + locality + 64
+    size = size or int(2 * kept + locality + 64)
     kept = jnp.asarray(kept, jnp.float32)
     block = kept ** (1 / 3) if block is None else block
     share = kept / length

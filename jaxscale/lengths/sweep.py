@@ -12,7 +12,8 @@ Learning rates follow maximal update parametrization (Yang et al. 2021): those o
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +22,27 @@ import optax
 from jaxscale import ensembles
 from jaxscale.ensembles import step_key
 from jaxscale.lengths.kgram import KGramTask
+from jaxscale.lengths.tasks import ModPTask, SimpleTask
+from jaxscale.lengths.transformer import LimitTransformer
 
 # Learning rates are stated for matrices that read this many coordinates.
 BASE_WIDTH = 16
 WARM_UP = 0.05
 MATRICES = ("query", "key", "value", "up", "down", "unembed")
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
+
+
+class Training(Protocol):
+    """How to train, as `studies.LengthTraining` says it."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
 
 
 @jax.tree_util.register_dataclass
@@ -46,14 +62,22 @@ class Cells:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def start(net, cells):
+def start(net: LimitTransformer, cells: Cells) -> ensembles.Networks:
     """`ensembles.Networks` before the first step."""
     init = lambda key: net.init(key, jnp.zeros(1, jnp.int32))["params"]
     return ensembles.start(init, cells.seed, DIRECTION)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "train_on", "size", "steps"), donate_argnames="runs")
-def advance(net, training, train_on, size, cells, runs, steps):
+def advance(
+    net: LimitTransformer,
+    training: Training,
+    train_on: Literal["fixed", "up_to"],
+    size: int,
+    cells: Cells,
+    runs: ensembles.Networks,
+    steps: int,
+) -> tuple[ensembles.Networks, jax.Array]:
     """`steps` more steps of all runs.
 
     Args:
@@ -68,11 +92,11 @@ def advance(net, training, train_on, size, cells, runs, steps):
       The runs, and the mean training loss of each over these steps, (C,).
     """
 
-    def loss(params, cell, step, _):
+    def loss(params: Any, cell: Cells, step: jax.Array, _: None) -> jax.Array:
         key = step_key(cell.seed, step)
         return batch_loss(net, params, cell.task, key, cell.length, train_on, size, training.batch_size)
 
-    def move(params, updates, _, step):
+    def move(params: Any, updates: Any, _: Cells, step: jax.Array) -> Any:
         rate = learning_rate(training, step)
         moved = lambda path, value, update: value - rate * multiplier(path, value) * update
         return jax.tree_util.tree_map_with_path(moved, params, updates)
@@ -81,13 +105,22 @@ def advance(net, training, train_on, size, cells, runs, steps):
     return runs, jnp.mean(losses_SxC, axis=0)
 
 
-def batch_loss(net, params, task, key, length, train_on, size, batch_size):
+def batch_loss(
+    net: LimitTransformer,
+    params: Any,
+    task: SimpleTask | ModPTask | KGramTask,
+    key: jax.Array,
+    length: jax.Array,
+    train_on: Literal["fixed", "up_to"],
+    size: int,
+    batch_size: int,
+) -> jax.Array:
     """Mean squared error, summed over the outputs, on strings drawn afresh."""
     keys_B = jax.random.split(key, batch_size)
-    apply = functools.partial(net.apply, {"params": params})
+    apply = cast(Callable[..., jax.Array], functools.partial(net.apply, {"params": params}))
     if isinstance(task, KGramTask):
 
-        def one(key):
+        def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
             tokens_T = task.sample(key, size, size)
             target = task.prefix_targets(tokens_T)
             position_T = jnp.arange(1, size + 1)
@@ -97,7 +130,7 @@ def batch_loss(net, params, task, key, length, train_on, size, batch_size):
         errors_BxT, trained_BxT = jax.vmap(one)(keys_B)
         return jnp.sum(errors_BxT * trained_BxT) / jnp.maximum(jnp.sum(trained_BxT), 1)
 
-    def one_statistic(key):
+    def one_statistic(key: jax.Array) -> jax.Array:
         key_length, key_string = jax.random.split(key)
         drawn = length if train_on == "fixed" else jax.random.randint(key_length, (), task.shortest, length + 1)
         seen = task.sample_statistics(key_string, drawn)
@@ -106,7 +139,7 @@ def batch_loss(net, params, task, key, length, train_on, size, batch_size):
     return jnp.mean(jax.vmap(one_statistic)(keys_B))
 
 
-def learning_rate(training, step):
+def learning_rate(training: Training, step: jax.Array) -> jax.Array:
     """Linear warm-up over a twentieth of the steps, then half a cosine down to zero."""
     done = step / training.steps
     rise = jnp.minimum((step + 1) / jnp.maximum(WARM_UP * training.steps, 1), 1)
@@ -114,7 +147,7 @@ def learning_rate(training, step):
     return training.learning_rate * rise * fall
 
 
-def multiplier(path, value):
+def multiplier(path: jax.tree_util.KeyPath, value: jax.Array) -> float:
     """Of the learning rate of one parameter: a matrix's is inverse to the coordinates it reads."""
     name = path[-1].key
     return BASE_WIDTH / value.shape[-2] if name in MATRICES else 1.0

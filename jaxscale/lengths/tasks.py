@@ -14,7 +14,7 @@ statistic a task reads does not concentrate: otherwise the loss would fall with 
 
 import dataclasses
 import functools
-import typing
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,10 @@ import numpy as np
 
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
-from jaxscale.lengths.strings import Statistics
+from jaxscale.lengths.strings import Length, Statistics, Tokens
+
+if TYPE_CHECKING:
+    from jaxscale.lengths.kgram import KGramTask
 
 
 @jax.tree_util.register_dataclass
@@ -62,17 +65,17 @@ class SimpleTask:
     rows = 1
     shortest = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_alphabet(self.alphabet)
         if not self.alpha > 0:
             raise InputError(f"alpha={self.alpha} must be positive. 1 is the uniform law over θ.")
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
         """(size,) int32 tokens, PAD from `length` on."""
         key_law, key_tokens = jax.random.split(key)
         return strings.pad(_categorical(key_tokens, self._law(key_law), size), length)
 
-    def sample_statistics(self, key, length, ends=0):
+    def sample_statistics(self, key: jax.Array, length: float | jax.Array, ends: int | jax.Array = 0) -> Statistics:
         """`Statistics` of a string of this law, at τ = 0, without making it; `ends`, its residue, is 0 for Δ = 1.
 
         Raises:
@@ -90,7 +93,7 @@ class SimpleTask:
         bulk_S = held_S - jnp.where(infinite, 0, jax.nn.one_hot(last, self.alphabet))
         return Statistics(bulk_S[:, None], last[None], jnp.int32(0), jnp.int32(1), length)
 
-    def every_statistics(self, length, most=4096):
+    def every_statistics(self, length: float | jax.Array, most: int = 4096) -> tuple[Statistics, jax.Array]:
         """All `Statistics` of strings of `length` with their probabilities, (2 most,), for two symbols and α = 1.
 
         Beyond `most` - 1 tokens: evenly spaced counts; at infinite length midpoints, a quadrature of as many points.
@@ -120,21 +123,21 @@ class SimpleTask:
         )
         return seen, (weight_MxS / jnp.sum(weight_MxS)).reshape(shape)
 
-    def target(self, tokens_T, length):
+    def target(self, tokens_T: Tokens, length: Length) -> Target:
         """`Target` of a string."""
         counts_S = strings.class_counts(strings.pad(tokens_T, length), self.alphabet, 1)[:, 0]
         return self._of(counts_S)
 
-    def target_of(self, seen):
+    def target_of(self, seen: Statistics) -> Target:
         """`Target` of the string that `seen` was read from."""
         return self._of(_whole(seen)[:, 0])
 
-    def _of(self, counts_S):
+    def _of(self, counts_S: jax.Array) -> Target:
         total = counts_S[0] + counts_S[1]
         ratio = (counts_S[0] - counts_S[1]) / jnp.where(total > 0, total, 1)
         return Target(jnp.sin(self.omega * ratio)[None], jnp.bool_(True))
 
-    def _law(self, key):
+    def _law(self, key: jax.Array) -> jax.Array:
         if self.alpha != 1:
             return jax.random.dirichlet(key, jnp.full(self.alphabet, self.alpha))
         return _uniform_simplex(key, (self.alphabet,))
@@ -156,12 +159,12 @@ class ModPTask:
 
     period: int | jax.Array = 5
     residue: int | jax.Array = 0
-    rows: typing.Any = None
+    rows: Any = None
 
     alphabet = 2
     outputs = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.period, (int, np.integer)):
             if self.period < 1:
                 raise InputError(f"period={self.period} must be positive. 2 is the least that is not trivial.")
@@ -173,11 +176,11 @@ class ModPTask:
                 raise InputError(f"rows={self.rows} must be at least period={self.period}. Give more rows, or None.")
 
     @property
-    def shortest(self):
+    def shortest(self) -> int | jax.Array:
         """Every residue occurs from this length on."""
         return self.period
 
-    def sample(self, key, length, size):
+    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
         """(size,) int32 tokens, PAD from `length` on."""
         key_law, key_tokens = jax.random.split(key)
         bias_R = jax.random.uniform(key_law, (self.rows,))
@@ -185,7 +188,7 @@ class ModPTask:
         bias_T = bias_R[strings.residues(size, self.period)]
         return strings.pad((jax.random.uniform(key_tokens, (size,)) < bias_T).astype(jnp.int32), length)
 
-    def sample_statistics(self, key, length, ends=0):
+    def sample_statistics(self, key: jax.Array, length: float | jax.Array, ends: int | jax.Array = 0) -> Statistics:
         """`Statistics` of a string of this law, at τ = 0, without making it.
 
         A count of tokens whose bias is uniform is uniform itself. At infinite length the last token has residue `ends`.
@@ -204,27 +207,27 @@ class ModPTask:
         bulk_SxR = counts_SxR.at[last, at].add(jnp.where(infinite, 0.0, -1.0))
         return Statistics(bulk_SxR, last[None], at, jnp.asarray(self.period, jnp.int32), length)
 
-    def target(self, tokens_T, length):
+    def target(self, tokens_T: Tokens, length: Length) -> Target:
         """`Target` of a string; not valid where no position has the residue."""
         return self._of(strings.class_counts(strings.pad(tokens_T, length), 2, self.period, self.rows))
 
-    def target_of(self, seen):
+    def target_of(self, seen: Statistics) -> Target:
         """`Target` of the string that `seen` was read from."""
         return self._of(_whole(seen))
 
-    def _of(self, counts_SxR):
+    def _of(self, counts_SxR: jax.Array) -> Target:
         zeros, ones = counts_SxR[:, self.residue]
         total = zeros + ones
         return Target((ones / jnp.where(total > 0, total, 1))[None], total > 0)
 
 
-def check_alphabet(alphabet):
+def check_alphabet(alphabet: int) -> None:
     """Raises InputError for an alphabet of which nothing can be learned."""
     if alphabet < 2:
         raise InputError(f"alphabet={alphabet} must be at least 2: strings over one symbol are all alike.")
 
 
-def check_length(task, length, name="length"):
+def check_length(task: "SimpleTask | ModPTask | KGramTask", length: int, name: str = "length") -> None:
     """Raises InputError if strings of `length` tokens are too short for `task`."""
     if length < task.shortest:
         raise InputError(
@@ -233,7 +236,7 @@ def check_length(task, length, name="length"):
         )
 
 
-def _whole(seen):
+def _whole(seen: Statistics) -> jax.Array:
     """Counts of all tokens, the suffix included, (S, R); shares where the length is infinite."""
     place_W = (seen.residue - jnp.arange(len(seen.suffix))) % seen.period
     symbols, rows = seen.bulk.shape
@@ -241,19 +244,19 @@ def _whole(seen):
     return seen.bulk + jnp.where(jnp.isinf(seen.length), 0, suffix_SxR)
 
 
-def _uniform_simplex(key, shape):
+def _uniform_simplex(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Dirichlet(1, …, 1) over the last axis. Exponentials compile in a hundredth of the time of gammas."""
     draw = jax.random.exponential(key, shape)
     return draw / jnp.sum(draw, axis=-1, keepdims=True)
 
 
-def _categorical(key, share_S, size):
+def _categorical(key: jax.Array, share_S: jax.Array, size: int) -> jax.Array:
     """(size,) int32 independent draws from shares that sum to one."""
     bound_S = jnp.cumsum(share_S)[:-1]
     return jnp.sum(jax.random.uniform(key, (size,))[:, None] >= bound_S, axis=1, dtype=jnp.int32)
 
 
-def _uniform_composition(key, total, parts):
+def _uniform_composition(key: jax.Array, total: jax.Array, parts: int) -> jax.Array:
     """Uniform among all ways to write `total` as an ordered sum of `parts` counts, (parts,) int32.
 
     The counts are the gaps between parts - 1 bars among total + parts - 1 places. Floyd's algorithm draws the bars: a

@@ -11,6 +11,8 @@ are bounds, and enter the exponent as bounds. Float64 numpy; only the draws come
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -35,7 +37,7 @@ class Threshold:
 
     length: float
     interval: tuple[float, float]
-    censored: str
+    censored: Literal["no", "left", "right"]
     draws: np.ndarray
     runs: int
 
@@ -53,7 +55,14 @@ class Exponent:
     interval: tuple[float, float]
 
 
-def threshold(lengths, errors_NxR, epsilon, key, level=0.95, resamples=1000):
+def threshold(
+    lengths: np.typing.ArrayLike,
+    errors_NxR: np.typing.ArrayLike,
+    epsilon: float,
+    key: jax.Array,
+    level: float = 0.95,
+    resamples: int = 1000,
+) -> Threshold | None:
     """N*(ε) from the errors of R runs (seeds) at each of several train lengths.
 
     Errors are averaged over runs as geometric means; runs are resampled whole, the same at every length, as seeds share
@@ -101,7 +110,9 @@ def threshold(lengths, errors_NxR, epsilon, key, level=0.95, resamples=1000):
     )
 
 
-def exponent(complexities, lengths, thresholds, level=0.95):
+def exponent(
+    complexities: np.typing.ArrayLike, lengths: Sequence[float], thresholds: Sequence[Threshold], level: float = 0.95
+) -> Exponent:
     """The exponent of N* in a task's complexity, by maximum likelihood with censored values (Tobin 1958).
 
     Args:
@@ -121,11 +132,11 @@ def exponent(complexities, lengths, thresholds, level=0.95):
     return Exponent(float(slopes_B[0]), (float(low), float(high)))
 
 
-def _log_length(found):
+def _log_length(found: Threshold) -> float:
     return {"no": math.log(found.length), "left": -math.inf, "right": math.inf}[found.censored]
 
 
-def _means(log_NxR, kept_NxR, weight_BxR):
+def _means(log_NxR: np.ndarray, kept_NxR: np.ndarray, weight_BxR: np.ndarray) -> np.ndarray:
     """Weighted means over the runs kept, (B, N); where a draw holds none of them, over all that there are."""
     total_BxN = weight_BxR @ kept_NxR.T
     empty_BxN = total_BxN == 0
@@ -134,7 +145,7 @@ def _means(log_NxR, kept_NxR, weight_BxR):
     return np.where(empty_BxN, overall_N, means_BxN)
 
 
-def _crossing(log_lengths_N, log_errors_N, log_epsilon):
+def _crossing(log_lengths_N: np.ndarray, log_errors_N: np.ndarray, log_epsilon: float) -> float:
     """log of the length from which on the error stays within ε; -inf below the grid, inf above it."""
     above_N = np.flatnonzero(log_errors_N > log_epsilon)
     if not len(above_N):
@@ -146,7 +157,7 @@ def _crossing(log_lengths_N, log_errors_N, log_epsilon):
     return x0 + (x1 - x0) * (y0 - log_epsilon) / (y0 - y1)
 
 
-def _censored_slopes(x_P, y_BxP, ends):
+def _censored_slopes(x_P: np.ndarray, y_BxP: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Slopes of normal regressions whose values may only be known to lie beyond the ends, (B,), by EM.
 
     Where a value is censored, its mean and variance given that it lies beyond stand for it; then a line and a variance

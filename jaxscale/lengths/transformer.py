@@ -21,6 +21,7 @@ from flax import linen as nn
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
 from jaxscale.lengths.attention import Regime, check_regime, class_weights, token_weights
+from jaxscale.lengths.strings import Length
 
 # Running counts are float32: exact up to 2^24 tokens.
 CHUNK = 4096
@@ -45,7 +46,7 @@ class Law:
 class ArrayModule(nn.Module):
     """A module whose parameters may be NumPy's as well, which know no traced index."""
 
-    def array(self, name, start, shape):
+    def array(self, name: str, start: jax.nn.initializers.Initializer, shape: tuple[int, ...]) -> jax.Array:
         """The parameter of that name as a JAX array."""
         return jnp.asarray(self.param(name, start, shape))
 
@@ -60,7 +61,7 @@ class Layer(ArrayModule):
     locality: int
     biased: bool
 
-    def setup(self):
+    def setup(self) -> None:
         H, D, K, F = self.heads, self.width, self.head_width, self.hidden
         scaled = lambda fan_in: nn.initializers.normal(fan_in**-0.5)
         self.query_HxDxK = self.array("query", scaled(D), (H, D, K))
@@ -72,22 +73,24 @@ class Layer(ArrayModule):
         self.shift_F = self.array("shift", nn.initializers.zeros, (F,))
         self.down_FxD = self.array("down", scaled(F), (F, D))
 
-    def logits(self, query_D, keys_CxD):
+    def logits(self, query_D: jax.Array, keys_CxD: jax.Array) -> jax.Array:
         """y_jᵀ Kᵀ Q y_i over K, by head, (H, C)."""
         query_HxK = jnp.einsum("d,hdk->hk", query_D, self.query_HxDxK)
         key_HxCxK = jnp.einsum("cd,hdk->hck", keys_CxD, self.key_HxDxK)
         return jnp.einsum("hk,hck->hc", query_HxK, key_HxCxK) / self.head_width
 
-    def values(self, weights_HxC, rows_CxD):
+    def values(self, weights_HxC: jax.Array, rows_CxD: jax.Array) -> jax.Array:
         """Σ_h Σ_j weight_hj V_h y_j, (D,)."""
         return jnp.einsum("hc,cd,hde->e", weights_HxC, rows_CxD, self.value_HxDxD)
 
-    def output(self, query_D, mixed_D):
+    def output(self, query_D: jax.Array, mixed_D: jax.Array) -> jax.Array:
         """Y + B ψ(A Y + b) of Y = y_i + what attention adds."""
         summed_D = query_D + mixed_D
         return summed_D + nn.relu(summed_D @ self.up_DxF + self.shift_F) @ self.down_FxD
 
-    def over_tokens(self, rows_TxD, positions_Q, length, regime, bits):
+    def over_tokens(
+        self, rows_TxD: jax.Array, positions_Q: jax.Array, length: Length, regime: Regime, bits: int | None
+    ) -> jax.Array:
         """The layer's output at the positions asked for, over all tokens: (T, D) to (Q, D). The definition."""
         queries_QxD = rows_TxD[positions_Q - 1]
         logits_QxHxT = jax.vmap(lambda query_D: self.logits(query_D, rows_TxD))(queries_QxD)
@@ -97,7 +100,17 @@ class Layer(ArrayModule):
         mixed_QxD = jax.vmap(lambda weights_HxT: self.values(weights_HxT, rows_TxD))(weights_HxQxT.swapaxes(0, 1))
         return jax.vmap(self.output)(queries_QxD, mixed_QxD)
 
-    def over_classes(self, query, near_W, present_W, rows_CxD, bulk_C, length, regime, bits):
+    def over_classes(
+        self,
+        query: int | jax.Array,
+        near_W: jax.Array,
+        present_W: jax.Array,
+        rows_CxD: jax.Array,
+        bulk_C: jax.Array,
+        length: float | jax.Array,
+        regime: Regime,
+        bits: int | None,
+    ) -> jax.Array:
         """The layer's output at one position whose token, and those of the suffix, are among the classes; (D,).
 
         Args:
@@ -113,7 +126,17 @@ class Layer(ArrayModule):
         mixed_D = jnp.einsum("hc,hce->e", weights_HxC + weights_HxW @ near_WxC, values_HxCxD)
         return self.output(rows_CxD[query], mixed_D)
 
-    def weights_of_classes(self, query, near_W, present_W, rows_CxD, bulk_C, length, regime, bits):
+    def weights_of_classes(
+        self,
+        query: int | jax.Array,
+        near_W: jax.Array,
+        present_W: jax.Array,
+        rows_CxD: jax.Array,
+        bulk_C: jax.Array,
+        length: float | jax.Array,
+        regime: Regime,
+        bits: int | None,
+    ) -> tuple[jax.Array, jax.Array]:
         """Attention on classes (H, C) and on the suffix (H, W)."""
         # Logits of all pairs depend on no string: under vmap they are computed once. And tokens of one class have equal
         # logits to the last bit, as ties require.
@@ -163,7 +186,7 @@ class LimitTransformer(ArrayModule):
     regime: Regime = "infinite"
     bits: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_regime(self.regime, self.bits)
         if self.layers not in (1, 2):
             raise InputError(f"layers={self.layers} must be 1 or 2, the depths that the theorems speak of.")
@@ -174,7 +197,7 @@ class LimitTransformer(ArrayModule):
             raise InputError(f"locality={self.locality} must be 0 or more: the last locality + 1 tokens have a bias.")
         super().__post_init__()
 
-    def setup(self):
+    def setup(self) -> None:
         D = self.width
         self.embed_SxD = self.array("embed", nn.initializers.normal(1.0), (self.alphabet, D))
         self.position_RxD = self.array("positions", nn.initializers.normal(1.0), (self.period, D))
@@ -184,7 +207,7 @@ class LimitTransformer(ArrayModule):
             for i in range(self.layers)
         ]
 
-    def __call__(self, tokens_T, length=None):
+    def __call__(self, tokens_T: jax.Array, length: Length | None = None) -> jax.Array:
         """f(x) token by token, (O,).
 
         Args:
@@ -198,7 +221,7 @@ class LimitTransformer(ArrayModule):
         last_1 = jnp.asarray(length, jnp.int32)[None]
         return self.stack[-1].over_tokens(rows_TxD, last_1, length, self.regime, self.bits)[0] @ self.unembed_DxO
 
-    def prefixes(self, tokens_T):
+    def prefixes(self, tokens_T: jax.Array) -> jax.Array:
         """f of every prefix of the string, (T, O), in one pass; the infinite regime only.
 
         Raises:
@@ -211,7 +234,7 @@ class LimitTransformer(ArrayModule):
             rows_TxD = layer.over_tokens(rows_TxD, positions_T, len(tokens_T), self.regime, None)
         return rows_TxD @ self.unembed_DxO
 
-    def summarized(self, seen):
+    def summarized(self, seen: strings.Statistics) -> jax.Array:
         """f(x) of a one-layer transformer from `strings.Statistics`, (O,); at infinite length too.
 
         The classes are those of `seen.bulk`: fewer symbols or residues than the transformer has will do.
@@ -219,13 +242,13 @@ class LimitTransformer(ArrayModule):
         self._only_layers(1, "summarized")
         return self._first(seen) @ self.unembed_DxO
 
-    def attention(self, seen):
+    def attention(self, seen: strings.Statistics) -> tuple[jax.Array, jax.Array]:
         """Where the last token of a one-layer transformer looks: (H, S, R) on classes, (H, W) on the suffix."""
         self._only_layers(1, "attention")
         weights_HxC, weights_HxW = self.stack[0].weights_of_classes(*self._classes(seen))
         return weights_HxC.reshape(self.heads, *seen.bulk.shape), weights_HxW
 
-    def running(self, tokens_T, length=None):
+    def running(self, tokens_T: jax.Array, length: Length | None = None) -> jax.Array:
         """f(x) in work proportional to T, (O,): the first layer through running counts, the second at the last token.
 
         Args:
@@ -237,7 +260,7 @@ class LimitTransformer(ArrayModule):
         last_1 = jnp.asarray(length, jnp.int32)[None]
         return self.stack[-1].over_tokens(rows_TxD, last_1, length, self.regime, self.bits)[0] @ self.unembed_DxO
 
-    def limit(self, law, recent_R):
+    def limit(self, law: Law, recent_R: jax.Array) -> jax.Array:
         """f(x) at T = ∞, (O,), for strings that look like `law` and end in `recent_R`, the very last token first.
 
         Args:
@@ -265,10 +288,12 @@ class LimitTransformer(ArrayModule):
         last_D = self.stack[1].over_classes(0, near_W, present_W, rows_CxD, share_C, jnp.inf, self.regime, self.bits)
         return last_D @ self.unembed_DxO
 
-    def _rows(self, tokens_T):
+    def _rows(self, tokens_T: jax.Array) -> jax.Array:
         return self.embed_SxD[tokens_T] + self.position_RxD[strings.residues(len(tokens_T), self.period)]
 
-    def _classes(self, seen):
+    def _classes(
+        self, seen: strings.Statistics
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, Regime, int | None]:
         """What `Layer.over_classes` asks of a string: classes (symbol, residue), symbols first."""
         symbols, residues = seen.bulk.shape
         rows_CxD = (self.embed_SxD[:symbols, None] + self.position_RxD[:residues]).reshape(-1, self.width)
@@ -277,17 +302,17 @@ class LimitTransformer(ArrayModule):
         bulk_C = seen.bulk.reshape(-1)
         return near_W[0], near_W, seen.suffix >= 0, rows_CxD, bulk_C, seen.length, self.regime, self.bits
 
-    def _first(self, seen):
+    def _first(self, seen: strings.Statistics) -> jax.Array:
         """The first layer's output at the last token of `seen`, (D,)."""
         return self.stack[0].over_classes(*self._classes(seen))
 
-    def _first_at_all(self, tokens_T, length):
+    def _first_at_all(self, tokens_T: jax.Array, length: Length) -> jax.Array:
         """The first layer's output at every position, (T, D), in chunks: the running counts are what it reads."""
         size = len(tokens_T)
         bulk_TxC = self._running_counts(tokens_T)
         window_TxW = jax.vmap(lambda i: strings.suffix(tokens_T, i + 1, self.locality))(jnp.arange(size))
 
-        def at(inputs):
+        def at(inputs: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
             i, bulk_C, near_W, residue = inputs
             # In the finite regime all logits scale with the string's length; in the infinite one φ with the position.
             seen_length = i + 1 if self.regime == "infinite" else length
@@ -298,12 +323,12 @@ class LimitTransformer(ArrayModule):
         inputs = (jnp.arange(size), bulk_TxC, window_TxW, strings.residues(size, self.period))
         return jax.lax.map(at, inputs, batch_size=min(CHUNK, size))
 
-    def _running_counts(self, tokens_T):
+    def _running_counts(self, tokens_T: jax.Array) -> jax.Array:
         """Tokens of each class at positions up to i - τ - 1, (T, C)."""
         class_T = tokens_T * self.period + strings.residues(len(tokens_T), self.period)
         counts_TxC = jnp.cumsum(jax.nn.one_hot(class_T, self.alphabet * self.period), axis=0)
         return jnp.pad(counts_TxC, ((self.locality + 1, 0), (0, 0)))[: len(tokens_T)]
 
-    def _only_layers(self, layers, method):
+    def _only_layers(self, layers: int, method: str) -> None:
         if self.layers != layers:
             raise InputError(f"{method} is for {layers} layer; this has {self.layers}. Use method='running'.")

@@ -7,6 +7,7 @@ print(found.sentence)
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -21,7 +22,7 @@ from jaxscale.smoothness.learning_curves import LearningCurve, kernel_learning_c
 _LARGEST, _SATURATED, _ROUGHEST = 0.8, 1.0, 0.1
 
 
-def unidentified(beta: float, interval) -> tuple[str, ...]:
+def unidentified(beta: float, interval: Sequence[float]) -> tuple[str, ...]:
     """Why a madogram's reading does not identify β; empty where it does.
 
     A reading must clear each limit by a step of the grid of exponents. Machines that add in another order read values
@@ -67,7 +68,7 @@ class Smoothness:
         return bool(np.isfinite(self.beta))
 
 
-def estimate(x, y, *, key: jax.Array) -> Smoothness:
+def estimate(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array) -> Smoothness:
     """The Hölder smoothness β of labels y over points x, by the madogram, beside two learning curves.
 
     benchmarks/smoothness.py reads fractional Brownian fields of known β on flat tori, with and without label noise.

@@ -73,7 +73,7 @@ class _Reading(NamedTuple):
     nugget: np.ndarray  # (F,) share of it in the squared madogram at the least distance
 
 
-def madogram(x, y, *, key: jax.Array) -> Madogram:
+def madogram(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array) -> Madogram:
     """Fits r^β, with a nugget where the labels show one, to the madogram over near neighbors.
 
     Args:
@@ -113,7 +113,7 @@ def madogram(x, y, *, key: jax.Array) -> Madogram:
     )
 
 
-def fractional_field(x, beta: float, *, key: jax.Array, fields: int = 1) -> np.ndarray:
+def fractional_field(x: np.typing.ArrayLike, beta: float, *, key: jax.Array, fields: int = 1) -> np.ndarray:
     """Fractional Brownian fields of smoothness β in (0, 1) at points (n, D), each of variance 1; (fields, n).
 
     E (f(x) - f(x'))² = c |x - x'|^2β: fields of known smoothness, on which estimates are calibrated.
@@ -127,38 +127,40 @@ def fractional_field(x, beta: float, *, key: jax.Array, fields: int = 1) -> np.n
     return _fields(distances(points), beta, fields, generator(key))
 
 
-def drawn(x, y, rng) -> tuple[np.ndarray, np.ndarray]:
+def drawn(x: np.typing.ArrayLike, y: np.typing.ArrayLike, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Checked points and labels, at most `MOST_POINTS` of them; labels of mean 0."""
-    given, (x, y) = (x, y), (arguments.reals(x), arguments.reals(y))
-    if x is None or y is None:
-        raise InputError(f"x={_shown(given[0])} and y={_shown(given[1])} must be numbers. Pass arrays (n, D) and (n,).")
-    if x.ndim != 2 or y.shape != x.shape[:1]:
-        raise InputError(f"x has shape {x.shape} and y {y.shape}. Pass points (n, D) and a label for each, (n,).")
-    if len(x) < _FEWEST_POINTS:
-        raise InputError(f"x holds {len(x)} points; a slope over scales needs {_FEWEST_POINTS}. Pass more points.")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    points, labels = arguments.reals(x), arguments.reals(y)
+    if points is None or labels is None:
+        raise InputError(f"x={_shown(x)} and y={_shown(y)} must be numbers. Pass arrays (n, D) and (n,).")
+    if points.ndim != 2 or labels.shape != points.shape[:1]:
+        raise InputError(
+            f"x has shape {points.shape} and y {labels.shape}. Pass points (n, D) and a label for each, (n,)."
+        )
+    if len(points) < _FEWEST_POINTS:
+        raise InputError(f"x holds {len(points)} points; a slope over scales needs {_FEWEST_POINTS}. Pass more points.")
+    if not (np.isfinite(points).all() and np.isfinite(labels).all()):
         raise InputError("x or y holds values that are not finite. Drop those rows.")
-    if np.ptp(y) == 0:
-        raise InputError(f"all labels are {y[0]:g}; a constant has no smoothness to read. Pass labels that vary.")
-    if len(x) > MOST_POINTS:
-        chosen = rng.choice(len(x), MOST_POINTS, replace=False)
-        x, y = x[chosen], y[chosen]
-    return x, y - y.mean()
+    if np.ptp(labels) == 0:
+        raise InputError(f"all labels are {labels[0]:g}; a constant has no smoothness to read. Pass labels that vary.")
+    if len(points) > MOST_POINTS:
+        chosen = rng.choice(len(points), MOST_POINTS, replace=False)
+        points, labels = points[chosen], labels[chosen]
+    return points, labels - labels.mean()
 
 
-def _shown(values) -> str:
+def _shown(values: np.typing.ArrayLike) -> str:
     """An array of any kind in a few words, anything else as it is."""
     array = np.asarray(values)
     return f"{array.dtype} of shape {array.shape}" if array.ndim else repr(values)
 
 
-def distances(x) -> np.ndarray:
+def distances(x: np.ndarray) -> np.ndarray:
     """All distances between points (n, D), (n, n)."""
     squares = np.sum(x * x, axis=1)
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0))
 
 
-def _design(distance) -> _Design:
+def _design(distance: np.ndarray) -> _Design:
     """Pairs of near neighbors in bins even in the logarithm of their distance."""
     count = len(distance)
     k = max(count // _NEIGHBORS, 8)
@@ -179,13 +181,13 @@ def _design(distance) -> _Design:
     return _Design(first[kept], second[kept], place, size, np.bincount(place, np.log(r[kept])) / size)
 
 
-def _madograms(design: _Design, labels_FxN) -> np.ndarray:
+def _madograms(design: _Design, labels_FxN: np.ndarray) -> np.ndarray:
     """(F, B) the mean absolute difference in every bin."""
     gaps = lambda y: np.bincount(design.bin, np.abs(y[design.first] - y[design.second]))
     return np.array([gaps(y) for y in labels_FxN]) / design.pairs
 
 
-def _read(log_values_FxB, design: _Design, weight_BxB, by_ratio: bool = False) -> _Reading:
+def _read(log_values_FxB: np.ndarray, design: _Design, weight_BxB: np.ndarray, by_ratio: bool = False) -> _Reading:
     """The best β with and without a nugget, by generalized least squares over a grid; a nugget only where it shows.
 
     The model of log γ(r) is a + ½ log(s + (1 - s) (r / r_0)^2β), s the nugget's share at the least distance r_0:
@@ -211,13 +213,13 @@ def _read(log_values_FxB, design: _Design, weight_BxB, by_ratio: bool = False) -
     return _Reading(beta[chosen], nugget[chosen])
 
 
-def _inverse_covariance(samples_FxB) -> np.ndarray:
+def _inverse_covariance(samples_FxB: np.ndarray) -> np.ndarray:
     """Of samples, their covariance a little nearer to its diagonal, (B, B)."""
     covariance = np.cov(samples_FxB.T)
     return np.linalg.inv(covariance + _SHRINK * np.diag(np.diag(covariance)))
 
 
-def _labels(distance, design: _Design, beta: float, nugget: float, rng) -> np.ndarray:
+def _labels(distance: np.ndarray, design: _Design, beta: float, nugget: float, rng: np.random.Generator) -> np.ndarray:
     """Labels (F, n) like those read: fields with noise that has the nugget's share at the least distance."""
     fields = _fields(distance, float(np.clip(beta, _ROUGHEST, _SMOOTHEST)), _FIELDS, rng)
     least = design.bin == 0
@@ -226,7 +228,7 @@ def _labels(distance, design: _Design, beta: float, nugget: float, rng) -> np.nd
     return fields + noise * rng.normal(size=fields.shape)
 
 
-def _fields(distance, beta: float, count: int, rng) -> np.ndarray:
+def _fields(distance: np.ndarray, beta: float, count: int, rng: np.random.Generator) -> np.ndarray:
     """Fractional Brownian fields (F, n), 0 at the first point before they are centered."""
     power = distance ** (2 * beta)
     covariance = 0.5 * (power[1:, :1] + power[:1, 1:] - power[1:, 1:])

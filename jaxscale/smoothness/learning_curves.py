@@ -5,6 +5,7 @@ n^(-min(2β, 2(d+1))/d) (Spigler, Geiger & Wyart 2021, arXiv 1905.10843), and th
 (Kpotufe 2011, NeurIPS 24; Kpotufe & Garg 2013, arXiv 1303.6017), both above the noise of the labels.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -40,7 +41,9 @@ class LearningCurve(NamedTuple):
     errors: np.ndarray
 
 
-def kernel_learning_curve(x, y, *, key: jax.Array, noise: float = 0.0) -> LearningCurve:
+def kernel_learning_curve(
+    x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array, noise: float = 0.0
+) -> LearningCurve:
     """The learning curve of Laplace-kernel regression, its ridge chosen by leave-one-out at every size.
 
     Sees smoothness above 1, which no difference of two labels can; within 20% for β up to 1.5 on sets of two dimensions
@@ -58,12 +61,21 @@ def kernel_learning_curve(x, y, *, key: jax.Array, noise: float = 0.0) -> Learni
     return _curve(x, y, key, noise, _kernel_error, shared_noise=1.0)
 
 
-def neighbor_learning_curve(x, y, *, key: jax.Array, noise: float = 0.0) -> LearningCurve:
+def neighbor_learning_curve(
+    x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array, noise: float = 0.0
+) -> LearningCurve:
     """The learning curve of the nearest neighbor, whose error is the squared difference to its label; as above."""
     return _curve(x, y, key, noise, _neighbor_error, shared_noise=2.0)
 
 
-def _curve(x, y, key, noise, error_of, shared_noise) -> LearningCurve:
+def _curve(
+    x: np.typing.ArrayLike,
+    y: np.typing.ArrayLike,
+    key: jax.Array,
+    noise: float,
+    error_of: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float],
+    shared_noise: float,
+) -> LearningCurve:
     rng = generator(key)
     noise = arguments.real("noise", noise, 0.1)
     if not noise >= 0:
@@ -90,12 +102,12 @@ def _curve(x, y, key, noise, error_of, shared_noise) -> LearningCurve:
     return LearningCurve(float(exponent), Interval(exponent - spread, exponent + spread), sizes, mean)
 
 
-def _neighbor_error(distance, y, train, test) -> float:
+def _neighbor_error(distance: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
     nearest = train[np.argmin(distance[np.ix_(test, train)], axis=1)]
     return float(np.mean((y[test] - y[nearest]) ** 2))
 
 
-def _kernel_error(distance, y, train, test) -> float:
+def _kernel_error(distance: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
     """Test error of the ridge with the least leave-one-out error, Σ (α_i / (K + λI)⁻¹_ii)² in closed form."""
     scale = np.median(distance)
     eigenvalue, vector = np.linalg.eigh(np.exp(-distance[np.ix_(train, train)] / scale))

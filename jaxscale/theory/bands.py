@@ -1,16 +1,28 @@
 """Predictions with the uncertainty of what they are made from: d̂ and β̂ in, an interval of the exponent out."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.theory.exponents import compute_exponent, data_exponent, model_exponent, optimal_size_exponent
-from jaxscale.theory.ranges import dimension, smoothness
+from jaxscale.theory.ranges import Numbers, dimension, smoothness
 
 _OF_THE_RATIO = (data_exponent, model_exponent, compute_exponent, optimal_size_exponent)
 
+# (lower, upper)
+Ends = Sequence[float]
 
-def exponent_interval(exponent, d, d_interval, beta=1.0, beta_interval=None):
+
+def exponent_interval(
+    exponent: Callable[..., Numbers],
+    d: float,
+    d_interval: Ends,
+    beta: float = 1.0,
+    beta_interval: Ends | None = None,
+) -> tuple[float, float]:
     """The interval of a predicted exponent, from those of d and β, as if their errors were independent.
 
     Every exponent of this theory is a monotone function of d/β alone, so an interval of log(d/β) becomes one of the
@@ -44,12 +56,14 @@ def exponent_interval(exponent, d, d_interval, beta=1.0, beta_interval=None):
     return min(ends), max(ends)
 
 
-def _around(name, estimate, interval, check):
-    estimate = check(arguments.real(name, estimate, 1.0))
+def _around(
+    name: str, estimate: float, interval: Ends, check: Callable[[ArrayLike], Numbers]
+) -> tuple[float, tuple[float, float]]:
+    estimate = float(check(arguments.real(name, estimate, 1.0)))
     ends = arguments.reals(interval)
     if ends is None or ends.shape != (2,):
         raise InputError(f"{name}_interval={interval!r} must be two numbers, (lower, upper).")
-    low, high = map(float, check(ends))
+    low, high = map(float, np.asarray(check(ends)))
     if not low <= estimate <= high:
         raise InputError(f"{name}_interval=({low:g}, {high:g}) does not hold {name}={estimate:g}. Pass lower, upper.")
     return estimate, (low, high)

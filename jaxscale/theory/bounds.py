@@ -8,13 +8,14 @@ The constants are proved and far from sharp: read the numbers as what is guarant
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxscale import arguments
 from jaxscale.errors import InputError
-from jaxscale.theory.ranges import count, in_range, positive, smoothness
+from jaxscale.theory.ranges import Numbers, count, in_range, positive, smoothness
 
 _EMBEDDING = 5  # value, accumulator, two rows of position, constant
 _FFN_LAYERS, _FFN_WIDTH = 2, 6
@@ -50,7 +51,7 @@ class Architecture(NamedTuple):
         return self.blocks * (heads + self.ffn_layers * self.ffn_width * (self.ffn_width + 1))
 
 
-def architecture(d, width, grid, charts=1, output_bound=1.0) -> Architecture:
+def architecture(d: float, width: float, grid: float, charts: float = 1, output_bound: float = 1.0) -> Architecture:
     """The transformer that interpolates a function on a manifold at `grid` + 1 points along each chart coordinate.
 
     L_T = 3 + ⌈log2(d + 1)⌉ blocks, l = D + (d + 1) G + 1 tokens and m = (d (D + 1) + 2 D + 1) G heads for
@@ -77,7 +78,7 @@ def architecture(d, width, grid, charts=1, output_bound=1.0) -> Architecture:
     return sizes
 
 
-def _architecture(d, width, grid, charts, R) -> Architecture:
+def _architecture(d: int, width: float, grid: float, charts: float, R: float) -> Architecture:
     """As `architecture`, of checked numbers; sizes beyond the largest number are infinite."""
     with np.errstate(over="ignore"):
         cells = charts * (np.float64(grid) + 1) ** d
@@ -97,7 +98,7 @@ def _architecture(d, width, grid, charts, R) -> Architecture:
     )
 
 
-def log_covering_number(sizes: Architecture, delta, input_bound=1.0) -> float:
+def log_covering_number(sizes: Architecture, delta: float, input_bound: float = 1.0) -> float:
     """log of the number of balls of radius `delta` in supremum norm that cover a class of transformers.
 
     P (log(2κ/δ) + log Lip), for the constant Lip with which the output moves with the parameters. One block maps
@@ -154,7 +155,17 @@ class Bound(NamedTuple):
     architecture: Architecture
 
 
-def generalization_bound(n, d, width, beta=1.0, hoelder=1.0, output_bound=1.0, noise=1.0, charts=1, overlap=1) -> Bound:
+def generalization_bound(
+    n: float,
+    d: float,
+    width: float,
+    beta: float = 1.0,
+    hoelder: float = 1.0,
+    output_bound: float = 1.0,
+    noise: float = 1.0,
+    charts: float = 1,
+    overlap: float = 1,
+) -> Bound:
     """E ||T_n - f||² <= 4 ε² + (32 σ² + 8 R²)(log N + 1)/n + (8 σ + 8 b + 12 R)/n at the best grid, N at radius 1/n.
 
     ε = overlap · H (√d / (2 grid))^β by interpolation on the grid (Theorem 2's construction), b² = 4 σ² (log N + 1)/n.
@@ -175,13 +186,13 @@ def generalization_bound(n, d, width, beta=1.0, hoelder=1.0, output_bound=1.0, n
     Raises:
       InputError: if an argument is out of range, or the bound is beyond the largest number, 1.8e308.
     """
-    n, beta = _number(count, "n", n), smoothness(arguments.real("beta", beta, 1.0))
+    n, beta = _number(count, "n", n), float(smoothness(arguments.real("beta", beta, 1.0)))
     d, width = _space(d, width)
     of_problem = {"hoelder": hoelder, "noise": noise, "output_bound": output_bound}
     hoelder, noise, R = (_number(positive, name, value) for name, value in of_problem.items())
     charts, overlap = _number(count, "charts", charts), _number(count, "overlap", overlap)
 
-    def at(grid):
+    def at(grid: float) -> Bound:
         sizes = _architecture(d, width, grid, charts, R)
         log_covering = log_covering_number(sizes, 1 / n) if math.isfinite(sizes.weight_bound) else math.inf
         error = overlap * hoelder * (math.sqrt(d) / (2 * grid)) ** beta
@@ -200,7 +211,7 @@ def generalization_bound(n, d, width, beta=1.0, hoelder=1.0, output_bound=1.0, n
     return best
 
 
-def samples_for_bound(error, d, width, **properties) -> float:
+def samples_for_bound(error: float, d: float, width: float, **properties: float) -> float:
     """The least n, to a part in 10⁶, at which `generalization_bound` falls to `error`.
 
     Args:
@@ -223,14 +234,14 @@ def samples_for_bound(error, d, width, **properties) -> float:
     return math.exp(high)
 
 
-def _space(d, width):
+def _space(d: float, width: float) -> tuple[int, float]:
     """d and width, checked: a whole number of at least 1, and a number of at least d."""
     whole = lambda d: (d >= 1) & (d == np.floor(d))
     d = int(in_range("d", arguments.real("d", d, 2), whole, "that is a whole number of at least 1"))
     width = arguments.real("width", width, d)
-    return d, in_range("width", width, lambda width: width >= d, f"of at least d={d}")
+    return d, float(in_range("width", width, lambda width: width >= d, f"of at least d={d}"))
 
 
-def _number(check, name, value) -> float:
+def _number(check: Callable[[str, float], Numbers], name: str, value: float) -> float:
     """`value`, a single number that passes a check of `theory.ranges`."""
-    return check(name, arguments.real(name, value, 1.0))
+    return float(check(name, arguments.real(name, value, 1.0)))

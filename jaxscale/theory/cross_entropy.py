@@ -2,17 +2,19 @@
 
 from typing import NamedTuple
 
-from jaxscale.theory.ranges import dimension, in_range, smoothness
+from jax.typing import ArrayLike
+
+from jaxscale.theory.ranges import Numbers, dimension, in_range, smoothness
 
 
 class Bracket(NamedTuple):
     """The least and the greatest exponent that assumptions leave open."""
 
-    lower: object
-    upper: object
+    lower: Numbers
+    upper: Numbers
 
 
-def cross_entropy_exponent(d, beta=1.0, small_value_index=1.0):
+def cross_entropy_exponent(d: ArrayLike, beta: ArrayLike = 1.0, small_value_index: ArrayLike = 1.0) -> Numbers:
     """Exponent of the excess cross-entropy in n, (1+a)β / ((1+a)β + d), for a small-value index a in [0, 1].
 
     The index says how rarely a class probability is small: P(p <= t) <= C t^a. At a = 1, probabilities bounded away
@@ -33,7 +35,7 @@ def cross_entropy_exponent(d, beta=1.0, small_value_index=1.0):
     return (1 + index) * beta / ((1 + index) * beta + d)
 
 
-def cross_entropy_bracket(d, beta=1.0) -> Bracket:
+def cross_entropy_bracket(d: ArrayLike, beta: ArrayLike = 1.0) -> Bracket:
     """β/(β+d) to 2β/(2β+d): the exponents of the excess cross-entropy in n for every small-value index.
 
     Args:

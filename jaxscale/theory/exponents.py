@@ -6,10 +6,12 @@ Every function broadcasts, traces under `jit`, `grad` and `vmap`, and returns nu
 floats stay float64 without any global switch. Concrete values out of range raise; traced values are not checked.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from jax.typing import ArrayLike
 
 from jaxscale.arguments import choice
-from jaxscale.theory.ranges import dimension, positive, smoothness
+from jaxscale.theory.ranges import Numbers, dimension, positive, smoothness
 
 LIMITS = (
     "The rates are upper bounds on the error; no lower bound for transformers says that training cannot do better.",
@@ -22,7 +24,7 @@ LIMITS = (
 )
 
 
-def data_exponent(d, beta=1.0):
+def data_exponent(d: ArrayLike, beta: ArrayLike = 1.0) -> Numbers:
     """Exponent α_D of the squared generalization error n^-α_D after training on n samples.
 
     α_D = 2β / (2β + d), Havrilla & Liao 2024, Theorem 1 (arXiv 2411.06646), up to logarithms; with label noise.
@@ -41,7 +43,7 @@ def data_exponent(d, beta=1.0):
     return 2 * beta / (2 * beta + d)
 
 
-def model_exponent(d, beta=1.0, loss="squared"):
+def model_exponent(d: ArrayLike, beta: ArrayLike = 1.0, loss: Literal["squared", "norm"] = "squared") -> Numbers:
     """Exponent α_N of the approximation error N^-α_N of a transformer with N parameters.
 
     α_N = 2β / d for squared loss and β / d for a norm of the error (sup or L2): N = ε^(-d/β) parameters, up to
@@ -64,7 +66,7 @@ def model_exponent(d, beta=1.0, loss="squared"):
     return (2 * beta if loss == "squared" else beta) / d
 
 
-def compute_exponent(d, beta=1.0):
+def compute_exponent(d: ArrayLike, beta: ArrayLike = 1.0) -> Numbers:
     """Exponent α_C of the squared error C^-α_C when compute C = N·n is split best between model and data.
 
     α_C = α_N α_D / (α_N + α_D) = β / (β + d), with the exponents of `model_exponent` and `data_exponent`. Derived, see
@@ -84,7 +86,7 @@ def compute_exponent(d, beta=1.0):
     return beta / (beta + d)
 
 
-def optimal_size_exponent(d, beta=1.0):
+def optimal_size_exponent(d: ArrayLike, beta: ArrayLike = 1.0) -> Numbers:
     """Exponent a of the compute-optimal model size N* ∝ C^a: a = α_D / (α_N + α_D) = d / (2 (β + d)), below 1/2.
 
     Derived, see docs/mathematics; the tokens then grow as C^(1-a).
@@ -106,12 +108,12 @@ def optimal_size_exponent(d, beta=1.0):
 class ComputeSplit(NamedTuple):
     """How the best split of compute C = N n scales."""
 
-    loss: object  # α_C: the excess loss falls as C^-α_C
-    size: object  # a: N* grows as C^a
-    data: object  # b = 1 - a: n* grows as C^b
+    loss: Numbers  # α_C: the excess loss falls as C^-α_C
+    size: Numbers  # a: N* grows as C^a
+    data: Numbers  # b = 1 - a: n* grows as C^b
 
 
-def compute_split(alpha_model, alpha_data) -> ComputeSplit:
+def compute_split(alpha_model: ArrayLike, alpha_data: ArrayLike) -> ComputeSplit:
     """Exponents of the compute-optimal loss, model size and data for any two exponents, of theory or of a fit.
 
     For a N^-α_N + b n^-α_D at N n = C: α_C = α_N α_D / (α_N + α_D), N* ∝ C^(α_D / (α_N + α_D)). Derived, see
@@ -129,7 +131,7 @@ def compute_split(alpha_model, alpha_data) -> ComputeSplit:
     return ComputeSplit(alpha_model * alpha_data / total, alpha_data / total, alpha_model / total)
 
 
-def consistency(alpha_data, alpha_model):
+def consistency(alpha_data: ArrayLike, alpha_model: ArrayLike) -> Numbers:
     """Δ = 1/α_D - 1/α_N, which the theory fixes without knowing d or β: 1 with label noise, 0 without.
 
     Both exponents are of squared loss. A measured Δ away from 1 contradicts the theory whatever the geometry of the

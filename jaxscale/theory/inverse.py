@@ -5,12 +5,13 @@ samples_for_error(0.01, d=5.0)              # 1e7, if the error of one sample is
 """
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxscale.theory.exponents import data_exponent, model_exponent
-from jaxscale.theory.ranges import dimension, in_range, positive, smoothness
+from jaxscale.theory.ranges import Numbers, dimension, in_range, positive, smoothness
 
 
-def dimension_from_data_exponent(alpha, beta=1.0):
+def dimension_from_data_exponent(alpha: ArrayLike, beta: ArrayLike = 1.0) -> Numbers:
     """The intrinsic dimension at which `data_exponent` equals a measured `alpha`: d = 2β (1/α - 1).
 
     Args:
@@ -27,7 +28,7 @@ def dimension_from_data_exponent(alpha, beta=1.0):
     return 2 * smoothness(beta) * (1 - alpha) / alpha
 
 
-def dimension_from_model_exponent(alpha, beta=1.0):
+def dimension_from_model_exponent(alpha: ArrayLike, beta: ArrayLike = 1.0) -> Numbers:
     """The intrinsic dimension at which `model_exponent` equals a measured `alpha`: d = 2β / α, for squared loss.
 
     Args:
@@ -43,7 +44,7 @@ def dimension_from_model_exponent(alpha, beta=1.0):
     return 2 * smoothness(beta) / positive("alpha", alpha)
 
 
-def dimension_from_compute_exponent(alpha, beta=1.0):
+def dimension_from_compute_exponent(alpha: ArrayLike, beta: ArrayLike = 1.0) -> Numbers:
     """The intrinsic dimension at which `compute_exponent` equals a measured `alpha`: d = β (1/α - 1).
 
     Args:
@@ -60,7 +61,7 @@ def dimension_from_compute_exponent(alpha, beta=1.0):
     return smoothness(beta) * (1 - alpha) / alpha
 
 
-def smoothness_from_data_exponent(alpha, d):
+def smoothness_from_data_exponent(alpha: ArrayLike, d: ArrayLike) -> Numbers:
     """The smoothness at which `data_exponent` equals a measured `alpha` at dimension `d`: β = d α / (2 (1 - α)).
 
     The theorems hold for β up to 1; a larger value says that the data scale better than they promise for any target.
@@ -79,7 +80,7 @@ def smoothness_from_data_exponent(alpha, d):
     return dimension(d) * alpha / (2 * (1 - alpha))
 
 
-def error_of_samples(n, d, beta=1.0, error_of_one=1.0):
+def error_of_samples(n: ArrayLike, d: ArrayLike, beta: ArrayLike = 1.0, error_of_one: ArrayLike = 1.0) -> Numbers:
     """The squared error the rate gives for n samples: error_of_one · n^-α_D, logarithms dropped.
 
     Args:
@@ -95,7 +96,7 @@ def error_of_samples(n, d, beta=1.0, error_of_one=1.0):
     return positive("error_of_one", error_of_one) * n ** -data_exponent(d, beta)
 
 
-def samples_for_error(error, d, beta=1.0, error_of_one=1.0):
+def samples_for_error(error: ArrayLike, d: ArrayLike, beta: ArrayLike = 1.0, error_of_one: ArrayLike = 1.0) -> Numbers:
     """The number of samples at which `error_of_samples` falls to `error`: (error_of_one / error)^(1/α_D).
 
     Infinite beyond the largest number of its type, 1.8e308 of Python's: an error of 0.01 at d = 97.3 and β = 0.1 takes
@@ -113,7 +114,7 @@ def samples_for_error(error, d, beta=1.0, error_of_one=1.0):
     return _inverse_power(error, error_of_one, data_exponent(d, beta))
 
 
-def error_of_parameters(N, d, beta=1.0, error_of_one=1.0):
+def error_of_parameters(N: ArrayLike, d: ArrayLike, beta: ArrayLike = 1.0, error_of_one: ArrayLike = 1.0) -> Numbers:
     """The squared approximation error the rate gives for N parameters: error_of_one · N^-α_N, logarithms dropped.
 
     Args:
@@ -129,7 +130,9 @@ def error_of_parameters(N, d, beta=1.0, error_of_one=1.0):
     return positive("error_of_one", error_of_one) * N ** -model_exponent(d, beta)
 
 
-def parameters_for_error(error, d, beta=1.0, error_of_one=1.0):
+def parameters_for_error(
+    error: ArrayLike, d: ArrayLike, beta: ArrayLike = 1.0, error_of_one: ArrayLike = 1.0
+) -> Numbers:
     """The number of parameters at which `error_of_parameters` falls to `error`: (error_of_one / error)^(1/α_N).
 
     Infinite beyond the largest number of its type, as `samples_for_error`.
@@ -146,7 +149,7 @@ def parameters_for_error(error, d, beta=1.0, error_of_one=1.0):
     return _inverse_power(error, error_of_one, model_exponent(d, beta))
 
 
-def _inverse_power(error, error_of_one, exponent):
+def _inverse_power(error: ArrayLike, error_of_one: ArrayLike, exponent: Numbers) -> Numbers:
     error_of_one = positive("error_of_one", error_of_one)
     error = in_range(
         "error", error, lambda e: (e > 0) & (e <= error_of_one), f"above 0 and up to error_of_one={error_of_one}"

@@ -4,18 +4,19 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxscale.arguments import choice
-from jaxscale.theory.ranges import dimension, in_range, positive
+from jaxscale.theory.ranges import Numbers, dimension, in_range, positive
 
 _INTERPOLATION = {"lipschitz": 1, "smooth_loss": 2, "piecewise_linear": 4}
 
 
-def sharma_kaplan_exponent(d):
+def sharma_kaplan_exponent(d: ArrayLike) -> Numbers:
     """α_N ≈ 4/d, Sharma & Kaplan 2022 (JMLR 23): networks that cut the data manifold into linear pieces.
 
     For squared loss and twice differentiable targets; it is 2β/d at β = 2.
@@ -29,7 +30,11 @@ def sharma_kaplan_exponent(d):
     return 4 / dimension(d)
 
 
-def bahri_exponent(d, regime="resolution", interpolation="piecewise_linear"):
+def bahri_exponent(
+    d: ArrayLike,
+    regime: Literal["resolution", "variance"] = "resolution",
+    interpolation: Literal["lipschitz", "smooth_loss", "piecewise_linear"] = "piecewise_linear",
+) -> Numbers:
     """Exponents of Bahri et al. 2024 (PNAS 121, arXiv 2102.06701), in data or model size, whichever is scarce.
 
     In the variance-limited regime, with the other resource held and plentiful, the loss approaches its limit with
@@ -51,7 +56,7 @@ def bahri_exponent(d, regime="resolution", interpolation="piecewise_linear"):
     return d / d if regime == "variance" else _INTERPOLATION[interpolation] / d
 
 
-def spigler_exponent(d, teacher, student):
+def spigler_exponent(d: ArrayLike, teacher: ArrayLike, student: ArrayLike) -> Numbers:
     """Learning-curve exponent min(α_T - d, 2 α_S) / d of kernel regression, Spigler, Geiger & Wyart 2020.
 
     α_T and α_S are the powers with which the Fourier transforms of the kernels fall: of the Gaussian field that is
@@ -73,7 +78,7 @@ def spigler_exponent(d, teacher, student):
     return (np if plain else jnp).minimum(teacher - d, 2 * student) / d
 
 
-def cagnetta_exponent(entropy_exponent, correlation_exponent):
+def cagnetta_exponent(entropy_exponent: ArrayLike, correlation_exponent: ArrayLike) -> Numbers:
     """α_D = γ / (2β) from statistics of the text alone, Cagnetta et al. 2026 (arXiv 2602.07488): a rival without d.
 
     Args:
@@ -88,7 +93,7 @@ def cagnetta_exponent(entropy_exponent, correlation_exponent):
 
 
 # Predictions from d alone, as (which exponent, what to call it, how to compute it).
-OVERLAYS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+OVERLAYS: tuple[tuple[str, str, Callable[[ArrayLike], Numbers]], ...] = (
     ("N", "Sharma & Kaplan 2022: 4/d", sharma_kaplan_exponent),
     ("N", "Bahri et al. 2024, resolution-limited: 4/d", bahri_exponent),
     ("n", "Bahri et al. 2024, resolution-limited: 4/d", bahri_exponent),

@@ -166,8 +166,8 @@ def _losses(study, net, cells, params, workdir, progress):
 def _column(net, cells, params, lengths_C, key, samples):
     """Losses at a length for each network; k-gram networks of one length together, as strings have one shape."""
     if not isinstance(cells.task, KGramTask):
-        losses_C, valid_C = evaluation.losses(net, cells, params, lengths_C, key, samples)
-        return {"losses": np.asarray(losses_C).tolist(), "valid": np.asarray(valid_C).tolist()}
+        found = evaluation.losses(net, cells, params, lengths_C, key, samples)
+        return {name: np.asarray(each_C).tolist() for name, each_C in zip(("losses", "valid"), found, strict=True)}
     losses_C, valid_C = np.zeros(len(lengths_C)), np.zeros(len(lengths_C))
     for length in np.unique(lengths_C):
         those = np.flatnonzero(lengths_C == length)
