@@ -47,6 +47,9 @@ MARGIN = 0.05
 # A larger cloud is compared with references of this many points, and their bias scaled to its own number.
 LARGEST_REFERENCE = 4096
 
+# An estimator that compares by value: the function, what is bound to it by place, and what by name.
+Reading = tuple[Any, tuple[Any, ...], tuple[tuple[str, Any], ...]]
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +125,7 @@ def calibrate(
     reference: Reference | None = None,
     key: jax.Array | None = None,
     clouds: int = 8,
-    cache: str | os.PathLike | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Calibrated:
     """The dimension of `x`, the bias of `estimator` taken off by reading reference clouds of the same size.
 
@@ -324,7 +327,7 @@ def read_references(
     families: Sequence[Reference] = FAMILIES,
     key: jax.Array | None = None,
     clouds: int = 8,
-    cache: str | os.PathLike | None = None,
+    cache: str | os.PathLike[str] | None = None,
     width_limit: int | None = None,
 ) -> References:
     """How `estimator` reads reference clouds of about `n` points.
@@ -367,14 +370,14 @@ def read_references(
     )
 
 
-def _static(read: Estimator) -> tuple[Any, tuple, tuple]:
+def _static(read: Estimator) -> Reading:
     """A function as a value that equals that of another partial application of the same function to the same."""
     if isinstance(read, functools.partial):
         return (read.func, read.args, tuple(sorted(read.keywords.items())))
     return (read, (), ())
 
 
-_IN_MEMORY: dict[tuple, tuple[float, ...]] = {}
+_IN_MEMORY: dict[tuple[Any, ...], tuple[float, ...]] = {}
 
 
 class _Shelf:
@@ -397,7 +400,7 @@ class _Shelf:
         self.name = None if cache is None else _lasting_name(estimator)
         self.new = False
 
-    def readings(self, read: tuple[Any, tuple, tuple], family: Reference, d: int) -> tuple[float, ...]:
+    def readings(self, read: Reading, family: Reference, d: int) -> tuple[float, ...]:
         """Mean log reading, its standard error, mean unevenness and its spread over the clouds."""
         limit = () if self.width_limit is None else (self.width_limit,)
         place = (read, self.points, self.k, self.clouds, self.seed, family, d, *limit)
@@ -434,7 +437,7 @@ def _lasting_name(estimator: str | Estimator) -> list[str]:
 
 @functools.partial(jax.jit, static_argnames=("read", "points", "width", "k", "clouds", "width_limit"))
 def _read_clouds(
-    read: tuple[Any, tuple, tuple],
+    read: Reading,
     points: int,
     width: int,
     k: int,

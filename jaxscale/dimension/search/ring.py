@@ -159,7 +159,7 @@ def over_all_shards(
 
 
 def on_shards(
-    function: Callable,
+    function: Callable[..., Any],
     rows: NamedSharding,
     arrays: tuple[jax.Array, ...],
     out_specs: Any,
