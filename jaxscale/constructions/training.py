@@ -50,7 +50,7 @@ def movable(params: dict[str, Any], parts: Parts) -> dict[str, Any]:
         raise InputError(f"parts={parts!r} is not one of readout, values, all. Pass one of these.")
     last = max((name for name in params if name.startswith("block_")), key=lambda name: int(name.split("_")[1]))
 
-    def moves(path, leaf):
+    def moves(path: tuple[Any, ...], leaf: np.ndarray) -> np.ndarray:
         block, *rest = [key.key for key in path]
         if parts == "all" or block == "learned":
             return np.ones(leaf.shape, leaf.dtype)
@@ -181,27 +181,27 @@ class State(NamedTuple):
     step: Any
 
 
-def _abstract(leaf):
+def _abstract(leaf: jax.Array | np.ndarray) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("module", "batch", "count"))
-def _advance(state, settings, module, batch, count):
+def _advance(state: State, settings: dict[str, Any], module: rt.ReluTransformer, batch: int, count: int) -> State:
     """`count` steps more; the losses are those before each."""
     x, y, fixed, mask = (settings[name] for name in ("x", "y", "fixed", "mask"))
     steps = len(state.losses)
 
-    def loss(params, rows):
-        predicted = module.apply({"params": params, "fixed": fixed}, x[rows])
+    def loss(params: Any, rows: jax.Array) -> jax.Array:
+        predicted: Any = module.apply({"params": params, "fixed": fixed}, x[rows])
         return jnp.mean((predicted - y[rows]) ** 2)
 
-    def of_one(params, moments, rate, rows):
+    def of_one(params: Any, moments: Any, rate: jax.Array, rows: jax.Array) -> tuple[Any, Any, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(params, rows)
         gradient = jax.tree.map(jnp.multiply, gradient, mask)
         updates, moments = OPTIMIZER.update(gradient, moments)
         return jax.tree.map(lambda p, update: p - rate * update, params, updates), moments, value
 
-    def step(carry, i):
+    def step(carry: tuple[Any, Any], i: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
         params, moments = carry
         key = jax.random.fold_in(settings["key"], i)
         rows = jax.random.randint(key, (batch,), 0, len(x)) if batch < len(x) else jnp.arange(len(x))
@@ -215,7 +215,7 @@ def _advance(state, settings, module, batch, count):
     return State(params, moments, losses, state.step + count)
 
 
-def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> dict[str, Any]:
+def random_params(module: rt.ReluTransformer, seed: int, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:
     """Random parameters of the module's shape, as `module.init` draws them."""
     with jax.enable_x64(dtype == np.float64):
         points = np.zeros((1, len(module.shape.inputs)), dtype)
@@ -223,7 +223,7 @@ def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> di
         return jax.tree.map(np.asarray, drawn["params"])
 
 
-def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
+def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray) -> float:
     """Of the network on points (n, D) with values (n,)."""
     dtype = jax.tree.leaves(variables["params"])[0].dtype
     with jax.enable_x64(dtype == np.float64):
@@ -231,10 +231,13 @@ def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x,
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _mean_squared_error(module, variables, x, y):
-    return jnp.mean((module.apply(variables, x) - y) ** 2)
+def _mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x: jax.Array, y: jax.Array) -> jax.Array:
+    predicted: Any = module.apply(variables, x)
+    return jnp.mean((predicted - y) ** 2)
 
 
-def root_mean_square_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
+def root_mean_square_error(
+    module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray
+) -> float:
     """The root of `mean_squared_error`."""
     return mean_squared_error(module, variables, x, y) ** 0.5
