@@ -48,7 +48,7 @@ MARGIN = 0.05
 LARGEST_REFERENCE = 4096
 
 # An estimator that compares by value: the function, what is bound to it by place, and what by name.
-Reading = tuple[Any, tuple[Any, ...], tuple[tuple[str, Any], ...]]
+StaticEstimator = tuple[Any, tuple[Any, ...], tuple[tuple[str, Any], ...]]
 
 
 @jax.tree_util.register_dataclass
@@ -370,7 +370,7 @@ def read_references(
     )
 
 
-def _static(read: Estimator) -> Reading:
+def _static(read: Estimator) -> StaticEstimator:
     """A function as a value that equals that of another partial application of the same function to the same."""
     if isinstance(read, functools.partial):
         return (read.func, read.args, tuple(sorted(read.keywords.items())))
@@ -400,7 +400,7 @@ class _Shelf:
         self.name = None if cache is None else _lasting_name(estimator)
         self.new = False
 
-    def readings(self, read: Reading, family: Reference, d: int) -> tuple[float, ...]:
+    def readings(self, read: StaticEstimator, family: Reference, d: int) -> tuple[float, ...]:
         """Mean log reading, its standard error, mean unevenness and its spread over the clouds."""
         limit = () if self.width_limit is None else (self.width_limit,)
         place = (read, self.points, self.k, self.clouds, self.seed, family, d, *limit)
@@ -437,7 +437,7 @@ def _lasting_name(estimator: str | Estimator) -> list[str]:
 
 @functools.partial(jax.jit, static_argnames=("read", "points", "width", "k", "clouds", "width_limit"))
 def _read_clouds(
-    read: Reading,
+    read: StaticEstimator,
     points: int,
     width: int,
     k: int,
