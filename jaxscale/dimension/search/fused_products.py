@@ -71,7 +71,7 @@ def _compiles(kernel: Kernel, dtype: jnp.dtype, group: int) -> bool:
 
 
 def _module(kernel: Kernel) -> ModuleType:
-    return importlib.import_module(f"jaxscale.dimension.{KERNELS[kernel]}")
+    return importlib.import_module(f"jaxscale.dimension.search.{KERNELS[kernel]}")
 
 
 def line(points: jax.Array) -> int:
