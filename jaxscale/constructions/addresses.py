@@ -25,7 +25,7 @@ class Functional:
     columns: tuple[tuple[int, float], ...] = ()
     constant: float = 0.0
 
-    def __neg__(self):
+    def __neg__(self) -> "Functional":
         negative = lambda pairs: tuple((place, -c) for place, c in pairs)
         return Functional(negative(self.rows), negative(self.columns), -self.constant)
 
@@ -39,7 +39,7 @@ class Functional:
         out[-1] += self.constant
         return out
 
-    def interval(self, low, high, table) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, low: np.ndarray, high: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(l,) ends over each token, data rows in (rows, l) intervals."""
         fixed = self.constant + sum((c * table[:, column] for column, c in self.columns), np.zeros(len(table)))
         ends = [(c * low[row], c * high[row]) for row, c in self.rows]
@@ -60,7 +60,7 @@ class Table:
             self.start[size] = self.tokens
             self.tokens += size
         self._columns: list[np.ndarray] = []
-        self._pointers: dict[tuple, list[int]] = {}
+        self._pointers: dict[tuple[int, int, bytes], list[int]] = {}
         self._fixed: list[int] = []
         self._learned: list[int] = []
 
@@ -108,7 +108,7 @@ class Table:
         carried = np.concatenate([values[:, fixed], np.zeros((self.tokens, len(learned)))], axis=1)
         return carried, values[:, learned] if learned else None, place
 
-    def _column(self, size, values):
+    def _column(self, size: int, values: np.ndarray | float) -> int:
         column = np.zeros(self.tokens)
         column[self.site(size)] = values
         self._columns.append(column)

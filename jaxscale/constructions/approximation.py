@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.arguments import integer
+from jaxscale.constructions.atlases import Atlas
 from jaxscale.constructions.executors import evaluate
 from jaxscale.constructions.network import Network
 from jaxscale.constructions.targets import Holder, Target
@@ -46,14 +47,14 @@ class Approximation:
     check: Callable[[np.ndarray], None] | None = None
     atlas: Any = None
 
-    def __call__(self, x, **options) -> np.ndarray:
+    def __call__(self, x: np.ndarray, **options: Any) -> np.ndarray:
         """Values at points (n, D); options are those of `evaluate`. InputError for points off the domain."""
         x = self.network.check_points(x)
         if self.check is not None:
             self.check(x)
         return evaluate(self.network, x, **options)
 
-    def formula(self, x) -> np.ndarray:
+    def formula(self, x: np.ndarray) -> np.ndarray:
         """What the network computes in exact arithmetic, by numpy in float64."""
         return self.network.program.evaluate(np.asarray(x, dtype=float))
 
@@ -71,7 +72,7 @@ def chosen_grid(grid: int | None, epsilon: float | None, bound: Callable[[int], 
     if not (epsilon is not None and epsilon > 0 and math.isfinite(epsilon)):
         raise InputError(f"epsilon={epsilon} must be positive and finite.")
 
-    def proved(N):
+    def proved(N: int) -> bool:
         found = bound(N)
         if found is None:
             raise InputError(
@@ -132,7 +133,7 @@ def probe_points(
     return {kind: x if len(x) else found["random"][:1] for kind, x in found.items()}
 
 
-def _lifted(atlas, chart, offset):
+def _lifted(atlas: Atlas, chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Points of the manifold with these coordinates; charts reach beyond the edge of one that has an edge."""
     lifted = atlas.lift(chart, offset)
     lifted = lifted[np.sum((lifted - atlas.centers[chart]) ** 2, axis=1) < atlas.inner**2]

@@ -141,7 +141,7 @@ def make_atlas(
     spacing: float,
     radius: float,
     frames_at: Callable[[np.ndarray], np.ndarray],
-    lift_from: Callable[[np.ndarray, np.ndarray], Callable],
+    lift_from: Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray, np.ndarray], np.ndarray]],
     reach: float | None,
     tolerance: float,
     chosen: np.ndarray | None = None,

@@ -64,13 +64,13 @@ class Product(Atom):
             self.low = np.where((left.low < 0) & (left.high > 0), 0, np.maximum(self.low, 0))
 
     @property
-    def arguments(self):
+    def arguments(self) -> tuple[Expression, ...]:
         return self.left, self.right
 
-    def take(self, index):
+    def take(self, index: np.ndarray) -> Product:
         return Product(self.left[index], self.right[index], self.name)
 
-    def values(self, arguments):
+    def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
         return arguments[0] * arguments[1]
 
 
@@ -86,10 +86,10 @@ class Dot(Atom):
             self.low, self.high = np.sum(terms.low, keepdims=True), np.sum(terms.high, keepdims=True)
 
     @property
-    def arguments(self):
+    def arguments(self) -> tuple[Expression, ...]:
         return self.left, self.right
 
-    def values(self, arguments):
+    def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
         return np.sum(arguments[0] * arguments[1], axis=0, keepdims=True)
 
 
@@ -140,13 +140,13 @@ class Network(Atom):
             self.low, self.high = kind.interval(*ends)
 
     @property
-    def arguments(self):
+    def arguments(self) -> tuple[Expression, ...]:
         return self.operands
 
-    def take(self, index):
+    def take(self, index: np.ndarray) -> Network:
         return Network(self.kind, [x[index] for x in self.operands], self.name)
 
-    def values(self, arguments):
+    def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
         x_kxNxB = np.stack(arguments)
         return self.kind.values(x_kxNxB.reshape(len(arguments), -1)).reshape(x_kxNxB.shape[1:])
 
@@ -159,11 +159,11 @@ class Linear(Atom):
         self.low, self.high = argument.low, argument.high
 
     @property
-    def arguments(self):
+    def arguments(self) -> tuple[Expression, ...]:
         return (self.argument,)
 
-    def take(self, index):
+    def take(self, index: np.ndarray) -> Linear:
         return Linear(self.argument[index], self.name)
 
-    def values(self, arguments):
+    def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
         return arguments[0]

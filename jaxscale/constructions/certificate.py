@@ -104,7 +104,9 @@ def certify(
     return document
 
 
-def _of_approximation(made: Approximation, drawn, values, precision):
+def _of_approximation(
+    made: Approximation, drawn: dict[str, np.ndarray], values: np.ndarray, precision: Precision
+) -> dict[str, Any]:
     """What a certificate says of an approximation beyond what it says of any network."""
     holder = made.holder
     return {
@@ -118,7 +120,7 @@ def _of_approximation(made: Approximation, drawn, values, precision):
     }
 
 
-def _points_of_box(network, points, seed):
+def _points_of_box(network: Network, points: int, seed: int) -> np.ndarray:
     """Points of a program's domain: random ones, and corners."""
     low, high = network.domain
     D, rng = len(low), np.random.default_rng(seed)
@@ -127,7 +129,7 @@ def _points_of_box(network, points, seed):
     return np.concatenate([np.where(upper, high, low), rng.uniform(low, high, (points, D))])
 
 
-def _values_of(program: Expression, x):
+def _values_of(program: Expression, x: np.ndarray) -> np.ndarray:
     """(n, outputs) by the formula, some points at a time."""
     size = sum(atom.size for atom in atoms_of(program)) + program.size
     parts = np.array_split(x, math.ceil(len(x) * size / claims.AT_ONCE))
@@ -135,20 +137,22 @@ def _values_of(program: Expression, x):
         return np.concatenate([program.evaluate(part).reshape(len(part), -1) for part in parts])
 
 
-def _some(x, network, seed):
+def _some(x: np.ndarray, network: Network, seed: int) -> np.ndarray:
     """So many of the points that the formula costs little next to the rest."""
     few = max(16, int(claims.AT_ONCE / network.shape.tokens))
     return x if len(x) <= few else x[np.random.default_rng(seed).choice(len(x), few, replace=False)]
 
 
-def _tolerances(values):
+def _tolerances(values: np.ndarray) -> np.ndarray:
     """(outputs,) from the values (n, outputs) seen."""
     values = np.where(np.all(np.isfinite(values), axis=0), values, 0)
     taken = np.ptp(values, axis=0)
     return TOLERANCE * np.where(taken > 0, taken, np.abs(values).max(axis=0))
 
 
-def _refuted_smoothness(document, made: Approximation, x, seed: int, rounded: float) -> list[str]:
+def _refuted_smoothness(
+    document: dict[str, Any], made: Approximation, x: np.ndarray, seed: int, rounded: float
+) -> list[str]:
     """What shows that the function is rougher than was stated, in a sentence; nothing if nothing does.
 
     The least constant that the points allow is added to the document.
@@ -180,13 +184,15 @@ def rounded_up(constant: float) -> str:
     return f"{math.ceil(constant / unit * (1 - 1e-9)) * unit:.6g}"
 
 
-def _point(x):
+def _point(x: np.ndarray) -> str:
     """A point in brackets; of many coordinates the first few."""
     shown = ", ".join(f"{value:.4g}" for value in x[:4])
     return f"({shown}{', …' if len(x) > 4 else ''})"
 
 
-def _measured(made: Approximation, drawn: dict[str, np.ndarray], values: np.ndarray, precision: Precision):
+def _measured(
+    made: Approximation, drawn: dict[str, np.ndarray], values: np.ndarray, precision: Precision
+) -> dict[str, Any]:
     """Sup and L² errors at the points of `probe_points`, where f has these values; the L² error is of random ones."""
     # All at once: one program serves every kind.
     found = np.abs(evaluate(made.network, np.concatenate(list(drawn.values())), precision).astype(float) - values)

@@ -7,11 +7,13 @@ Points can refute a claim and never prove it.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from jaxscale.constructions.atoms import Atom
 from jaxscale.constructions.expressions import Claim, Expression, atom_values, atoms_of, combined
 from jaxscale.constructions.targets import Holder, Target, values_at
 
@@ -105,7 +107,7 @@ def refuted_claims(program: Expression, x: np.ndarray) -> list[str]:
     return [sentence for claim, (_, sentence) in found.items() if not found.keys() & set(claim.expression.claims)]
 
 
-def _excess(claim, known, points):
+def _excess(claim: Claim, known: dict[Atom, np.ndarray], points: int) -> tuple[float, tuple[Any, ...], str]:
     """By how much the worst entry leaves what was claimed, entry and point, and what to say of it."""
     x = claim.expression
     with np.errstate(over="ignore", invalid="ignore"):
@@ -128,7 +130,7 @@ def _excess(claim, known, points):
     return excess, worst, f"combines {int(together[worst])} atoms that differ from zero"
 
 
-def _coordinates(names, point):
+def _coordinates(names: Sequence[str], point: np.ndarray) -> str:
     """Where, if there are not too many coordinates to read."""
     if not 1 <= len(point) <= 8:
         return ""

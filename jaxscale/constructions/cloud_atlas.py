@@ -1,6 +1,7 @@
 """An atlas of a cloud of points: tangent planes by local principal components, and a quadratic surface over each."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
         radius = 1.5 * float(np.median(np.asarray(hoods.distances)[:, -1]))
     fits: dict[str, np.ndarray] = {}
 
-    def frames_at(index):
+    def frames_at(index: np.ndarray) -> np.ndarray:
         frames, surfaces, residuals = [], [], []
         for c in points[index]:
             rise = points[np.sum((points - c) ** 2, axis=1) < radius**2] - c
@@ -68,8 +69,8 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
         fits["residual"] = np.array(np.sqrt(np.mean(np.concatenate(residuals))))
         return np.stack(frames)
 
-    def lift_from(index, frames):
-        def lift(chart, offset):
+    def lift_from(index: np.ndarray, frames: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        def lift(chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
             flat = np.einsum("nij,nj->ni", frames[chart], offset)
             height = np.einsum("nt,ntD->nD", _monomials(offset), fits["surfaces"][chart])
             inside = np.sum(offset**2, axis=1) <= radius**2
@@ -82,7 +83,7 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
     return dataclasses.replace(atlas, tolerance=max(4 * float(fits["residual"]), 1e-3 * radius))
 
 
-def _monomials(offset):
+def _monomials(offset: np.ndarray) -> np.ndarray:
     """1, s_i and s_i s_j, i ≤ j: (n, (d+1)(d+2)/2)."""
     first, second = np.triu_indices(offset.shape[1])
     return np.concatenate([np.ones((len(offset), 1)), offset, offset[:, first] * offset[:, second]], axis=1)

@@ -12,7 +12,7 @@ import importlib.util
 import math
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import jax
@@ -21,6 +21,7 @@ import numpy as np
 from jaxscale import config, files
 from jaxscale.constructions import cloud_atlas, export, manifolds
 from jaxscale.constructions.approximation import Approximation
+from jaxscale.constructions.atlases import Atlas
 from jaxscale.constructions.certificate import certify, write
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.manifold import approximate_on
@@ -48,14 +49,14 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
-def _check(options):
+def _check(options: argparse.Namespace) -> None:
     """InputError for what can be seen to be wrong before any work."""
     wrong = _wrong(options)
     if wrong:
         raise InputError(wrong)
 
 
-def _wrong(options) -> str | None:
+def _wrong(options: argparse.Namespace) -> str | None:
     """What is wrong with the options, and the remedy; None if nothing is."""
     on_cube, cloud = options.on == "cube", options.on.endswith(".npy")
     dims = {"cube": "1 or more", "sphere": "1, 2 or 3"}
@@ -88,7 +89,7 @@ def _wrong(options) -> str | None:
 
 
 @contextlib.contextmanager
-def _in_flags():
+def _in_flags() -> Iterator[None]:
     """The library's messages name arguments as `grid=4`; on the command line that is a flag."""
     try:
         yield
@@ -127,7 +128,9 @@ class Descent(config.Configuration):
     digest: str
 
 
-def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, report: Callable[..., None]):
+def train_from(
+    folder: pathlib.Path, arguments: list[str], workdir: str | None, report: Callable[..., None]
+) -> dict[str, Any]:
     """Trains the network in a folder of `jaxscale construct`; returns a summary of errors before and after.
 
     After an interruption the same command goes on from the newest checkpoint in the workdir, to the same end.
@@ -168,7 +171,7 @@ def train_from(folder: pathlib.Path, arguments: list[str], workdir: str | None, 
     }
 
 
-def _digest(tree):
+def _digest(tree: Any) -> str:
     """Of all numbers, in order, as hexadecimal digits."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
@@ -176,7 +179,7 @@ def _digest(tree):
     return digest.hexdigest()[:16]
 
 
-def _approximation(options) -> tuple[Approximation, np.ndarray | None]:
+def _approximation(options: argparse.Namespace) -> tuple[Approximation, np.ndarray | None]:
     """The network, and where its target is known to be rough."""
     dim = 1 if options.dim is None else options.dim
     f, known = _target(options.target, options.beta)
@@ -201,7 +204,7 @@ def _approximation(options) -> tuple[Approximation, np.ndarray | None]:
     return made, apex[None] if options.target == "cone" else None
 
 
-def _atlas(options, dim):
+def _atlas(options: argparse.Namespace, dim: int) -> Atlas:
     key = jax.random.key(options.seed) if options.width else None
     if options.on.endswith(".npy"):
         from jaxscale.data import point_files

@@ -124,7 +124,7 @@ def taylor_program(dim: int, N: int, derivatives: list[np.ndarray]) -> Expressio
     return total.within((value - change).min(), (value + change).max(), active=2**dim)
 
 
-def check_grid(dim: int, N: int, backend: str, encoding: str | Encoding, limit: float, order: int = 0):
+def check_grid(dim: int, N: int, backend: str, encoding: str | Encoding, limit: float, order: int = 0) -> None:
     """InputError if the network would take more bytes than `limit`, by the theorem's count of tokens and heads."""
     points = float(N + 1) ** dim
     halves = math.ceil(dim / 2)

@@ -60,32 +60,32 @@ class Circle:
     turn: float = 0.25
 
     @property
-    def name(self):
+    def name(self) -> str:
         return {0.25: "quarter_circle", 1.0: "full_circle"}.get(self.turn, f"circle({self.turn:g})")
 
     integer = False
 
-    def rows(self, tokens):
+    def rows(self, tokens: int) -> int:
         return 2
 
-    def table(self, tokens):
+    def table(self, tokens: int) -> np.ndarray:
         points = self._points(tokens)
         rounded = np.round(points * 2.0**26) * 2.0**-26
         ideal = 1 - np.cos(self._spacing(tokens))
         # Rounding moves a functional by 2^-24 at most; only the nearest tokens can be that close.
         return rounded if ideal > 2 * 2.0**-24 else points
 
-    def functional(self, tokens, at):
+    def functional(self, tokens: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weight = self.table(tokens)[at]
         return weight, -np.sum(weight**2, axis=-1)
 
-    def gap(self, tokens):
+    def gap(self, tokens: int) -> float:
         if tokens == 1:
             return 1.0
         ideal = 1 - np.cos(self._spacing(tokens))
         return float(ideal - 2.0**-24) if ideal > 2 * 2.0**-24 else float(ideal)
 
-    def threshold(self, tokens, last):
+    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
         # The chord between the tokens up to `last` and those beyond, seen from the middle of one of the two arcs: on
         # half a turn and less its other end may lie anywhere outside, and sin(θ - a), a in the gap, is far steeper.
         spacing = self._spacing(tokens)
@@ -100,11 +100,11 @@ class Circle:
         scale = 2.5 / least  # rounded coordinates move the value by less than the half that is to spare
         return scale * normal, float(scale * offset)
 
-    def _points(self, tokens):
+    def _points(self, tokens: int) -> np.ndarray:
         angle = self._spacing(tokens) * np.arange(1, tokens + 1)
         return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
-    def _spacing(self, tokens):
+    def _spacing(self, tokens: int) -> float:
         return 2 * np.pi * self.turn / tokens
 
 
@@ -118,24 +118,24 @@ class Parabola:
     name = "parabola"
     integer = True
 
-    def rows(self, tokens):
+    def rows(self, tokens: int) -> int:
         return 2
 
-    def table(self, tokens):
+    def table(self, tokens: int) -> np.ndarray:
         t = self._centred(tokens, np.arange(tokens))
         return np.stack([t, t**2], axis=-1)
 
-    def functional(self, tokens, at):
+    def functional(self, tokens: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         t = self._centred(tokens, at)
         return np.stack([2 * t, -np.ones_like(t)], axis=-1), -(t**2)
 
-    def gap(self, tokens):
+    def gap(self, tokens: int) -> float:
         return 1.0
 
-    def threshold(self, tokens, last):
+    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
         return np.array([4.0, 0.0]), 4.0 * (tokens // 2 - last) - 2
 
-    def _centred(self, tokens, t):
+    def _centred(self, tokens: int, t: np.ndarray) -> np.ndarray:
         return np.asarray(t, dtype=float) - tokens // 2
 
 
@@ -146,25 +146,25 @@ class Binary:
     name = "binary"
     integer = True
 
-    def rows(self, tokens):
+    def rows(self, tokens: int) -> int:
         return max(1, (tokens - 1).bit_length())
 
-    def table(self, tokens):
+    def table(self, tokens: int) -> np.ndarray:
         return self._signs(tokens, np.arange(tokens))
 
-    def functional(self, tokens, at):
+    def functional(self, tokens: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at = np.asarray(at)
         return self._signs(tokens, at), np.full(at.shape, -float(self.rows(tokens)))
 
-    def gap(self, tokens):
+    def gap(self, tokens: int) -> float:
         return 2.0
 
-    def threshold(self, tokens, last):
+    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
         # The bits read as the number they stand for: Σ 2^i (1 + b_i)/2 = t.
         weight = 2.0 * 2.0 ** np.arange(self.rows(tokens))
         return weight, float(np.sum(weight)) - 4.0 * last - 2
 
-    def _signs(self, tokens, t):
+    def _signs(self, tokens: int, t: np.ndarray) -> np.ndarray:
         return 2.0 * ((np.asarray(t)[..., None] >> np.arange(self.rows(tokens))) & 1) - 1
 
 

@@ -11,6 +11,7 @@ gather     one pair a head            B · l · rows that vary        those the 
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -36,10 +37,10 @@ SMALL = 2e9
 
 def evaluate(
     network: Network,
-    x,
+    x: jax.Array | np.ndarray,
     precision: Precision = "float64",
     executor: Executor = "auto",
-    params: dict | None = None,
+    params: dict[str, Any] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     memory: float = 1e9,
 ) -> np.ndarray:
@@ -99,11 +100,19 @@ def multiply_adds(shape: rt.Shape) -> float:
     return pairs + shape.tokens * units
 
 
-def _scores(shape):
+def _scores(shape: rt.Shape) -> float:
     return shape.heads * float(shape.tokens) ** 2
 
 
-def _whole(network, dtype, inputs, executor, params, mesh, memory):
+def _whole(
+    network: Network,
+    dtype: jax.typing.DTypeLike,
+    inputs: rt.MatmulInputs,
+    executor: Executor,
+    params: dict[str, Any] | None,
+    mesh: jax.sharding.Mesh | None,
+    memory: float,
+) -> tuple[Callable[[np.ndarray], jax.Array], int]:
     """The definition, as it is or in parts, and how many numbers a point takes."""
     shape = network.shape
     variables = network.variables(dtype)
@@ -124,23 +133,26 @@ def _whole(network, dtype, inputs, executor, params, mesh, memory):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(module, variables, x):
-    return module.apply(variables, x)
+def _apply(module: rt.ReluTransformer, variables: dict[str, Any], x: jax.Array) -> jax.Array:
+    values: Any = module.apply(variables, x)
+    return values
 
 
-def _gather(network, dtype, inputs):
+def _gather(
+    network: Network, dtype: jax.typing.DTypeLike, inputs: rt.MatmulInputs
+) -> tuple[Callable[[np.ndarray], jax.Array], int]:
     steps, *rest = jax.device_put(gather.prepare(network, dtype))
     width = max(3 * step.query_at.size + 12 * step.kept.size for step in steps)
     squeeze = len(network.shape.outputs) == 1
 
-    def compute(x):
+    def compute(x: np.ndarray) -> jax.Array:
         y = gather.run(steps, *rest, x, inputs, network.shape.bound)
         return y[:, 0] if squeeze else y
 
     return compute, width
 
 
-def _in_batches(compute, x, size):
+def _in_batches(compute: Callable[[np.ndarray], jax.Array], x: np.ndarray, size: int) -> np.ndarray:
     """All points, some at a time, in batches of one size so that one program serves them all."""
     size = min(size, len(x))
     if len(x) == 0:

@@ -8,6 +8,7 @@ saved.module().apply(saved.variables(np.float64), points)      # bitwise what it
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -39,18 +40,18 @@ class Saved:
     domain: tuple[np.ndarray, np.ndarray]
     notes: dict[str, Any]
 
-    def module(self, **options) -> rt.ReluTransformer:
+    def module(self, **options: Any) -> rt.ReluTransformer:
         """The Flax module; options are its fields."""
         return rt.ReluTransformer(self.shape, **options)
 
-    def variables(self, dtype=np.float32) -> dict[str, Any]:
+    def variables(self, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:
         """What `module().apply` takes, in `dtype`."""
         return variables_of(self.params, self.encoding, dtype)
 
 
 def save(
     network: Network | Saved,
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     form: Form = "safetensors",
     params: dict[str, Any] | None = None,
     notes: dict[str, Any] | None = None,
@@ -93,7 +94,7 @@ def save(
     return pathlib.Path(folder)
 
 
-def load(folder: str | os.PathLike) -> Saved:
+def load(folder: str | os.PathLike[str]) -> Saved:
     """What `save` wrote. InputError if the folder holds no network, or a damaged one."""
     folder = pathlib.Path(folder)
     if not (folder / "architecture.json").is_file():
@@ -117,7 +118,7 @@ def load(folder: str | os.PathLike) -> Saved:
         raise InputError(f"{str(folder)!r} cannot be read as a network: {error}. Export it again.") from error
 
 
-def _shape(fields):
+def _shape(fields: Mapping[str, Any]) -> rt.Shape:
     pairs = lambda ends: tuple((int(token), int(row)) for token, row in ends)
     blocks = tuple(rt.Block(b["heads"], b["rank"], tuple(b["hidden"])) for b in fields["blocks"])
     return rt.Shape(
@@ -131,12 +132,12 @@ def _shape(fields):
     )
 
 
-def _flat(tree):
+def _flat(tree: Any) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf) for path, leaf in leaves}
 
 
-def _nested(flat):
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, leaf in flat.items():
         *path, last = name.split("/")

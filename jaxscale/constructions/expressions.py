@@ -13,7 +13,7 @@ expression knows an interval that holds each of its entries: this is what decide
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from scipy import sparse
 from jaxscale.arguments import integer
 from jaxscale.constructions.atoms import Atom, Input, Linear, Product
 from jaxscale.errors import InputError
+
+# What counts as constants of a program.
+Numbers = float | Sequence[float] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class Claim:
     high: Any
     active: int | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         said = {"low": self.low, "high": self.high, "active": self.active}
         return f"within({', '.join(f'{name}={_shown(value)}' for name, value in said.items() if value is not None)})"
 
@@ -53,7 +56,16 @@ class Expression:
 
     __array_ufunc__ = None  # numpy arrays on the left defer to the operators here
 
-    def __init__(self, terms, offset, scalar=False, low=None, high=None, active=None, parents=()):
+    def __init__(
+        self,
+        terms: Iterable[tuple[Atom, sparse.csr_matrix]],
+        offset: np.ndarray,
+        scalar: bool = False,
+        low: Numbers | None = None,
+        high: Numbers | None = None,
+        active: int | None = None,
+        parents: Sequence[Expression] = (),
+    ) -> None:
         """`parents` are expressions it was made from whose atoms may have dropped out."""
         terms = tuple(terms)
         made_from = [*parents, *(x for atom, _ in terms for x in atom.arguments)]
@@ -93,14 +105,14 @@ class Expression:
     def __iter__(self) -> Iterator[Expression]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index) -> Expression:
+    def __getitem__(self, index: int | slice | np.ndarray) -> Expression:
         """An entry for an integer; a vector for a slice, a mask or an array of integers."""
         rows = np.arange(self.size)[index]
         flat = np.atleast_1d(rows)
         terms = [(atom, matrix[flat]) for atom, matrix in self.terms]
         return Expression(terms, self.offset[flat], rows.ndim == 0, self.low[flat], self.high[flat], parents=[self])
 
-    def __add__(self, other):
+    def __add__(self, other: Expression | Numbers) -> Expression:
         a, b = _aligned(self, other)
         merged = dict(a.terms)
         for atom, matrix in b.terms:
@@ -110,16 +122,16 @@ class Expression:
 
     __radd__ = __add__
 
-    def __neg__(self):
+    def __neg__(self) -> Expression:
         return self._scaled(-np.ones(self.size))
 
-    def __sub__(self, other):
+    def __sub__(self, other: Expression | Numbers) -> Expression:
         return self + -as_expression(other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Expression | Numbers) -> Expression:
         return as_expression(other) + -self
 
-    def __mul__(self, other):
+    def __mul__(self, other: Expression | Numbers) -> Expression:
         if not isinstance(other, Expression):
             constant = _numbers(other)
             wide = self if constant.ndim == 0 or not self.scalar else self._repeated(constant.size)
@@ -128,7 +140,7 @@ class Expression:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Numbers) -> Expression:
         if isinstance(other, Expression):
             raise InputError("an expression cannot be divided by one. Multiply by reciprocal(…) of it.")
         divisor = _numbers(other)
@@ -136,17 +148,17 @@ class Expression:
             raise InputError("an expression cannot be divided by zero. Divide by other numbers.")
         return self * (1 / divisor)
 
-    def __pow__(self, power):
+    def __pow__(self, power: int) -> Expression:
         from jaxscale.constructions.primitives import power as raised
 
         return raised(self, power)
 
-    def __abs__(self):
+    def __abs__(self) -> Expression:
         from jaxscale.constructions.primitives import absolute
 
         return absolute(self)
 
-    def __rmatmul__(self, matrix) -> Expression:
+    def __rmatmul__(self, matrix: np.ndarray | sparse.csr_matrix) -> Expression:
         """A constant matrix (n, size), dense or sparse, or a vector (size,), times this vector."""
         single = getattr(matrix, "ndim", 2) == 1
         matrix = sparse.csr_matrix(np.atleast_2d(matrix) if not sparse.issparse(matrix) else matrix, dtype=float)
@@ -163,7 +175,7 @@ class Expression:
         """The sum of all entries."""
         return np.ones(self.size) @ self
 
-    def within(self, low=None, high=None, active=None) -> Expression:
+    def within(self, low: Numbers | None = None, high: Numbers | None = None, active: int | None = None) -> Expression:
         """The same, known to lie in [low, high], or to combine no more than `active` atoms that differ from zero.
 
         What the interval analysis cannot see, such as that a partition of unity sums to one, is said by this. `compile`
@@ -202,12 +214,12 @@ class Expression:
         value = combined(self, atom_values(x_BxD, self), len(x_BxD))
         return value[0] if self.scalar else value.T
 
-    def _scaled(self, factor):
+    def _scaled(self, factor: np.ndarray) -> Expression:
         low, high = np.minimum(self.low * factor, self.high * factor), np.maximum(self.low * factor, self.high * factor)
         terms = [(atom, (sparse.diags(factor) @ matrix).tocsr()) for atom, matrix in self.terms]
         return Expression(terms, self.offset * factor, self.scalar, low, high, parents=[self])
 
-    def _repeated(self, n):
+    def _repeated(self, n: int) -> Expression:
         return self[np.zeros(n, dtype=int)]
 
 
@@ -218,7 +230,7 @@ def of_atom(atom: Atom, scalar: bool = False) -> Expression:
     return Expression([(atom, sparse.identity(atom.size, format="csr"))], np.zeros(atom.size), scalar)
 
 
-def inputs(names: str | Sequence[str], low=0.0, high=1.0) -> Expression | tuple[Expression, ...]:
+def inputs(names: str | Sequence[str], low: Numbers = 0.0, high: Numbers = 1.0) -> Expression | tuple[Expression, ...]:
     """The variables of a program, one expression each, and the intervals they lie in.
 
     Args:
@@ -236,7 +248,7 @@ def inputs(names: str | Sequence[str], low=0.0, high=1.0) -> Expression | tuple[
     return vector[0] if len(names) == 1 else tuple(vector)
 
 
-def input_vector(names: int | Sequence[str], low=0.0, high=1.0) -> Expression:
+def input_vector(names: int | Sequence[str], low: Numbers = 0.0, high: Numbers = 1.0) -> Expression:
     """As `inputs`, the variables as one vector; `names` may be their number."""
     names = list(names) if isinstance(names, Sequence) else [f"x{i}" for i in range(integer("names", names, 1))]
     if not names:
@@ -269,7 +281,7 @@ def atoms_of(*expressions: Expression) -> list[Atom]:
     """All atoms that the expressions rest on, each after those it needs."""
     order: dict[Atom, None] = {}
 
-    def visit(atom):
+    def visit(atom: Atom) -> None:
         stack = [(atom, iter([a for x in atom.arguments for a, _ in x.terms]))]
         while stack:
             current, needed = stack[-1]
@@ -322,7 +334,7 @@ def depth(expression: Expression) -> int:
     return max(levels(expression).values(), default=0)
 
 
-def as_expression(value) -> Expression:
+def as_expression(value: Expression | Numbers) -> Expression:
     """An expression as it is; a number or a vector of numbers as a constant one. InputError for anything else."""
     if isinstance(value, Expression):
         return value
@@ -332,7 +344,7 @@ def as_expression(value) -> Expression:
     return Expression([], np.atleast_1d(constant), constant.ndim == 0)
 
 
-def _numbers(value):
+def _numbers(value: Numbers) -> np.ndarray:
     """`value` as float64. InputError for what is no finite number."""
     try:
         numbers = np.asarray(value, dtype=float)
@@ -345,13 +357,13 @@ def _numbers(value):
     return numbers
 
 
-def _shown(value):
+def _shown(value: Numbers) -> str:
     """A number as it is, a vector by its ends."""
     values = np.ravel(value)
     return f"{values[0]:.6g}" if len(values) == 1 else f"[{values[0]:.6g} … {values[-1]:.6g}]"
 
 
-def _aligned(a, b) -> tuple[Expression, Expression]:
+def _aligned(a: Expression | Numbers, b: Expression | Numbers) -> tuple[Expression, Expression]:
     """Both as expressions of one size; a single number is repeated."""
     a, b = as_expression(a), as_expression(b)
     if a.size != b.size:

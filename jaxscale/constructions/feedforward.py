@@ -57,7 +57,7 @@ def ffn_layers(width: int, uses: Sequence[Use], clears: Sequence[Clear]) -> Laye
     return ((first, joined(0)), *middle, (last, last_bias))
 
 
-def _hidden(layers):
+def _hidden(layers: Layers) -> Layers:
     """At least one hidden layer: an affine map alone is split into its positive and negative part."""
     if len(layers) > 1:
         return layers
@@ -65,19 +65,19 @@ def _hidden(layers):
     return (np.hstack([kernel, -kernel]), np.hstack([bias, -bias])), (np.array([[1.0], [-1.0]]), np.zeros(1))
 
 
-def _without_value_at_zero(layers):
+def _without_value_at_zero(layers: Layers) -> Layers:
     kernel, bias = layers[-1]
     at_zero = Kind("", layers).at_zero
     return (*layers[:-1], (kernel, bias - at_zero))
 
 
-def _carried(layers, depth):
+def _carried(layers: Layers, depth: int) -> Layers:
     width = layers[-1][0].shape[0]
     identities = [(np.eye(width), np.zeros(width))] * (depth - len(layers))
     return (*layers[:-1], *identities, layers[-1])
 
 
-def _block_diagonal(blocks):
+def _block_diagonal(blocks: Sequence[np.ndarray]) -> np.ndarray:
     out = np.zeros(np.sum([block.shape for block in blocks], axis=0))
     row = column = 0
     for block in blocks:

@@ -6,6 +6,7 @@ work. It holds for the parameters the compiler wrote, not for trained ones.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxscale.constructions.network import Network
+from jaxscale.constructions.network import Network, Selection
 from jaxscale.models import relu_transformer as rt
 
 # From so many heads on, each reads too little for matrix products to pay.
@@ -49,7 +50,9 @@ class Step:
     layers: Any
 
 
-def prepare(network: Network, dtype) -> tuple[list[Step], Any, Any, np.ndarray, np.ndarray]:
+def prepare(
+    network: Network, dtype: jax.typing.DTypeLike
+) -> tuple[list[Step], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Constants of every block in `dtype`; the start (v, T) and where inputs and outputs lie in it: (row, place)."""
     shape = network.shape
     params, fixed = network.variables(dtype).values()
@@ -74,7 +77,7 @@ def prepare(network: Network, dtype) -> tuple[list[Step], Any, Any, np.ndarray, 
     return steps, start_TxE[needed[0]][:, varying].T, places[0], places[1], read
 
 
-def _varying_rows(network):
+def _varying_rows(network: Network) -> list[int]:
     """Rows of the residual stream that inputs enter, or that any block writes to, or that outputs are read from."""
     rows = {row for _, row in (*network.shape.inputs, *network.shape.outputs)}
     for block in network.params.values():
@@ -87,7 +90,14 @@ def _varying_rows(network):
     return sorted(rows)
 
 
-def _step(weights, selection, start_TxE, varying, here, there):
+def _step(
+    weights: Mapping[str, np.ndarray],
+    selection: Selection,
+    start_TxE: np.ndarray,
+    varying: list[int],
+    here: np.ndarray,
+    there: np.ndarray,
+) -> Step:
     fixed = np.setdiff1d(np.arange(start_TxE.shape[1]), varying)
     valid = (selection.token >= 0) & np.isin(selection.token, there)
     heads = np.nonzero(valid.any(axis=1))[0]
@@ -129,7 +139,9 @@ def _step(weights, selection, start_TxE, varying, here, there):
     )
 
 
-def _writes(constant, passes_on, valid, place):
+def _writes(
+    constant: np.ndarray, passes_on: np.ndarray, valid: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Pairs that write to a row, what they write for a score of one, and where to; None if there are none."""
     used = valid & ((constant != 0) | np.any(passes_on != 0, axis=1)[:, None])
     pairs = np.nonzero(used.ravel())[0]
@@ -138,7 +150,16 @@ def _writes(constant, passes_on, valid, place):
 
 
 @functools.partial(jax.jit, static_argnames=("inputs", "bound"))
-def run(steps, start_VxT, entries, exits, read, x_BxD, inputs: rt.MatmulInputs, bound):
+def run(
+    steps: list[Step],
+    start_VxT: jax.Array,
+    entries: jax.Array,
+    exits: jax.Array,
+    read: jax.Array,
+    x_BxD: jax.Array,
+    inputs: rt.MatmulInputs,
+    bound: float | None,
+) -> jax.Array:
     """(B, outputs) of points (B, D)."""
     B = x_BxD.shape[0]
     h_VxTxB = jnp.broadcast_to(start_VxT[:, :, None], (*start_VxT.shape, B))
@@ -149,7 +170,7 @@ def run(steps, start_VxT, entries, exits, read, x_BxD, inputs: rt.MatmulInputs, 
     return y_BxO if bound is None else jnp.clip(y_BxO, -bound, bound)
 
 
-def _block(step, h_VxTxB, inputs):
+def _block(step: Step, h_VxTxB: jax.Array, inputs: rt.MatmulInputs) -> jax.Array:
     see = lambda a: a if inputs == "full" else lax.reduce_precision(a, 8, rt.MANTISSA_BITS[inputs])
     seen_VxTxB = see(h_VxTxB)
     q = _projected(see(step.query), seen_VxTxB, step.query_at) + step.query_constant[..., None]
@@ -177,7 +198,7 @@ def _block(step, h_VxTxB, inputs):
     return g_VxTxB + hidden if step.layers else g_VxTxB
 
 
-def _projected(kernel_MxRxV, h_VxTxB, at_MxP):
+def _projected(kernel_MxRxV: jax.Array, h_VxTxB: jax.Array, at_MxP: jax.Array) -> jax.Array:
     """(M, P, R, B)."""
     if kernel_MxRxV.shape[0] < MANY_HEADS:
         return jnp.einsum("mrv,vmpb->mprb", kernel_MxRxV, h_VxTxB[:, at_MxP], precision="highest")

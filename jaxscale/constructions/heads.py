@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxscale.constructions.atoms import Product
+from jaxscale.constructions.atoms import Atom, Product
 from jaxscale.constructions.expressions import Expression
 from jaxscale.constructions.interaction import Rows
-from jaxscale.constructions.residual import Residual
+from jaxscale.constructions.residual import Place, Residual
+
+# Of each head, of a factor of its score: the row it reads, what that is multiplied by, and what is added.
+Factor = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Sources(NamedTuple):
@@ -29,7 +32,7 @@ class Sources(NamedTuple):
     high: np.ndarray
 
     @classmethod
-    def of(cls, x: Expression, place: dict) -> "Sources":
+    def of(cls, x: Expression, place: dict[Atom, Place]) -> "Sources":
         columns = []
         for atom, matrix in x.terms:
             coo = matrix.tocoo()
@@ -65,14 +68,14 @@ class PairHeads:
 
     def __init__(self, before: Residual):
         self._before = before
-        self._parts: list[tuple] = []
+        self._parts: list[tuple[np.ndarray, ...]] = []
         self.active: dict[int, int] = {}  # of tokens that sum terms few of which are not zero, how many
 
     @property
     def count(self) -> int:
         return sum(len(part[0]) for part in self._parts)
 
-    def add_relu(self, token, row, x: Expression, known: dict) -> bool:
+    def add_relu(self, token: np.ndarray, row: int, x: Expression, known: dict[Atom, Place]) -> bool:
         """relu(x) of entries that combine one number at most; False, with nothing added, if one combines several."""
         sources = Sources.of(x, known)
         if len(np.unique(sources.entry)) < len(sources.entry):
@@ -86,7 +89,7 @@ class PairHeads:
         self.add_constant(token, row, constant)
         return True
 
-    def add_sum(self, token, row, x: Expression, known: dict):
+    def add_sum(self, token: np.ndarray, row: int, x: Expression, known: dict[Atom, Place]) -> None:
         """Every entry of x. Several signed numbers are shifted by their lower ends; a single one takes two heads."""
         sources = Sources.of(x, known)
         entry, coefficient, offset = sources.entry, sources.coefficient, x.offset.copy()
@@ -101,16 +104,16 @@ class PairHeads:
         if x.active is not None:
             self.active |= {int(t): x.active + 1 for t in token}
 
-    def add_constant(self, token, row, values):
+    def add_constant(self, token: np.ndarray, row: int, values: np.ndarray) -> None:
         """A number from the constant one: relu(1 · 1) seen by the token in itself."""
         used = values != 0
         self._add(token[used], token[used], row, values[used], None, None)
 
-    def add_nothing(self, token, row):
+    def add_nothing(self, token: np.ndarray, row: int) -> None:
         """A head that adds zero."""
         self._add(token[:1], token[:1], row, 0.0, None, None)
 
-    def add_product(self, row, product: Product, known: dict):
+    def add_product(self, row: np.ndarray, product: Product, known: dict[Atom, Place]) -> None:
         """A product of factors with one number an entry, at the tokens of the left one; of one or both signs."""
         left, right = Sources.of(product.left, known), Sources.of(product.right, known)
         for sign, used in ((1.0, product.high > 0), (-1.0, product.low < 0)):
@@ -119,7 +122,15 @@ class PairHeads:
             key = (right.row[used], right.coefficient[used], product.right.offset[used])
             self._add(left.token[used], right.token[used], target, sign, query, key)
 
-    def _add(self, token, seen, row, coefficient, query, key):
+    def _add(
+        self,
+        token: np.ndarray,
+        seen: np.ndarray,
+        row: np.ndarray | int,
+        coefficient: np.ndarray | float,
+        query: Factor | None,
+        key: Factor | None,
+    ) -> None:
         if len(token):
             constant = (0, 0.0, 1.0)
             columns = (token, seen, row, coefficient, *(query or constant), *(key or constant))

@@ -19,7 +19,7 @@ from jaxscale.constructions.expressions import Expression, levels, of_atom
 class Legalizer(abc.ABC):
     """One pass over a program; `expression` returns the form to compile, `_legal` what becomes of one atom."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._made: dict[Atom, Expression] = {}
 
     def expression(self, x: Expression) -> Expression:
@@ -58,11 +58,11 @@ class Legalizer(abc.ABC):
 class Pairwise(Legalizer):
     """Every product at a token of its left factor that no other product needs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._claimed: dict[Atom, np.ndarray] = {}
 
-    def _product(self, atom):
+    def _product(self, atom: Product) -> Product:
         left = self._single(self.expression(atom.left))
         if atom.left.same_as(atom.right):
             own = self._own(left)
@@ -72,12 +72,12 @@ class Pairwise(Legalizer):
             left, right = right, left
         return Product(self._own(left), right, atom.name)
 
-    def _single(self, x):
+    def _single(self, x: Expression) -> Expression:
         """`x` itself if each entry refers to one number of one atom, else a token for each entry."""
         counts = sum((np.diff(matrix.indptr) for _, matrix in x.terms), np.zeros(x.size, dtype=int))
         return x if np.all(counts == 1) else of_atom(Linear(x), x.scalar)
 
-    def _free(self, x):
+    def _free(self, x: Expression) -> bool:
         """Whether no product has claimed what `x` refers to, and no two of its entries refer to the same."""
         for atom, matrix in x.terms:
             used = matrix.indices
@@ -86,7 +86,7 @@ class Pairwise(Legalizer):
                 return False
         return True
 
-    def _own(self, x):
+    def _own(self, x: Expression) -> Expression:
         """`x` with its atoms claimed, or computed anew where they are taken; inputs cannot be, and take more rows."""
         terms = []
         for atom, matrix in x.terms:
@@ -99,7 +99,7 @@ class Pairwise(Legalizer):
             terms.append((atom, matrix))
         return Expression(terms, x.offset, x.scalar, x.low, x.high)
 
-    def _anew(self, atom, index):
+    def _anew(self, atom: Atom, index: np.ndarray) -> Atom:
         if not isinstance(atom, Product):
             # Together with the original: earlier it would take a row while nothing needs it.
             copy = atom.take(index)
@@ -110,36 +110,36 @@ class Pairwise(Legalizer):
         return Product(own, own if atom.left.same_as(atom.right) else right, atom.name)
 
 
-def _has_input(x):
+def _has_input(x: Expression) -> bool:
     return any(isinstance(atom, Input) for atom, _ in x.terms)
 
 
 class Structured(Legalizer):
     """Factors that a token of their site knows, up to one affine map for all of them."""
 
-    def _dot(self, atom):
+    def _dot(self, atom: Dot) -> Expression:
         left, right = self.expression(atom.left), self.expression(atom.right)
         if _on_first_token(left) and _on_first_token(right):
             return of_atom(Dot(left, right, atom.name))
         return super()._dot(atom)
 
-    def _product(self, atom):
+    def _product(self, atom: Product) -> Product:
         left = self._local(self.expression(atom.left))
         if atom.left.same_as(atom.right):
             return Product(left, left, atom.name)
         return Product(left, self._local(self.expression(atom.right)), atom.name)
 
-    def _local(self, x):
+    def _local(self, x: Expression) -> Expression:
         known = _on_first_token(x) if x.size == 1 else _uniform(x)
         return x if known else of_atom(Linear(x), x.scalar)
 
 
-def _on_first_token(x):
+def _on_first_token(x: Expression) -> bool:
     """Whether all that `x` combines are inputs and single numbers, which are rows of one token."""
     return all(isinstance(atom, Input) or atom.size == 1 for atom, _ in x.terms)
 
 
-def _uniform(x):
+def _uniform(x: Expression) -> bool:
     """Whether entry i combines entries i of vectors on the same site alone, all of them alike."""
     alike = bool(np.all(x.offset == x.offset[0]))
     for atom, matrix in x.terms:

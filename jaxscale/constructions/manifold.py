@@ -10,6 +10,7 @@ g_j = (f - c) ρ_j on the chart, extended by zero. The ramp costs no accuracy an
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def approximate_on(
     )
 
 
-def coefficients(atlas: Atlas, f: Target, N: int):
+def coefficients(atlas: Atlas, f: Target, N: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
     """Charts (G,), grid points (G, d) and g_j(m/N) (G,) where ρ_j is not zero; the middle c of f, and max |f - c|."""
     nodes = lattice(atlas.dimension, N)
     J, per_chart = len(atlas.centers), len(nodes)
@@ -91,7 +92,9 @@ def coefficients(atlas: Atlas, f: Target, N: int):
     return chart, node, (values - middle) * weight, middle, float(np.ptp(values)) / 2
 
 
-def manifold_program(atlas, N, chart, node, coefficient, middle, largest) -> Expression:
+def manifold_program(
+    atlas: Atlas, N: int, chart: np.ndarray, node: np.ndarray, coefficient: np.ndarray, middle: float, largest: float
+) -> Expression:
     """The network's formula; few of its terms differ from zero at once, those of the charts that hold the point."""
     d, J = atlas.dimension, len(atlas.centers)
     x = input_vector(atlas.width, *atlas.box)
@@ -111,7 +114,9 @@ def manifold_program(atlas, N, chart, node, coefficient, middle, largest) -> Exp
     return (coefficient @ phi + middle).within(middle - reach, middle + reach, active=charts * 2**d)
 
 
-def interpolant(atlas: Atlas, N: int, chart, node, coefficient, middle: float) -> Target:
+def interpolant(
+    atlas: Atlas, N: int, chart: np.ndarray, node: np.ndarray, coefficient: np.ndarray, middle: float
+) -> Target:
     """The function that `manifold_program` computes, at the cost of 2^d bumps for each chart that holds a point.
 
     No others differ from zero there, so that errors can be measured at very many points.
@@ -120,7 +125,7 @@ def interpolant(atlas: Atlas, N: int, chart, node, coefficient, middle: float) -
     values = np.zeros((len(atlas.centers), *[N + 2] * d))
     values[(chart, *node.T)] = coefficient
 
-    def formula(x):
+    def formula(x: np.ndarray) -> np.ndarray:
         squared = atlas.squared_distances(x)
         point, j = np.nonzero(squared < atlas.radius**2)
         ramp = (atlas.radius**2 - squared[point, j]) / (atlas.radius**2 - atlas.inner**2)
@@ -161,7 +166,9 @@ def bound(atlas: Atlas, N: int, holder: Holder, largest: float) -> float | None:
     return holder.constant * delta**holder.exponent + largest * partition * delta
 
 
-def _bound_before(atlas, f, holder, epsilon):
+def _bound_before(
+    atlas: Atlas, f: Target, holder: Holder | None, epsilon: float | None
+) -> Callable[[int], float | None]:
     """`bound` as a function of N, from the range of f on the net; None of any N without a reach or `holder`."""
     if epsilon is None or holder is None or atlas.reach is None:
         return lambda N: None
@@ -169,7 +176,7 @@ def _bound_before(atlas, f, holder, epsilon):
     return lambda N: bound(atlas, N, holder, largest)
 
 
-def _check_grid(atlas, N, limit):
+def _check_grid(atlas: Atlas, N: int, limit: float) -> None:
     """InputError if even the table of grid points would exceed the limit."""
     points = len(atlas.centers) * float(N + 1) ** atlas.dimension
     if 1000 * points > 5 * limit:
@@ -180,6 +187,6 @@ def _check_grid(atlas, N, limit):
         )
 
 
-def _batches(points, chart, size=20_000):
+def _batches(points: np.ndarray, chart: np.ndarray, size: int = 20_000) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, len(points), size):
         yield points[start : start + size], chart[start : start + size]

@@ -4,7 +4,7 @@ sphere(2, width=32, key=jax.random.key(0))       # S² turned at random into R^3
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, r
     basis = isometry(d + 1, width, key)
     net, spacing = _sphere_net(d)
 
-    def frames_at(index):
+    def frames_at(index: np.ndarray) -> np.ndarray:
         # The rest of a basis that begins with the point: columns of a Householder reflection.
         frames = []
         for c in net[index]:
@@ -48,10 +48,10 @@ def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, r
             frames.append(basis @ reflection[:, 1:])
         return np.stack(frames)
 
-    def lift_from(index, frames):
+    def lift_from(index: np.ndarray, frames: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         centers = net[index] @ basis.T
 
-        def lift(chart, offset):
+        def lift(chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
             height = 1 - np.sum(offset**2, axis=1)
             up = np.sqrt(np.where(height > 0, height, np.nan))
             return up[:, None] * centers[chart] + np.einsum("nij,nj->ni", frames[chart], offset)
@@ -77,7 +77,7 @@ def torus(
     if not 0 < minor < major:
         raise InputError(f"the torus needs 0 < minor < major; minor={minor}, major={major}.")
 
-    def embed(q):
+    def embed(q: jax.Array) -> jax.Array:
         across = major + minor * jnp.cos(q[1])
         return jnp.stack([across * jnp.cos(q[0]), across * jnp.sin(q[0]), minor * jnp.sin(q[1])])
 
@@ -101,7 +101,7 @@ def swiss_roll(
     if not (turns > 0 and height > 0):
         raise InputError(f"turns={turns} and height={height} must be positive.")
 
-    def embed(q):
+    def embed(q: jax.Array) -> jax.Array:
         return jnp.stack([q[0] * jnp.cos(q[0]), q[1], q[0] * jnp.sin(q[0])])
 
     last = 1.5 * np.pi + 2 * np.pi * turns
@@ -136,20 +136,20 @@ def _parametrized(
     with jax.enable_x64(True):
         net = np.asarray(jax.jit(jax.vmap(embed))(parameters)) @ basis.T
 
-    def frames_at(index):
+    def frames_at(index: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
             slopes = np.asarray(jax.jit(jax.vmap(jacobian))(parameters[index]))
         return np.einsum("ij,njk->nik", basis, np.linalg.qr(slopes)[0])
 
-    def lift_from(index, frames):
+    def lift_from(index: np.ndarray, frames: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         flat_frames = np.einsum("ji,njk->nik", basis, frames)
 
         @jax.jit
         @jax.vmap
-        def solve(q, frame, offset):
+        def solve(q: jax.Array, frame: jax.Array, offset: jax.Array) -> jax.Array:
             start = q
 
-            def step(_, q):
+            def step(_: jax.Array, q: jax.Array) -> jax.Array:
                 residual = frame.T @ (embed(q) - embed(start)) - offset
                 return q - jnp.linalg.solve(frame.T @ jacobian(q), residual)
 
@@ -161,7 +161,7 @@ def _parametrized(
             near = jnp.sum(rise**2) < (1.5 * radius) ** 2
             return jnp.where(found & near, point, jnp.nan)
 
-        def lift(chart, offset):
+        def lift(chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
             size = 1 << max(0, len(chart) - 1).bit_length()  # few shapes, so few programs
             padded = lambda x: np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1))
             with jax.enable_x64(True):
@@ -175,11 +175,11 @@ def _parametrized(
     )
 
 
-def _grid(axes):
+def _grid(axes: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
 
 
-def _sphere_net(d):
+def _sphere_net(d: int) -> tuple[np.ndarray, float]:
     """Points of S^d and how far any point is from the nearest: the faces of a cube, projected.
 
     Projection from the center shortens distances outside the unit ball, so half the diagonal of a cell bounds it.

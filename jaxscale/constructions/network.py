@@ -60,7 +60,7 @@ class Placement(NamedTuple):
 class Layout(tuple[Placement, ...]):
     """Every value with its place, in the order of blocks; prints as a table."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{'block':>5}  {'value':<28}{'entries':>9}  {'tokens':<16}rows"]
         for place in self:
             name, where = f"{place.name[:27]:<28}", f"{_span(place.token):<16}{_span(place.row)}"
@@ -120,15 +120,15 @@ class Network:
         """Parameters that are not zero."""
         return sum(int(np.count_nonzero(leaf)) for leaf in jax.tree.leaves(self.params))
 
-    def module(self, **options) -> rt.ReluTransformer:
+    def module(self, **options: Any) -> rt.ReluTransformer:
         """The Flax module; options are its fields, such as `matmul_inputs`."""
         return rt.ReluTransformer(self.shape, **options)
 
-    def variables(self, dtype=np.float32) -> dict[str, Any]:
+    def variables(self, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:
         """What `module().apply` takes: parameters and the fixed encoding, in `dtype`."""
         return variables_of(self.params, self.encoding, dtype)
 
-    def check_points(self, x) -> np.ndarray:
+    def check_points(self, x: jax.typing.ArrayLike) -> np.ndarray:
         """Points as an array (B, D) of floats inside the domain. InputError, naming one that is not."""
         x = np.asarray(x)
         low, high = self.domain
@@ -144,7 +144,7 @@ class Network:
         return x
 
 
-def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype) -> dict[str, Any]:
+def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype: jax.typing.DTypeLike) -> dict[str, Any]:
     """Parameters and encoding as `rt.ReluTransformer.apply` takes them, in `dtype`; infinite beyond its range."""
     cast = lambda leaf: np.asarray(leaf).astype(dtype)
     with np.errstate(over="ignore"):
@@ -165,7 +165,7 @@ def input_of(expression: Expression) -> Input:
     return found[0] if found else Input([], np.zeros(0), np.zeros(0))
 
 
-def check_size(shape: rt.Shape, limit: float):
+def check_size(shape: rt.Shape, limit: float) -> None:
     """InputError, before anything is allocated, if the parameters of such a network take more bytes than `limit`."""
     size = 8.0 * (shape.parameters + shape.tokens * shape.width)
     if size > limit:
@@ -176,7 +176,7 @@ def check_size(shape: rt.Shape, limit: float):
         )
 
 
-def _span(values):
+def _span(values: np.ndarray) -> str:
     if not len(values):
         return "—"
     low, high = int(np.min(values)), int(np.max(values))

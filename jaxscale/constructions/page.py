@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -36,7 +37,7 @@ def page(document: dict[str, Any], title: str) -> str:
     return layout.document(f"{title} · certificate", sections)
 
 
-def _opening(document, title):
+def _opening(document: dict[str, Any], title: str) -> str:
     safe = [name for name, row in document["rounding"].items() if row["safe"]]
     verdict = f"safe in {', '.join(safe)}" if safe else "safe in no format"
     state = "consistent" if "float32" in safe else "inconclusive" if safe else "inconsistent"
@@ -54,7 +55,7 @@ def _opening(document, title):
 </header>"""
 
 
-def _sentence(document):
+def _sentence(document: dict[str, Any]) -> str:
     depth, tokens = document["class"]["L_T"], number(document["class"]["l"])
     size = f"{depth} blocks, {tokens} tokens, {number(document['class']['parameters'])} parameters"
     if document["refuted"]:
@@ -68,7 +69,7 @@ def _sentence(document):
     )
 
 
-def _headline(document):
+def _headline(document: dict[str, Any]) -> str:
     if "measured" not in document:
         return ""
     measured = document["measured"]
@@ -91,7 +92,7 @@ def _headline(document):
     )
 
 
-def _error(document):
+def _error(document: dict[str, Any]) -> str:
     series = document.get("series")
     if not series:
         return ""
@@ -114,7 +115,7 @@ def _error(document):
     return figure_section("Error against the grid", drawing, caption)
 
 
-def _line(x, y, name, color, dash):
+def _line(x: Sequence[float], y: Sequence[float], name: str, color: str, dash: str) -> go.Scatter:
     return go.Scatter(
         x=x,
         y=y,
@@ -126,7 +127,7 @@ def _line(x, y, name, color, dash):
     )
 
 
-def _sizes(document):
+def _sizes(document: dict[str, Any]) -> str:
     stated = document.get("theorem", {})
     body = []
     for key, name in SIZES.items():
@@ -141,13 +142,13 @@ def _sizes(document):
     return f"<section><h2>The class T(L_T, m, d_embd, ℓ, L_FFN, w_FFN, R, κ)</h2>{table}</section>"
 
 
-def _value(value):
+def _value(value: float | None) -> str:
     if value is None:
         return "—"
     return number(int(value)) if float(value).is_integer() and abs(value) < 1e6 else number(float(value))
 
 
-def _rounding(document):
+def _rounding(document: dict[str, Any]) -> str:
     body = []
     for name, row in document["rounding"].items():
         verdict = "✓ safe" if row["safe"] else "✗ not safe"
@@ -162,13 +163,13 @@ def _rounding(document):
     return f"<section><h2>Rounding</h2>{ruled_table(headings, body, caption, numeric={2, 3, 4})}</section>"
 
 
-def _small(value):
+def _small(value: float | None) -> str:
     if value is None:
         return "—"
     return f"{value:.2e}" if value and not 1e-3 <= abs(value) < 1e4 else number(float(value))
 
 
-def _blocks(document):
+def _blocks(document: dict[str, Any]) -> str:
     body = []
     for row in document["blocks"]:
         hidden = " → ".join(map(str, row["hidden"])) or "none"
@@ -182,11 +183,11 @@ def _blocks(document):
     return f"<section><h2>What each block computes</h2>{table}</section>"
 
 
-def _span(ends):
+def _span(ends: Sequence[int]) -> str:
     return number(ends[0]) if ends[0] == ends[1] else f"{number(ends[0])} … {number(ends[1])}"
 
 
-def _depth(document):
+def _depth(document: dict[str, Any]) -> str:
     if "theorem" not in document:
         return ""
     dimensions = list(range(1, 33))
@@ -211,7 +212,7 @@ def _depth(document):
     return figure_section("Depth against dimension", drawing, caption)
 
 
-def _capacity(document):
+def _capacity(document: dict[str, Any]) -> str:
     found = document.get("capacity")
     if not found:
         return ""

@@ -9,15 +9,16 @@ the factors' row is copied after them if that is little, so that the row can be 
 
 import numpy as np
 
-from jaxscale.constructions.atoms import Input, Linear
+from jaxscale.constructions.atoms import Atom, Dot, Input, Linear, Product
 from jaxscale.constructions.atoms import Network as NetworkAtom
 from jaxscale.constructions.encodings import Encoding, named
 from jaxscale.constructions.expressions import Expression, atoms_of, of_atom
 from jaxscale.constructions.heads import PairHeads, Sources
-from jaxscale.constructions.interaction import interaction_heads
+from jaxscale.constructions.interaction import Rows, interaction_heads
 from jaxscale.constructions.legalize import Pairwise
 from jaxscale.constructions.network import Network, Selection, input_of
-from jaxscale.constructions.planning import Plan, with_output
+from jaxscale.constructions.planning import Block, Plan, with_output
+from jaxscale.constructions.residual import Place
 
 
 def compile_pairwise(expression: Expression, encoding: str | Encoding = "parabola", limit: float = 4e9) -> Network:
@@ -48,17 +49,17 @@ class PairwisePlan(Plan):
         tokens = source.size + sum(a.size for a in atoms_of(legal) if isinstance(a, (Linear, NetworkAtom)))
         super().__init__(legal, source, tokens, (np.arange(source.size), np.zeros(source.size, dtype=int)))
 
-    def tokens_of(self, atom):
+    def tokens_of(self, atom: Atom) -> np.ndarray:
         self._next += atom.size
         return np.arange(self._next - atom.size, self._next)
 
-    def product_tokens(self, atom, known):
+    def product_tokens(self, atom: Product | Dot, known: dict[Atom, Place]) -> np.ndarray:
         return Sources.of(atom.left, known).token
 
-    def new_heads(self):
+    def new_heads(self) -> PairHeads:
         return PairHeads(self.residual.copy())
 
-    def make_room(self, b, block, row, known, alive):
+    def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
         """Copies what is still needed of a row into `row`, if that takes no more heads than the block has anyway."""
         for r in range(self.residual.rows):
             here = {a: known[a] for a in alive if a in known and np.any(known[a][1] == r)}
@@ -74,7 +75,7 @@ class PairwisePlan(Plan):
                     self.residual.add(token[entries], row, atom.low[entries], atom.high[entries])
                     self.put(atom, token, row, alive)
 
-    def parameters(self, heads, rows):
+    def parameters(self, heads: PairHeads, rows: Rows) -> tuple[dict[str, np.ndarray], Selection]:
         table = heads.table()
         query, key, bound = heads.kernels(table, rows)
         made = interaction_heads(

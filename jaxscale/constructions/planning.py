@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.constructions.atoms import Atom, Input, Kind, Linear
+from jaxscale.constructions.atoms import Atom, Dot, Input, Kind, Linear, Product
 from jaxscale.constructions.atoms import Network as NetworkAtom
 from jaxscale.constructions.expressions import Expression, atoms_of, levels, of_atom
 from jaxscale.constructions.feedforward import Clear, Use, ffn_layers
@@ -75,7 +75,7 @@ class Plan(abc.ABC):
         """The tokens on which the entries of a sum or a network come to lie."""
 
     @abc.abstractmethod
-    def product_tokens(self, atom: Atom, known: dict[Atom, Place]) -> np.ndarray:
+    def product_tokens(self, atom: Product | Dot, known: dict[Atom, Place]) -> np.ndarray:
         """Those of a product."""
 
     @abc.abstractmethod
@@ -90,20 +90,20 @@ class Plan(abc.ABC):
     def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
         """May move values before accumulators are chosen; `row` is the one that products of block `b` went to."""
 
-    def _block(self, b, atoms):
+    def _block(self, b: int, atoms: list[Atom]) -> Block:
         residual, known = self.residual, dict(self.place)
         block = Block(self.new_heads())
         alive = {atom: place for atom, place in known.items() if np.any(self.last[atom] > b)}
         first, size = 0, 0
         for atom in atoms:
-            if isinstance(atom, (Input, Linear, NetworkAtom)):
+            if not isinstance(atom, (Product, Dot)):
                 continue
             token = self.product_tokens(atom, known)
-            row = self._rows_for(token, first)
-            block.heads.add_product(row, atom, known)
-            residual.add(token, row, atom.low, atom.high)
-            self.place[atom] = alive[atom] = token, row
-            first, size = (int(row[0]), atom.size) if atom.size > size else (first, size)
+            own_rows = self._rows_for(token, first)
+            block.heads.add_product(own_rows, atom, known)
+            residual.add(token, own_rows, atom.low, atom.high)
+            self.place[atom] = alive[atom] = token, own_rows
+            first, size = (int(own_rows[0]), atom.size) if atom.size > size else (first, size)
         for atom in atoms:
             if isinstance(atom, Linear):
                 token = self.tokens_of(atom)
@@ -127,7 +127,7 @@ class Plan(abc.ABC):
         self.layout += [Placement(b, atom.name, *self.place[atom]) for atom in atoms]
         return block
 
-    def _rows_for(self, token, first):
+    def _rows_for(self, token: np.ndarray, first: int) -> np.ndarray:
         """An empty row for each entry; entries on one token get different ones."""
         row = np.zeros(len(token), dtype=int)
         order = np.argsort(token, kind="stable")
@@ -139,11 +139,13 @@ class Plan(abc.ABC):
             self.residual.claim(token[rank == k], free)
         return row
 
-    def put(self, atom, token, row, alive):
+    def put(self, atom: Atom, token: np.ndarray, row: int, alive: dict[Atom, Place]) -> None:
         """From now on the atom is there."""
         self.place[atom] = alive[atom] = token, np.full(atom.size, row)
 
-    def _write_arguments(self, block, networks, first, known, alive):
+    def _write_arguments(
+        self, block: Block, networks: list[NetworkAtom], first: int, known: dict[Atom, Place], alive: dict[Atom, Place]
+    ) -> list[tuple[Use, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
         """Arguments of networks into accumulators; which networks the FFN then runs, and what they give.
 
         A ReLU of one head's score takes no FFN: attention has one.
@@ -173,7 +175,9 @@ class Plan(abc.ABC):
             pending.append((block.uses[-1], values))
         return pending
 
-    def _write_operands(self, block, atom, sources, target, known):
+    def _write_operands(
+        self, block: Block, atom: NetworkAtom, sources: list[int], target: int, known: dict[Atom, Place]
+    ) -> None:
         token, kind = self.place[atom][0], atom.kind
         for row, x in zip(sources, atom.operands, strict=True):
             low, high = x.low, x.high
@@ -186,7 +190,7 @@ class Plan(abc.ABC):
             block.heads.add_constant(token, target, np.full(atom.size, kind.at_zero))
             self.residual.add(token, target, kind.at_zero, kind.at_zero)
 
-    def _interval(self):
+    def _interval(self) -> tuple[np.ndarray, np.ndarray]:
         return self.residual.low.copy(), self.residual.high.copy()
 
     def network(
@@ -242,7 +246,7 @@ def with_output(legal: Expression) -> Expression:
     return of_atom(Linear(legal, "output"), legal.scalar)
 
 
-def _with_rows(rows, low, high):
+def _with_rows(rows: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intervals (rows so far, l) as (l, rows): rows opened later were empty before."""
     low, high = (np.pad(end, ((0, rows - len(end)), (0, 0))).T for end in (low, high))
     return low, high

@@ -144,7 +144,8 @@ def reciprocal(x: Expression, tolerance: float = 1e-12) -> Expression:
     for _ in range(steps):
         y = y * (2 - (x * y).within(1 - q, 1 + q))
         q = q**2
-        y = y.within(*sorted(((1 - q) / high, (1 + q) / low)))
+        least, most = sorted(((1 - q) / high, (1 + q) / low))
+        y = y.within(least, most)
     return y
 
 

@@ -30,21 +30,21 @@ class Residual:
         twin.low, twin.high, twin.used = self.low.copy(), self.high.copy(), self.used.copy()
         return twin
 
-    def claim(self, token, row):
+    def claim(self, token: np.ndarray, row: int) -> None:
         """Takes `row` of tokens for a value that comes later in the block."""
         self.used[row, token] = True
 
-    def add(self, token, row, low, high):
+    def add(self, token: np.ndarray, row: np.ndarray | int, low: np.ndarray | float, high: np.ndarray | float) -> None:
         """Adds values within [low, high] to `row` of tokens."""
         self.used[row, token] = True
         self.low[row, token] += low
         self.high[row, token] += high
 
-    def clear(self, row):
+    def clear(self, row: int) -> None:
         self.low[row] = self.high[row] = 0
         self.used[row] = False
 
-    def apply(self, use: Use, values: Iterable[tuple]):
+    def apply(self, use: Use, values: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
         """What a network of the FFN adds to its target row.
 
         `values` are (token, low, high) of what is known to come out; other tokens get what their sources make of it.
@@ -59,14 +59,14 @@ class Residual:
         self.high[use.target] += high
         self.used[use.target] |= touched
 
-    def free_row(self, token, first: int = 0) -> int:
+    def free_row(self, token: np.ndarray, first: int = 0) -> int:
         """A row that is empty at all these tokens: `first` if it is, else the lowest, else a new one."""
         for row in (first, *range(self.rows)):
             if not self.used[row, token].any():
                 return row
         return self.open_row()
 
-    def accumulator(self, token, target: int, alive: Iterable[Place], taken: Iterable[int]) -> int:
+    def accumulator(self, token: np.ndarray, target: int, alive: Iterable[Place], taken: Iterable[int]) -> int:
         """A row, not `taken`, for what the FFN reads, puts into `target` and clears.
 
         It must be empty at `token` and hold nothing that is alive; it may hold what is not needed any more, but the FFN

@@ -19,6 +19,7 @@ largest of the format nothing is bounded.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -140,7 +141,7 @@ def _rounding(network: Network, form: Format) -> Rounding:
     return Rounding(tuple(bounds) if held else (math.inf,) * len(bounds), tuple(margins))
 
 
-def _peak(weights, largest, selection: Selection):
+def _peak(weights: Mapping[str, np.ndarray], largest: np.ndarray, selection: Selection) -> float:
     """A bound on every number that attention makes, partial sums included, for tokens whose rows are at most this."""
     q, k, v = (np.abs(weights[name]) @ largest for name in ("query", "key", "value"))
     scores = np.sum(q * k, axis=1)
@@ -151,7 +152,7 @@ def _peak(weights, largest, selection: Selection):
 class Known:
     """What every block has in common: rows that do not change, how well the format holds them, and the format."""
 
-    def __init__(self, start, data_rows, form: Format):
+    def __init__(self, start: np.ndarray, data_rows: int, form: Format) -> None:
         self.start, self.rows, self.form = start, data_rows, form
         self.error = np.abs(start) * np.where(_fits(start, form.sums), 0, form.u)
         self.enters = _fits(start, form.inputs)  # whether an entry enters products as it is
@@ -160,11 +161,11 @@ class Known:
         self.unit = unit(start).min(axis=0)
         self.largest = np.abs(start).max(axis=0)
 
-    def with_data(self, interval):
+    def with_data(self, interval: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """(l, E) bounds on all rows, from intervals of the data rows."""
         return np.concatenate([_magnitude(interval), np.abs(self.start[:, self.rows :])], axis=1)
 
-    def ends(self, interval, error):
+    def ends(self, interval: tuple[np.ndarray, np.ndarray], error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Low and high ends, (l, E) each, of all rows as computed."""
         low, high = (np.concatenate([end, self.start[:, self.rows :]], axis=1) for end in interval)
         return low - error, high + error
@@ -189,7 +190,15 @@ class Side:
     worst_noise: np.ndarray
 
 
-def _side(kernel, data, at, size, error, largest, known: Known) -> Side:
+def _side(
+    kernel: np.ndarray,
+    data: int,
+    at: np.ndarray,
+    size: np.ndarray,
+    error: np.ndarray,
+    largest: np.ndarray,
+    known: Known,
+) -> Side:
     form, read = known.form, np.abs(kernel[:, :data])
     coarse = _lost(kernel[:, :data], form.inputs, form.u_weights, form)
     shifts = np.all((read == 0) | (np.frexp(read)[0] == 0.5), axis=2)  # powers of two round nothing
@@ -208,7 +217,7 @@ def _side(kernel, data, at, size, error, largest, known: Known) -> Side:
     return Side(sizes, errors, most, worst, noise, worst_noise)
 
 
-def _selection_noise(kernel, at, known: Known):
+def _selection_noise(kernel: np.ndarray, at: np.ndarray, known: Known) -> tuple[np.ndarray, np.ndarray]:
     """(M, P) for the tokens of pairs, (M,) for any token: errors of the projections that select.
 
     Zero where the projection is exact: for all tokens if entries of all fit the format, else for those of the pair.
@@ -230,7 +239,14 @@ def _selection_noise(kernel, at, known: Known):
     return noise, worst_noise
 
 
-def _attention(weights, selection: Selection, size, error, largest, known: Known):
+def _attention(
+    weights: Mapping[str, np.ndarray],
+    selection: Selection,
+    size: np.ndarray,
+    error: np.ndarray,
+    largest: np.ndarray,
+    known: Known,
+) -> tuple[np.ndarray, np.ndarray]:
     """(l, E) bounds on the error of what heads add, and (M,) margins."""
     form, data = known.form, selection.data
     valid = selection.token >= 0
@@ -255,7 +271,18 @@ def _attention(weights, selection: Selection, size, error, largest, known: Known
     return added, room / np.where(selection.bound > 0, selection.bound, 1)
 
 
-def _sums(value, selection, valid, token, seen, score, score_error, size, error, known: Known):
+def _sums(
+    value: np.ndarray,
+    selection: Selection,
+    valid: np.ndarray,
+    token: np.ndarray,
+    seen: np.ndarray,
+    score: np.ndarray,
+    score_error: np.ndarray,
+    size: np.ndarray,
+    error: np.ndarray,
+    known: Known,
+) -> np.ndarray:
     """(l, E) bounds on the error of the sums that heads form in each row of each token."""
     form = known.form
     added = np.zeros_like(size)
@@ -279,7 +306,7 @@ def _sums(value, selection, valid, token, seen, score, score_error, size, error,
     return added
 
 
-def _feed_forward(weights, size, error, form: Format):
+def _feed_forward(weights: Mapping[str, np.ndarray], size: np.ndarray, error: np.ndarray, form: Format) -> np.ndarray:
     """(l, E) bounds on the error of what the FFN adds."""
     depth = sum(name.startswith("kernel_") for name in weights)
     for i in range(depth):
@@ -296,7 +323,9 @@ def _feed_forward(weights, size, error, form: Format):
     return error if depth else np.zeros_like(error)
 
 
-def _largest_of_feed_forward(weights, low, high, form: Format):
+def _largest_of_feed_forward(
+    weights: Mapping[str, np.ndarray], low: np.ndarray, high: np.ndarray, form: Format
+) -> tuple[np.ndarray, float]:
     """(l, E) bounds on what the FFN is computed to add, for arguments computed within [low, high]; on any partial sum.
 
     Each term of a computed sum is off by a small factor, never by a share of the others: a network that is bounded
@@ -316,17 +345,17 @@ def _largest_of_feed_forward(weights, low, high, form: Format):
     return (np.maximum(np.abs(low), np.abs(high)) if depth else np.zeros_like(low)), 2 * peak
 
 
-def _lost(x, bits, relative, form: Format):
+def _lost(x: np.ndarray, bits: int, relative: float, form: Format) -> np.ndarray:
     """What parameters lose on the way into a format."""
     return np.abs(x) * np.where(_fits(x, bits), 0, relative) + np.where(np.abs(x) < form.tiny, np.abs(x), 0)
 
 
-def _fits(x, bits):
+def _fits(x: np.ndarray, bits: int) -> np.ndarray:
     """Whether numbers need no more than `bits` bits, the leading one counted."""
     lowest = unit(x)
     return np.isinf(lowest) | (np.abs(x) < 2.0**bits * lowest)
 
 
-def _magnitude(interval):
+def _magnitude(interval: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     low, high = interval
     return np.maximum(np.abs(low), np.abs(high))

@@ -4,6 +4,8 @@ ReLU attention has no normalizer, so its sum over heads and keys is a plain sum:
 """
 
 import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ from jaxscale.models import relu_transformer as rt
 AXES = ("head", "query", "key")
 
 
-def mesh_of(devices, head: int = 0, query: int = 1, key: int = 1) -> Mesh:
+def mesh_of(devices: Sequence[jax.Device], head: int = 0, query: int = 1, key: int = 1) -> Mesh:
     """A mesh over the devices with axes "head", "query" and "key"; `head` 0 takes what the others leave."""
     head = head or len(devices) // (query * key)
     if head * query * key != len(devices):
@@ -27,7 +29,7 @@ def mesh_of(devices, head: int = 0, query: int = 1, key: int = 1) -> Mesh:
 
 
 @functools.partial(jax.jit, static_argnames=("module", "mesh"))
-def run(module: rt.ReluTransformer, variables, x_BxD, mesh: Mesh):
+def run(module: rt.ReluTransformer, variables: Mapping[str, Any], x_BxD: jax.Array, mesh: Mesh) -> jax.Array:
     """The values of `module` on points (B, D), every block's attention spread over the mesh."""
     if set(mesh.axis_names) != set(AXES):
         raise InputError(f"mesh has axes {mesh.axis_names}; it needs {AXES}. Make it with mesh_of.")
@@ -46,7 +48,7 @@ def run(module: rt.ReluTransformer, variables, x_BxD, mesh: Mesh):
     return rt.decode(shape, h_BxTxE)
 
 
-def _attention(heads, h_BxTxE, module, mesh):
+def _attention(heads: Mapping[str, jax.Array], h_BxTxE: jax.Array, module: rt.ReluTransformer, mesh: Mesh) -> jax.Array:
     """This device's heads, queries and keys; then the sum over all devices."""
     T = h_BxTxE.shape[1]
     query, start = _part(h_BxTxE, "query", mesh)
@@ -57,7 +59,7 @@ def _attention(heads, h_BxTxE, module, mesh):
     return lax.psum(whole, AXES)[:, :T]
 
 
-def _part(h_BxTxE, axis, mesh):
+def _part(h_BxTxE: jax.Array, axis: str, mesh: Mesh) -> tuple[jax.Array, jax.Array]:
     """This device's share of the tokens and where it starts. Tokens of zeros fill up: they neither see nor are seen."""
     h_BxTxE = _padded(h_BxTxE, 1, mesh.shape[axis])
     size = h_BxTxE.shape[1] // mesh.shape[axis]
@@ -65,7 +67,7 @@ def _part(h_BxTxE, axis, mesh):
     return lax.dynamic_slice_in_dim(h_BxTxE, start, size, axis=1), start
 
 
-def _padded(x, axis, parts):
+def _padded(x: jax.Array, axis: int, parts: int) -> jax.Array:
     pads = [(0, 0)] * x.ndim
     pads[axis] = (0, -x.shape[axis] % parts)
     return jnp.pad(x, pads)

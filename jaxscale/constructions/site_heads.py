@@ -5,15 +5,17 @@ where a pointer shows, and what many tokens hold that all point here. Each part 
 """
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy import sparse
 
 from jaxscale.constructions.addresses import GAP, ONE, Functional, Table, comparison
-from jaxscale.constructions.atoms import Dot, Input, Product
+from jaxscale.constructions.atoms import Atom, Dot, Input, Product
 from jaxscale.constructions.expressions import Expression
 from jaxscale.constructions.interaction import Rows, selection_scale
 from jaxscale.constructions.network import Selection
-from jaxscale.constructions.residual import Residual
+from jaxscale.constructions.residual import Place, Residual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Part:
     low: np.ndarray | float = 0.0
     high: np.ndarray | float = 0.0
 
-    def add(self, row, coefficient, low, high):
+    def add(self, row: int, coefficient: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         """One more data row, with an interval for what it contributes."""
         self.rows.append(int(row))
         self.coefficients.append(coefficient)
@@ -64,14 +66,14 @@ class SiteHeads:
         return len(self._heads)
 
     @property
-    def _data(self):
+    def _data(self) -> int:
         return max(len(head.query) for head in self._heads)
 
     @property
     def rank(self) -> int:
         return self._data + 2 * max(len(head.pointers) for head in self._heads)
 
-    def add_relu(self, token, row, x: Expression, known: dict) -> bool:
+    def add_relu(self, token: np.ndarray, row: int, x: Expression, known: dict[Atom, Place]) -> bool:
         """relu(x), if x is one part; False, with nothing added, if it is several."""
         parts, sums = self._parts(x, known)
         if len(parts) != 1 or sums:
@@ -79,7 +81,7 @@ class SiteHeads:
         self._add_part(x, parts[0], row, signs=(1.0,))
         return True
 
-    def add_sum(self, token, row, x: Expression, known: dict):
+    def add_sum(self, token: np.ndarray, row: int, x: Expression, known: dict[Atom, Place]) -> None:
         """x itself."""
         parts, sums = self._parts(x, known)
         for part in parts:
@@ -90,31 +92,33 @@ class SiteHeads:
         if x.active is not None:
             self.active |= {int(t): x.active + 1 for t in token}
 
-    def add_constant(self, token, row, values):
+    def add_constant(self, token: np.ndarray, row: int, values: np.ndarray) -> None:
         """The same number on every token of a site."""
         part = Part(len(token), np.arange(len(token)))
         self._add_part(Expression([], values), part, row, signs=(1.0,) if values[0] > 0 else (-1.0,))
 
-    def add_nothing(self, token, row):
+    def add_nothing(self, token: np.ndarray, row: int) -> None:
         """A head that adds zero."""
         self.add_constant(token, row, np.zeros(len(token)))
 
-    def add_product(self, row, atom: Product | Dot, known: dict):
+    def add_product(self, row: np.ndarray, atom: Product | Dot, known: dict[Atom, Place]) -> None:
         """Two functionals of one token, multiplied by the score; of an inner product, as many as it has terms."""
         rows = range(atom.left.size) if isinstance(atom, Dot) else range(1)
-        (row,) = set(np.atleast_1d(row).tolist())  # a token has one entry of a vector
+        (own_row,) = set(np.atleast_1d(row).tolist())  # a token has one entry of a vector
         query, key = ([_of_token(x, i, known) for i in rows] for x in (atom.left, atom.right))
         address, tokens = self._table.address(atom.size), self._table.site(atom.size)
         for sign, used in ((1.0, atom.high > 0), (-1.0, atom.low < 0)):
             if np.any(used):
                 signed = query if sign > 0 else [-q for q in query]
                 value = Functional(constant=sign)
-                self._heads.append(Head(signed, key, value, row, address, address, tokens, tokens))
+                self._heads.append(Head(signed, key, value, own_row, address, address, tokens, tokens))
 
-    def _parts(self, x, known):
+    def _parts(
+        self, x: Expression, known: dict[Atom, Place]
+    ) -> tuple[list[Part], list[tuple[Atom, int, np.ndarray, np.ndarray]]]:
         """What `x` combines, sorted by the tokens where it is; and what many tokens hold for one of x."""
         n, here = x.size, np.arange(x.size)
-        parts: dict[tuple, Part] = {}
+        parts: dict[tuple[int, bytes], Part] = {}
         sums = []
         part_at = lambda other, index: parts.setdefault((other, index.tobytes()), Part(other, index))
         for atom, matrix in x.terms:
@@ -142,7 +146,7 @@ class SiteHeads:
             part.coefficients.append(x.offset)
         return list(parts.values()), sums
 
-    def _add_part(self, x, part, row, signs):
+    def _add_part(self, x: Expression, part: Part, row: int, signs: Sequence[float]) -> None:
         n = x.size
         coefficients = [*part.coefficients] if part.rows or part.coefficients else [x.offset]
         keys = [Functional(rows=((r, 1.0),)) for r in part.rows] + [ONE] * (len(coefficients) - len(part.rows))
@@ -159,7 +163,9 @@ class SiteHeads:
             signed = queries if sign > 0 else [-q for q in queries]
             self._heads.append(Head(signed, keys, Functional(constant=sign), row, pointers, addresses, token, seen))
 
-    def _add_collection(self, n, atom, source_row, owner, coefficient, row):
+    def _add_collection(
+        self, n: int, atom: Atom, source_row: int, owner: np.ndarray, coefficient: np.ndarray, row: int
+    ) -> None:
         column = self._table.coefficient(atom.size, coefficient, learned=True)
         pointers = self._table.pointer(atom.size, n, owner)
         used = owner >= 0
@@ -199,7 +205,7 @@ class SiteHeads:
         )
         return {"query": query, "key": key, "value": value}, selection
 
-    def _bound(self, head):
+    def _bound(self, head: Head) -> float:
         """The largest data score of any pair of tokens."""
         low, high, table = self._before.low, self._before.high, self._table.values()
         total = np.zeros(self._table.tokens)
@@ -210,7 +216,7 @@ class SiteHeads:
         return max(float(total.max()), 0.0)
 
 
-def _of_token(x, i, known):
+def _of_token(x: Expression, i: int, known: dict[Atom, Place]) -> Functional:
     """Entry i of an expression as a functional of the one token that knows all of it."""
     rows = []
     for atom, matrix in x.terms:
@@ -220,7 +226,7 @@ def _of_token(x, i, known):
     return Functional(rows=tuple(rows), constant=float(x.offset[i]))
 
 
-def _one_a_row(matrix):
+def _one_a_row(matrix: sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """A sparse matrix as a sum of such with one number a row: (column or -1, number) of each row."""
     counts = np.diff(matrix.indptr)
     for rank in range(counts.max()):
@@ -231,11 +237,11 @@ def _one_a_row(matrix):
         yield index, c
 
 
-def _scaled(c, low, high):
+def _scaled(c: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(c * low, c * high), np.maximum(c * low, c * high)
 
 
-def _combined(functionals, coefficients):
+def _combined(functionals: Sequence[Functional], coefficients: Sequence[float]) -> Functional:
     rows = [(r, c * a) for f, c in zip(functionals, coefficients, strict=True) for r, a in f.rows]
     return Functional(
         rows=tuple(rows), constant=sum(c * f.constant for f, c in zip(functionals, coefficients, strict=True))

@@ -11,11 +11,13 @@ that tokens carry: the only ones that grow with the number of grid points, and p
 import numpy as np
 
 from jaxscale.constructions.addresses import Table
-from jaxscale.constructions.atoms import Input
+from jaxscale.constructions.atoms import Atom, Dot, Input, Product
 from jaxscale.constructions.expressions import Expression, atoms_of
+from jaxscale.constructions.interaction import Rows
 from jaxscale.constructions.legalize import Structured
-from jaxscale.constructions.network import Network, input_of
-from jaxscale.constructions.planning import Plan, with_output
+from jaxscale.constructions.network import Network, Selection, input_of
+from jaxscale.constructions.planning import Block, Plan, with_output
+from jaxscale.constructions.residual import Place
 from jaxscale.constructions.site_heads import SiteHeads
 
 
@@ -45,17 +47,17 @@ class StructuredPlan(Plan):
         inputs = np.zeros(source.size, dtype=int), np.arange(source.size)
         super().__init__(legal, source, self.table.tokens, inputs)
 
-    def tokens_of(self, atom):
+    def tokens_of(self, atom: Atom) -> np.ndarray:
         return self.table.site(atom.size)
 
-    def product_tokens(self, atom, known):
+    def product_tokens(self, atom: Product | Dot, known: dict[Atom, Place]) -> np.ndarray:
         return self.table.site(atom.size)
 
-    def new_heads(self):
+    def new_heads(self) -> SiteHeads:
         return SiteHeads(self.residual.copy(), self.table)
 
-    def parameters(self, heads, rows):
+    def parameters(self, heads: SiteHeads, rows: Rows) -> tuple[dict[str, np.ndarray], Selection]:
         return heads.parameters(rows)
 
-    def make_room(self, b, block, row, known, alive):
+    def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
         """Nothing: one more row costs less than heads that move values."""

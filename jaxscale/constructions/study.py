@@ -16,8 +16,9 @@ import numpy as np
 
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.targets import Target, cone, takagi
-from jaxscale.constructions.training import Fitted, mean_squared_error, random_params, train_each
+from jaxscale.constructions.training import Fitted, Parts, mean_squared_error, random_params, train_each
 from jaxscale.errors import RunError
+from jaxscale.models import relu_transformer as rt
 
 ENCODINGS = ("quarter_circle", "full_circle", "parabola", "binary", "structured")
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -40,7 +41,7 @@ def encoding_study(
     grid: int,
     steps: int = 2000,
     encodings: Sequence[str] = ENCODINGS,
-    parts: Sequence[str] = ("readout", "values", "all"),
+    parts: Sequence[Parts] = ("readout", "values", "all"),
     targets: Mapping[str, Target] | None = None,
     learning_rates: Sequence[float] = LEARNING_RATES,
     scales: Sequence[float] = SCALES,
@@ -68,7 +69,13 @@ def encoding_study(
             network = approximate(f, dimension, grid=grid, **back_end).network
             module, start = network.module(), network.variables()
 
-            def best(starts, part, module=module, fixed=start["fixed"], f=f):
+            def best(
+                starts: Mapping[float, dict[str, Any]],
+                part: Parts,
+                module: rt.ReluTransformer = module,
+                fixed: dict[str, Any] = start["fixed"],
+                f: Target = f,
+            ) -> tuple[float | None, tuple[float | None, float | None]]:
                 """The least test error over starts and rates, and at which scale and rate it is found."""
                 settings = [(scale, rate) for scale in starts for rate in learning_rates]
                 each = [starts[scale] for scale, _ in settings], [rate for _, rate in settings]
@@ -113,7 +120,7 @@ def encoding_study(
                 }
 
 
-def error_of(module, run: Fitted, fixed, x, y) -> float:
+def error_of(module: rt.ReluTransformer, run: Fitted, fixed: dict[str, Any], x: np.ndarray, y: np.ndarray) -> float:
     """Mean squared error of a run; infinite if it diverged."""
     error = mean_squared_error(module, {"params": run.params, "fixed": fixed}, x, y)
     return error if np.isfinite(error) else np.inf

@@ -6,6 +6,7 @@ Holder(constant=1.0, exponent=0.5)       # |f(x) - f(y)| ≤ 1 · |x - y|^0.5
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import numpy as np
 from jaxscale.errors import InputError
 
 Target = Callable[[np.ndarray], np.ndarray]
+Points = TypeVar("Points", np.ndarray, jax.Array)
 
 # Above two derivatives the polynomials have more coefficients than the accuracy repays.
 LARGEST_EXPONENT = 3.0
@@ -33,7 +35,7 @@ class Holder:
     constant: float
     exponent: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("constant", "exponent"):
             object.__setattr__(self, name, float(getattr(self, name)))  # NumPy's too, as plain values for documents
         if not 0 < self.exponent <= LARGEST_EXPONENT:
@@ -71,7 +73,7 @@ def crease(direction: np.ndarray, exponent: float = 1.0) -> Target:
     error there, and the direction must have length one.
     """
 
-    def f(x):
+    def f(x: np.ndarray) -> np.ndarray:
         s = x @ direction
         return (2.0 * (s > 0) - 1) * abs(s) ** exponent
 
@@ -85,7 +87,7 @@ def takagi(shift: np.ndarray, exponent: float = 1.0, levels: int = 12) -> Target
     one at one (Takagi 1903; Allaart & Kawamura 2011, survey). Kinks of level k lie 2^-(k+1) apart, from `shift` on.
     """
 
-    def f(x):
+    def f(x: np.ndarray) -> np.ndarray:
         t = x - shift
         folded = sum(2.0 ** (-exponent * k) * abs(2**k * t - np.round(2**k * t)) for k in range(levels))
         return folded.sum(-1) / x.shape[-1] ** 0.5
@@ -93,7 +95,7 @@ def takagi(shift: np.ndarray, exponent: float = 1.0, levels: int = 12) -> Target
     return f
 
 
-def waves(x):
+def waves(x: Points) -> Points:
     """Σ_i sin(2π x_i) / (2π √D): smooth, and Lipschitz with constant one."""
     numerical = jnp if isinstance(x, jax.Array) else np
     return numerical.sin(2 * np.pi * x).sum(-1) / (2 * np.pi * x.shape[-1] ** 0.5)

@@ -51,7 +51,7 @@ def movable(params: dict[str, Any], parts: Parts) -> dict[str, Any]:
         raise InputError(f"parts={parts!r} is not one of readout, values, all. Pass one of these.")
     last = max((name for name in params if name.startswith("block_")), key=lambda name: int(name.split("_")[1]))
 
-    def moves(path, leaf):
+    def moves(path: tuple[Any, ...], leaf: np.ndarray) -> np.ndarray:
         block, *rest = [key.key for key in path]
         if parts == "all" or block == "learned":
             return np.ones(leaf.shape, leaf.dtype)
@@ -182,26 +182,26 @@ class State(NamedTuple):
     step: Any
 
 
-def _abstract(leaf):
+def _abstract(leaf: jax.Array | np.ndarray) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("module", "batch", "count"))
-def _advance(state, settings, module, batch, count):
+def _advance(state: State, settings: dict[str, Any], module: rt.ReluTransformer, batch: int, count: int) -> State:
     """`count` steps more; the losses are those before each."""
     x, y, fixed, mask = (settings[name] for name in ("x", "y", "fixed", "mask"))
     steps = len(state.losses)
 
-    def loss(params, rows):
-        predicted = module.apply({"params": params, "fixed": fixed}, x[rows])
+    def loss(params: Any, rows: jax.Array) -> jax.Array:
+        predicted: Any = module.apply({"params": params, "fixed": fixed}, x[rows])
         return jnp.mean((predicted - y[rows]) ** 2)
 
-    def of_batch(params, _rate, step, _drawn):
+    def of_batch(params: Any, _rate: jax.Array, step: jax.Array, _drawn: None) -> jax.Array:
         key = jax.random.fold_in(settings["key"], step)
         rows = jax.random.randint(key, (batch,), 0, len(x)) if batch < len(x) else jnp.arange(len(x))
         return loss(params, rows)
 
-    def move(params, updates, rate, step):
+    def move(params: Any, updates: Any, rate: jax.Array, step: jax.Array) -> Any:
         rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * step / steps)).astype(rate.dtype)
         return jax.tree.map(lambda value, update: value - rate * update, params, updates)
 
@@ -211,7 +211,7 @@ def _advance(state, settings, module, batch, count):
     return State(now.params, now.moments, losses, now.step)
 
 
-def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> dict[str, Any]:
+def random_params(module: rt.ReluTransformer, seed: int, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:
     """Random parameters of the module's shape, as `module.init` draws them."""
     with jax.enable_x64(dtype == np.float64):
         points = np.zeros((1, len(module.shape.inputs)), dtype)
@@ -219,7 +219,7 @@ def random_params(module: rt.ReluTransformer, seed: int, dtype=np.float32) -> di
         return jax.tree.map(np.asarray, drawn["params"])
 
 
-def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
+def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray) -> float:
     """Of the network on points (n, D) with values (n,)."""
     dtype = jax.tree.leaves(variables["params"])[0].dtype
     with jax.enable_x64(dtype == np.float64):
@@ -227,10 +227,13 @@ def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x,
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _mean_squared_error(module, variables, x, y):
-    return jnp.mean((module.apply(variables, x) - y) ** 2)
+def _mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x: jax.Array, y: jax.Array) -> jax.Array:
+    predicted: Any = module.apply(variables, x)
+    return jnp.mean((predicted - y) ** 2)
 
 
-def root_mean_square_error(module: rt.ReluTransformer, variables: dict[str, Any], x, y) -> float:
+def root_mean_square_error(
+    module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray
+) -> float:
     """The root of `mean_squared_error`."""
     return mean_squared_error(module, variables, x, y) ** 0.5

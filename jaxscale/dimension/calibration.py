@@ -16,7 +16,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -46,6 +46,9 @@ MARGIN = 0.05
 
 # A larger cloud is compared with references of this many points, and their bias scaled to its own number.
 LARGEST_REFERENCE = 4096
+
+# An estimator that compares by value: the function, what is bound to it by place, and what by name.
+StaticEstimator = tuple[Any, tuple[Any, ...], tuple[tuple[str, Any], ...]]
 
 
 @jax.tree_util.register_dataclass
@@ -122,7 +125,7 @@ def calibrate(
     reference: Reference | None = None,
     key: jax.Array | None = None,
     clouds: int = 8,
-    cache: str | os.PathLike | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Calibrated:
     """The dimension of `x`, the bias of `estimator` taken off by reading reference clouds of the same size.
 
@@ -188,7 +191,7 @@ def calibrate(
     return apply_references(estimate, hoods, _around(float(estimate.dimension), make))
 
 
-def _width_limit(estimator, hoods):
+def _width_limit(estimator: str | Estimator, hoods: Neighborhoods) -> int | None:
     """A bound on the dimension out of the way of `estimator`, the same for the cloud and for its references.
 
     A cloud in R^8 read with a bound of 8 is not like a reference of dimension 8 in more columns. None for estimators
@@ -210,11 +213,11 @@ def note_of_reading(estimate: Estimate) -> str:
     return f"The reading {reading:.3g} is likely too low: n={n} points resolve dimensions up to {_resolved(n)}."
 
 
-def _resolved(n):
+def _resolved(n: int) -> str:
     return f"2 log10 n = {2 * math.log10(n):.2g} (Eckmann & Ruelle 1992)"
 
 
-def _around(reading, make):
+def _around(reading: float, make: Callable[[Sequence[int]], References]) -> References:
     """References from a dimension that reads less than `reading` to one at which all families read clearly more."""
     if not 0 < reading < math.inf:
         raise InputError(f"the estimator read {reading}, for which there is no reference. Look at the cloud first.")
@@ -281,7 +284,14 @@ def apply_references(estimate: Estimate, hoods: Neighborhoods, references: Refer
     )
 
 
-def _invert(log_reading, log_d_G, log_reading_G, error_G, uneven_G, spread_G):
+def _invert(
+    log_reading: jax.Array,
+    log_d_G: jax.Array,
+    log_reading_G: jax.Array,
+    error_G: jax.Array,
+    uneven_G: jax.Array,
+    spread_G: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """log d at which a family reads `log_reading`, its derivative, its error, and the family's unevenness there."""
     right = jnp.clip(jnp.searchsorted(log_reading_G, log_reading), 1, len(log_d_G) - 1)
     left = right - 1
@@ -292,7 +302,7 @@ def _invert(log_reading, log_d_G, log_reading_G, error_G, uneven_G, spread_G):
     return between(log_d_G), slope, error, between(uneven_G), between(spread_G)
 
 
-def _mix(uneven, uneven_F, log_d_F):
+def _mix(uneven: jax.Array, uneven_F: jax.Array, log_d_F: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Shares of the families by smooth interpolation in unevenness, and the derivative of the mixed log d in it."""
     families = len(uneven_F)
     if families == 1:
@@ -317,7 +327,7 @@ def read_references(
     families: Sequence[Reference] = FAMILIES,
     key: jax.Array | None = None,
     clouds: int = 8,
-    cache: str | os.PathLike | None = None,
+    cache: str | os.PathLike[str] | None = None,
     width_limit: int | None = None,
 ) -> References:
     """How `estimator` reads reference clouds of about `n` points.
@@ -360,20 +370,29 @@ def read_references(
     )
 
 
-def _static(read) -> tuple[Any, tuple, tuple]:
+def _static(read: Estimator) -> StaticEstimator:
     """A function as a value that equals that of another partial application of the same function to the same."""
     if isinstance(read, functools.partial):
         return (read.func, read.args, tuple(sorted(read.keywords.items())))
     return (read, (), ())
 
 
-_IN_MEMORY: dict[tuple, tuple[float, ...]] = {}
+_IN_MEMORY: dict[tuple[Any, ...], tuple[float, ...]] = {}
 
 
 class _Shelf:
     """Readings of references that were made before, in memory and on disk."""
 
-    def __init__(self, estimator, points, k, clouds, key, cache, width_limit):
+    def __init__(
+        self,
+        estimator: str | Estimator,
+        points: int,
+        k: int,
+        clouds: int,
+        key: jax.Array,
+        cache: str | os.PathLike[str] | None,
+        width_limit: int | None,
+    ) -> None:
         self.points, self.k, self.clouds, self.key, self.width_limit = points, k, clouds, key, width_limit
         self.seed = tuple(jax.random.key_data(key).ravel().tolist())
         self.path = None if cache is None else pathlib.Path(cache)
@@ -381,7 +400,7 @@ class _Shelf:
         self.name = None if cache is None else _lasting_name(estimator)
         self.new = False
 
-    def readings(self, read, family, d):
+    def readings(self, read: StaticEstimator, family: Reference, d: int) -> tuple[float, ...]:
         """Mean log reading, its standard error, mean unevenness and its spread over the clouds."""
         limit = () if self.width_limit is None else (self.width_limit,)
         place = (read, self.points, self.k, self.clouds, self.seed, family, d, *limit)
@@ -401,12 +420,12 @@ class _Shelf:
             self.on_disk[label], self.new = _IN_MEMORY[place], True
         return _IN_MEMORY[place]
 
-    def save(self):
+    def save(self) -> None:
         if self.new and self.path is not None:
             write_json(self.path, self.on_disk)
 
 
-def _lasting_name(estimator):
+def _lasting_name(estimator: str | Estimator) -> list[str]:
     if isinstance(estimator, str):
         return [estimator]
     function, args, keywords = _static(estimator)
@@ -417,10 +436,20 @@ def _lasting_name(estimator):
 
 
 @functools.partial(jax.jit, static_argnames=("read", "points", "width", "k", "clouds", "width_limit"))
-def _read_clouds(read, points, width, k, clouds, family, d, key, width_limit):
+def _read_clouds(
+    read: StaticEstimator,
+    points: int,
+    width: int,
+    k: int,
+    clouds: int,
+    family: jax.Array,
+    d: jax.Array,
+    key: jax.Array,
+    width_limit: int | None,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     function, args, keywords = read
 
-    def of_one(cloud_key):
+    def of_one(cloud_key: jax.Array) -> tuple[jax.Array, jax.Array]:
         hoods = neighborhoods(_cloud(cloud_key, family, d, points, width), k)
         hoods = dataclasses.replace(hoods, width_limit=width_limit)
         return jnp.log(function(hoods, *args, **dict(keywords)).dimension), unevenness(hoods)
@@ -430,7 +459,7 @@ def _read_clouds(read, points, width, k, clouds, family, d, key, width_limit):
     return jnp.mean(log_reading), error, jnp.mean(uneven), jnp.std(uneven, ddof=1)
 
 
-def _cloud(key, family, d, points, width):
+def _cloud(key: jax.Array, family: jax.Array, d: jax.Array, points: int, width: int) -> jax.Array:
     """A reference cloud in the first d or d+1 of `width` columns, the others zero: one program serves many d."""
     column = jnp.arange(width)
     normal = jax.random.normal(key, (points, width))

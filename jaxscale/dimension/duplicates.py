@@ -84,14 +84,16 @@ def nearest_distinct(
     in_columns = unit * jnp.maximum(jnp.max(jnp.abs(centre)), jnp.max(usual_D))
     reach_N = 1.125 * width**0.5 * ((unit + jnp.finfo(points.dtype).eps) * magnitude_N + in_columns)
 
-    def search(state):
+    def search(
+        state: tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
         used_N, copies_N, *_ = state
         distances_Nxk, indices_Nxk = map(
             replicated, search_without_derivative(points, None, used_N, k, True, effort, rows)
         )
         may_be_Nxk = used_N[:, None] & (indices_Nxk >= 0) & (distances_Nxk <= reach_N[:, None])
 
-        def compare(state):
+        def compare(state: tuple[jax.Array | int, jax.Array]) -> tuple[jax.Array | int, jax.Array]:
             column, equal_Nxk = state
             others_N = jnp.where(may_be_Nxk[:, column], indices_Nxk[:, column], -1)
             if rows is None:
@@ -102,7 +104,8 @@ def nearest_distinct(
 
         # The neighbors ascend: when none of a column can be equal, none farther can.
         some_may_be = lambda state: (state[0] < k) & jnp.any(may_be_Nxk[:, jnp.minimum(state[0], k - 1)])
-        _, equal_Nxk = lax.while_loop(some_may_be, compare, (0, jnp.zeros((n, k), bool)))
+        nothing_yet: tuple[jax.Array | int, jax.Array] = (0, jnp.zeros((n, k), bool))
+        _, equal_Nxk = lax.while_loop(some_may_be, compare, nothing_yet)
         kept_N, copies_N = _independent(jnp.where(equal_Nxk, indices_Nxk, n), used_N, copies_N)
         return kept_N, copies_N, distances_Nxk, indices_Nxk, jnp.any(equal_Nxk)
 
@@ -113,21 +116,27 @@ def nearest_distinct(
 
 
 @nearest_distinct.defjvp
-def _nearest_distinct_jvp(k, effort, rows, primals, tangents):
+def _nearest_distinct_jvp(
+    k: int,
+    effort: Effort | None,
+    rows: NamedSharding | None,
+    primals: tuple[jax.Array, ...],
+    tangents: tuple[jax.Array, ...],
+) -> tuple[Distinct, Distinct]:
     points, found = primals[0], nearest_distinct(*primals, k, effort, rows)
     d_distances = change_of_distances(points, tangents[0], None, None, found.distances, found.indices, rows)
     nothing: Any = lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0)
     return found, Distinct(d_distances, nothing(found.indices), nothing(found.used), nothing(found.copies))
 
 
-def _usual_magnitudes(points, centre):
+def _usual_magnitudes(points: jax.Array, centre: jax.Array) -> jax.Array:
     """(D,) medians of the absolute entries of each column as they came in, over a sample of the rows."""
     n = points.shape[0]
     sample_SxD = some_rows(points, jnp.arange(0, n, max(1, n // SAMPLE))[:SAMPLE])
     return jnp.median(jnp.abs(sample_SxD + centre), axis=0)
 
 
-def _independent(equal_Nxk, used_N, copies_N):
+def _independent(equal_Nxk: jax.Array, used_N: jax.Array, copies_N: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Which points to keep so that no two that are equal are kept, and how many rows each stands for then.
 
     Args:
@@ -137,14 +146,14 @@ def _independent(equal_Nxk, used_N, copies_N):
     rows_N = jnp.arange(n, dtype=jnp.int32)
     rank_N = jax.random.permutation(jax.random.key(0), n).astype(jnp.int32)
 
-    def least_of_equals(values_N):
+    def least_of_equals(values_N: jax.Array) -> jax.Array:
         """The least value among the equals of each point, n if there is none."""
         of_those_named = jnp.min(jnp.append(values_N, n)[equal_Nxk], axis=1, initial=n)
         named = jnp.broadcast_to(values_N[:, None], equal_Nxk.shape)
         of_those_naming = jnp.full(n + 1, n, jnp.int32).at[equal_Nxk].min(named)[:n]
         return jnp.minimum(of_those_named, of_those_naming)
 
-    def choose(state):
+    def choose(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         open_N, into_N = state
         chosen_N = open_N & (rank_N < least_of_equals(jnp.where(open_N, rank_N, n)))
         kept_N = least_of_equals(jnp.where(chosen_N, rows_N, n))
@@ -178,7 +187,7 @@ def first_occurrence(points: jax.Array, rows: NamedSharding | None = None) -> ja
     return jnp.zeros(n, order.dtype).at[order].set(order[start_of_run])
 
 
-def _hash(points, seed):
+def _hash(points: jax.Array, seed: int) -> jax.Array:
     """A 32-bit hash of each row: words shifted by their position, mixed by the finalizer of MurmurHash3, summed."""
     bits_NxW = lax.bitcast_convert_type(jnp.where(points == 0, 0, points), jnp.uint32).reshape(points.shape[0], -1)
     position_W = jnp.arange(bits_NxW.shape[1], dtype=jnp.uint32)

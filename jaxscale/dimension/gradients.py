@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any, NoReturn
 
 import jax
 
@@ -27,15 +28,17 @@ def without_gradient(estimate: Estimate, hoods: Neighborhoods, what: str, instea
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _refuse(values, read, what, instead):
+def _refuse(values: dict[str, Any], read: tuple[jax.Array, jax.Array], what: str, instead: str) -> dict[str, Any]:
     return values
 
 
-def _forward(values, read, what, instead):
+def _forward(
+    values: dict[str, Any], read: tuple[jax.Array, jax.Array], what: str, instead: str
+) -> tuple[dict[str, Any], None]:
     return values, None
 
 
-def _backward(what, instead, _, cotangents):
+def _backward(what: str, instead: str, _: None, cotangents: dict[str, Any]) -> NoReturn:
     raise InputError(f"{what}, and has no gradient. {instead}, or jax.lax.stop_gradient(x) to read it alone.")
 
 

@@ -59,7 +59,7 @@ def half_sample_variance(
     """
     subset = _with_deep_neighborhoods(_random_subset(lax.stop_gradient(hoods)), hoods.k)
 
-    def squared_difference(side_N):
+    def squared_difference(side_N: jax.Array) -> jax.Array:
         within = _within_sides(subset, side_N, hoods.k)
         first = read(dataclasses.replace(within, used=within.used & side_N))
         second = read(dataclasses.replace(within, used=within.used & ~side_N))
@@ -72,13 +72,13 @@ def half_sample_variance(
 
 
 @functools.cache
-def _splits(n):
+def _splits(n: int) -> np.ndarray:
     """Which half each of n points is in, for each split (SPLITS, n); a constant to the compiler."""
     halves = np.tile(np.arange(n) % 2 == 0, (SPLITS, 1))
     return np.random.default_rng(0).permuted(halves, axis=1)
 
 
-def _random_subset(hoods):
+def _random_subset(hoods: Neighborhoods) -> Neighborhoods:
     """All points of a small cloud, or a random choice of those used; its neighbors are to be found anew."""
     n = hoods.used.shape[0]
     size = max(LEAST_SUBSET, SUBSET_PER_NEIGHBOR * hoods.k)
@@ -92,14 +92,14 @@ def _random_subset(hoods):
     )
 
 
-def _with_deep_neighborhoods(subset, k):
+def _with_deep_neighborhoods(subset: Neighborhoods, k: int) -> Neighborhoods:
     """`subset` with neighbors deep enough to find k in any half."""
     depth = min(2 * k + math.ceil(4 * math.sqrt(2 * k)), subset.used.shape[0] - 1)
     near = neighbors(subset.points, depth, metric=subset.metric, mask=subset.used)
     return dataclasses.replace(subset, distances=near.distances, indices=near.indices)
 
 
-def _within_sides(deep, side_N, k):
+def _within_sides(deep: Neighborhoods, side_N: jax.Array, k: int) -> Neighborhoods:
     """The k nearest of each point on its own side; points for which `deep` holds fewer are no longer used."""
     same_NxK = (deep.indices >= 0) & (side_N[deep.indices] == side_N[:, None])
     # Each neighbor on the same side moves left to its rank among them; those beyond the k-th fall off the edge.

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import NamedSharding
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.duplicates import first_occurrence, nearest_distinct
@@ -175,7 +176,9 @@ def distinct_points(
     return hoods
 
 
-def _checked_neighborhoods(cloud, k, depth, metric, nonfinite, duplicates):
+def _checked_neighborhoods(
+    cloud: Cloud, k: int, depth: int, metric: Metric, nonfinite: Nonfinite, duplicates: Duplicates
+) -> Neighborhoods:
     check_choice("metric", metric, Metric)
     check_choice("nonfinite", nonfinite, Nonfinite)
     check_choice("duplicates", duplicates, Duplicates)
@@ -185,7 +188,7 @@ def _checked_neighborhoods(cloud, k, depth, metric, nonfinite, duplicates):
     return dataclasses.replace(hoods, points=points) if clean else hoods
 
 
-def _are_usable(points, metric, nonfinite):
+def _are_usable(points: jax.Array, metric: Metric, nonfinite: Nonfinite) -> bool:
     """Whether the points are known to be usable as they are."""
     if is_traced(points):
         return False
@@ -198,7 +201,7 @@ def _are_usable(points, metric, nonfinite):
     return metric == "euclidean" and bool(jnp.all(finite))
 
 
-def _check_enough_points(hoods):
+def _check_enough_points(hoods: Neighborhoods) -> None:
     if is_traced(hoods.used):
         return
     n, distinct = hoods.used.shape[0], int(jnp.sum(hoods.used))
@@ -211,7 +214,16 @@ def _check_enough_points(hoods):
 
 
 @functools.partial(jax.jit, static_argnames=("k", "depth", "metric", "nonfinite", "duplicates", "clean", "sharding"))
-def _neighborhoods(cloud, k, depth, metric, nonfinite, duplicates, clean, sharding):
+def _neighborhoods(
+    cloud: Cloud,
+    k: int,
+    depth: int,
+    metric: Metric,
+    nonfinite: Nonfinite,
+    duplicates: Duplicates,
+    clean: bool,
+    sharding: NamedSharding | None,
+) -> Neighborhoods:
     points = cloud.points
     n = points.shape[0]
     if clean:

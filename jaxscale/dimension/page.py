@@ -8,8 +8,10 @@
 
 import html
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
+import plotly.graph_objects as go
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -79,7 +81,7 @@ def check_plot(path: str) -> None:
             ) from None
 
 
-def _page(measured, figure):
+def _page(measured: dict[str, Any], figure: go.Figure) -> str:
     clouds = measured["clouds"]
     title = clouds[0]["cloud"] if len(clouds) == 1 else f"{len(clouds)} clouds"
     drawing = plots.drawing(figure, "figure-scale", " ".join(_plateaus(measured)) or "Dimension against scale.")
@@ -103,19 +105,19 @@ def _page(measured, figure):
     )
 
 
-def _how(measured):
+def _how(measured: dict[str, Any]) -> str:
     return f"{measured['k']} neighbors, {measured['metric']} metric."
 
 
-def _headings(measured):
+def _headings(measured: dict[str, Any]) -> tuple[str, ...]:
     return HEADINGS_CALIBRATED if _is_calibrated(measured) else HEADINGS
 
 
-def _is_calibrated(measured):
+def _is_calibrated(measured: dict[str, Any]) -> bool:
     return any("calibrated" in estimate for cloud in measured["clouds"] for estimate in cloud["estimates"])
 
 
-def _rows(measured):
+def _rows(measured: dict[str, Any]) -> Iterator[list[str]]:
     """Cells of text, by `_headings`."""
     calibrated = _is_calibrated(measured)
     for cloud in measured["clouds"]:
@@ -137,7 +139,7 @@ def _rows(measured):
             ]
 
 
-def _sentences(measured):
+def _sentences(measured: dict[str, Any]) -> Iterator[str]:
     yield from _plateaus(measured)
     for cloud in measured["clouds"]:
         for estimate in cloud["estimates"]:
@@ -148,7 +150,7 @@ def _sentences(measured):
             yield f"{cloud['cloud']}, {remark}" if remark[0].islower() else f"{cloud['cloud']}: {remark}"
 
 
-def _plateaus(measured):
+def _plateaus(measured: dict[str, Any]) -> Iterator[str]:
     for cloud in measured["clouds"]:
         for profile in cloud.get("profiles", []):
             plateau, name = profile["plateau"], f"{cloud['cloud']}, {profile['estimator']}"

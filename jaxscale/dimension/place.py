@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,7 @@ def by_layer(
     return _by_layer(read_from, k, read, metric, nonfinite, duplicates)
 
 
-def _named(name, measure, points):
+def _named(name: str, measure: Callable[[jax.typing.ArrayLike], Estimate], points: jax.typing.ArrayLike) -> Estimate:
     try:
         return measure(points)
     except InputError as error:
@@ -116,7 +117,9 @@ def _named(name, measure, points):
 
 
 @functools.partial(jax.jit, static_argnames=("k", "read", "metric", "nonfinite", "duplicates"))
-def _by_layer(layers, k, read, metric, nonfinite, duplicates):
+def _by_layer(
+    layers: jax.Array | Cloud, k: int, read: Estimator, metric: Metric, nonfinite: Nonfinite, duplicates: Duplicates
+) -> Estimate:
     return lax.map(lambda points: read(neighborhoods(points, k, metric, nonfinite, duplicates)), layers)
 
 
@@ -166,7 +169,14 @@ def by_group(
 
 
 @functools.partial(jax.jit, static_argnames=("num_groups", "num_clusters"))
-def _by_group(hoods, estimate, group_of, cluster_of, num_groups, num_clusters):
+def _by_group(
+    hoods: Neighborhoods,
+    estimate: Estimate,
+    group_of: jax.Array,
+    cluster_of: jax.Array | None,
+    num_groups: int,
+    num_clusters: int | None,
+) -> Places:
     used_N, inverse_N, one = _inverse_local(estimate)
     total = lambda values_N: jax.ops.segment_sum(jnp.where(used_N, values_N, 0), group_of, num_groups)
     count_G = total(jnp.ones_like(inverse_N))
@@ -183,18 +193,21 @@ def _by_group(hoods, estimate, group_of, cluster_of, num_groups, num_clusters):
     return Places(dimension_G, jnp.sqrt(squares_G) / safe_count_G, count_G.astype(jnp.int32))
 
 
-def _inverse_local(estimate):
+def _inverse_local(estimate: Estimate) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Which points have a local dimension, its inverse, and what to divide a mean of inverses into.
 
     The mean of the inverses is that of the S_i up to a factor that depends on the normalization; dividing into the
     product of the whole cloud's dimension and mean inverse removes it.
     """
-    used_N = ~jnp.isnan(estimate.local)
-    inverse_N = jnp.where(used_N, 1 / jnp.where(used_N, estimate.local, 1), 0)
+    local_N = cast(jax.Array, estimate.local)  # `mle` has one
+    used_N = ~jnp.isnan(local_N)
+    inverse_N = jnp.where(used_N, 1 / jnp.where(used_N, local_N, 1), 0)
     return used_N, inverse_N, estimate.dimension * jnp.sum(inverse_N) / jnp.sum(used_N)
 
 
-def _clustered(influence_N, used_N, group_of, cluster_of, num_groups):
+def _clustered(
+    influence_N: jax.Array, used_N: jax.Array, group_of: jax.Array, cluster_of: jax.Array, num_groups: int
+) -> jax.Array:
     """C/(C-1) Σ_c (Σ_{i in c} ψ_i)² within each group, over the C clusters it has points of; nan for a single one.
 
     Points are sorted by group and cluster, so that memory grows with the points and not with groups times clusters.
@@ -245,10 +258,10 @@ def per_point(
 
 
 @jax.jit
-def _per_point(hoods, estimate):
+def _per_point(hoods: Neighborhoods, estimate: Estimate) -> Places:
     used_N, inverse_N, one = _inverse_local(estimate)
 
-    def add_column(sums, neighbor):
+    def add_column(sums: tuple[jax.Array, jax.Array], neighbor: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
         count, total = sums
         known = (neighbor >= 0) & used_N[neighbor]
         return (count + known, total + jnp.where(known, inverse_N[neighbor], 0)), None
@@ -263,7 +276,7 @@ def _per_point(hoods, estimate):
     return Places(dimension_N, dimension_N * relative_error, jnp.where(used_N, count_N, 0))
 
 
-def _spread_of_disjoint(values_N, indices_Nxk):
+def _spread_of_disjoint(values_N: jax.Array, indices_Nxk: jax.Array) -> jax.Array:
     """Standard deviation of `values`, from their differences between points near each other with no neighbor in common.
 
     Such points are found by a walk: to the farthest neighbor, to the farthest but one of that, and so on. Nan if there

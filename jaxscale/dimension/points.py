@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import sys
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import jax
@@ -77,7 +78,7 @@ def as_points(x: Any, name: str = "x", centre: np.ndarray | None = None) -> jax.
     return _on_device(array, centre)
 
 
-def _on_device(array, centre_D):
+def _on_device(array: jax.Array | np.ndarray, centre_D: np.ndarray | None) -> jax.Array:
     if isinstance(array, np.ndarray) and centre_D is not None:
         array = less_centre(array, centre_D)
     points = jnp.asarray(array)
@@ -113,7 +114,7 @@ def as_array(x: Any, name: str = "x") -> jax.Array | np.ndarray:
         raise InputError(f"{name} cannot be read as an array: {error}. Pass an (n, D) array of numbers.") from None
 
 
-def _of_torch(tensor):
+def _of_torch(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
     torch = sys.modules["torch"]
     if tensor.dtype != torch.bfloat16:
@@ -156,7 +157,7 @@ def less_centre(array: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return out
 
 
-def _unit_of_rounding(array):
+def _unit_of_rounding(array: jax.Array | np.ndarray) -> float | jax.Array:
     """The distance from one to the next number, in the type that the entries of `array` were rounded to last.
 
     That is the type of the array, or a narrower one if all entries have as few significant bits as its numbers. Fixed
@@ -182,7 +183,7 @@ def _unit_of_rounding(array):
 
 
 @functools.partial(jax.jit, static_argnames=("narrower", "eps"))
-def _unit_on_device(array, narrower, eps):
+def _unit_on_device(array: jax.Array, narrower: tuple[int, ...], eps: float | jax.Array) -> float | jax.Array:
     _, largest = jnp.frexp(jnp.max(jnp.abs(_finite(jnp, array))))
     for bits in reversed(narrower):
         is_narrow = _has_few_bits(jnp, array, bits) & jnp.logical_not(_is_fixed_point(jnp, array, bits, largest))
@@ -190,16 +191,18 @@ def _unit_on_device(array, narrower, eps):
     return eps
 
 
-def _finite(xp, array):
+def _finite(xp: ModuleType, array: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     return xp.where(xp.isfinite(array), array, 0)
 
 
-def _has_few_bits(xp, array, bits):
+def _has_few_bits(xp: ModuleType, array: jax.Array | np.ndarray, bits: int) -> jax.Array | np.ndarray:
     mantissa, _ = xp.frexp(_finite(xp, array))
     return xp.all(xp.ldexp(mantissa, bits) == xp.round(xp.ldexp(mantissa, bits)))
 
 
-def _is_fixed_point(xp, array, bits, largest):
+def _is_fixed_point(
+    xp: ModuleType, array: jax.Array | np.ndarray, bits: int, largest: jax.typing.ArrayLike
+) -> bool | jax.Array | np.ndarray:
     """Whether all entries are whole multiples of the last of `bits` bits of the largest, which is below 2^`largest`.
 
     Hardly any fixed point has the bits of float32; what looks so is float32 far from the origin.

@@ -186,18 +186,20 @@ def by_decimation(
     )
 
 
-def _mean_of_one(estimate: Estimate):
+def _mean_of_one(estimate: Estimate) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     nan = jnp.full_like(estimate.dimension, jnp.nan)
     return estimate.scale, estimate.dimension, estimate.standard_error, nan, estimate.points_used
 
 
 @functools.partial(jax.jit, static_argnames=("subsets", "k", "metric", "read"))
-def _of_subsets(points_NxD, order_N, subsets, k, metric, read):
+def _of_subsets(
+    points_NxD: jax.Array, order_N: jax.Array, subsets: int, k: int, metric: Metric, read: Estimator
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """Means over disjoint subsets: scale, dimension, its standard error and spread, points used."""
     size = len(order_N) // subsets
     rows_SxM = order_N[: size * subsets].reshape(size, subsets).T
 
-    def of_one(rows_M):
+    def of_one(rows_M: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         # Rows to leave out are nan by now, and no duplicates are left among the others.
         estimate = read(neighborhoods(points_NxD[rows_M], k, metric, nonfinite="drop", duplicates="keep"))
         return estimate.scale, estimate.dimension, estimate.standard_error, estimate.points_used
@@ -244,7 +246,7 @@ def plateau(profile: Profile, level: float = 0.95, tolerance: float = 0.02) -> P
 
 
 @jax.jit
-def _plateau(profile, level, tolerance):
+def _plateau(profile: Profile, level: jax.Array, tolerance: jax.Array) -> Plateau:
     d_S, error_S = profile.dimension, profile.standard_error
     place = jnp.arange(len(d_S))
     # A run of scales is a row: all runs, of which those too short or broken are ruled out below.

@@ -41,7 +41,7 @@ def neighbor_products(influence: jax.Array, indices: jax.Array, label: jax.Array
     """
     rows = jnp.arange(indices.shape[0])
 
-    def add_column(total, neighbor):
+    def add_column(total: jax.Array, neighbor: jax.Array) -> tuple[jax.Array, None]:
         alike = neighbor >= 0 if label is None else (neighbor >= 0) & (label[neighbor] == label)
         products = jnp.where(alike, influence * influence[neighbor], 0)
         # Both directions of an edge count once. A mutual edge is listed twice, from either end; another only once.

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.calibration import calibrate, note_of_reading
+from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS, at_all_neighbors
-from jaxscale.dimension.neighborhood import Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
@@ -71,7 +72,7 @@ def summary(
     check_neighbors(readers, k)
     done, steps = 0, 1 + len(readers) * (1 + profiled + calibrated)
 
-    def advance():
+    def advance() -> None:
         nonlocal done
         done += 1
         report(step=done, steps=steps)
@@ -113,14 +114,14 @@ def check_neighbors(estimators: Iterable[str], k: int) -> None:
             raise InputError(f"k={k} is too few for {name!r}, which needs {least}. Raise k, or leave {name!r} out.")
 
 
-def _remarks_on(hoods):
+def _remarks_on(hoods: Neighborhoods) -> list[str]:
     count, rows = int(hoods.rounding_collapsed), hoods.used.shape[0]
     if not count:
         return []
     return [f"{count} of {rows} rows repeat another row up to rounding; each point counts once."]
 
 
-def _remarks(name, estimate):
+def _remarks(name: str, estimate: Estimate) -> list[str]:
     """What the numbers of an estimate do not say for themselves."""
     value, error = float(estimate.dimension), float(estimate.standard_error)
     if not math.isfinite(value):
@@ -133,7 +134,7 @@ def _remarks(name, estimate):
     return []
 
 
-def _estimate(name, estimate, clusters):
+def _estimate(name: str, estimate: Estimate, clusters: np.ndarray | None) -> dict[str, Any]:
     """Of two ways in which points depend on each other, neighbors and clusters, the larger error allows for both."""
     error = float(estimate.standard_error)
     if clusters is not None and estimate.influence is not None and estimate.local is not None:
@@ -153,7 +154,7 @@ def _estimate(name, estimate, clusters):
     }
 
 
-def _calibrated(hoods, name, k, said, estimate):
+def _calibrated(hoods: Neighborhoods, name: str, k: int, said: dict[str, Any], estimate: Estimate) -> dict[str, Any]:
     """The dimension a reading stands for, its error allowing for clusters as that of the reading does."""
     if not 0 < said["dimension"] < math.inf:
         return {

@@ -40,7 +40,7 @@ def plain(
     return jnp.concatenate(mixed, axis=2)
 
 
-def _attend(q_BxHxQxK, k_BxHxTxK, v_BxHxTxK):
+def _attend(q_BxHxQxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array) -> jax.Array:
     """Of the last Q tokens to all T."""
     Q, (T, K) = q_BxHxQxK.shape[2], k_BxHxTxK.shape[2:]
     scores_BxHxQxT = jnp.einsum("bhqk,bhtk->bhqt", q_BxHxQxK, k_BxHxTxK, preferred_element_type=jnp.float32)
@@ -70,7 +70,7 @@ def fused(
     return lax.platform_dependent(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, default=plain, **kernels)
 
 
-def _is_divided(mesh):
+def _is_divided(mesh: jax.sharding.Mesh | None) -> bool:
     return mesh is not None and mesh.shape.get("context", 1) > 1
 
 
@@ -86,12 +86,14 @@ def has_cudnn() -> bool:
     return True
 
 
-def _cudnn(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
+def _cudnn(q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array) -> jax.Array:
     q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q_BxHxTxK, k_BxHxTxK, v_BxHxTxK))
     return jnp.swapaxes(jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn"), 1, 2)
 
 
-def _splash_on_each_device(mesh, q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
+def _splash_on_each_device(
+    mesh: jax.sharding.Mesh | None, q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array
+) -> jax.Array:
     if mesh is None:
         return _splash(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
     rows = mesh.shape["replica"] * mesh.shape["fsdp"]
@@ -102,7 +104,7 @@ def _splash_on_each_device(mesh, q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
     return mapped(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK)
 
 
-def _splash(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK):
+def _splash(q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array) -> jax.Array:
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 

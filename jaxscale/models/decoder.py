@@ -10,7 +10,8 @@ Letters in names: B batch, T tokens, D width, H heads, K head width, F hidden, V
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,14 +40,14 @@ class Execution:
     mesh: Mesh | None = None
     remat: Remat = "none"
 
-    def place(self, x_BxTxD):
+    def place(self, x_BxTxD: jax.Array) -> jax.Array:
         """Residual stream over the mesh."""
         if self.mesh is None:
             return x_BxTxD
         spec = P(("replica", "fsdp"), "context")
         return jax.lax.with_sharding_constraint(x_BxTxD, NamedSharding(self.mesh, spec))
 
-    def gather(self, path, parameter):
+    def gather(self, path: str, parameter: jax.Array) -> jax.Array:
         """A parameter, or rows of it, as all devices of the fsdp axis use it: whole along the dimension FSDP divides.
 
         Left to itself a compiler may multiply as many times as there are devices, each with a part of the parameter.
@@ -68,7 +69,7 @@ class Decoder(nn.Module):
     vocab_size: int
     execution: Execution = Execution()
 
-    def setup(self):
+    def setup(self) -> None:
         c = self.config
         init = nn.initializers.normal(0.02)
         self.embed = self.param("embed", init, (self.vocab_size, c.width), jnp.float32)
@@ -85,20 +86,20 @@ class Decoder(nn.Module):
             self.blocks = [block(c, self.execution, name=f"block_{i}") for i in range(c.layers)]
         self.norm = norm(c)
 
-    def __call__(self, tokens_BxT):
+    def __call__(self, tokens_BxT: jax.Array) -> jax.Array:
         """Next-token logits, (B, T) integers to (B, T, V) float32."""
         x_BxTxD = self.hidden(tokens_BxT)
         return jnp.matmul(x_BxTxD, self.head_matrix().astype(x_BxTxD.dtype), preferred_element_type=jnp.float32)
 
-    def head_matrix(self):
+    def head_matrix(self) -> jax.Array:
         """The output matrix (D, V), float32."""
         return self.embed.T if self.config.tied else self.head
 
-    def hidden(self, tokens_BxT):
+    def hidden(self, tokens_BxT: jax.Array) -> jax.Array:
         """Residual stream after the last block, normed, (B, T, D)."""
         return self.layers(tokens_BxT)[-1]
 
-    def layers(self, tokens_BxT):
+    def layers(self, tokens_BxT: jax.Array) -> list[jax.Array]:
         """Residual stream, L + 1 arrays (B, T, D): the token embedding, then after each block; the last is normed."""
         dtype = jnp.dtype(self.config.dtype)
         x_BxTxD = self.embed.astype(dtype)[tokens_BxT]
@@ -115,7 +116,7 @@ class Decoder(nn.Module):
         return [*streams[:-1], self.norm(streams[-1])]
 
 
-def _recomputed(block, remat):
+def _recomputed(block: type[nn.Module], remat: Remat) -> Callable[..., Any]:
     """`block` with a backward pass that computes again what `remat` says."""
     if remat == "none":
         return block
@@ -130,7 +131,7 @@ class Block(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, x_BxTxD):
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         c, place = self.config, self.execution.place
         x_BxTxD = place(x_BxTxD + Attention(c, self.execution, name="attention")(norm(c, "norm_attention")(x_BxTxD)))
         return place(x_BxTxD + MLP(c, self.execution, name="mlp")(norm(c, "norm_mlp")(x_BxTxD)))
@@ -143,7 +144,7 @@ class BlockOfScan(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, x_BxTxD, _):
+    def __call__(self, x_BxTxD: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         x_BxTxD = Block(self.config, self.execution, name="block")(x_BxTxD)
         return x_BxTxD, x_BxTxD
 
@@ -155,7 +156,7 @@ class Attention(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, x_BxTxD):
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         c = self.config
         B, T, D = x_BxTxD.shape
         H, K = c.heads, D // c.heads
@@ -172,7 +173,7 @@ class Attention(nn.Module):
         mixed_BxTxD = mixed_BxHxTxK.swapaxes(1, 2).reshape(B, T, D)
         return dense(mixed_BxTxD, D, c, "out", self.execution, residual=True)
 
-    def projections(self, x_BxTxD, weights):
+    def projections(self, x_BxTxD: jax.Array, weights: Sequence[tuple[jax.Array, jax.Array | None]]) -> list[jax.Array]:
         """Linear maps of the same input; on one device as one product."""
         if self.execution.mesh is not None:
             return [mapped(x_BxTxD, kernel, bias, self.execution) for kernel, bias in weights]
@@ -188,7 +189,7 @@ class MLP(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, x_BxTxD):
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         c, execution = self.config, self.execution
         up_BxTxF = dense(x_BxTxD, c.hidden, c, "up", execution)
         if c.activation == "swiglu":
@@ -199,7 +200,7 @@ class MLP(nn.Module):
         return dense(up_BxTxF, c.width, c, "down", execution, residual=True)
 
 
-def norm(c, name=None):
+def norm(c: configs.Decoder, name: str | None = None) -> "RMSNorm | LayerNorm":
     """The norm of a config: of the root mean square, or of mean and variance with a learned shift."""
     return (RMSNorm if c.norm == "rms" else LayerNorm)(name=name)
 
@@ -208,7 +209,7 @@ class RMSNorm(nn.Module):
     """x / rms(x) with a learned scale, in float32, returned in the input's dtype (Zhang & Sennrich 2019)."""
 
     @nn.compact
-    def __call__(self, x_BxTxD):
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         scale_D = self.param("scale", nn.initializers.ones, x_BxTxD.shape[-1:], jnp.float32)
         x = x_BxTxD.astype(jnp.float32)
         x *= jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
@@ -219,7 +220,7 @@ class LayerNorm(nn.Module):
     """(x - mean) / std with learned scale and shift, in float32, returned in the input's dtype (Ba et al. 2016)."""
 
     @nn.compact
-    def __call__(self, x_BxTxD):
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         scale_D = self.param("scale", nn.initializers.ones, x_BxTxD.shape[-1:], jnp.float32)
         bias_D = self.param("bias", nn.initializers.zeros, x_BxTxD.shape[-1:], jnp.float32)
         x = x_BxTxD.astype(jnp.float32)
@@ -237,7 +238,7 @@ class Weights(nn.Module):
     std: float = 0.02
 
     @nn.compact
-    def __call__(self, width):
+    def __call__(self, width: int) -> tuple[jax.Array, jax.Array | None]:
         dtype = jnp.dtype(self.config.dtype)
         gathered = lambda kind, value: self.execution.gather(f"{self.name}/{kind}", value.astype(dtype))
         init = nn.initializers.normal(self.std)
@@ -247,14 +248,16 @@ class Weights(nn.Module):
         return kernel_DxF, gathered("bias", self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32))
 
 
-def dense(x_BxTxD, features, c, name, execution, residual=False):
+def dense(
+    x_BxTxD: jax.Array, features: int, c: configs.Decoder, name: str, execution: Execution, residual: bool = False
+) -> jax.Array:
     """A linear map; those that write to the residual stream start smaller by sqrt(2L) (GPT-2)."""
     std = 0.02 * (2 * c.layers) ** -0.5 if residual else 0.02
     kernel_DxF, bias_F = Weights(features, c, execution, std, name=name)(x_BxTxD.shape[-1])
     return mapped(x_BxTxD, kernel_DxF, bias_F, execution)
 
 
-def mapped(x_BxTxD, kernel_DxF, bias_F, execution):
+def mapped(x_BxTxD: jax.Array, kernel_DxF: jax.Array, bias_F: jax.Array | None, execution: Execution) -> jax.Array:
     # On one device all tokens are rows of one matrix: on a processor the faster product, by a sixth of a step.
     # Rows and tokens that lie along different axes of a mesh stay apart.
     if execution.mesh is None:
@@ -265,12 +268,12 @@ def mapped(x_BxTxD, kernel_DxF, bias_F, execution):
 
 
 @jax.custom_vjp
-def _product(x_NxD, kernel_DxF):
+def _product(x_NxD: jax.Array, kernel_DxF: jax.Array) -> jax.Array:
     """x kernel; the gradient of a tall kernel is formed lying down on a processor, which is faster by half."""
     return jnp.matmul(x_NxD, kernel_DxF)
 
 
-def _product_backward(kept, gradient_NxF):
+def _product_backward(kept: tuple[jax.Array, jax.Array], gradient_NxF: jax.Array) -> tuple[jax.Array, jax.Array]:
     x_NxD, kernel_DxF = kept
     direct = lambda x_NxD, gradient_NxF: x_NxD.T @ gradient_NxF
     # Without the barrier the compiler turns the one into the other.
@@ -283,7 +286,7 @@ def _product_backward(kept, gradient_NxF):
 _product.defvjp(lambda x_NxD, kernel_DxF: (_product(x_NxD, kernel_DxF), (x_NxD, kernel_DxF)), _product_backward)
 
 
-def rotate(x_BxHxTxK):
+def rotate(x_BxHxTxK: jax.Array) -> jax.Array:
     """Rotary position embedding (Su et al. 2021), base 10 000, halves paired; float32 angles, input dtype out."""
     T, K = x_BxHxTxK.shape[-2:]
     frequency_J = 10_000.0 ** (-jnp.arange(K // 2) / (K // 2))
@@ -293,7 +296,7 @@ def rotate(x_BxHxTxK):
     return jnp.concatenate([a * cos_TxJ - b * sin_TxJ, a * sin_TxJ + b * cos_TxJ], axis=-1).astype(x_BxHxTxK.dtype)
 
 
-def matmul_flops_per_token(c, vocab_size):
+def matmul_flops_per_token(c: configs.Decoder, vocab_size: int) -> int:
     """Forward FLOPs a token costs in matrix products, attention over the whole context included (2 per multiply-add).
 
     A training step costs three times as many: the backward pass forms two products for each one.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxscale.errors import InputError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.models.decoder import Decoder
+
+if TYPE_CHECKING:
+    from jaxscale.data.store import Split
 
 
 @functools.partial(
@@ -34,7 +37,16 @@ class Embeddings:
     next_token: jax.Array
 
 
-def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=64, sharding=None):
+def embed(
+    model: Decoder,
+    params: Any,
+    split: "Split",
+    points: int,
+    tokens_per_document: int,
+    seed: int = 0,
+    batch_size: int = 64,
+    sharding: NamedSharding | None = None,
+) -> Embeddings:
     """Embeds tokens of many documents, each with the text that precedes it in its document, up to the model's context.
 
     Args:
@@ -77,8 +89,8 @@ def embed(model, params, split, points, tokens_per_document, seed=0, batch_size=
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _forward(model: Decoder, params, tokens_MxBxT, last_MxB):
-    def one(batch):
+def _forward(model: Decoder, params: Any, tokens_MxBxT: jax.Array, last_MxB: jax.Array) -> jax.Array:
+    def one(batch: tuple[jax.Array, jax.Array]) -> jax.Array:
         tokens_BxT, last_B = batch
         layers: Any = model.apply({"params": params}, tokens_BxT, method="layers")
         return jnp.stack([x_BxTxD[jnp.arange(len(last_B)), last_B].astype(jnp.float32) for x_BxTxD in layers])
@@ -87,7 +99,7 @@ def _forward(model: Decoder, params, tokens_MxBxT, last_MxB):
     return jnp.moveaxis(layers_MxLxBxD, 0, 1).reshape(layers_MxLxBxD.shape[1], -1, layers_MxLxBxD.shape[-1])
 
 
-def _draw(split, points, tokens_per_document, seed):
+def _draw(split: "Split", points: int, tokens_per_document: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Places of the drawn tokens and the documents they lie in, document after document."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     positions: list[np.ndarray] = []

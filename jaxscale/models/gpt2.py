@@ -57,7 +57,7 @@ class Pretrained:
     params: Any
 
 
-def read(folder: str | os.PathLike, **execution: Any) -> Pretrained:
+def read(folder: str | os.PathLike[str], **execution: Any) -> Pretrained:
     """The GPT-2 in a folder as transformers saves it: `config.json` and safetensors, whole or in numbered parts.
 
     Args:
@@ -78,7 +78,7 @@ def read(folder: str | os.PathLike, **execution: Any) -> Pretrained:
     return Pretrained(Decoder(model, vocab_size), from_tensors(model, vocab_size, _tensors(folder), str(folder)))
 
 
-def write(folder: str | os.PathLike, model: configs.Decoder, params: Any) -> None:
+def write(folder: str | os.PathLike[str], model: configs.Decoder, params: Any) -> None:
     """Writes `config.json` and `model.safetensors` (float32), which `read` and transformers turn into the same model.
 
     Args:
@@ -141,7 +141,7 @@ def from_tensors(model: configs.Decoder, vocab_size: int, tensors: Mapping[str, 
     """
     D, F = model.width, model.hidden
 
-    def tensor(name, *shape):
+    def tensor(name: str, *shape: int) -> np.ndarray:
         found = next((n for n in (name, f"transformer.{name}") if n in tensors), None)
         if found is None:
             raise InputError(f"{where} has no tensor {name!r}, which its config.json asks for. Give a whole GPT-2.")
@@ -153,7 +153,7 @@ def from_tensors(model: configs.Decoder, vocab_size: int, tensors: Mapping[str, 
             )
         return value.astype(np.float32)
 
-    def block(i):
+    def block(i: int) -> dict[str, Any]:
         at = f"h.{i}"
         shapes = {"attn.c_proj.weight": (D, D), "mlp.c_fc.weight": (D, F), "mlp.c_fc.bias": (F,)}
         shapes["mlp.c_proj.weight"] = (F, D)
@@ -176,13 +176,15 @@ def from_tensors(model: configs.Decoder, vocab_size: int, tensors: Mapping[str, 
     return jax.tree.map(jnp.asarray, params)
 
 
-def is_gpt2(folder: str | os.PathLike) -> bool:
+def is_gpt2(folder: str | os.PathLike[str]) -> bool:
     """Whether `folder` says of itself that it holds a GPT-2."""
     path = pathlib.Path(folder) / "config.json"
     return path.is_file() and files.read_json(path).get("model_type") == "gpt2"
 
 
-def _decoder(said, folder, execution):
+def _decoder(
+    said: Mapping[str, Any], folder: str | os.PathLike[str], execution: Mapping[str, Any]
+) -> tuple[configs.Decoder, int]:
     """(`config.Decoder`, vocabulary size) of a config.json."""
     if said.get("model_type") != "gpt2":
         raise InputError(
@@ -214,7 +216,7 @@ def _decoder(said, folder, execution):
     return model, vocab_size
 
 
-def _hugging_face_config(model, vocab_size):
+def _hugging_face_config(model: configs.Decoder, vocab_size: int) -> dict[str, Any]:
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -237,7 +239,7 @@ def _hugging_face_config(model, vocab_size):
     }
 
 
-def _tensors(folder):
+def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """All tensors of a folder by name."""
     import ml_dtypes  # noqa: F401  teaches NumPy bfloat16
     import safetensors.numpy
@@ -259,7 +261,7 @@ def _tensors(folder):
     return tensors
 
 
-def _nested(flat):
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """{"a/b": leaf} as {"a": {"b": leaf}}."""
     nested: dict[str, Any] = {}
     for path, leaf in flat.items():

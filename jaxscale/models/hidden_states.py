@@ -8,7 +8,7 @@ states.layers[6]                                            # (N, D) float32
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def pretrained(name: str) -> Pretrained:
     return _of_ours(name) if gpt2.is_gpt2(name) else _of_transformers(name)
 
 
-def _of_ours(folder):
+def _of_ours(folder: str) -> Pretrained:
     import jax
 
     tokenizer = _tokenizer(pathlib.Path(folder))
@@ -72,7 +72,7 @@ def _of_ours(folder):
     model: Any = loaded.model
     layers_of = jax.jit(lambda params, tokens_BxT: model.apply({"params": params}, tokens_BxT, method="layers"))
 
-    def forward(sequences, layers):
+    def forward(sequences: Sequence[np.ndarray], layers: Sequence[int]) -> dict[int, np.ndarray]:
         context = model.config.context
         tokens_BxT, _ = _padded(sequences, TOKENS_OF_A_LENGTH)
         states = layers_of(loaded.params, tokens_BxT[:, :context])
@@ -81,7 +81,7 @@ def _of_ours(folder):
     return Pretrained(tokenizer, forward, model.config.layers, model.config.context)
 
 
-def _tokenizer(folder):
+def _tokenizer(folder: pathlib.Path) -> Callable[..., dict[str, Any]]:
     """The tokenizer of a folder, by the library `tokenizers` alone."""
     import tokenizers
 
@@ -94,14 +94,14 @@ def _tokenizer(folder):
             f"model={str(folder)!r} holds no tokenizer.json. Save one beside the model: tokenizer.save_pretrained."
         )
 
-    def tokenize(text, truncation, max_length, return_special_tokens_mask):
+    def tokenize(text: str, truncation: bool, max_length: int, return_special_tokens_mask: bool) -> dict[str, Any]:
         encoded = inner.encode(text)
         return {"input_ids": encoded.ids[:max_length], "special_tokens_mask": encoded.special_tokens_mask[:max_length]}
 
     return tokenize
 
 
-def _of_transformers(name):
+def _of_transformers(name: str) -> Pretrained:
     try:
         import torch
         import transformers
@@ -119,7 +119,7 @@ def _of_transformers(name):
     context = getattr(config, "max_position_embeddings", None)
     model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def forward(sequences, layers):
+    def forward(sequences: Sequence[np.ndarray], layers: Sequence[int]) -> dict[int, np.ndarray]:
         on_device = lambda array: torch.from_numpy(array).to(model.device)
         tokens_BxT, mask_BxT = map(on_device, _padded(sequences))
         with torch.inference_mode():
@@ -194,7 +194,7 @@ def hidden_states(
     )
 
 
-def _layers(layers, count):
+def _layers(layers: Sequence[int] | None, count: int) -> list[int]:
     chosen = range(count) if layers is None else layers
     for layer in chosen:
         if not -count <= layer < count:
@@ -202,14 +202,21 @@ def _layers(layers, count):
     return sorted({layer % count for layer in chosen})
 
 
-def _tokenized(tokenizer, texts, context):
+def _tokenized(
+    tokenizer: Callable[..., dict[str, Any]], texts: Iterable[str], context: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Tokens of each text and which of them are of the text itself."""
     for text in texts:
         encoded = tokenizer(text, truncation=True, max_length=context, return_special_tokens_mask=True)
         yield np.asarray(encoded["input_ids"]), np.flatnonzero(np.asarray(encoded["special_tokens_mask"]) == 0)
 
 
-def _draw(tokenized, points, tokens_per_document, generator):
+def _draw(
+    tokenized: Iterable[tuple[np.ndarray, np.ndarray]],
+    points: int,
+    tokens_per_document: int,
+    generator: np.random.Generator,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(number of the document, its tokens, the places drawn) until `points` are drawn; texts without tokens skipped."""
     left = points
     for document, (tokens, candidates) in enumerate(tokenized):
@@ -221,7 +228,9 @@ def _draw(tokenized, points, tokens_per_document, generator):
             return
 
 
-def _batches(items, size):
+def _batches(
+    items: Iterable[tuple[int, np.ndarray, np.ndarray]], size: int
+) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
     batch = []
     for item in items:
         batch.append(item)
@@ -232,7 +241,7 @@ def _batches(items, size):
         yield batch
 
 
-def _padded(sequences, multiple=1):
+def _padded(sequences: Sequence[np.ndarray], multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Tokens and what counts of them, both (B, T) integers; padding is on the right, where no token looks."""
     longest = -(-max(map(len, sequences)) // multiple) * multiple
     tokens_BxT, mask_BxT = np.zeros((2, len(sequences), longest), np.int64)

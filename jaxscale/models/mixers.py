@@ -26,7 +26,7 @@ class Attention(nn.Module):
     relu: bool = False
 
     @nn.compact
-    def __call__(self, h_BxTxE):
+    def __call__(self, h_BxTxE: jax.Array) -> jax.Array:
         T, E = h_BxTxE.shape[-2:]
         split = (*h_BxTxE.shape[:-1], self.heads, E // self.heads)
         q, k, v = (nn.Dense(E, use_bias=False, name=name)(h_BxTxE).reshape(split) for name in ("query", "key", "value"))
@@ -46,7 +46,7 @@ class Convolution(nn.Module):
     """A gated convolution along tokens, a filter for each channel."""
 
     @nn.compact
-    def __call__(self, h_BxTxE):
+    def __call__(self, h_BxTxE: jax.Array) -> jax.Array:
         T, E = h_BxTxE.shape[-2:]
         gate, value = (nn.Dense(E, use_bias=False, name=name)(h_BxTxE) for name in ("gate", "value"))
         filters_KxE = self.param("filters", nn.initializers.normal(TAPS**-0.5), (TAPS, E))
@@ -63,7 +63,7 @@ class StateSpace(nn.Module):
     """
 
     @nn.compact
-    def __call__(self, h_BxTxE):
+    def __call__(self, h_BxTxE: jax.Array) -> jax.Array:
         E = h_BxTxE.shape[-1]
         gate, value = (nn.Dense(E, use_bias=False, name=name)(h_BxTxE) for name in ("gate", "value"))
         decay = jax.nn.sigmoid(nn.Dense(E, name="decay")(h_BxTxE))

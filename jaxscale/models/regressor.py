@@ -8,6 +8,7 @@ A learned affine map makes T tokens of a point, or the symbols of a context are 
 feed-forward part follow, each normalized on its way in, as in decoders of language; the last token is read out.
 """
 
+import jax
 from flax import linen as nn
 
 from jaxscale.config.fields import PointRegressor
@@ -21,7 +22,7 @@ class Block(nn.Module):
     last: bool  # of the network: only the token that is read out goes on from here
 
     @nn.compact
-    def __call__(self, h_BxTxE):
+    def __call__(self, h_BxTxE: jax.Array) -> jax.Array:
         E = h_BxTxE.shape[-1]
         mixer = MIXERS[self.shape.mixer]
         if mixer is not None:
@@ -48,7 +49,7 @@ class Regressor(nn.Module):
     symbols: int = 0
 
     @nn.compact
-    def __call__(self, x_BxD):
+    def __call__(self, x_BxD: jax.Array) -> jax.Array:
         tokens = 1 if self.shape.mixer == "mlp" else self.shape.tokens
         if self.symbols and self.shape.mixer != "mlp":
             x_BxTxK = x_BxD.reshape(len(x_BxD), -1, self.symbols)

@@ -8,6 +8,7 @@ Letters in names: B batch, D coordinates of a point, T and S tokens, E width d_e
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -102,12 +103,12 @@ class ReluTransformer(nn.Module):
     dtype: Any = jnp.float32  # of parameters made by `init`
 
     @nn.compact
-    def __call__(self, x_BxD):
+    def __call__(self, x_BxD: jax.Array) -> jax.Array:
         """(B, D) points to (B,) values, or (B, outputs) where the shape has several."""
         return decode(self.shape, self.streams(x_BxD)[-1])
 
     @nn.compact
-    def streams(self, x_BxD):
+    def streams(self, x_BxD: jax.Array) -> list[jax.Array]:
         """Residual stream, L_T + 1 arrays (B, T, E): the embedded points, then after each block."""
         shape = self.shape
         encoding_TxE = self.variable("fixed", "encoding", jnp.zeros, (shape.tokens, shape.width), self.dtype).value
@@ -134,7 +135,7 @@ class BlockParameters(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self):
+    def __call__(self) -> dict[str, jax.Array]:
         M, K, E = self.block.heads, self.block.rank, self.width
         # Scores of unit variance; the sum over heads and keys then starts no larger than what it is added to.
         project = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2, batch_axis=0)
@@ -152,14 +153,14 @@ class BlockParameters(nn.Module):
         return weights
 
 
-def embed(shape, encoding_TxE, x_BxD):
+def embed(shape: Shape, encoding_TxE: jax.Array, x_BxD: jax.Array) -> jax.Array:
     """E(x) + PE: each coordinate added to its place, (B, T, E)."""
     token, row = np.reshape(np.array(shape.inputs, int), (-1, 2)).T  # a constant has none
     h_BxTxE = jnp.broadcast_to(encoding_TxE, (x_BxD.shape[0], *encoding_TxE.shape))
     return h_BxTxE.at[:, token, row].add(x_BxD.astype(encoding_TxE.dtype))
 
 
-def decode(shape, h_BxTxE):
+def decode(shape: Shape, h_BxTxE: jax.Array) -> jax.Array:
     """The values at the shape's outputs: (B,) for one, (B, outputs) for several; clipped to the bound."""
     token, row = zip(*shape.outputs, strict=True)
     y_BxO = h_BxTxE[:, token, row]
@@ -168,7 +169,9 @@ def decode(shape, h_BxTxE):
     return y_BxO[:, 0] if len(shape.outputs) == 1 else y_BxO
 
 
-def attention(weights, query_BxTxE, key_BxSxE, inputs: MatmulInputs = "full"):
+def attention(
+    weights: Mapping[str, jax.Array], query_BxTxE: jax.Array, key_BxSxE: jax.Array, inputs: MatmulInputs = "full"
+) -> jax.Array:
     """MHA: Σ over heads and keys of relu(<Q h_t, K h_s>) V h_s for each query token t, (B, T, E)."""
     q_BxMxTxK = product("mke,bte->bmtk", weights["query"], query_BxTxE, inputs)
     k_BxMxSxK = product("mke,bse->bmsk", weights["key"], key_BxSxE, inputs)
@@ -177,7 +180,14 @@ def attention(weights, query_BxTxE, key_BxSxE, inputs: MatmulInputs = "full"):
     return product("bmts,bmsf->btf", scores_BxMxTxS, v_BxMxSxE, inputs)
 
 
-def attention_in_chunks(weights, query_BxTxE, key_BxSxE, inputs="full", head_chunk=None, query_tile=None):
+def attention_in_chunks(
+    weights: Mapping[str, jax.Array],
+    query_BxTxE: jax.Array,
+    key_BxSxE: jax.Array,
+    inputs: MatmulInputs = "full",
+    head_chunk: int | None = None,
+    query_tile: int | None = None,
+) -> jax.Array:
     """`attention`, holding the scores of `head_chunk` heads and `query_tile` queries at a time.
 
     Heads and queries are padded to whole chunks with zeros, whose heads and queries contribute nothing.
@@ -196,7 +206,7 @@ def attention_in_chunks(weights, query_BxTxE, key_BxSxE, inputs="full", head_chu
     return lax.scan(add, jnp.zeros_like(query_BxTxE), chunks)[0]
 
 
-def _split(x, size, axis):
+def _split(x: jax.Array, size: int, axis: int) -> jax.Array:
     """(chunks, …, size, …): `axis` padded with zeros to a multiple of `size` and split, chunks first."""
     pads = [(0, 0)] * x.ndim
     pads[axis] = (0, -x.shape[axis] % size)
@@ -204,7 +214,7 @@ def _split(x, size, axis):
     return jnp.moveaxis(x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :]), axis, 0)
 
 
-def feed_forward(weights, g_BxTxE, inputs: MatmulInputs = "full"):
+def feed_forward(weights: Mapping[str, jax.Array], g_BxTxE: jax.Array, inputs: MatmulInputs = "full") -> jax.Array:
     """G + FFN(G); G alone where the block has no FFN."""
     depth = sum(name.startswith("kernel_") for name in weights)
     hidden = g_BxTxE
@@ -215,7 +225,7 @@ def feed_forward(weights, g_BxTxE, inputs: MatmulInputs = "full"):
     return g_BxTxE + hidden if depth else g_BxTxE
 
 
-def product(spec, a, b, inputs: MatmulInputs = "full"):
+def product(spec: str, a: jax.Array, b: jax.Array, inputs: MatmulInputs = "full") -> jax.Array:
     """An einsum whose factors are rounded as `inputs` says; sums in the factors' dtype, on every backend."""
     if inputs != "full":
         a, b = (lax.reduce_precision(x, exponent_bits=8, mantissa_bits=MANTISSA_BITS[inputs]) for x in (a, b))

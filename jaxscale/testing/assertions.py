@@ -64,7 +64,7 @@ def assert_translation_invariant(
     cloud = _as_cloud(x)
     direction = _generator(key).normal(size=cloud.shape[1])
     shift = distance * _radius(cloud) * direction / np.linalg.norm(direction)
-    moved = _like(cloud, np.float64(cloud) + shift)
+    moved = _like(cloud, cloud.astype(np.float64) + shift)
     situation = f"for the cloud shifted by {distance:g} times its radius"
     _assert_unmoved("assert_translation_invariant", estimator, cloud, moved, situation, rtol)
 
@@ -80,7 +80,7 @@ def assert_scale_invariant(
     """
     cloud = _as_cloud(x)
     for factor in factors:
-        scaled = _like(cloud, np.float64(cloud) * factor)
+        scaled = _like(cloud, cloud.astype(np.float64) * factor)
         _assert_unmoved("assert_scale_invariant", estimator, cloud, scaled, f"for the cloud times {factor:g}", rtol)
 
 
@@ -399,7 +399,7 @@ def check_estimator(
     # Not the stream of the assertions, whose added coordinates would repeat the cloud's own.
     cloud = clouds.cube(_generator(jax.random.fold_in(key, 1)), 512, 3, 6) if x is None else _as_cloud(x)
 
-    def consistent(rtol):
+    def consistent(rtol: float) -> None:
         for shape in (clouds.cube, clouds.sphere):
             sample = lambda key, n, shape=shape: shape(_generator(key), n, dimension=2, width=6)
             assert_consistent(estimator, sample, dimension=2, rtol=rtol, key=key)
@@ -436,7 +436,7 @@ def check_estimator(
         )
 
 
-def _dimension(estimator, x):
+def _dimension(estimator: Estimator, x: jax.Array) -> jax.Array:
     """The estimate of `x`, a scalar, traced or not."""
     result = estimator(x)
     dimension = jnp.asarray(getattr(result, "dimension", result))
@@ -448,7 +448,7 @@ def _dimension(estimator, x):
     return dimension
 
 
-def _estimate(check, estimator, x, situation):
+def _estimate(check: str, estimator: Estimator, x: np.ndarray, situation: str) -> float:
     """The estimate of a concrete `x`, a finite number, as a float."""
     value = float(_dimension(estimator, jnp.asarray(x)))
     if not np.isfinite(value):
@@ -456,13 +456,15 @@ def _estimate(check, estimator, x, situation):
     return value
 
 
-def _assert_unmoved(check, estimator, x, moved, situation, rtol):
+def _assert_unmoved(
+    check: str, estimator: Estimator, x: np.ndarray, moved: np.ndarray, situation: str, rtol: float
+) -> None:
     """What `estimator` says of `moved`, the cloud of that situation, is what it says of `x`."""
     expected = _estimate(check, estimator, x, "for the cloud as it is")
     _assert_close(check, estimator, _estimate(check, estimator, moved, situation), expected, situation, rtol)
 
 
-def _assert_close(check, estimator, value, expected, situation, rtol):
+def _assert_close(check: str, estimator: Estimator, value: float, expected: float, situation: str, rtol: float) -> None:
     if not abs(value - expected) <= rtol * abs(expected):
         raise AssertionError(
             f"{check} failed: {_name(estimator)} should give {expected:.6g} to a relative {rtol:g} {situation}; "
@@ -470,7 +472,7 @@ def _assert_close(check, estimator, value, expected, situation, rtol):
         )
 
 
-def _as_cloud(x):
+def _as_cloud(x: jax.typing.ArrayLike) -> np.ndarray:
     """`x` as (n, D) NumPy array, floating, of a type that jax holds."""
     cloud = as_array(x)
     check_cloud(cloud, "x")
@@ -483,27 +485,27 @@ def _as_cloud(x):
     return cloud if jnp.issubdtype(cloud.dtype, jnp.floating) else cloud.astype(np.float32)
 
 
-def _like(x, moved):
+def _like(x: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """`moved`, computed in float64, rounded to the type of `x`."""
     return moved.astype(x.dtype)
 
 
-def _widened(x, columns):
+def _widened(x: np.ndarray, columns: int) -> np.ndarray:
     return np.pad(x, ((0, 0), (0, columns)))
 
 
-def _radius(x):
+def _radius(x: np.ndarray) -> float:
     """Root mean square distance of the points from their mean."""
     return np.sqrt(np.sum(np.var(np.float64(x), axis=0)))
 
 
-def _generator(key):
+def _generator(key: jax.Array | None) -> np.random.Generator:
     """A NumPy generator of its own for each key; no plain seed of the user's repeats its stream."""
     key = jax.random.key(0) if key is None else key
     return np.random.default_rng([*np.asarray(jax.random.key_data(key)), 0x7E57])
 
 
-def _mesh(n):
+def _mesh(n: int) -> jax.sharding.Mesh:
     """A mesh of as many devices as divide n."""
     devices = jax.devices()
     count = max(count for count in range(1, len(devices) + 1) if n % count == 0)
@@ -511,15 +513,15 @@ def _mesh(n):
     return jax.make_mesh((count,), ("points",), axis_types=auto, devices=devices[:count])
 
 
-def _sharded(x):
+def _sharded(x: np.ndarray) -> jax.Array:
     return jax.device_put(x, jax.sharding.NamedSharding(_mesh(len(x)), jax.sharding.PartitionSpec("points")))
 
 
-def _name(estimator):
+def _name(estimator: Estimator) -> str:
     while isinstance(estimator, functools.partial):
         estimator = estimator.func
     return getattr(estimator, "__name__", repr(estimator))
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

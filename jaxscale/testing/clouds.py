@@ -42,31 +42,31 @@ def with_duplicates(rng: Generator, x: np.ndarray, share: float) -> np.ndarray:
     return repeated
 
 
-def _uniform(rng, n, width):
+def _uniform(rng: Generator, n: int, width: int) -> np.ndarray:
     return rng.uniform(size=(n, width))
 
 
-def _gaussian(rng, n, width):
+def _gaussian(rng: Generator, n: int, width: int) -> np.ndarray:
     return rng.normal(size=(n, width))
 
 
-def _manifold(rng, n, width):
+def _manifold(rng: Generator, n: int, width: int) -> np.ndarray:
     shapes = (cube, sphere) if width > 1 else (cube,)
     shape = shapes[rng.integers(len(shapes))]
     return shape(rng, n, int(rng.integers(1, max(width, 2))), width)
 
 
-def _duplicates(rng, n, width):
+def _duplicates(rng: Generator, n: int, width: int) -> np.ndarray:
     return with_duplicates(rng, _manifold(rng, n, width), share=rng.choice([0.01, 0.5]))
 
 
-def _outlier(rng, n, width):
+def _outlier(rng: Generator, n: int, width: int) -> np.ndarray:
     x = _manifold(rng, n, width)
     x[rng.integers(n)] += 10.0 ** rng.integers(2, 6)
     return x
 
 
-def _anisotropic(rng, n, width):
+def _anisotropic(rng: Generator, n: int, width: int) -> np.ndarray:
     """A few columns stand 10³ away from zero, as in hidden states of language models."""
     x = _manifold(rng, n, width)
     few = rng.choice(width, max(1, width // 8), replace=False)
@@ -74,17 +74,17 @@ def _anisotropic(rng, n, width):
     return x
 
 
-def _lattice(rng, n, width):
+def _lattice(rng: Generator, n: int, width: int) -> np.ndarray:
     """Integers: most distances tie with others, and some points coincide."""
     side = int(np.ceil((4 * n) ** (1 / width)))
     return rng.integers(0, side, size=(n, width))
 
 
-def _tiny(rng, n, width):
+def _tiny(rng: Generator, n: int, width: int) -> np.ndarray:
     return _manifold(rng, n, width) * 1e-25
 
 
-def _huge(rng, n, width):
+def _huge(rng: Generator, n: int, width: int) -> np.ndarray:
     return _manifold(rng, n, width) * 1e25
 
 

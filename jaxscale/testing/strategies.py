@@ -58,12 +58,14 @@ def point_clouds(
     return _point_clouds(_as_strategy("n", n), _as_strategy("width", width), tuple(kinds))
 
 
-def _as_strategy(name, size):
+def _as_strategy(name: str, size: int | st.SearchStrategy[int]) -> st.SearchStrategy[int]:
     return size if isinstance(size, st.SearchStrategy) else st.just(integer(name, size, 1))
 
 
 @st.composite
-def _point_clouds(draw, n, width, kinds):
+def _point_clouds(
+    draw: st.DrawFn, n: st.SearchStrategy[int], width: st.SearchStrategy[int], kinds: Sequence[str]
+) -> np.ndarray:
     kind = draw(st.sampled_from(kinds))
     seed = draw(st.integers(0, 2**32 - 1))
     note(f"a cloud of kind {kind!r}")

@@ -125,7 +125,9 @@ def abide(
     return without_gradient(estimate, hoods, "abide counts neighbors", "Use mle or gride")
 
 
-def constant_density(hoods: Neighborhoods, dimension: jax.typing.ArrayLike, significance: float = 0.01) -> jax.Array:
+def constant_density(
+    hoods: Neighborhoods, dimension: jax.typing.ArrayLike, significance: jax.typing.ArrayLike = 0.01
+) -> jax.Array:
     """How many neighbors k* (n,) of each point lie where the density is that of the point.
 
     Neighbor k+1 of a point, at k = 3, 4, …, is asked whether a ball of k neighbors around it has the volume of that
@@ -154,7 +156,7 @@ def constant_density(hoods: Neighborhoods, dimension: jax.typing.ArrayLike, sign
     threshold = ndtri(jnp.asarray(significance, distances_kxN.dtype) / 2) ** 2
     log_distances_kxN = jnp.log(jnp.maximum(distances_kxN, jnp.finfo(distances_kxN.dtype).tiny))
 
-    def is_constant(row):
+    def is_constant(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         k, log_own_N, neighbor_N = row
         half = dimension * (log_own_N - log_distances_kxN[k - 1, neighbor_N]) / 2
         log_cosh = jnp.logaddexp(half, -half) - jnp.log(2)
@@ -166,7 +168,7 @@ def constant_density(hoods: Neighborhoods, dimension: jax.typing.ArrayLike, sign
 
 
 @jax.jit
-def _bide(hoods, tau):
+def _bide(hoods: Neighborhoods, tau: jax.Array | None) -> Estimate:
     k_N = jnp.full(hoods.used.shape, hoods.k)
     if tau is None:
         start = _optimal_tau(twonn(hoods).dimension)
@@ -175,8 +177,8 @@ def _bide(hoods, tau):
 
 
 @functools.partial(jax.jit, static_argnames="steps")
-def _abide(hoods, significance, steps):
-    def step(_, dimension):
+def _abide(hoods: Neighborhoods, significance: jax.Array, steps: int) -> Estimate:
+    def step(_: jax.Array, dimension: jax.Array) -> jax.Array:
         return _pooled(hoods, constant_density(hoods, dimension, significance), _optimal_tau(dimension))
 
     dimension = lax.fori_loop(0, steps - 1, step, twonn(hoods).dimension)
@@ -187,12 +189,12 @@ def _abide(hoods, significance, steps):
     return _binomial("abide", read, k_N, _optimal_tau(dimension))
 
 
-def _optimal_tau(dimension):
+def _optimal_tau(dimension: jax.Array) -> jax.Array:
     # At one there would be no inner ball; 0.999 is the optimum for d = 1600.
     return jnp.minimum(OPTIMAL_SHARE ** (1 / dimension), 0.999)
 
 
-def _counts(hoods, k_N, tau):
+def _counts(hoods: Neighborhoods, k_N: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Neighbors within τ T_k, neighbors within T_k but the k-th, T_k, and which points have these balls."""
     outer_N = jnp.take_along_axis(hoods.distances, k_N[:, None] - 1, axis=1)[:, 0]
     used_N = hoods.used & (outer_N > 0) & (outer_N < jnp.inf)
@@ -200,13 +202,13 @@ def _counts(hoods, k_N, tau):
     return jnp.where(used_N, inner_N, 0), jnp.where(used_N, k_N - 1, 0), outer_N, used_N
 
 
-def _pooled(hoods, k_N, tau):
+def _pooled(hoods: Neighborhoods, k_N: jax.Array, tau: jax.Array) -> jax.Array:
     """log(Σ n_i / Σ (k_i - 1)) / log τ."""
     inner_N, all_N, _, _ = _counts(hoods, k_N, tau)
     return jnp.log(jnp.sum(inner_N) / jnp.sum(all_N)) / jnp.log(tau)
 
 
-def _binomial(name, hoods, k_N, tau):
+def _binomial(name: str, hoods: Neighborhoods, k_N: jax.Array, tau: jax.Array) -> Estimate:
     inner_N, all_N, outer_N, used_N = _counts(hoods, k_N, tau)
     count, total = jnp.sum(used_N), jnp.sum(all_N)
     share, log_tau = jnp.sum(inner_N) / total, jnp.log(tau)

@@ -82,7 +82,7 @@ def correlation_dimension(
     return without_gradient(estimate, hoods, "correlation_dimension counts pairs", "Use mle or gride")
 
 
-def _checked_radii(radii):
+def _checked_radii(radii: jax.typing.ArrayLike) -> jax.Array:
     radii = jnp.asarray(radii)
     if radii.ndim != 1 or radii.shape[0] < 2:
         raise InputError(f"radii must be a number, or at least two in an array (R,); their shape is {radii.shape}.")
@@ -92,14 +92,14 @@ def _checked_radii(radii):
 
 
 @functools.partial(jax.jit, static_argnames=("k1", "radii"))
-def _median_radii(hoods, k1, radii):
+def _median_radii(hoods: Neighborhoods, k1: int, radii: int) -> jax.Array:
     ends = hoods.distances[:, jnp.array([k1 - 1, hoods.k - 1])]
     ends = jnp.nanmedian(jnp.where(hoods.used[:, None], ends, jnp.nan), axis=0)
     return ends[0] * (ends[1] / ends[0]) ** jnp.linspace(0, 1, radii, dtype=ends.dtype)
 
 
 @jax.jit
-def _correlation_dimension(hoods, radii, zero_distances):
+def _correlation_dimension(hoods: Neighborhoods, radii: jax.Array, zero_distances: jax.Array) -> Estimate:
     used, count = hoods.used, jnp.sum(hoods.used)
     # Angles are counted as chords between directions.
     lengths = 2 * jnp.sin(jnp.minimum(radii, jnp.pi) / 2) if hoods.metric == "cosine" else radii
@@ -130,7 +130,7 @@ def _correlation_dimension(hoods, radii, zero_distances):
     )
 
 
-def _counts_within(points_NxD, used_N, radii_R):
+def _counts_within(points_NxD: jax.Array, used_N: jax.Array, radii_R: jax.Array) -> jax.Array:
     """(N, R) int32: how many others are closer to each point than each radius."""
     # In units of a power of two near the largest radius squares neither overflow nor vanish, and nothing is rounded.
     _, exponent = jnp.frexp(radii_R[-1])
@@ -138,14 +138,16 @@ def _counts_within(points_NxD, used_N, radii_R):
     points_NxD, squared_R = points_NxD * unit, (radii_R * unit) ** 2
     centre_D = _centre(points_NxD, used_N)
 
-    def score(points_BxD, others_CxD, used_B, used_C):
+    def score(points_BxD: jax.Array, others_CxD: jax.Array, used_B: jax.Array, used_C: jax.Array) -> jax.Array:
         valid_BxC = used_B[:, None] & used_C
         return -_squared_distances(points_BxD, others_CxD, valid_BxC, centre_D, squared_R)
 
     return pair_counts(score, points_NxD, used_N, -squared_R)
 
 
-def _squared_distances(points_BxD, others_CxD, valid_BxC, centre_D, squared_R):
+def _squared_distances(
+    points_BxD: jax.Array, others_CxD: jax.Array, valid_BxC: jax.Array, centre_D: jax.Array, squared_R: jax.Array
+) -> jax.Array:
     """Squared distances (B, C), on the right side of each of `squared_R` wherever direct differences are."""
     keys_BxD, keys_CxD = points_BxD - centre_D, others_CxD - centre_D
     norms_BxC = jnp.sum(keys_BxD**2, axis=1)[:, None] + jnp.sum(keys_CxD**2, axis=1)
@@ -158,14 +160,14 @@ def _squared_distances(points_BxD, others_CxD, valid_BxC, centre_D, squared_R):
     doubtful_B = jnp.any(doubtful_BxC & valid_BxC, axis=1)
     doubtful_first_B = jnp.argsort(~doubtful_B)
 
-    def measure(place, squared_BxC):
+    def measure(place: jax.Array, squared_BxC: jax.Array) -> jax.Array:
         row = doubtful_first_B[place]
         return squared_BxC.at[row].set(jnp.sum((points_BxD[row] - others_CxD) ** 2, axis=1))
 
     return lax.fori_loop(0, jnp.sum(doubtful_B), measure, coarse_BxC)
 
 
-def _centre(points_NxD, used_N):
+def _centre(points_NxD: jax.Array, used_N: jax.Array) -> jax.Array:
     """A point in the middle: the mean, brought back by two steps of Weiszfeld's from where far outliers dragged it."""
     weights_N = used_N.astype(points_NxD.dtype)
     centre_D = weights_N @ points_NxD / jnp.sum(weights_N)

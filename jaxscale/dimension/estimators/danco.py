@@ -104,7 +104,7 @@ def danco(
     return without_gradient(estimate, hoods, "danco with integer=True takes steps", "Pass integer=False")
 
 
-def _danco(hoods, references, integer, max_dimension):
+def _danco(hoods: Neighborhoods, references: DancoReferences, integer: bool, max_dimension: int) -> Estimate:
     # Three programs: the search, slow to compile, does not depend on the shape of the cloud.
     statistics, influence, used = norms_and_angles(hoods.points, hoods)
     dimension, sensitivity = _nearest_reference(statistics, references, max_dimension, integer)
@@ -112,7 +112,9 @@ def _danco(hoods, references, integer, max_dimension):
 
 
 @jax.jit
-def _estimate(hoods, dimension, influence, used, references):
+def _estimate(
+    hoods: Neighborhoods, dimension: jax.Array, influence: jax.Array, used: jax.Array, references: DancoReferences
+) -> Estimate:
     count = jnp.sum(used)
     estimate = from_influence(
         "danco",
@@ -133,16 +135,18 @@ def _estimate(hoods, dimension, influence, used, references):
 
 
 @functools.partial(jax.jit, static_argnames="integer")
-def _nearest_reference(statistics_3, references, max_dimension, integer):
+def _nearest_reference(
+    statistics_3: jax.Array, references: DancoReferences, max_dimension: jax.Array, integer: bool
+) -> tuple[jax.Array, jax.Array]:
     """The d in [1, max_dimension] of least divergence, and the derivatives (3,) in the statistics of the continuous d.
 
     The continuous d is the best of a grid and from there found by bisection of the slope.
     """
 
-    def divergence(d):
+    def divergence(d: jax.Array) -> jax.Array:
         return _divergence(statistics_3, _statistics_at(d, references), references.k)
 
-    def best_of(candidates):
+    def best_of(candidates: np.ndarray) -> jax.Array:
         divergences = jax.vmap(divergence)(jnp.asarray(candidates, statistics_3.dtype))
         return jnp.argmin(jnp.where(candidates <= max_dimension, divergences, jnp.inf))
 
@@ -153,7 +157,7 @@ def _nearest_reference(statistics_3, references, max_dimension, integer):
     low = grid[jnp.maximum(best - 1, 0)]
     high = jnp.minimum(grid[jnp.minimum(best + 1, len(nodes) - 1)], max_dimension)
 
-    def halve(_, ends):
+    def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         middle = (low + high) / 2
         rising = jax.grad(divergence)(middle) > 0
@@ -167,7 +171,9 @@ def _nearest_reference(statistics_3, references, max_dimension, integer):
     return 1.0 + best_of(np.arange(1, references.max_dimension + 1)), sensitivity_3
 
 
-def _with_derivative(d, statistics_3, references, max_dimension):
+def _with_derivative(
+    d: jax.Array, statistics_3: jax.Array, references: DancoReferences, max_dimension: jax.Array
+) -> jax.Array:
     """The minimizing `d`, which does not move with the statistics as far as jax can see, with the derivative it has.
 
     The slope of the divergence is zero there: a Newton's step from `d` goes nowhere, and has the derivative of the
@@ -180,7 +186,7 @@ def _with_derivative(d, statistics_3, references, max_dimension):
     return d - jnp.where(inside, step - lax.stop_gradient(step), 0)
 
 
-def _sensitivity(d, statistics_3, references):
+def _sensitivity(d: jax.Array, statistics_3: jax.Array, references: DancoReferences) -> jax.Array:
     """Derivatives (3,) of the minimizing d in the cloud's statistics.
 
     By the implicit function theorem -(∂²F/∂d²)⁻¹ ∂²F/∂d∂s, with the second derivative in d to the order of Gauss and
@@ -193,7 +199,7 @@ def _sensitivity(d, statistics_3, references):
     return -mixed_3 / curvature
 
 
-def _statistics_at(d, references):
+def _statistics_at(d: jax.Array, references: DancoReferences) -> jax.Array:
     """The references (3,) at any d between the first and the last, by cubics through them (Hermite)."""
     at_M, value_Mx3 = references.dimensions, references.statistics
     step_M, rise_Mx3 = jnp.diff(at_M)[:, None], jnp.diff(value_Mx3, axis=0)
@@ -211,7 +217,7 @@ def _statistics_at(d, references):
     )
 
 
-def _divergence(statistics_3, reference_3, k):
+def _divergence(statistics_3: jax.Array, reference_3: jax.Array, k: int) -> jax.Array:
     """The sum of the divergences of norms and of angles, cloud first."""
     norms = norm_divergence(reference_3[0] / statistics_3[0], k)
     return norms + von_mises.divergence(statistics_3[1], statistics_3[2], reference_3[1], reference_3[2])

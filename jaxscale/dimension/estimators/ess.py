@@ -85,14 +85,14 @@ def ess(
 
 
 @functools.partial(jax.jit, static_argnames="pooling")
-def _ess(hoods, pooling):
+def _ess(hoods: Neighborhoods, pooling: Pooling) -> Estimate:
     deficit = map_neighborhoods(_deficit, hoods)
     used = complete(hoods) & ~jnp.isnan(deficit)
     count = jnp.sum(used)
     deficit = jnp.where(used & hoods.sound, deficit, jnp.nan)
     local = _dimension_of_deficit(deficit)
 
-    def mean(values):
+    def mean(values: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(used, values, 0)) / count
 
     if pooling == "arithmetic":
@@ -114,7 +114,7 @@ def _ess(hoods, pooling):
     )
 
 
-def _deficit(vectors_kxD):
+def _deficit(vectors_kxD: jax.Array) -> jax.Array:
     """1 - s, as a weighted mean of 1 - sin = cos² / (1 + sin), so that no digit is lost where angles are near right."""
     products = gram(vectors_kxD)
     squares = jnp.diagonal(products)
@@ -130,13 +130,13 @@ def _deficit(vectors_kxD):
     return jnp.where(total > 0, mean, jnp.nan)
 
 
-def _dimension_of_deficit(deficit):
+def _dimension_of_deficit(deficit: jax.Array) -> jax.Array:
     deficits, dimensions = (jnp.asarray(column, deficit.dtype) for column in _reference())
     return jnp.interp(deficit, deficits, dimensions)
 
 
 @functools.cache
-def _reference():
+def _reference() -> tuple[np.ndarray, np.ndarray]:
     """1 - s_d in ascending order, and d."""
     d = np.arange(LIMIT, 1, -1)
     skewness = np.exp(2 * gammaln(d / 2) - gammaln((d + 1) / 2) - gammaln((d - 1) / 2))

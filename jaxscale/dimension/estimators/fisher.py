@@ -80,11 +80,11 @@ def fisher_separability(
 
 
 @functools.partial(jax.jit, static_argnames=("condition_number", "alphas"))
-def _fisher_separability(hoods, condition_number, alphas):
+def _fisher_separability(hoods: Neighborhoods, condition_number: float, alphas: tuple[float, ...]) -> Estimate:
     used, count = hoods.used, jnp.sum(hoods.used)
     directions_NxD = _whitened_directions(lax.stop_gradient(replicated(hoods.points)), used, condition_number)
 
-    def cosines(points_BxD, others_CxD, used_B, used_C):
+    def cosines(points_BxD: jax.Array, others_CxD: jax.Array, used_B: jax.Array, used_C: jax.Array) -> jax.Array:
         return jnp.matmul(points_BxD, others_CxD.T, precision=lax.Precision.HIGHEST)
 
     alphas_A = jnp.asarray(alphas, directions_NxD.dtype)
@@ -115,7 +115,7 @@ def _fisher_separability(hoods, condition_number, alphas):
     )
 
 
-def _whitened_directions(points_NxD, used_N, condition_number):
+def _whitened_directions(points_NxD: jax.Array, used_N: jax.Array, condition_number: float) -> jax.Array:
     """Points on the unit sphere of the components kept, in D columns of which the others are zero."""
     weights_Nx1 = used_N[:, None].astype(points_NxD.dtype)
     count = jnp.sum(weights_Nx1)
@@ -133,14 +133,14 @@ def _whitened_directions(points_NxD, used_N, condition_number):
     return white_NxD / jnp.where(lengths_Nx1 > 0, lengths_Nx1, 1)
 
 
-def _reference(alphas):
+def _reference(alphas: Sequence[float]) -> list[int]:
     """For each α, were it the largest with inseparable pairs, the place of the one nearest to 0.9 times it."""
     return [
         min(range(len(alphas)), key=lambda place: (round(abs(alphas[place] - 0.9 * top), 9), place)) for top in alphas
     ]
 
 
-def _dimension_of_share(share, alpha):
+def _dimension_of_share(share: jax.Array, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
     """n_α of the share p_α of inseparable pairs, and its derivative in the share; infinite where the share is zero."""
     rate = -jnp.log1p(-(alpha**2))
     some = share > 0
@@ -152,7 +152,7 @@ def _dimension_of_share(share, alpha):
     return jnp.where(some, w / rate, jnp.inf), jnp.where(some, slope, 0)
 
 
-def _lambert_w_of_exp(log_z):
+def _lambert_w_of_exp(log_z: jax.Array) -> jax.Array:
     """W_0(e^log_z) for any log_z, which overflows nowhere: the root of w + ln w = log_z, by Newton's steps on w."""
     # The left side is concave: the first step lands below the root, later ones climb to it, squaring the error.
     w = jnp.where(log_z > 1, log_z - jnp.log(jnp.maximum(log_z, 1)), jnp.exp(jnp.minimum(log_z, 1)) / 2)

@@ -98,7 +98,7 @@ def neighbors_needed(k: int, smallest: float) -> int:
 
 
 @functools.partial(jax.jit, static_argnames=("k", "gamma", "smallest"))
-def _knn_graph(hoods, k, gamma, smallest):
+def _knn_graph(hoods: Neighborhoods, k: int, gamma: float, smallest: float) -> Estimate:
     lengths_NxQ, slope_Q, used_N = _edge_lengths(hoods, k, gamma, smallest)
     mean_Q = _mean(lengths_NxQ, used_N)
     dimension = _dimension(jnp.vdot(slope_Q, jnp.log(mean_Q)), gamma)
@@ -118,22 +118,24 @@ def _knn_graph(hoods, k, gamma, smallest):
     )
 
 
-def _read(hoods, k, gamma, smallest):
+def _read(hoods: Neighborhoods, k: int, gamma: float, smallest: float) -> jax.Array:
     lengths_NxQ, slope_Q, used_N = _edge_lengths(hoods, k, gamma, smallest)
     return _dimension(jnp.vdot(slope_Q, jnp.log(_mean(lengths_NxQ, used_N))), gamma)
 
 
-def _dimension(slope, gamma):
+def _dimension(slope: jax.Array, gamma: float) -> jax.Array:
     """-γ / slope of the mean length of a point's edges, which is m^(-γ/d); infinite where it does not fall."""
     falls = ~(slope >= 0)
     return jnp.where(falls, -gamma / jnp.where(falls, slope, -1), jnp.inf)
 
 
-def _mean(lengths_NxQ, used_N):
+def _mean(lengths_NxQ: jax.Array, used_N: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(used_N[:, None], lengths_NxQ, 0), axis=0) / jnp.sum(used_N)
 
 
-def _edge_lengths(hoods, k, gamma, smallest):
+def _edge_lengths(
+    hoods: Neighborhoods, k: int, gamma: float, smallest: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean length (n, Q) of the edges of each point over the subsets of Q sizes it is in, the coefficients (Q,) of a
     slope on the logarithm of size, and which points (n,) are used."""
     used_N = hoods.used & (hoods.distances[:, k - 1] > 0) & (hoods.distances[:, -1] < jnp.inf)
@@ -157,7 +159,7 @@ def chance_among_nearest(size: jax.Array, count: jax.Array, k: int, depth: int) 
     """
     drawn_k = jnp.arange(k, dtype=count.dtype)
 
-    def add(chance_k, j):
+    def add(chance_k: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array]:
         draw_k = jnp.clip((size - 1 - drawn_k) / jnp.maximum(count - j, 1), 0, 1)
         moves_k = chance_k * draw_k
         return chance_k - moves_k + jnp.roll(moves_k, 1).at[0].set(0), jnp.sum(moves_k)

@@ -146,7 +146,7 @@ def mle_radius(
 
 
 @functools.partial(jax.jit, static_argnames=("first", "pooling", "normalization"))
-def _mle(hoods, first, pooling, normalization):
+def _mle(hoods: Neighborhoods, first: int, pooling: Pooling, normalization: Normalization) -> Estimate:
     used_N, local_NxM, dimension_M, influence_NxM, variance_M = _at_each_k(hoods, first, pooling, normalization)
     return from_influence(
         "mle",
@@ -161,7 +161,9 @@ def _mle(hoods, first, pooling, normalization):
     )
 
 
-def _at_each_k(hoods, first, pooling, normalization):
+def _at_each_k(
+    hoods: Neighborhoods, first: int, pooling: Pooling, normalization: Normalization
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """Points used, and for each k from `first` on: local and pooled dimension, influences and variance."""
     log_sums_NxM, terms_NxM = _log_ratio_sums(hoods.distances, first)
     log_sums_NxM = jnp.where(hoods.sound, log_sums_NxM, jnp.nan)
@@ -170,7 +172,7 @@ def _at_each_k(hoods, first, pooling, normalization):
     used_N = hoods.used & jnp.all(terms_NxM > correction, axis=1)
     pool = _pool_harmonic if pooling == "harmonic" else _pool_arithmetic
 
-    def of_one_k(log_sums_N, terms_N):
+    def of_one_k(log_sums_N: jax.Array, terms_N: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         local_N = _local(log_sums_N, terms_N - correction, used_N)
         return local_N, *pool(log_sums_N, terms_N, local_N, used_N, correction)
 
@@ -178,7 +180,7 @@ def _at_each_k(hoods, first, pooling, normalization):
 
 
 @jax.jit
-def _mle_radius(hoods, radius, noise):
+def _mle_radius(hoods: Neighborhoods, radius: jax.Array, noise: jax.Array) -> Estimate:
     distances_Nxk = hoods.distances
     radius_Nx1 = jnp.minimum(radius, distances_Nxk[:, -1:])
     # At the radius itself stands only the k-th neighbor that set it, at a logarithm of zero.
@@ -201,7 +203,7 @@ def _mle_radius(hoods, radius, noise):
     )
 
 
-def _log_ratio_sums(distances_Nxk, first):
+def _log_ratio_sums(distances_Nxk: jax.Array, first: int) -> tuple[jax.Array, jax.Array]:
     """S_i = Σ_{j<k} log(T_k / T_j) and the number of its terms, for each k from `first` on, (N, M) both.
 
     No terms where T_k is zero or there are no k neighbors. A zero T_j is only known to lie below the smallest positive
@@ -221,7 +223,7 @@ def _log_ratio_sums(distances_Nxk, first):
     return log_sums_NxM, jnp.where(positive_Nxk[:, first - 1 :], terms_NxM, 0)
 
 
-def _variance_of_mean_over_k(variance_M):
+def _variance_of_mean_over_k(variance_M: jax.Array) -> jax.Array:
     """Variance of the mean of estimates at successive k, each of variance v_k.
 
     S_i(k) is a running sum of independent exponentials, hence the covariance of the estimates at k and l > k is v_l:
@@ -231,14 +233,16 @@ def _variance_of_mean_over_k(variance_M):
     return jnp.sum((2 * order - 1) * variance_M) / len(variance_M) ** 2
 
 
-def _local(log_sums, numerators, used):
+def _local(log_sums: jax.Array, numerators: jax.Array, used: jax.Array) -> jax.Array:
     """numerators / S_i; infinite where all k neighbors are equally far, nan where the point is not used."""
     spread = used & (log_sums != 0)
     local = jnp.where(spread, numerators / jnp.where(spread, log_sums, 1), jnp.inf)
     return jnp.where(used, local, jnp.nan)
 
 
-def _pool_harmonic(log_sums, terms, local, used, correction):
+def _pool_harmonic(
+    log_sums: jax.Array, terms: jax.Array, local: jax.Array, used: jax.Array, correction: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The dimension that is likeliest for all neighborhoods at once, its influences and its Fisher variance."""
     total_terms = jnp.sum(jnp.where(used, terms, 0))
     total = jnp.where(total_terms > 0, jnp.sum(jnp.where(used, log_sums, 0)), jnp.nan)
@@ -247,7 +251,9 @@ def _pool_harmonic(log_sums, terms, local, used, correction):
     return dimension, influence, dimension**2 / total_terms
 
 
-def _pool_arithmetic(log_sums, terms, local, used, correction):
+def _pool_arithmetic(
+    log_sums: jax.Array, terms: jax.Array, local: jax.Array, used: jax.Array, correction: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The mean local dimension, its influences and its variance.
 
     1/S_i is inverse gamma, so a local dimension from m terms has variance d²/(m-2): infinite for m = 2, that is k = 3.

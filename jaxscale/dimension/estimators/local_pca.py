@@ -83,7 +83,7 @@ def local_pca(
     return _counting(estimate, hoods, rule)
 
 
-def _counting(estimate, hoods, rule):
+def _counting(estimate: Estimate, hoods: Neighborhoods, rule: Rule) -> Estimate:
     """`estimate`, which has no gradient under a rule that counts."""
     if rule == "participation_ratio":
         return estimate
@@ -92,10 +92,10 @@ def _counting(estimate, hoods, rule):
 
 
 @functools.partial(jax.jit, static_argnames=("rule", "threshold"))
-def _local_pca(hoods, rule, threshold):
+def _local_pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
     k, width = hoods.k, hoods.points.shape[1]
 
-    def dimension_of(vectors_kxD):
+    def dimension_of(vectors_kxD: jax.Array) -> jax.Array:
         scatter = gram(vectors_kxD) if k <= width else gram(vectors_kxD.T)
         if rule == "participation_ratio":
             return participation_ratio(jnp.trace(scatter), jnp.sum(scatter**2))
@@ -154,7 +154,7 @@ def pca(
 
 
 @functools.partial(jax.jit, static_argnames=("rule", "threshold"))
-def _pca(hoods, rule, threshold):
+def _pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
     n, width = hoods.points.shape
     count = jnp.sum(hoods.used)
     points_NxD = jnp.where(hoods.used[:, None], replicated(hoods.points), 0)
@@ -164,11 +164,11 @@ def _pca(hoods, rule, threshold):
     points_NxD = points_NxD / largest
     points_NxD = jnp.where(hoods.used[:, None], points_NxD - jnp.sum(points_NxD, axis=0) / count, 0)
 
-    def moments(points_NxD, used_N):
+    def moments(points_NxD: jax.Array, used_N: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         scatter_DxD = jnp.matmul(points_NxD.T, points_NxD, precision=lax.Precision.HIGHEST)
         return jnp.sum(used_N), jnp.sum(points_NxD, axis=0), scatter_DxD
 
-    def dimension_of(count, sum_D, scatter_DxD):
+    def dimension_of(count: jax.Array, sum_D: jax.Array, scatter_DxD: jax.Array) -> jax.Array:
         covariance_DxD = (scatter_DxD - jnp.outer(sum_D, sum_D) / count) / count
         if rule == "participation_ratio":
             return participation_ratio(jnp.trace(covariance_DxD), jnp.sum(covariance_DxD**2))
@@ -180,7 +180,7 @@ def _pca(hoods, rule, threshold):
     edges = jnp.round(jnp.linspace(0, n, blocks + 1)).astype(int)
     longest = -(-n // blocks)
 
-    def without(block):
+    def without(block: jax.Array) -> jax.Array:
         # Blocks differ by a row at most: one that is shorter reads a row of the next, or stops at the end, masked.
         rows = edges[block] + jnp.arange(longest)
         inside = (rows < edges[block + 1]) & (rows < n)

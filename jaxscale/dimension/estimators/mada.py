@@ -57,7 +57,7 @@ def mada(
 
 
 @jax.jit
-def _mada(hoods):
+def _mada(hoods: Neighborhoods) -> Estimate:
     dimension, used_N, local_N = _read(hoods)
     count = jnp.sum(used_N)
     influence_N = jnp.where(used_N, local_N - dimension, 0)
@@ -74,7 +74,7 @@ def _mada(hoods):
     )
 
 
-def _read(hoods):
+def _read(hoods: Neighborhoods) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Dimension, points used and local dimensions."""
     half = -(-hoods.k // 2)
     near_N, far_N = hoods.distances[:, half - 1], hoods.distances[:, -1]

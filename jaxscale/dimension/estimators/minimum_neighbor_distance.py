@@ -75,7 +75,7 @@ def mind_ml(
 
 
 @functools.partial(jax.jit, static_argnames=("integer", "max_dimension"))
-def _bounded(hoods, maximum, integer, max_dimension):
+def _bounded(hoods: Neighborhoods, maximum: jax.Array, integer: bool, max_dimension: int) -> jax.Array:
     if not integer:
         return jnp.minimum(maximum, max_dimension)
     # A concave likelihood is greatest over the integers at one of the two around its maximum.
@@ -85,7 +85,7 @@ def _bounded(hoods, maximum, integer, max_dimension):
     return jnp.where(jnp.isnan(maximum), jnp.nan, jnp.where(gain > 0, above, below))
 
 
-def _log_likelihood(hoods, d):
+def _log_likelihood(hoods: Neighborhoods, d: jax.Array) -> jax.Array:
     """Σ log g(r_i; k, d) up to a term without d."""
     k = hoods.k - 1
     nearest, farthest = hoods.distances[:, 0], hoods.distances[:, -1]

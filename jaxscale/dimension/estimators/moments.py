@@ -68,7 +68,7 @@ def mom(
 
 
 @functools.partial(jax.jit, static_argnames=("pooling", "normalization"))
-def _mom(hoods, pooling, normalization):
+def _mom(hoods: Neighborhoods, pooling: MomentPooling, normalization: MomentNormalization) -> Estimate:
     dimension, influence_N, variance, used_N, local_N = _read(hoods, pooling, normalization)
     return from_influence(
         "mom",
@@ -83,7 +83,9 @@ def _mom(hoods, pooling, normalization):
     )
 
 
-def _read(hoods, pooling, normalization):
+def _read(
+    hoods: Neighborhoods, pooling: MomentPooling, normalization: MomentNormalization
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """Dimension, influences, their variance as if independent, points used and local dimensions."""
     farthest_N, k = hoods.distances[:, -1], hoods.k
     used_N = hoods.used & (farthest_N > 0) & (farthest_N < jnp.inf)

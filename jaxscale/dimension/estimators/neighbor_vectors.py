@@ -30,7 +30,7 @@ def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoo
     points_NxD = replicated(hoods.points)
 
     @jax.checkpoint  # or the gradient would keep every vector
-    def of_point(row):
+    def of_point(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         point_D, indices_k = row
         vectors_kxD = points_NxD[indices_k] - point_D
         largest = lax.stop_gradient(jnp.max(jnp.abs(vectors_kxD)))

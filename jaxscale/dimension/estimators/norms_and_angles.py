@@ -50,12 +50,14 @@ def norms_and_angles(points: jax.Array, hoods: Neighborhoods) -> tuple[jax.Array
     )
 
 
-def _mean_cosine_and_sine(points_MxD, centers_NxD, hoods, used_N):
+def _mean_cosine_and_sine(
+    points_MxD: jax.Array, centers_NxD: jax.Array, hoods: Neighborhoods, used_N: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Means over the pairs of the first k neighbors of each point of the cosine and the sine of the angle between."""
     k = hoods.k - 1
     row, column = np.triu_indices(k, 1)
 
-    def of_point(hood):
+    def of_point(hood: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         point_D, indices_k, farthest = hood
         # Divided by the farthest distance first, so that no norm overflows or vanishes when squared.
         arms_kxD = (points_MxD[indices_k] - point_D) / farthest

@@ -42,14 +42,14 @@ def pair_counts(
     points_TxBxD = jnp.pad(points, ((0, padding), (0, 0))).reshape(tiles, rows, -1)
     used_TxB = jnp.pad(used, (0, padding)).reshape(tiles, rows)
 
-    def add(counts_TxRxB, pair):
+    def add(counts_TxRxB: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         first, second = pair
         scores = score(points_TxBxD[first], points_TxBxD[second], used_TxB[first], used_TxB[second])
         distinct = (first != second) | ~jnp.eye(rows, dtype=bool)
         valid = used_TxB[first][:, None] & used_TxB[second] & distinct
         scores = jnp.where(valid, scores, -jnp.inf)
 
-        def above(level):
+        def above(level: jax.Array) -> tuple[jax.Array, jax.Array]:
             close = scores > level
             return jnp.sum(close, axis=1, dtype=jnp.int32), jnp.sum(close, axis=0, dtype=jnp.int32)
 

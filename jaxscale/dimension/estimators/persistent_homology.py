@@ -111,7 +111,7 @@ def ph0(
     return _ph0(hoods, key, alpha, halvings, resamples, max_points)
 
 
-def _distinct_subset(hoods, key, max_points):
+def _distinct_subset(hoods: Neighborhoods, key: jax.Array, max_points: int) -> Neighborhoods:
     """A random subset of points of which no two are exact copies, without those that repeat others up to rounding.
 
     To look for these among all points would take all pairs of them.
@@ -128,7 +128,9 @@ def _distinct_subset(hoods, key, max_points):
 
 
 @functools.partial(jax.jit, static_argnames=("alpha", "halvings", "resamples", "max_points"))
-def _ph0(hoods, key, alpha, halvings, resamples, max_points):
+def _ph0(
+    hoods: Neighborhoods, key: jax.Array, alpha: float, halvings: int, resamples: int, max_points: int
+) -> Estimate:
     subset_key, order_key, parts_key = jax.random.split(key, 3)
     rows = _random_order(hoods.used, subset_key)[:max_points]
     points_NxD, used_N = replicated(hoods.points)[rows], hoods.used[rows]
@@ -137,7 +139,7 @@ def _ph0(hoods, key, alpha, halvings, resamples, max_points):
     )
     dimension, mean_edge = read(points_NxD, used_N, order_key)
 
-    def scatter(key):
+    def scatter(key: jax.Array) -> jax.Array:
         order_key, read_key = jax.random.split(key)
         # Every fourth point in random order: unused points, which come last, are shared out evenly.
         order = _random_order(used_N, order_key)[: len(rows) // PARTS * PARTS].reshape(-1, PARTS).T
@@ -162,7 +164,9 @@ def _ph0(hoods, key, alpha, halvings, resamples, max_points):
     )
 
 
-def _read(points_NxD, used_N, key, alpha, halvings, resamples, angles):
+def _read(
+    points_NxD: jax.Array, used_N: jax.Array, key: jax.Array, alpha: float, halvings: int, resamples: int, angles: bool
+) -> tuple[jax.Array, jax.Array]:
     """The dimension, and the mean edge of the tree of all points."""
     count = jnp.sum(used_N)
     # The whole once, and all parts of all smaller sizes in each order, as rows of (order, level, part).
@@ -170,7 +174,7 @@ def _read(points_NxD, used_N, key, alpha, halvings, resamples, angles):
     order_T, level_T, part_T = np.array([(0, 0, 0), *parts]).T
     orders_RxN = jax.vmap(functools.partial(_random_order, used_N))(jax.random.split(key, resamples))
 
-    def of_part(task):
+    def of_part(task: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         order, parts, part = task
         size = count // parts
         rows_N = jnp.roll(orders_RxN[order], -part * size)
@@ -193,6 +197,6 @@ def _read(points_NxD, used_N, key, alpha, halvings, resamples, angles):
     return jnp.where(falls, -alpha / jnp.where(falls, slope, -1), jnp.inf), mean_edge_T[0]
 
 
-def _random_order(used_N, key):
+def _random_order(used_N: jax.Array, key: jax.Array) -> jax.Array:
     """The points used in random order, then the others."""
     return jnp.argsort(jnp.where(used_N, jax.random.uniform(key, used_N.shape), 2))

@@ -193,13 +193,13 @@ def twonn_posterior(
 
 
 @jax.jit
-def _twonn_posterior(hoods, prior_shape, prior_rate):
+def _twonn_posterior(hoods: Neighborhoods, prior_shape: jax.Array, prior_rate: jax.Array) -> GammaPosterior:
     log_ratios, used = _log_ratios(hoods, 1)
     return GammaPosterior(shape=prior_shape + jnp.sum(used), rate=prior_rate + jnp.sum(log_ratios))
 
 
 @functools.partial(jax.jit, static_argnames=("method", "discard"))
-def _twonn(hoods, method, discard):
+def _twonn(hoods: Neighborhoods, method: Method, discard: float) -> Estimate:
     log_ratios, used = _log_ratios(hoods, 1)
     fit = _fit_exponential if method == "mle" else functools.partial(_fit_line, discard=discard)
     dimension, influence, analytic_variance = fit(log_ratios, used)
@@ -217,12 +217,12 @@ def _twonn(hoods, method, discard):
 
 
 @functools.partial(jax.jit, static_argnames="n1")
-def _gride(hoods, n1):
+def _gride(hoods: Neighborhoods, n1: int) -> Estimate:
     log_ratios, used = _log_ratios(hoods, n1)
     dimension, influence, analytic_variance = _fit_ratios(log_ratios, used, n1, hoods.k)
     one_ratio_of_e, _, _ = _fit_ratios(jnp.ones(1, log_ratios.dtype), jnp.ones(1, bool), n1, hoods.k)
 
-    def read(part):
+    def read(part: Neighborhoods) -> jax.Array:
         log_ratios, used = _log_ratios(part, n1)
         return _fit_ratios(log_ratios, used, n1, part.k)[0]
 
@@ -239,7 +239,7 @@ def _gride(hoods, n1):
     )
 
 
-def _log_ratios(hoods, n1):
+def _log_ratios(hoods: Neighborhoods, n1: int) -> tuple[jax.Array, jax.Array]:
     """log(T_k / T_n1), zero where a point has no ratio, and which points have one; nan in unsound neighborhoods."""
     near_N, far_N = hoods.distances[:, n1 - 1], hoods.distances[:, -1]
     used_N = hoods.used & (near_N > 0) & (far_N < jnp.inf)
@@ -247,13 +247,13 @@ def _log_ratios(hoods, n1):
     return jnp.where(hoods.sound, log_ratios_N, jnp.nan), used_N
 
 
-def _local(log_ratios, used, numerator):
+def _local(log_ratios: jax.Array, used: jax.Array, numerator: jax.typing.ArrayLike) -> jax.Array:
     """numerator / log μ_i; infinite where both neighbors are equally far, nan where the point is not used."""
     spread = used & (log_ratios != 0)
     return jnp.where(used, jnp.where(spread, numerator / jnp.where(spread, log_ratios, 1), jnp.inf), jnp.nan)
 
 
-def _fit_exponential(log_ratios_N, used_N):
+def _fit_exponential(log_ratios_N: jax.Array, used_N: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(N-1) / Σ log μ_i with its influences and Fisher variance."""
     count = jnp.sum(used_N)
     total = jnp.where(count > 0, jnp.sum(log_ratios_N), jnp.nan)
@@ -262,7 +262,7 @@ def _fit_exponential(log_ratios_N, used_N):
     return dimension, influence_N, dimension**2 / count
 
 
-def _fit_line(log_ratios_N, used_N, discard):
+def _fit_line(log_ratios_N: jax.Array, used_N: jax.Array, discard: float) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Slope of y_i = -log(1 - i/N) on x_(i), the sorted log ratios, through the origin.
 
     The influence of a point at x on ∫ h(Q(u)) J(u) du, Q the quantile function of the x_i, is ∫ (F(q) - [x ≤ q]) h'(q)
@@ -288,7 +288,7 @@ def _fit_line(log_ratios_N, used_N, discard):
     return slope, influence_N, jnp.sum(influence_N**2) / count**2
 
 
-def _fit_ratios(log_ratios_N, used_N, n1, n2):
+def _fit_ratios(log_ratios_N: jax.Array, used_N: jax.Array, n1: int, n2: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The dimension of greatest GRIDE likelihood, its influences and the inverse of the observed Fisher information.
 
     With z = d log μ and m = n2-n1-1, the score of one point times d is 1 + m φ(z) - (n2-1) z, φ(z) = z / (1 - e^-z).
@@ -299,14 +299,14 @@ def _fit_ratios(log_ratios_N, used_N, n1, n2):
     count = jnp.sum(used_N)
     total = jnp.where(count > 0, jnp.sum(log_ratios_N), jnp.nan)
 
-    def scores(dimension):
+    def scores(dimension: jax.Array) -> tuple[jax.Array, jax.Array]:
         """d times the score of each point, and the derivative of that in d."""
         ratio_N, slope_N = _phi(dimension * log_ratios_N)
         score_N = 1 + m * ratio_N - (n2 - 1) * dimension * log_ratios_N
         derivative_N = (m * slope_N - (n2 - 1)) * log_ratios_N
         return jnp.where(used_N, score_N, 0), jnp.where(used_N, derivative_N, 0)
 
-    def step(_, dimension):
+    def step(_: jax.Array, dimension: jax.Array) -> jax.Array:
         score_N, derivative_N = scores(dimension)
         return dimension - jnp.sum(score_N) / jnp.sum(derivative_N)
 
@@ -319,7 +319,7 @@ def _fit_ratios(log_ratios_N, used_N, n1, n2):
     return dimension, -score_N * count / slope, dimension / -slope
 
 
-def _phi(z):
+def _phi(z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """φ(z) = z / (1 - e^-z) and φ'(z) for z ≥ 0; by their series where the quotients lose digits."""
     small = z < 0.1
     safe = jnp.where(small, 1, z)

@@ -106,7 +106,9 @@ def danco_references(
 _simulated: dict[tuple[int, int, bytes], dict[int, np.ndarray]] = {}
 
 
-def _references(n, k, dimensions, key, folder):
+def _references(
+    n: int, k: int, dimensions: list[int], key: jax.Array, folder: str | os.PathLike[str] | None
+) -> DancoReferences:
     known = _simulated.setdefault((n, k, _bytes(key)), {})
     file = None if folder is None else _file(pathlib.Path(folder), n, k, key)
     on_disk = _read(file) if file is not None and file.exists() else {}
@@ -133,12 +135,12 @@ def check_k(k: int) -> int:
     return integer("k", k, 3)
 
 
-def _two_digits(n):
+def _two_digits(n: int) -> int:
     unit = 10 ** max(len(str(n)) - 2, 0)
     return round(n / unit) * unit
 
 
-def _dimensions(max_dimension):
+def _dimensions(max_dimension: int) -> list[int]:
     """1, 2, …, 20, and from there a tenth more each, until one of `REACHES` is reached that is enough."""
     reach = next(reach for reach in REACHES if reach >= max_dimension)
     dimensions = [1]
@@ -147,17 +149,17 @@ def _dimensions(max_dimension):
     return dimensions
 
 
-def _reads(n):
+def _reads(n: int) -> tuple[int, int]:
     """How many samples of `n` points are read, and at how many points each."""
     return max(READS // n, 1), min(n, READS)
 
 
 @functools.partial(jax.jit, static_argnames=("n", "k", "width"))
-def _ball_statistics(key, d, n, k, width):
+def _ball_statistics(key: jax.Array, d: jax.Array, n: int, k: int, width: int) -> jax.Array:
     """Means (3,) of `norms_and_angles` over samples of `n` points from the unit ball of R^d, padded to `width`."""
     samples, queries = _reads(n)
 
-    def of_sample(sample):
+    def of_sample(sample: jax.Array) -> jax.Array:
         points_NxW = _ball(jax.random.fold_in(key, sample), d, n, width)
         # A point asked for by its coordinates finds itself first.
         near = neighbors(points_NxW, k + 2, queries=points_NxW[:queries])
@@ -178,7 +180,7 @@ def _ball_statistics(key, d, n, k, width):
     return jnp.mean(lax.map(of_sample, jnp.arange(samples)), axis=0)
 
 
-def _ball(key, d, n, width):
+def _ball(key: jax.Array, d: jax.Array, n: int, width: int) -> jax.Array:
     """`n` uniform points of the unit ball in the first `d` of `width` columns; the same numbers serve every d."""
     direction_key, radius_key = jax.random.split(key)
     # One key a column, so that a column does not depend on how many there are.
@@ -188,7 +190,7 @@ def _ball(key, d, n, width):
     return normal_NxW / jnp.linalg.norm(normal_NxW, axis=1, keepdims=True) * radius_Nx1
 
 
-def _file(folder, n, k, key):
+def _file(folder: pathlib.Path, n: int, k: int, key: jax.Array) -> pathlib.Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -197,16 +199,16 @@ def _file(folder, n, k, key):
     return folder / f"danco-n{n}-k{k}-{seed}.json"
 
 
-def _bytes(key):
+def _bytes(key: jax.Array) -> bytes:
     return f"{jax.random.key_impl(key)}".encode() + np.asarray(jax.random.key_data(key)).tobytes()
 
 
-def _read(file):
+def _read(file: pathlib.Path) -> dict[int, np.ndarray]:
     try:
         return {int(d): np.array(statistics, np.float32).reshape(3) for d, statistics in read_json(file).items()}
     except (AttributeError, TypeError, ValueError):
         raise InputError(f"{str(file)!r} does not hold references. Delete it; it will be made again.") from None
 
 
-def _write(file, known):
+def _write(file: pathlib.Path, known: dict[int, np.ndarray]) -> None:
     write_json(file, {str(d): [float(value) for value in known[d]] for d in sorted(known)})

@@ -30,7 +30,7 @@ def _with_k(function: Callable[..., Estimate], beyond: int = 0) -> Estimator:
     return lambda hoods: function(hoods, k=hoods.k - beyond)
 
 
-def _knn_graph(hoods):
+def _knn_graph(hoods: Neighborhoods) -> Estimate:
     fitting = [k for k in range(1, hoods.k) if neighbors_needed(k, 0.5) <= hoods.k]
     if not fitting:
         raise InputError(f"k={hoods.k} is too few for 'knn_graph', which needs {neighbors_needed(1, 0.5)}. Raise k.")

@@ -61,11 +61,13 @@ def edges(points: jax.Array, size: jax.typing.ArrayLike | None = None, block: in
     penalty_N = jnp.where(counts_N, jnp.sum(centered_NxD**2, axis=1) / 2, jnp.inf)
     keys_TxBxD, penalty_TxB = _tiles(centered_NxD, penalty_N, block)
 
-    def unfinished(forest):
+    def unfinished(forest: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
         _, _, joined, progress = forest
         return progress & (joined < size - 1)
 
-    def join(forest):
+    def join(
+        forest: tuple[jax.Array, jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         tree_N, ends_Ex2, joined, _ = forest
         other_N = _nearest_in_another_tree(keys_TxBxD, penalty_TxB, tree_N, size)
         length_N = jnp.where(counts_N, jnp.sum((points_NxD - points_NxD[other_N]) ** 2, axis=1), jnp.inf)
@@ -88,13 +90,13 @@ def edges(points: jax.Array, size: jax.typing.ArrayLike | None = None, block: in
     return ends_Ex2
 
 
-def _roots(toward_N):
+def _roots(toward_N: jax.Array) -> jax.Array:
     """For each node of a graph with one edge from each, the least node of the cycle that its path ends in.
 
     Two trees that choose the same edge are a cycle of two. Ties and rounding can make longer ones.
     """
 
-    def double(_, walk):
+    def double(_: jax.Array, walk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         after_N, least_N = walk
         return after_N[after_N], jnp.minimum(least_N, least_N[after_N])
 
@@ -104,14 +106,16 @@ def _roots(toward_N):
     return least_N[after_N]
 
 
-def _nearest_in_another_tree(keys_TxBxD, penalty_TxB, tree_N, size):
+def _nearest_in_another_tree(
+    keys_TxBxD: jax.Array, penalty_TxB: jax.Array, tree_N: jax.Array, size: jax.Array
+) -> jax.Array:
     """For each point the index (n,) of the one with the least |y|²/2 - <x, y> among those of other trees."""
     block = penalty_TxB.shape[1]
     tree_TxB = jnp.pad(tree_N, (0, penalty_TxB.size - len(tree_N))).reshape(penalty_TxB.shape)
     used_tiles = (size + block - 1) // block
 
-    def of_rows(i, nearest_TxB):
-        def merge(j, best):
+    def of_rows(i: jax.Array, nearest_TxB: jax.Array) -> jax.Array:
+        def merge(j: jax.Array, best: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             least_B, nearest_B = best
             score_BxB = penalty_TxB[j] - jnp.matmul(keys_TxBxD[i], keys_TxBxD[j].T, precision=lax.Precision.HIGHEST)
             score_BxB = jnp.where(tree_TxB[i][:, None] == tree_TxB[j], jnp.inf, score_BxB)
@@ -127,7 +131,7 @@ def _nearest_in_another_tree(keys_TxBxD, penalty_TxB, tree_N, size):
     return nearest_TxB.reshape(-1)[: len(tree_N)]
 
 
-def _tiles(points_NxD, penalty_N, block):
+def _tiles(points_NxD: jax.Array, penalty_N: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
     n, width = points_NxD.shape
     # Small ones for few points, as the first `size` of them may be fewer still.
     block = min(block, max(64, n // 8))
@@ -137,7 +141,7 @@ def _tiles(points_NxD, penalty_N, block):
     return points_NxD.reshape(-1, block, width), penalty_N.reshape(-1, block)
 
 
-def _power_of_two_scale(points, counts_N):
+def _power_of_two_scale(points: jax.Array, counts_N: jax.Array) -> jax.Array:
     """A power of two that brings the largest entry that counts near one: no square overflows, nothing is rounded."""
     _, exponent = jnp.frexp(jnp.max(jnp.where(counts_N[:, None], jnp.abs(points), 0)))
     return jnp.ldexp(jnp.ones((), points.dtype), -jnp.clip(exponent, -120, 120))

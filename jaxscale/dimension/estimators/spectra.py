@@ -84,7 +84,7 @@ def dimension_of_spectrum(
     return jnp.where(total[..., 0] > 0, count, jnp.nan).astype(eigenvalues.dtype)
 
 
-def _fan(λ, share, rank):
+def _fan(λ: jax.Array, share: jax.Array, rank: jax.typing.ArrayLike) -> jax.Array:
     place = jnp.arange(λ.shape[-1])
     signal = jnp.minimum(1 + jnp.sum((place < rank) & (share < FAN_SIGNAL), axis=-1, keepdims=True), rank)
     noise = jnp.sum(jnp.where(place >= signal, λ, 0), axis=-1, keepdims=True) / jnp.maximum(rank - signal, 1)
@@ -95,7 +95,7 @@ def _fan(λ, share, rank):
     return 1 + jnp.argmax(enough | (clean > FAN_GAP * following), axis=-1)
 
 
-def _largest_gap(λ, possible):
+def _largest_gap(λ: jax.Array, possible: jax.Array) -> jax.Array:
     # Eigenvalues of zero come out as rounding, measured at up to 3ε λ_1 for m = 768, with gaps of any size among them.
     rounding = λ.shape[-1] ** 0.5 * jnp.finfo(λ.dtype).eps * λ[..., :1]
     λ = jnp.where(possible, jnp.maximum(λ, rounding), 0)

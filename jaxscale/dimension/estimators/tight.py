@@ -72,7 +72,7 @@ def tle(
 
 
 @functools.partial(jax.jit, static_argnames="pooling")
-def _tle(hoods, pooling):
+def _tle(hoods: Neighborhoods, pooling: Pooling) -> Estimate:
     farthest_N = hoods.distances[:, -1]
     regular_N = hoods.used & (farthest_N > 0) & (farthest_N < jnp.inf)
     log_sums_N, measurements_N = _measurements(hoods, regular_N)
@@ -101,7 +101,7 @@ def _tle(hoods, pooling):
     )
 
 
-def _measurements(hoods, regular_N):
+def _measurements(hoods: Neighborhoods, regular_N: jax.Array) -> tuple[jax.Array, jax.Array]:
     """S_i = Σ log(r / u) over the measurements of each neighborhood, and their number; tile by tile."""
     points_NxD = replicated(hoods.points)
     n, width = points_NxD.shape
@@ -112,7 +112,9 @@ def _measurements(hoods, regular_N):
     return lax.map(lambda row: of_point(*row), rows, batch_size=min(n, rows_in_a_tile))
 
 
-def _measurements_of_point(points_NxD, center_D, indices_k, regular):
+def _measurements_of_point(
+    points_NxD: jax.Array, center_D: jax.Array, indices_k: jax.Array, regular: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     from_center_kxD = jnp.where(regular, points_NxD[indices_k] - center_D, jnp.eye(len(indices_k), len(center_D)))
     # The unit of length is r, taken from the differences: under "cosine" the distances to neighbors are angles.
     radius = jnp.sqrt(jnp.max(jnp.sum(from_center_kxD**2, axis=1)))
@@ -126,7 +128,7 @@ def _measurements_of_point(points_NxD, center_D, indices_k, regular):
     pairs_kxk = resolved_kxk & ~jnp.eye(len(indices_k), dtype=bool)
     positive_k = square_k > 0
 
-    def log_measurements(square_kxk):
+    def log_measurements(square_kxk: jax.Array) -> jax.Array:
         return jnp.log(_shrunk(jnp.where(pairs_kxk, square_kxk, 1), square_k[:, None], square_k))
 
     log_pairs = jnp.sum(jnp.where(pairs_kxk, log_measurements(between_kxk) + log_measurements(mirrored_kxk), 0))
@@ -134,7 +136,7 @@ def _measurements_of_point(points_NxD, center_D, indices_k, regular):
     return -log_pairs - log_center, 2 * (jnp.sum(pairs_kxk) + jnp.sum(positive_k))
 
 
-def _shrunk(between, from_center, to_center):
+def _shrunk(between: jax.Array, from_center: jax.Array, to_center: jax.Array) -> jax.Array:
     """s(v, w) for r = 1 from the squares of |v-w|, |v-q| and |w-q|.
 
     Of its two forms, equal by (root - A)(root + A) = 4 |v-w|² B, the one that does not cancel: where A > 0, B may be 0.

@@ -21,7 +21,9 @@ def likeliest_parameters(
     return direction, _concentration(jnp.hypot(mean_cosine, mean_sine), max_concentration)
 
 
-def divergence(direction, concentration, other_direction, other_concentration):
+def divergence(
+    direction: jax.Array, concentration: jax.Array, other_direction: jax.Array, other_concentration: jax.Array
+) -> jax.Array:
     """Kullback-Leibler divergence of the second von Mises distribution from the first; broadcasts.
 
     log(I_0(τ') / I_0(τ)) + A (τ - τ' cos(ν - ν')) with A = I_1(τ) / I_0(τ), written in scaled Bessel functions
@@ -37,7 +39,7 @@ def divergence(direction, concentration, other_direction, other_concentration):
     )
 
 
-def _concentration(resultant, bound):
+def _concentration(resultant: jax.Array, bound: float) -> jax.Array:
     """The τ ≤ `bound` with I_1(τ) / I_0(τ) = `resultant`, by Newton's method in the logarithm of τ.
 
     The start, η (2 - η²) / (1 - η²), is exact in the limits of η near zero and one and off by a few percent between
@@ -45,7 +47,7 @@ def _concentration(resultant, bound):
     """
     eta = jnp.minimum(resultant, i1e(jnp.asarray(bound, resultant.dtype)) / i0e(jnp.asarray(bound, resultant.dtype)))
 
-    def step(_, tau):
+    def step(_: jax.Array, tau: jax.Array) -> jax.Array:
         ratio = i1e(tau) / i0e(tau)
         slope = 1 - ratio / tau - ratio**2
         return tau * jnp.exp(jnp.clip((eta - ratio) / (slope * tau), -1, 1))

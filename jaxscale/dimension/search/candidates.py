@@ -12,6 +12,7 @@ tile, like a Poisson process, which says how many each of them must keep.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,7 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
     # Whole vector registers of groups side by side.
     step = 256 if largest_tile >= 512 and n > largest_tile else group
 
-    def padded(width):
+    def padded(width: int) -> int:
         tiles = -(-n // width)
         span = -(-tiles // -(-tiles // largest_span))
         return -(-tiles // span) * span * width
@@ -85,7 +86,7 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
     return Plan(count, tile, tiles, group, keep, span)
 
 
-def _excess(mean, most):
+def _excess(mean: float, most: int) -> float:
     """How many a Poisson variable exceeds `most` by, expected."""
     chances = [math.exp(m * math.log(mean) - mean - math.lgamma(m + 1)) for m in range(most + 1)]
     return mean - most + sum((most - m) * chance for m, chance in enumerate(chances))
@@ -139,17 +140,19 @@ def among_themselves(
         jnp.full((2, span, plan.tile), NONE, jnp.int32),
     )
 
-    def of_spans(step, best):
+    def of_spans(
+        step: jax.Array, best: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         # Lists [0, i, j] are those of tile i of the first span from tile j of the second; [1, j, i] the reverse.
         first, second = pairs[step]
         alone = first == second
         other_side = jnp.where(alone, 0, 1)
 
-        def by_tiles(i, start, kept):
+        def by_tiles(i: jax.Array, start: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             row = first * span + i
             rows_BxD, query_B, key_B = points_TxBxD[row], as_query_TxB[row], as_key_TxB[row]
 
-            def of_tile(j, kept):
+            def of_tile(j: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
                 column = second * span + j
                 inner = products(rows_BxD, points_TxBxD[column])
                 kept = _keep(kept, (0, i, j), _best_of_rows(inner, query_B, as_key_TxB[column], plan))
@@ -157,7 +160,7 @@ def among_themselves(
 
             return lax.fori_loop(start, span, of_tile, kept)
 
-        def fused(i, start, kept):
+        def fused(i: jax.Array, start: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             lists, bounds = kept
             row, tiles = first * span + i, (points_TxBxD, as_query_TxB, as_key_TxB)
             of_rows, of_columns = best_of_tile(*tiles, row, second * span, start, span, plan.group)
@@ -169,12 +172,14 @@ def among_themselves(
             lists = lists.at[other_side, :, i].set(jnp.where(new, best, lists[other_side, :, i]))
             return lists, bounds.at[other_side].min(dropped)
 
-        def of_row(i, kept):
+        def of_row(i: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             return _by_platform(fused, by_tiles, points_TxBxD.dtype, plan)(i, jnp.where(alone, i, 0), kept)
 
         lists, bounds = lax.fori_loop(0, span, of_row, nothing)
 
-        def settle(step, best):
+        def settle(
+            step: jax.Array, best: tuple[jax.Array, jax.Array, jax.Array]
+        ) -> tuple[jax.Array, jax.Array, jax.Array]:
             side, i = step // span, step % span
             tile, others = jnp.where(side == 0, first, second) * span + i, jnp.where(side == 0, second, first) * span
             return _replace(best, tile, _with_span(_at(best, tile), lists[side, i], bounds[side, i], others, plan))
@@ -185,7 +190,11 @@ def among_themselves(
     return _unpacked(best)
 
 
-def _keep(kept, place, found):
+def _keep(
+    kept: tuple[jax.Array, jax.Array],
+    place: tuple[jax.Array | int, jax.Array, jax.Array],
+    found: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array, jax.Array]:
     """Lists and bounds of the pairs of tiles so far, with those of one more."""
     lists, bounds = kept
     best, dropped = found
@@ -205,8 +214,8 @@ def of_queries(
     rows = queries_BxD.shape[0]
     span = plan.span
 
-    def by_tiles(step):
-        def of_tile(j, kept):
+    def by_tiles(step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def of_tile(j: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             lists, bound = kept
             column = step * span + j
             inner = products(queries_BxD, points_TxBxD[column])
@@ -216,12 +225,14 @@ def of_queries(
         nothing = (jnp.full((span, plan.keep, rows), NONE, jnp.int32), jnp.full(rows, NONE, jnp.int32))
         return lax.fori_loop(0, span, of_tile, nothing)
 
-    def fused(step):
+    def fused(step: jax.Array) -> tuple[jax.Array, jax.Array]:
         found = best_of_queries(queries_BxD, as_query_B, points_TxBxD, as_key_TxB, step * span, span, plan.group)
         lists, dropped = _best_of_span(*found, plan)
         return lists, jnp.min(dropped, axis=0)
 
-    def of_span(step, best):
+    def of_span(
+        step: jax.Array, best: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         lists, bound = _by_platform(fused, by_tiles, points_TxBxD.dtype, plan)(step)
         return _with_span(best, lists, bound, step * span, plan)
 
@@ -229,19 +240,24 @@ def of_queries(
     return _unpacked(best)
 
 
-def _by_platform(fused, by_tiles, dtype, plan):
+def _by_platform(
+    fused: Callable[..., tuple[jax.Array, jax.Array]],
+    by_tiles: Callable[..., tuple[jax.Array, jax.Array]],
+    dtype: jnp.dtype,
+    plan: Plan,
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """One kernel for a span of tiles on an NVIDIA GPU; tile by tile elsewhere, where the kernel is not even traced."""
     if kernel_for(dtype, plan.tile, plan.group) is None:
         return by_tiles
     return functools.partial(lax.platform_dependent, cuda=fused, default=by_tiles)
 
 
-def _as_multiplied(points, plan):
+def _as_multiplied(points: jax.Array, plan: Plan) -> jax.Array:
     """Points with coordinates as the kernel takes them, where there is one: before a loop, not in each of its steps."""
     return points if kernel_for(points.dtype, plan.tile, plan.group) is None else whole_lines(points)
 
 
-def _best_of_span(keys_ExSxB, dropped_SxB, plan):
+def _best_of_span(keys_ExSxB: jax.Array, dropped_SxB: jax.Array, plan: Plan) -> tuple[jax.Array, jax.Array]:
     """Lists (S, keep, B) and the least dropped (S, B) of each tile of a span, from the best of its groups."""
     best, dropped = smallest(keys_ExSxB, plan.keep)
     return jnp.moveaxis(best, 0, 1), jnp.minimum(dropped, dropped_SxB)
@@ -258,11 +274,13 @@ def products(queries_BxD: jax.Array, keys_CxD: jax.Array) -> jax.Array:
     )
 
 
-def _best_of_rows(products_BxC, half_B, half_C, plan):
+def _best_of_rows(
+    products_BxC: jax.Array, half_B: jax.Array, half_C: jax.Array, plan: Plan
+) -> tuple[jax.Array, jax.Array]:
     """For each row the keys (keep, B) of its best columns, and the least key dropped (B,)."""
     width = products_BxC.shape[1] // plan.group
 
-    def part(i):
+    def part(i: jax.Array) -> jax.Array:
         products = lax.dynamic_slice_in_dim(products_BxC, i * width, width, axis=1)
         scores = (half_B[:, None] + lax.dynamic_slice_in_dim(half_C, i * width, width)) - products
         return pack(scores, axis=1, start=i * width, size=plan.tile)
@@ -272,11 +290,13 @@ def _best_of_rows(products_BxC, half_B, half_C, plan):
     return best, jnp.minimum(dropped, jnp.min(third, axis=1))
 
 
-def _best_of_columns(products_CxB, half_C, half_B, plan):
+def _best_of_columns(
+    products_CxB: jax.Array, half_C: jax.Array, half_B: jax.Array, plan: Plan
+) -> tuple[jax.Array, jax.Array]:
     """For each column the keys (keep, B) of its best rows, and the least key dropped (B,)."""
     height = products_CxB.shape[0] // plan.group
 
-    def part(i):
+    def part(i: jax.Array) -> jax.Array:
         products = lax.dynamic_slice_in_dim(products_CxB, i * height, height)
         scores = (lax.dynamic_slice_in_dim(half_C, i * height, height)[:, None] + half_B) - products
         return pack(scores, axis=0, start=i * height, size=plan.tile)
@@ -290,12 +310,18 @@ def _best_of_columns(products_CxB, half_C, half_B, plan):
 # was dropped in their favor, and the least key (B,) dropped before they were compared.
 
 
-def _no_candidates(front, rows, plan):
+def _no_candidates(front: tuple[int, ...], rows: int, plan: Plan) -> tuple[jax.Array, jax.Array, jax.Array]:
     empty = jnp.full((*front, plan.count + 1, rows), NONE, jnp.int32)
     return empty, empty, jnp.full((*front, rows), NONE, jnp.int32)
 
 
-def _with_span(best, lists_SxKxB, dropped_B, first_tile, plan):
+def _with_span(
+    best: tuple[jax.Array, jax.Array, jax.Array],
+    lists_SxKxB: jax.Array,
+    dropped_B: jax.Array,
+    first_tile: jax.Array,
+    plan: Plan,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The candidates so far with those of a span of tiles, from the lists of each."""
     best_keys, best_columns, best_dropped = best
     tile_of_list = first_tile + jnp.arange(lists_SxKxB.shape[0], dtype=jnp.int32)
@@ -309,15 +335,17 @@ def _with_span(best, lists_SxKxB, dropped_B, first_tile, plan):
     return best_keys, best_columns, jnp.minimum(best_dropped, without_place(dropped_B, plan.tile))
 
 
-def _at(best, tile):
-    return tuple(leaf[tile] for leaf in best)
+def _at(best: tuple[jax.Array, jax.Array, jax.Array], tile: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return jax.tree.map(lambda leaf: leaf[tile], best)
 
 
-def _replace(best, tile, new):
-    return tuple(lax.dynamic_update_index_in_dim(leaf, part, tile, 0) for leaf, part in zip(best, new, strict=True))
+def _replace(
+    best: tuple[jax.Array, jax.Array, jax.Array], tile: jax.Array, new: tuple[jax.Array, jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return jax.tree.map(lambda leaf, part: lax.dynamic_update_index_in_dim(leaf, part, tile, 0), best, new)
 
 
-def _unpacked(best):
+def _unpacked(best: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
     keys, columns, dropped = best
     scores = jnp.where(keys == NONE, jnp.inf, lax.bitcast_convert_type(keys, jnp.float32))
     bound = jnp.where(dropped == NONE, jnp.inf, lax.bitcast_convert_type(dropped, jnp.float32))

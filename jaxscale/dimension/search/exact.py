@@ -8,7 +8,8 @@ much has to be searched again.
 
 import dataclasses
 import functools
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def usual_effort() -> Effort:
     return Effort(precision="bfloat16" if _on_accelerator() else "float32")
 
 
-def _on_accelerator():
+def _on_accelerator() -> bool:
     return jax.default_backend() in ("gpu", "tpu")
 
 
@@ -121,7 +122,7 @@ class Cloud:
     precision: Precision
 
     @classmethod
-    def of(cls, points_NxD, mask_N, scale, k, effort):
+    def of(cls, points_NxD: jax.Array, mask_N: jax.Array, scale: jax.Array, k: int, effort: Effort) -> Self:
         n = points_NxD.shape[0]
         precision = effort.precision
         misses = MISSES if effort.recall is None else k * (1 - effort.recall)
@@ -132,7 +133,7 @@ class Cloud:
         tiles_TxB = source_N.reshape(plan_.tiles, plan_.tile)
         present_TxB = tiles_TxB < n
 
-        def tile(source_B):
+        def tile(source_B: jax.Array) -> tuple[jax.Array, jax.Array]:
             source_B, present_B = jnp.minimum(source_B, n - 1), source_B < n
             rows = (points_NxD[source_B] - centre_D) * scale
             rows = jnp.where((present_B & is_finite(rows))[:, None], rows, 0)
@@ -154,7 +155,7 @@ class Cloud:
             precision,
         )
 
-    def candidates_of_each(self):
+    def candidates_of_each(self) -> tuple[jax.Array, jax.Array]:
         """Indices (n, count), best first, and the bound (n,) below the points left out."""
         n = self.order_N.shape[0]
         columns, scores, bound = among_themselves(self.tiles_TxBxD, self.as_query_TxB, self.as_key_TxB, self.plan)
@@ -162,10 +163,10 @@ class Cloud:
         back = jnp.argsort(self.order_N)
         return self._named(columns)[back], self._bound(jnp.swapaxes(scores, 0, 1), bound).reshape(-1)[:n][back]
 
-    def candidates(self, queries_MxD):
+    def candidates(self, queries_MxD: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The same for other points."""
 
-        def of_tile(queries_BxD):
+        def of_tile(queries_BxD: jax.Array) -> tuple[jax.Array, jax.Array]:
             ready_BxD, as_query_B = self.ready(queries_BxD)
             columns, scores, bound = of_queries(ready_BxD, as_query_B, self.tiles_TxBxD, self.as_key_TxB, self.plan)
             return self._named(columns[: self.rescored].T), self._bound(scores, bound)
@@ -173,15 +174,17 @@ class Cloud:
         candidates, bound = lax.map(of_tile, _tiles(queries_MxD, self.plan.tile))
         return _untile(candidates, queries_MxD.shape[0]), _untile(bound, queries_MxD.shape[0])
 
-    def candidates_by_sorting(self, queries_MxD, count):
+    def candidates_by_sorting(self, queries_MxD: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
         """As `candidates`, any number of them, for few queries or points: slower to run and faster to compile."""
         count = min(self.plan.size, count)
         first_T = jnp.arange(self.plan.tiles, dtype=jnp.int32) * self.plan.tile
 
-        def of_tile(queries_BxD):
+        def of_tile(queries_BxD: jax.Array) -> tuple[jax.Array, jax.Array]:
             ready_BxD, as_query_B = self.ready(queries_BxD)
 
-            def merge(best, tile):
+            def merge(
+                best: tuple[jax.Array, jax.Array], tile: tuple[jax.Array, jax.Array, jax.Array]
+            ) -> tuple[tuple[jax.Array, jax.Array], None]:
                 best_scores, best_columns = best
                 tile_CxD, as_key_C, first = tile
                 scores_BxC = jnp.maximum(as_query_B[:, None] + as_key_C - products(ready_BxD, tile_CxD), 0)
@@ -200,23 +203,31 @@ class Cloud:
         candidates, bound = lax.map(of_tile, _tiles(queries_MxD, self.plan.tile))
         return _untile(candidates, queries_MxD.shape[0]), _untile(bound, queries_MxD.shape[0])
 
-    def ready(self, queries_BxD):
+    def ready(self, queries_BxD: jax.Array) -> tuple[jax.Array, jax.Array]:
         rows = (queries_BxD - self.centre_D) * self.scale
         rounded = rows.astype(self.precision)
         return rounded, deflated_half_norms(rows, rounded)
 
-    def _named(self, columns):
+    def _named(self, columns: jax.Array) -> jax.Array:
         return jnp.where(columns < 0, -1, self.order_N[jnp.maximum(columns, 0)]).astype(jnp.int32)
 
-    def _bound(self, scores_Cx_, dropped_):
+    def _bound(self, scores_Cx_: jax.Array, dropped_: jax.Array) -> jax.Array:
         """Below all points that are not rescored: those dropped, and the candidates that follow."""
         return dropped_ if self.rescored == self.plan.count else jnp.minimum(dropped_, scores_Cx_[self.rescored])
 
 
-def _rescore(points_NxD, queries_MxD, own_M, scale, k, rows_R, candidates_RxC):
+def _rescore(
+    points_NxD: jax.Array,
+    queries_MxD: jax.Array,
+    own_M: jax.Array,
+    scale: jax.Array,
+    k: int,
+    rows_R: jax.Array,
+    candidates_RxC: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
     """Squared distances (R, k) of some queries by direct differences, ascending, and their indices; ties by index."""
 
-    def of_rows(part):
+    def of_rows(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         rows_B, candidates_BxC = part
         neighbors_BxCxD = points_NxD[jnp.maximum(candidates_BxC, 0)]
         squared = _squared_norm((queries_MxD[rows_B][:, None] - neighbors_BxCxD) * scale)
@@ -232,7 +243,7 @@ def _rescore(points_NxD, queries_MxD, own_M, scale, k, rows_R, candidates_RxC):
     return squared, jnp.where(squared == jnp.inf, -1, indices)
 
 
-def _squared_norm(rows):
+def _squared_norm(rows: jax.Array) -> jax.Array:
     """Sums of squares over the last axis, in sixteen partial sums: those vectorize, and they round less than one."""
     lanes = 16
     whole = rows.shape[-1] // lanes * lanes
@@ -240,7 +251,7 @@ def _squared_norm(rows):
     return jnp.sum(jnp.sum(partial**2, axis=-2), axis=-1) + jnp.sum(rows[..., whole:] ** 2, axis=-1)
 
 
-def _is_certain(squared, bound, width):
+def _is_certain(squared: jax.Array, bound: jax.Array, width: int) -> jax.Array:
     """Whether nothing left out, at half a squared distance of at least `bound`, can be among the neighbors found.
 
     Squared distances by direct differences are off by a factor within 1 ± (width + 4) 2⁻²³, found and left out alike.
@@ -248,7 +259,15 @@ def _is_certain(squared, bound, width):
     return (squared[:, -1] * (1 + (width + 4) * 2.0**-21) < 2 * bound) | (bound == jnp.inf)
 
 
-def _search_again(cloud, queries, rescore, by_differences, squared, indices, bound):
+def _search_again(
+    cloud: Cloud,
+    queries: jax.Array,
+    rescore: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    by_differences: Callable[[jax.Array], jax.Array],
+    squared: jax.Array,
+    indices: jax.Array,
+    bound: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
     """The same, with the rows whose neighbors are not certain searched with four times the candidates.
 
     Those still uncertain, of points that differ by less than the matmul resolves or are equally far, are compared with
@@ -256,10 +275,10 @@ def _search_again(cloud, queries, rescore, by_differences, squared, indices, bou
     """
     width = queries.shape[1]
 
-    def all_points(rows):
+    def all_points(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         return rescore(rows, by_differences(rows))
 
-    def more_candidates(rows):
+    def more_candidates(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         candidates, bound = cloud.candidates_by_sorting(queries[rows], 4 * cloud.plan.count)
         squared, indices = rescore(rows, candidates)
         certain = _is_certain(squared, bound, width)
@@ -271,16 +290,22 @@ def _search_again(cloud, queries, rescore, by_differences, squared, indices, bou
     return _redo(certain, more_candidates, squared, indices, at_once=1024 if _on_accelerator() else 64)
 
 
-def _redo(certain, search, squared, indices, at_once):
+def _redo(
+    certain: jax.Array,
+    search: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    squared: jax.Array,
+    indices: jax.Array,
+    at_once: int,
+) -> tuple[jax.Array, jax.Array]:
     """Replaces the rows that are not certain by `search(rows)`, some at a time, as many times as it takes."""
     count = jnp.sum(~certain)
     at_once = min(at_once, certain.shape[0])
     uncertain_first = jnp.argsort(certain, stable=True)
 
-    def unfinished(state):
+    def unfinished(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         return state[0] < count
 
-    def of_some(state):
+    def of_some(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         done, squared, indices = state
         rows = lax.dynamic_slice(uncertain_first, (done,), (at_once,))
         new_squared, new_indices = search(rows)
@@ -290,7 +315,15 @@ def _redo(certain, search, squared, indices, at_once):
     return squared, indices
 
 
-def _by_differences(points_NxD, queries_MxD, mask_N, own_M, scale, count, rows_B):
+def _by_differences(
+    points_NxD: jax.Array,
+    queries_MxD: jax.Array,
+    mask_N: jax.Array,
+    own_M: jax.Array,
+    scale: jax.Array,
+    count: int,
+    rows_B: jax.Array,
+) -> jax.Array:
     """The `count` nearest (B, count) of some queries among all points, by direct differences; -1 for none."""
     n = points_NxD.shape[0]
     queries_BxD, own_B = queries_MxD[rows_B], own_M[rows_B]
@@ -298,7 +331,9 @@ def _by_differences(points_NxD, queries_MxD, mask_N, own_M, scale, count, rows_B
     index_N = jnp.arange(n, dtype=jnp.int32)
     tiles = (_tiles(points_NxD, at_once), _tiles(mask_N, at_once, fill=False), _tiles(index_N, at_once, fill=n))
 
-    def merge(best, tile):
+    def merge(
+        best: tuple[jax.Array, jax.Array], tile: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
         best_squared, best_indices = best
         points_CxD, allowed_C, index_C = tile
         squared_BxC = _squared_norm((queries_BxD[:, None] - points_CxD) * scale)
@@ -314,7 +349,7 @@ def _by_differences(points_NxD, queries_MxD, mask_N, own_M, scale, count, rows_B
     return jnp.where(squared == jnp.inf, -1, indices)
 
 
-def _centre(points_NxD):
+def _centre(points_NxD: jax.Array) -> jax.Array:
     """A point in the midst of the cloud, which a few far points cannot pull away: medians of a sample."""
     n = points_NxD.shape[0]
     sample = points_NxD[:: max(1, n // 127)][:127]
@@ -328,7 +363,7 @@ def power_of_two_scale(points: jax.Array) -> jax.Array:
     return jnp.ldexp(jnp.ones((), points.dtype), -jnp.clip(exponent, -120, 120))
 
 
-def _tiles(array, block, fill=0):
+def _tiles(array: jax.Array, block: int, fill: int = 0) -> jax.Array:
     """(n, ...) as (tiles, rows, ...) of at most `block` rows each, nearly equal, the last one padded with `fill`."""
     count = -(-array.shape[0] // block)
     rows = -(-array.shape[0] // count)
@@ -336,5 +371,5 @@ def _tiles(array, block, fill=0):
     return jnp.pad(array, padding, constant_values=fill).reshape(count, rows, *array.shape[1:])
 
 
-def _untile(tiles, n):
+def _untile(tiles: jax.Array, n: int) -> jax.Array:
     return tiles.reshape(-1, *tiles.shape[2:])[:n]

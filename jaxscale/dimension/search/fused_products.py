@@ -16,7 +16,9 @@ The kernel is written twice, in what Pallas compiles for GPUs: for Mosaic GPU (`
 import functools
 import importlib
 import logging
-from typing import Literal
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -48,13 +50,13 @@ def kernel_for(dtype: jnp.dtype, tile: int, group: int) -> Kernel | None:
     return None
 
 
-def _capabilities():
+def _capabilities() -> tuple[str, ...]:
     # Of all processes: their programs have to be the same.
     return tuple(sorted({str(getattr(device, "compute_capability", "")) for device in jax.devices()}))
 
 
 @functools.cache
-def _compiles(kernel, dtype, group):
+def _compiles(kernel: Kernel, dtype: jnp.dtype, group: int) -> bool:
     try:
         _module(kernel).check(dtype, group)
     # Whatever goes wrong in a compiler, there is another way.
@@ -68,8 +70,8 @@ def _compiles(kernel, dtype, group):
     return True
 
 
-def _module(kernel):
-    return importlib.import_module(f"jaxscale.dimension.{KERNELS[kernel]}")
+def _module(kernel: Kernel) -> ModuleType:
+    return importlib.import_module(f"jaxscale.dimension.search.{KERNELS[kernel]}")
 
 
 def line(points: jax.Array) -> int:
@@ -144,15 +146,15 @@ def best_of_queries(
     return _gathered(keys[..., :count], dropped[..., :count])
 
 
-def _products(kernel, dtype, tile, group):
+def _products(kernel: Kernel | None, dtype: jnp.dtype, tile: int, group: int) -> Callable[..., Sequence[jax.Array]]:
     """Products of rows and columns, (points, as_query[, as_key]) and (points[, as_query], as_key), as one kernel.
 
     It takes the row, the first tile and the tiles to pass over; rows; columns; (tile, group) of each; the span; and
     whether to interpret. It returns keys (2, groups, span, rows) and dropped (parts, span, rows), where rows may be
     padded, then the reverse if there is an as_key of rows.
     """
-    return _module(kernel or kernel_for(dtype, tile, group)).products
+    return _module(cast(Kernel, kernel or kernel_for(dtype, tile, group))).products
 
 
-def _gathered(keys, dropped):
+def _gathered(keys: jax.Array, dropped: jax.Array) -> Found:
     return keys.reshape(-1, *keys.shape[2:]), jnp.min(dropped, axis=0)

@@ -15,6 +15,7 @@ float32 has no such products: the matrix unit rounds its factors to 11 bits. Mos
 
 import functools
 import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -50,14 +51,22 @@ def check(dtype: jnp.dtype, group: int) -> None:
     points = jax.ShapeDtypeStruct((COLUMNS, 64), dtype)
     half_norms = jax.ShapeDtypeStruct((COLUMNS,), jnp.float32)
 
-    def one_tile(points, as_query, as_key):
+    def one_tile(points: jax.Array, as_query: jax.Array, as_key: jax.Array) -> tuple[jax.Array, ...]:
         rows, groups = (points, as_query, as_key), (COLUMNS, group)
         return products((0, 0, 0), rows, rows, groups, groups, span=1, interpret=False)
 
     jax.jit(one_tile).lower(points, half_norms, half_norms).compile()
 
 
-def products(tiles, rows, columns, row_groups, column_groups, span, interpret):
+def products(
+    tiles: Sequence[jax.Array | int],
+    rows: Sequence[jax.Array],
+    columns: Sequence[jax.Array],
+    row_groups: tuple[int, int],
+    column_groups: tuple[int, int],
+    span: int,
+    interpret: bool,
+) -> tuple[jax.Array, ...]:
     """As `fused_products._products` says."""
     plgpu = _mosaic_gpu()
 
@@ -110,17 +119,26 @@ def _mosaic_gpu() -> Any:
     return importlib.import_module("jax.experimental.pallas.mosaic_gpu")
 
 
-def _exchanged(x, axis, outer, inner):
+def _exchanged(x: jax.Array, axis: int, outer: int, inner: int) -> jax.Array:
     """An axis of (outer, inner, rest) entries as one of (inner, outer, rest)."""
     parts = x.reshape(*x.shape[:axis], outer, inner, -1, *x.shape[axis + 1 :])
     return jnp.swapaxes(parts, axis, axis + 1).reshape(x.shape)
 
 
-def _filled(x, more):
+def _filled(x: jax.Array, more: int) -> jax.Array:
     return jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1))) if more else x
 
 
-def _kernel(row_groups, column_groups, depth, both, interpret, start_ref, rows_ref, *refs):
+def _kernel(
+    row_groups: tuple[int, int],
+    column_groups: tuple[int, int],
+    depth: int,
+    both: bool,
+    interpret: bool,
+    start_ref: jax.Ref,
+    rows_ref: jax.Ref,
+    *refs: jax.Ref,
+) -> None:
     """One block of products, unless its tile of the span is passed over."""
     from jax.experimental import pallas as pl
 
@@ -139,21 +157,21 @@ def _kernel(row_groups, column_groups, depth, both, interpret, start_ref, rows_r
     own = pl.ds(row_block * ROWS + warpgroup * OWN, OWN)
     wgmma, strided = plgpu.Layout.WGMMA, plgpu.Layout.WG_STRIDED((PART,), vec_size=1)
 
-    def along_rows(ref, width):
+    def along_rows(ref: jax.Ref, width: int) -> jax.Array:
         values = plgpu.load(ref.at[own], layout=wgmma.reduce(1), optimized=False)
         return lax.broadcast_in_dim(values, (OWN, width), (0,))
 
-    def along_columns(ref, begin, width):
+    def along_columns(ref: jax.Ref, begin: int, width: int) -> jax.Array:
         values = plgpu.load(ref.at[pl.ds(block * COLUMNS + begin, width)], layout=wgmma.reduce(0), optimized=False)
         return lax.broadcast_in_dim(values, (OWN, width), (1,))
 
-    def nothing(shape, layout):
+    def nothing(shape: tuple[int, ...], layout: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         return (plgpu.layout_cast(jnp.full(shape, NONE, jnp.int32), layout),) * 3
 
-    def store(ref, values):
+    def store(ref: jax.Ref, values: jax.Array) -> None:
         plgpu.store(ref, values, optimized=False)
 
-    def best_of_rows(products_MxC):
+    def best_of_rows(products_MxC: jax.Array) -> None:
         of_rows = along_rows(row_query_ref, side)
         best = nothing((OWN, side), wgmma)
         for member in range(group):
@@ -165,7 +183,7 @@ def _kernel(row_groups, column_groups, depth, both, interpret, start_ref, rows_r
         store(keys_ref.at[1, step, own, pl.ds(block * side, side)], best[1])
         store(dropped_ref.at[block, step, own], jnp.min(best[2], axis=1))
 
-    def best_of_columns(products_MxC):
+    def best_of_columns(products_MxC: jax.Array) -> None:
         of_rows, row_places = along_rows(row_key_ref, PART), along_rows(row_place_ref, PART)
         for begin in range(0, COLUMNS, PART):
             half_norms = of_rows + along_columns(column_query_ref.at[step], begin, PART)
@@ -187,12 +205,12 @@ def _kernel(row_groups, column_groups, depth, both, interpret, start_ref, rows_r
             store(back_dropped_ref.at[row_block * MULTIPLIERS + warpgroup, step, at], dropped)
             meet()
 
-    def meet():
+    def meet() -> None:
         # Both warpgroups have written what the other reads; have read what the other overwrites.
         plgpu.barrier_arrive(full_ref)
         plgpu.barrier_wait(full_ref)
 
-    def multiply(_, rows_smem, columns_smem, sums_ref):
+    def multiply(_: tuple[jax.Array, ...], rows_smem: jax.Ref, columns_smem: Any, sums_ref: jax.Ref) -> jax.Ref:
         rows = rows_smem.at[pl.ds(warpgroup * OWN, OWN)]
         if interpret:
             # The interpreter reshapes nothing.
@@ -204,8 +222,8 @@ def _kernel(row_groups, column_groups, depth, both, interpret, start_ref, rows_r
         plgpu.wgmma_wait(0)
         return sums_ref
 
-    def reduce(run):
-        def sums(sums_ref):
+    def reduce(run: Callable[[jax.Ref], object]) -> None:
+        def sums(sums_ref: jax.Ref) -> jax.Array:
             run(sums_ref)
             return sums_ref[...]
 
@@ -214,12 +232,12 @@ def _kernel(row_groups, column_groups, depth, both, interpret, start_ref, rows_r
         if both:
             best_of_columns(products_MxC)
 
-    def operand(shape, tiling):
+    def operand(shape: tuple[int, ...], tiling: tuple[int, ...]) -> Any:
         transforms = (plgpu.TilingTransform(tiling), plgpu.SwizzleTransform(2 * depth))
         return plgpu.BlockSpec(shape, lambda i: (0,) * (len(shape) - 1) + (i,), transforms=transforms)
 
     @pl.when(step >= start_ref[1])
-    def _():
+    def _() -> None:
         plgpu.emit_pipeline_warp_specialized(
             multiply,
             grid=(rows_ref.shape[1] // depth,),

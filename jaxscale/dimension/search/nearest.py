@@ -134,13 +134,22 @@ def neighbors(
     return find_neighbors(points, others, allowed, k, metric, exclude_self, effort, rows)
 
 
-def _common_centre(x, metric):
+def _common_centre(x: jax.Array | np.ndarray, metric: Metric) -> np.ndarray | None:
     """What to take off points and queries alike where the device cannot hold them as they are; None if it can."""
     check_cloud(x, "x")
     return central_row(x) if isinstance(x, np.ndarray) and metric == "euclidean" and is_cut(x.dtype) else None
 
 
-def _neighbors_on_host(points, queries, mask, k, metric, exclude_self, effort, progress):
+def _neighbors_on_host(
+    points: np.ndarray,
+    queries: jax.typing.ArrayLike | None,
+    mask: jax.typing.ArrayLike | None,
+    k: int,
+    metric: Metric,
+    exclude_self: bool,
+    effort: Effort,
+    progress: Callable[[int, int], None] | None,
+) -> Neighbors:
     allowed = np.ones(points.shape[0], bool) if mask is None else np.asarray(mask, bool)
     others = None if queries is None else np.asanyarray(as_array(queries, "queries"))
     exclude_self = exclude_self and others is None
@@ -155,7 +164,7 @@ def _neighbors_on_host(points, queries, mask, k, metric, exclude_self, effort, p
     return Neighbors(angle_of_chord(distances) if metric == "cosine" else distances, indices)
 
 
-def _checked_effort(block, precision, approximate):
+def _checked_effort(block: int, precision: Precision | None, approximate: float | None) -> Effort:
     precision = precision or usual_effort().precision
     check_choice("precision", precision, Precision)
     if approximate is not None and not 0 < approximate < 1:
@@ -163,7 +172,13 @@ def _checked_effort(block, precision, approximate):
     return Effort(block, precision, approximate)
 
 
-def _check_shapes(points, others, allowed, k, exclude_self):
+def _check_shapes(
+    points: jax.Array | np.ndarray,
+    others: jax.Array | np.ndarray | None,
+    allowed: jax.Array | np.ndarray,
+    k: int,
+    exclude_self: bool,
+) -> None:
     n, width = points.shape
     if k > n - exclude_self:
         relation = f"more than {k}" if exclude_self else f"at least {k}"
@@ -176,7 +191,7 @@ def _check_shapes(points, others, allowed, k, exclude_self):
         raise InputError(f"mask must have shape ({n},), one entry per row of x; it has shape {allowed.shape}.")
 
 
-def _check_values(points, allowed, metric, name, remedy):
+def _check_values(points: jax.Array, allowed: jax.Array, metric: Metric, name: str, remedy: str) -> None:
     if is_traced(points, allowed):
         return
     refuse_rows(allowed & ~is_finite(points), name, "with nan or infinity", remedy)
@@ -204,7 +219,15 @@ def find_neighbors(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
-def _nearest(points, queries, mask, k, exclude_self, effort, rows):
+def _nearest(
+    points: jax.Array,
+    queries: jax.Array | None,
+    mask: jax.Array,
+    k: int,
+    exclude_self: bool,
+    effort: Effort,
+    rows: NamedSharding | None,
+) -> tuple[jax.Array, jax.Array]:
     """Distances and indices (m, k), whose derivative is that of the distances to the neighbors found."""
     return search_without_derivative(points, queries, mask, k, exclude_self, effort, rows)
 
@@ -231,7 +254,14 @@ def search_without_derivative(
 
 
 @_nearest.defjvp
-def _nearest_jvp(k, exclude_self, effort, rows, primals, tangents):
+def _nearest_jvp(
+    k: int,
+    exclude_self: bool,
+    effort: Effort,
+    rows: NamedSharding | None,
+    primals: tuple[jax.Array, jax.Array | None, jax.Array],
+    tangents: tuple[jax.Array, jax.Array | None, jax.Array],
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, Any]]:
     points, queries, _ = primals
     distances, indices = _nearest(*primals, k, exclude_self, effort, rows)
     d_points, d_queries, _ = tangents
@@ -249,13 +279,13 @@ def change_of_distances(
     rows: NamedSharding | None,
 ) -> jax.Array:
     """The tangent (m, k) of `distances` to the neighbors at `indices`, from those of the points."""
-    if queries is None:
+    if queries is None or d_queries is None:
         queries, d_queries = points, d_points
     if rows is None:
         return _change_of_distances(points, d_points, queries, d_queries, distances, indices)
     axes = rows.spec[0]
 
-    def of_shard(points, d_points, *of_queries):
+    def of_shard(points: jax.Array, d_points: jax.Array, *of_queries: jax.Array) -> jax.Array:
         everywhere = (lax.all_gather(array, axes, tiled=True) for array in (points, d_points))
         return _change_of_distances(*everywhere, *of_queries)
 
@@ -263,13 +293,20 @@ def change_of_distances(
     return without_filling(on_shards(of_shard, rows, arrays, PartitionSpec(axes)), distances.shape[0])
 
 
-def _change_of_distances(points, d_points, queries, d_queries, distances, indices):
+def _change_of_distances(
+    points: jax.Array,
+    d_points: jax.Array,
+    queries: jax.Array,
+    d_queries: jax.Array,
+    distances: jax.Array,
+    indices: jax.Array,
+) -> jax.Array:
     """d|x - y| = <x - y, dx - dy> / |x - y|, and zero where the distance is zero or there is no neighbor."""
     regular = (distances > 0) & (distances < jnp.inf)
 
     # Without checkpoint the gradient would keep the differences of all pairs.
     @jax.checkpoint
-    def of_column(column):
+    def of_column(column: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         neighbor, distance, regular = column
         apart = (queries - points[neighbor]) / jnp.where(regular, distance, 1)[:, None]
         apart = jnp.where(regular[:, None], apart, 0)
@@ -278,7 +315,7 @@ def _change_of_distances(points, d_points, queries, d_queries, distances, indice
     return lax.map(of_column, (indices.T, distances.T, regular.T)).T
 
 
-def angle_of_chord(chord):
+def angle_of_chord(chord: jax.Array) -> jax.Array:
     """The angle between two directions whose difference has length `chord`."""
     missing = jnp.isinf(chord)
     return jnp.where(missing, chord, 2 * jnp.arcsin(jnp.minimum(jnp.where(missing, 0, chord) / 2, 1)))

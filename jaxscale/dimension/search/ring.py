@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxscale.dimension.points import along, replicated, shard_count
 from jaxscale.dimension.search.exact import EXACT, Effort, power_of_two_scale
-from jaxscale.dimension.search.parts import merged, nearest_in_part, unpacked
+from jaxscale.dimension.search.parts import Best, merged, nearest_in_part, unpacked
 
 
 def nearest_squared_in_ring(
@@ -50,10 +50,12 @@ def nearest_squared_in_ring(
     alone = queries is None
     targets = points if queries is None else queries
 
-    def of_shard(points_NxD, queries_MxD, mask_N):
+    def of_shard(
+        points_NxD: jax.Array, queries_MxD: jax.Array, mask_N: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         scale = lax.pmin(jnp.minimum(power_of_two_scale(points_NxD), power_of_two_scale(queries_MxD)), axes)
 
-        def search(queries, shard, owner):
+        def search(queries: jax.Array | None, shard: tuple[jax.Array, jax.Array], owner: jax.Array) -> Best:
             first = owner * points_NxD.shape[0]
             return nearest_in_part(shard[0], queries, shard[1], first, scale, k, exclude_self, effort)
 
@@ -75,8 +77,8 @@ def equal_rows_in_ring(
 ) -> jax.Array:
     """`equal_rows(points, points, others, rounding)` over the devices of `rows`."""
 
-    def of_shard(points_NxD, others_N, *rounding):
-        def visit(equal_N, shard_NxD, owner):
+    def of_shard(points_NxD: jax.Array, others_N: jax.Array, *rounding: jax.Array) -> jax.Array:
+        def visit(equal_N: jax.Array, shard_NxD: jax.Array, owner: jax.Array) -> jax.Array:
             place_N = others_N - owner * shard_NxD.shape[0]
             here_N = (others_N >= 0) & (place_N >= 0) & (place_N < shard_NxD.shape[0])
             others_here_N = jnp.where(here_N, place_N, -1)
@@ -102,7 +104,7 @@ def equal_rows(
     and eps · max(|a|, |b|), as they are.
     """
 
-    def of_rows(points_BxD, others_B):
+    def of_rows(points_BxD: jax.Array, others_B: jax.Array) -> jax.Array:
         others_BxD = among[jnp.maximum(others_B, 0)]
         same_BxD = (points_BxD == others_BxD) | (jnp.isnan(points_BxD) & jnp.isnan(others_BxD))
         if rounding:
@@ -112,7 +114,9 @@ def equal_rows(
     return map_tiles(of_rows, points, others)
 
 
-def _roundings(points_BxD, others_BxD, unit, centre_D, usual_D):
+def _roundings(
+    points_BxD: jax.Array, others_BxD: jax.Array, unit: jax.Array, centre_D: jax.Array, usual_D: jax.Array
+) -> jax.Array:
     larger = lambda offset: jnp.maximum(jnp.abs(points_BxD + offset), jnp.abs(others_BxD + offset))
     return unit * jnp.maximum(larger(centre_D), usual_D) + jnp.finfo(points_BxD.dtype).eps * larger(0)
 
@@ -141,10 +145,10 @@ def over_all_shards(
     count, number = lax.axis_size(axes), lax.axis_index(axes)
     to_next = [(device, (device + 1) % count) for device in range(count)]
 
-    def send(shard):
+    def send(shard: Any) -> Any:
         return jax.tree.map(lambda leaf: lax.ppermute(leaf, axes, to_next), shard)
 
-    def step(i, state):
+    def step(i: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
         present, result = state
         # What is sent waits for no result. The last step sends each shard home, for nothing, and compiles nothing more.
         return send(present), visit(result, present, (number - i) % count)
@@ -155,7 +159,7 @@ def over_all_shards(
 
 
 def on_shards(
-    function: Callable,
+    function: Callable[..., Any],
     rows: NamedSharding,
     arrays: tuple[jax.Array, ...],
     out_specs: Any,
@@ -178,6 +182,6 @@ def without_filling(array: jax.Array, n: int) -> jax.Array:
     return array if array.shape[0] == n else replicated(array)[:n]
 
 
-def _filled(array, shards):
+def _filled(array: jax.Array, shards: int) -> jax.Array:
     missing = -array.shape[0] % shards
     return jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array

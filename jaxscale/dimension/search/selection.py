@@ -10,6 +10,7 @@ bits. Axes are (..., points) with the points last.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ from jax import lax
 
 # Larger than any score; the bits of the largest finite float32.
 NONE = 0x7F7FFFFF
+
+# Keys alone, or keys and their tags.
+Lists = TypeVar("Lists", bound=tuple[jax.Array, ...])
 
 
 def pack(scores: jax.Array, axis: int, start: jax.Array | int, size: int) -> jax.Array:
@@ -57,7 +61,9 @@ def two_smallest(part: Callable[[jax.Array], jax.Array], count: int) -> tuple[ja
     """Element by element over the int32 arrays part(0) ... part(count - 1): the two smallest and the third."""
     together = min(4, count)
 
-    def of_some(step, best):
+    def of_some(
+        step: jax.Array, best: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         for i in range(together):
             best = three_smallest(best, part(step * together + i))
         return best
@@ -102,22 +108,22 @@ def no_pairs(count: int, keys: jax.Array, tags: jax.Array) -> tuple[jax.Array, j
     return _nothing(keys, count), _nothing(tags, count)
 
 
-def _nothing(like, count):
+def _nothing(like: jax.Array, count: int) -> jax.Array:
     last = jnp.inf if jnp.issubdtype(like.dtype, jnp.floating) else NONE
     return jnp.full((count, *like.shape[1:]), last, like.dtype)
 
 
-def _split(keys):
+def _split(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     return keys[:-1], keys[-1]
 
 
-def _ascending(entries, best):
+def _ascending(entries: Lists, best: Lists) -> Lists:
     """Inserts entries into sorted lists on a processor, where that vectorizes; sorts them all on an accelerator."""
     return lax.platform_dependent(entries, best, cpu=_insert, default=_sort)
 
 
-def _insert(entries, best):
-    def insert(e, best):
+def _insert(entries: tuple[jax.Array, ...], best: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def insert(e: jax.Array, best: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         ours = tuple(entry[e] for entry in entries)
         # The first has nothing above it: less than every key.
         above = tuple(jnp.concatenate([jnp.full_like(leaf[:1], -1), leaf[:-1]]) for leaf in best)
@@ -130,12 +136,12 @@ def _insert(entries, best):
     return lax.fori_loop(0, entries[0].shape[0], insert, best)
 
 
-def _before(ours, theirs):
+def _before(ours: tuple[jax.Array, ...], theirs: tuple[jax.Array, ...]) -> jax.Array:
     if len(ours) == 1:
         return ours[0] < theirs[0]
     return (ours[0] < theirs[0]) | ((ours[0] == theirs[0]) & (ours[1] < theirs[1]))
 
 
-def _sort(entries, best):
+def _sort(entries: tuple[jax.Array, ...], best: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     both = tuple(jnp.concatenate(pair) for pair in zip(best, entries, strict=True))
     return tuple(leaf[: best[0].shape[0]] for leaf in lax.sort(both, dimension=0, num_keys=len(both)))

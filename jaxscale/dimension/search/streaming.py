@@ -7,6 +7,7 @@ near = neighbors(x, k=20)
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ def nearest_squared_in_blocks(
         scale = jnp.minimum(scale, _checked_scale(asking, everything, metric, "queries", "Drop them."))
     search = functools.partial(_search, scale=scale, k=k, metric=metric, exclude_self=exclude_self, effort=effort)
 
-    def send(number):
+    def send(number: int) -> tuple[jax.Array, jax.Array, jax.Array]:
         return cloud.on_device(number), cloud.mask_on_device(number, mask), jnp.int32(number * cloud.rows)
 
     # Each block of queries meets the points of its own number first: those are its own, if there are no others.
@@ -93,27 +94,27 @@ class _Blocks:
     centre: np.ndarray | None = None
 
     @classmethod
-    def of(cls, array, centre=None):
+    def of(cls, array: np.ndarray, centre: np.ndarray | None = None) -> Self:
         n, width = array.shape
         count = -(-n * width * 4 // BLOCK_BYTES)
         rows = -(-n // count)
         return cls(array, n, rows, -(-n // rows), centre)
 
-    def on_device(self, number):
+    def on_device(self, number: int) -> jax.Array:
         part = self.array[number * self.rows : (number + 1) * self.rows]
         return jax.device_put(self._filled(part if self.centre is None else less_centre(part, self.centre)))
 
-    def mask_on_device(self, number, mask):
+    def mask_on_device(self, number: int, mask: np.ndarray) -> jax.Array:
         return jax.device_put(self._filled(mask[number * self.rows : (number + 1) * self.rows]))
 
-    def _filled(self, part):
+    def _filled(self, part: np.ndarray) -> np.ndarray:
         # A copy in any case: it reads the file now, and not when the device first asks for a page.
         block = np.zeros((self.rows, *part.shape[1:]), part.dtype)
         block[: len(part)] = part
         return block
 
 
-def _checked_scale(blocks, mask, metric, name, remedy):
+def _checked_scale(blocks: _Blocks, mask: np.ndarray, metric: Metric, name: str, remedy: str) -> jax.Array:
     """The `power_of_two_scale` of all blocks, once no row allowed by `mask` is found that cannot be used."""
     looks = []
     for number in range(blocks.count):
@@ -126,18 +127,29 @@ def _checked_scale(blocks, mask, metric, name, remedy):
 
 
 @functools.partial(jax.jit, static_argnames="metric")
-def _look(rows, metric):
+def _look(rows: jax.Array, metric: Metric) -> tuple[jax.Array, jax.Array, jax.Array]:
     rows = as_points(rows)
     return power_of_two_scale(_ready(rows, metric)), is_finite(rows), has_direction(rows)
 
 
 @functools.partial(jax.jit, static_argnames=("k", "metric", "exclude_self", "effort"))
-def _search(best, points, mask, first, queries, scale, k, metric, exclude_self, effort):
+def _search(
+    best: Best | None,
+    points: jax.Array,
+    mask: jax.Array,
+    first: jax.Array,
+    queries: jax.Array | None,
+    scale: jax.Array,
+    k: int,
+    metric: Metric,
+    exclude_self: bool,
+    effort: Effort,
+) -> Best:
     queries = None if queries is None else _ready(queries, metric)
     found = nearest_in_part(_ready(points, metric), queries, mask, first, scale, k, exclude_self, effort)
     return found if best is None else merged(best, found)
 
 
-def _ready(rows, metric):
+def _ready(rows: jax.Array, metric: Metric) -> jax.Array:
     points = as_points(rows)
     return directions(points) if metric == "cosine" else points

@@ -5,6 +5,7 @@ jax deprecates its Triton backend; a version without it is one where this kernel
 
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,15 @@ def check(dtype: jnp.dtype, group: int) -> None:
     import jax.experimental.pallas.triton  # noqa: F401
 
 
-def products(tiles, rows, columns, row_groups, column_groups, span, interpret):
+def products(
+    tiles: Sequence[jax.Array | int],
+    rows: Sequence[jax.Array],
+    columns: Sequence[jax.Array],
+    row_groups: tuple[int, int],
+    column_groups: tuple[int, int],
+    span: int,
+    interpret: bool,
+) -> Sequence[jax.Array]:
     """As `fused_products._products` says, on blocks of (tile, group, block)."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas.triton import CompilerParams
@@ -59,12 +68,21 @@ def products(tiles, rows, columns, row_groups, column_groups, span, interpret):
     )(*operands)
 
 
-def _side_by_side(tile, group):
+def _side_by_side(tile: int, group: int) -> int:
     """Groups of a block: the largest power of two that keeps to its size and divides the groups of a tile."""
     return math.gcd(tile // group, max(1, BLOCK // group))
 
 
-def _kernel(row_cut, column_cut, depth, both, tiles_ref, rows_ref, row_query_ref, *refs):
+def _kernel(
+    row_cut: tuple[int, int, int],
+    column_cut: tuple[int, int, int],
+    depth: int,
+    both: bool,
+    tiles_ref: jax.Ref,
+    rows_ref: jax.Ref,
+    row_query_ref: jax.Ref,
+    *refs: jax.Ref,
+) -> None:
     """One block of products: its program's number is (block of rows, block of columns, tile of the span)."""
     from jax.experimental import pallas as pl
 
@@ -80,7 +98,7 @@ def _kernel(row_cut, column_cut, depth, both, tiles_ref, rows_ref, row_query_ref
     row_M = tiles_ref[0] * row_tile + within_M
     column_C = (tiles_ref[1] + step) * tile + place_C
 
-    def multiply(i, sums_MxC):
+    def multiply(i: jax.Array, sums_MxC: jax.Array) -> jax.Array:
         line = pl.ds(i * depth, depth)
         return sums_MxC + lax.dot_general(
             rows_ref[row_M, line],
@@ -90,7 +108,9 @@ def _kernel(row_cut, column_cut, depth, both, tiles_ref, rows_ref, row_query_ref
             preferred_element_type=jnp.float32,
         )
 
-    def store(refs, best, block, points, axis):
+    def store(
+        refs: Sequence[jax.Ref], best: Sequence[jax.Array], block: jax.Array, points: jax.Array, axis: int
+    ) -> None:
         keys_ref, dropped_ref = refs
         first, second, third = best
         groups = block * first.shape[axis] + jnp.arange(first.shape[axis], dtype=jnp.int32)
@@ -100,7 +120,7 @@ def _kernel(row_cut, column_cut, depth, both, tiles_ref, rows_ref, row_query_ref
         dropped_ref[block, step, points] = jnp.min(third, axis=axis)
 
     @pl.when(step >= tiles_ref[2])
-    def _():
+    def _() -> None:
         nothing = jnp.zeros((row_M.shape[0], column_C.shape[0]), jnp.float32)
         products_MxC = lax.fori_loop(0, rows_ref.shape[1] // depth, multiply, nothing)
         scores_MxC = (row_query_ref[row_M][:, None] + column_key_ref[column_C][None, :]) - products_MxC
@@ -112,7 +132,7 @@ def _kernel(row_cut, column_cut, depth, both, tiles_ref, rows_ref, row_query_ref
             store(found[2:], best, row_block, place_C, axis=0)
 
     @pl.when(step < tiles_ref[2])
-    def _():
+    def _() -> None:
         nothing = jnp.full((row_M.shape[0], column_cut[2] // column_cut[1]), NONE, jnp.int32)
         store(found[:2], (nothing,) * 3, block, row_place_M, axis=1)
         if both:
@@ -120,13 +140,13 @@ def _kernel(row_cut, column_cut, depth, both, tiles_ref, rows_ref, row_query_ref
             store(found[2:], (nothing,) * 3, row_block, place_C, axis=0)
 
 
-def _places(block, tile, group, size):
+def _places(block: jax.Array, tile: int, group: int, size: int) -> jax.Array:
     """Places in a tile of the entries of one of its blocks: groups side by side, their members one after the other."""
     entry, groups = jnp.arange(size, dtype=jnp.int32), size // group
     return entry // groups * (tile // group) + block * groups + entry % groups
 
 
-def _two_smallest(keys, group, axis):
+def _two_smallest(keys: jax.Array, group: int, axis: int) -> list[jax.Array]:
     """The two smallest of each group along an axis, and the third. No two keys of a group are equal."""
     members = (*keys.shape[:axis], group, -1, *keys.shape[axis + 1 :])
     keys = keys.reshape(members)
