@@ -79,7 +79,7 @@ def ahead(name, chip, shape):
         "devices": facts["devices"],
         "parameters": facts["parameters"],
         "seconds": estimate["seconds"],
-        "model_flops_utilisation": estimate["model_flops_utilisation"],
+        "model_flops_utilization": estimate["model_flops_utilization"],
         "collectives_seconds": estimate["collectives_seconds"],
         "state_bytes": memory["params"] + memory["moments"],
         "total_bytes": memory["total"],

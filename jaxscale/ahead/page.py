@@ -37,8 +37,8 @@ def print_step(facts: dict[str, Any], console: Console) -> None:
     }
     times = ", ".join(f"{name} {_milliseconds(roofline[key])}" for name, key in parts.items())
     say("roofline", f"{_milliseconds(roofline['seconds'])} a step, bound by {roofline['bound']} ({times})")
-    used = roofline["model_flops_utilisation"]
-    say("at best", f"{roofline['tokens_per_second']:,.0f} tokens/s, model-FLOPs utilisation {used:.0%}")
+    used = roofline["model_flops_utilization"]
+    say("at best", f"{roofline['tokens_per_second']:,.0f} tokens/s, model-FLOPs utilization {used:.0%}")
     for warning in facts["warnings"]:
         say("note", warning)
 
@@ -58,7 +58,7 @@ def print_choices(found: dict[str, Any], console: Console) -> None:
         memory, roofline = row["memory"], row.get("roofline")
         predicted = ("", "", "")
         if roofline:
-            used = f"{roofline['model_flops_utilisation']:.0%}"
+            used = f"{roofline['model_flops_utilization']:.0%}"
             predicted = (_milliseconds(roofline["seconds"]), roofline["bound"], used)
         size = "" if memory["total"] is None else _gib(memory["total"])
         fits = "yes" if memory["fits"] else "no"

@@ -87,7 +87,7 @@ def compile_ahead(run: configs.Run, topology: topologies.Topology) -> dict[str, 
             "collectives_seconds": sum(row.seconds for row in estimate.traffic),
             "bound": estimate.bound,
             "tokens_per_second": facts["tokens_per_step"] / estimate.seconds,
-            "model_flops_utilisation": model_flops / (estimate.seconds * rate * mesh.size),
+            "model_flops_utilization": model_flops / (estimate.seconds * rate * mesh.size),
         },
         "warnings": warnings,
     }

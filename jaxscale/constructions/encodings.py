@@ -122,11 +122,11 @@ class Parabola:
         return 2
 
     def table(self, tokens: int) -> np.ndarray:
-        t = self._centred(tokens, np.arange(tokens))
+        t = self._centered(tokens, np.arange(tokens))
         return np.stack([t, t**2], axis=-1)
 
     def functional(self, tokens: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        t = self._centred(tokens, at)
+        t = self._centered(tokens, at)
         return np.stack([2 * t, -np.ones_like(t)], axis=-1), -(t**2)
 
     def gap(self, tokens: int) -> float:
@@ -135,7 +135,7 @@ class Parabola:
     def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
         return np.array([4.0, 0.0]), 4.0 * (tokens // 2 - last) - 2
 
-    def _centred(self, tokens: int, t: np.ndarray) -> np.ndarray:
+    def _centered(self, tokens: int, t: np.ndarray) -> np.ndarray:
         return np.asarray(t, dtype=float) - tokens // 2
 
 

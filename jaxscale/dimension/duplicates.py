@@ -1,7 +1,7 @@
 """Which rows of a cloud repeat another one, exactly or up to rounding, inside `jit`.
 
 first = first_occurrence(points)                               # exact copies, without comparing all pairs
-near = nearest_distinct(points, used, copies, unit, centre, k)  # copies up to rounding, found by the search
+near = nearest_distinct(points, used, copies, unit, center, k)  # copies up to rounding, found by the search
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ def nearest_distinct(
     used: jax.Array,
     copies: jax.Array,
     unit: jax.Array,
-    centre: jax.Array,
+    center: jax.Array,
     k: int,
     effort: Effort | None = None,
     rows: NamedSharding | None = None,
@@ -67,7 +67,7 @@ def nearest_distinct(
       points: (n, D) floating, finite where `used`; may lie on several devices, as `rows` says.
       used: (n,) booleans, the rows to choose from.
       copies: (n,) int32, how many rows of the input each of them stands for.
-      unit, centre: see `points.Cloud`.
+      unit, center: see `points.Cloud`.
       k, effort, rows: see `find_neighbors`. Static.
 
     Returns:
@@ -79,9 +79,9 @@ def nearest_distinct(
     n, width = points.shape
     effort = usual_effort() if effort is None else effort
     magnitude_N = replicated(jnp.max(jnp.abs(points), axis=1))
-    usual_D = _usual_magnitudes(points, centre)
+    usual_D = _usual_magnitudes(points, center)
     # Rows farther apart than this are not equal; an eighth more for the rounding of distances.
-    in_columns = unit * jnp.maximum(jnp.max(jnp.abs(centre)), jnp.max(usual_D))
+    in_columns = unit * jnp.maximum(jnp.max(jnp.abs(center)), jnp.max(usual_D))
     reach_N = 1.125 * width**0.5 * ((unit + jnp.finfo(points.dtype).eps) * magnitude_N + in_columns)
 
     def search(
@@ -97,9 +97,9 @@ def nearest_distinct(
             column, equal_Nxk = state
             others_N = jnp.where(may_be_Nxk[:, column], indices_Nxk[:, column], -1)
             if rows is None:
-                equal_N = equal_rows(points, points, others_N, (unit, centre, usual_D))
+                equal_N = equal_rows(points, points, others_N, (unit, center, usual_D))
             else:
-                equal_N = replicated(equal_rows_in_ring(points, others_N, rows, (unit, centre, usual_D)))
+                equal_N = replicated(equal_rows_in_ring(points, others_N, rows, (unit, center, usual_D)))
             return column + 1, equal_Nxk.at[:, column].set(equal_N)
 
         # The neighbors ascend: when none of a column can be equal, none farther can.
@@ -129,11 +129,11 @@ def _nearest_distinct_jvp(
     return found, Distinct(d_distances, nothing(found.indices), nothing(found.used), nothing(found.copies))
 
 
-def _usual_magnitudes(points: jax.Array, centre: jax.Array) -> jax.Array:
+def _usual_magnitudes(points: jax.Array, center: jax.Array) -> jax.Array:
     """(D,) medians of the absolute entries of each column as they came in, over a sample of the rows."""
     n = points.shape[0]
     sample_SxD = some_rows(points, jnp.arange(0, n, max(1, n // SAMPLE))[:SAMPLE])
-    return jnp.median(jnp.abs(sample_SxD + centre), axis=0)
+    return jnp.median(jnp.abs(sample_SxD + center), axis=0)
 
 
 def _independent(equal_Nxk: jax.Array, used_N: jax.Array, copies_N: jax.Array) -> tuple[jax.Array, jax.Array]:

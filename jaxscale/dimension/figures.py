@@ -14,7 +14,7 @@ MOST_TICKS = 12
 def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
     """Dimension against scale: a line for each cloud and estimator with bars of two standard errors, plateaus as bands.
 
-    Clouds, or the estimators of a single one, differ in colour; the estimators of several in their marks too.
+    Clouds, or the estimators of a single one, differ in color; the estimators of several in their marks too.
     """
     figure = empty("distance at which the dimension is read", "intrinsic dimension d")
     profiles = [(cloud["cloud"], profile) for cloud in clouds for profile in cloud.get("profiles", [])]

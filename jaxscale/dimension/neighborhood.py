@@ -108,7 +108,7 @@ def neighborhoods(
 
     Args:
       x: (n, D) points; integers and half precision are taken as float32; may be sharded over a mesh. Numbers on the
-        host that jax would cut, as float64 of NumPy, are centred there before, except under "cosine"; pass them as
+        host that jax would cut, as float64 of NumPy, are centered there before, except under "cosine"; pass them as
         they are, as neither `jnp.asarray` nor the argument of a jitted function does that. Or neighborhoods already
         found, of which the nearest `k` are taken as they are: the other arguments are then without effect.
       k: neighbors per point; static.
@@ -246,7 +246,7 @@ def _neighborhoods(
     if depth == 0:
         distances, indices = jnp.zeros((n, 0), rows.dtype), jnp.zeros((n, 0), jnp.int32)
     elif duplicates == "collapse":
-        found = nearest_distinct(rows, used, copies, cloud.unit, cloud.centre, depth, usual_effort(), sharding)
+        found = nearest_distinct(rows, used, copies, cloud.unit, cloud.center, depth, usual_effort(), sharding)
         used, copies, distances, indices = found.used, found.copies, found.distances, found.indices
         distances = angle_of_chord(distances) if metric == "cosine" else distances
     else:

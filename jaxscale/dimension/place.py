@@ -93,7 +93,7 @@ def by_layer(
         raise InputError(f"layers must have shape (L, n, D), or be a mapping of names; their shape is {stack.shape}.")
     read_from: jax.Array | Cloud
     if isinstance(stack, np.ndarray) and is_cut(stack.dtype):
-        # Centred one by one on the host, as each may stand elsewhere.
+        # Centered one by one on the host, as each may stand elsewhere.
         clouds = [as_cloud(points, metric, f"layers[{layer}]") for layer, points in enumerate(stack)]
         together = jax.tree.map(lambda *parts: jnp.stack(parts), *clouds)
         read_from, seen = together, together.points

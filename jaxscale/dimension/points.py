@@ -19,7 +19,7 @@ Metric = Literal["euclidean", "cosine"]
 # Significant bits of bfloat16, float16 and float32, by which numbers are known in a wider type.
 SIGNIFICANT_BITS = (8, 11, 24)
 HALF_PRECISION = 11
-# Rows from which the centre of a cloud and the usual size of a column are read.
+# Rows from which the center of a cloud and the usual size of a column are read.
 SAMPLE = 127
 # Rows of a host's array that are converted at a time.
 ROWS_AT_ONCE = 1 << 14
@@ -31,20 +31,20 @@ class Cloud:
     """Points on the device, and how far rounding may have moved their entries.
 
     Attributes:
-      points: (n, D) floating, less the `centre` that was taken off on the host.
-      centre: (D,); zeros where nothing was taken off.
+      points: (n, D) floating, less the `center` that was taken off on the host.
+      center: (D,); zeros where nothing was taken off.
       unit: scalar, the distance from one to the next number in the type that the entries came in.
     """
 
     points: jax.Array
-    centre: jax.Array
+    center: jax.Array
     unit: jax.Array
 
 
 def as_cloud(x: Any, metric: Metric = "euclidean", name: str = "x") -> Cloud:
     """`x` as a `Cloud`; a `Cloud` stays what it is.
 
-    Numbers that the device cannot hold as they are, as float64 of NumPy where jax computes in float32, are centred on
+    Numbers that the device cannot hold as they are, as float64 of NumPy where jax computes in float32, are centered on
     the host before they are rounded, unless `metric` is "cosine", for which the origin matters.
 
     Raises:
@@ -54,38 +54,38 @@ def as_cloud(x: Any, metric: Metric = "euclidean", name: str = "x") -> Cloud:
         return x
     array = as_array(x, name)
     check_cloud(array, name)
-    centre_D = None
+    center_D = None
     if isinstance(array, np.ndarray) and metric == "euclidean" and is_cut(array.dtype):
-        centre_D = central_row(array)
-    points = _on_device(array, centre_D)
-    centre_D = np.zeros(array.shape[1]) if centre_D is None else centre_D
-    return Cloud(points, jnp.asarray(centre_D, points.dtype), jnp.asarray(_unit_of_rounding(array), points.dtype))
+        center_D = central_row(array)
+    points = _on_device(array, center_D)
+    center_D = np.zeros(array.shape[1]) if center_D is None else center_D
+    return Cloud(points, jnp.asarray(center_D, points.dtype), jnp.asarray(_unit_of_rounding(array), points.dtype))
 
 
-def as_points(x: Any, name: str = "x", centre: np.ndarray | None = None) -> jax.Array:
+def as_points(x: Any, name: str = "x", center: np.ndarray | None = None) -> jax.Array:
     """`x` as an (n, D) floating array: integers, float16 and bfloat16 become float32, wider floats stay.
 
     Args:
       x: any array, or a tensor of torch.
       name: of the argument, for errors.
-      centre: (D,) what to take off first, on the host where `x` lies there.
+      center: (D,) what to take off first, on the host where `x` lies there.
 
     Raises:
       InputError: if `x` is not two-dimensional, has no column, is sparse, or is not real.
     """
     array = as_array(x, name)
     check_cloud(array, name)
-    return _on_device(array, centre)
+    return _on_device(array, center)
 
 
-def _on_device(array: jax.Array | np.ndarray, centre_D: np.ndarray | None) -> jax.Array:
-    if isinstance(array, np.ndarray) and centre_D is not None:
-        array = less_centre(array, centre_D)
+def _on_device(array: jax.Array | np.ndarray, center_D: np.ndarray | None) -> jax.Array:
+    if isinstance(array, np.ndarray) and center_D is not None:
+        array = less_center(array, center_D)
     points = jnp.asarray(array)
     rows = row_sharding(points)
     points = replicated(points) if rows is None else along(points, rows)
     points = points.astype(jnp.promote_types(points.dtype, jnp.float32))
-    return points if centre_D is None or isinstance(array, np.ndarray) else points - jnp.asarray(centre_D, points.dtype)
+    return points if center_D is None or isinstance(array, np.ndarray) else points - jnp.asarray(center_D, points.dtype)
 
 
 def as_array(x: Any, name: str = "x") -> jax.Array | np.ndarray:
@@ -139,21 +139,21 @@ def central_row(array: np.ndarray) -> np.ndarray:
     """
     sample = np.asarray(array[:: max(1, len(array) // SAMPLE)][:SAMPLE], np.float64)
     sample = sample[np.all(np.isfinite(sample), axis=1)]
-    centre = np.median(sample, axis=0) if len(sample) else np.zeros(array.shape[1])
-    centre = centre if jnp.issubdtype(array.dtype, jnp.floating) else np.round(centre)
+    center = np.median(sample, axis=0) if len(sample) else np.zeros(array.shape[1])
+    center = center if jnp.issubdtype(array.dtype, jnp.floating) else np.round(center)
     with np.errstate(over="ignore"):
-        rounded = np.float64(np.float32(centre))
+        rounded = np.float64(np.float32(center))
     return np.where(np.isfinite(rounded), rounded, 0)
 
 
-def less_centre(array: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """`array` (n, D) less `centre` (D,), subtracted in float64, in the type that jax will hold it in."""
+def less_center(array: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """`array` (n, D) less `center` (D,), subtracted in float64, in the type that jax will hold it in."""
     held = jnp.promote_types(jax.dtypes.canonicalize_dtype(array.dtype), jnp.float32)
     out = np.empty(array.shape, held)
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(array), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
-            out[rows] = np.asarray(array[rows], np.float64) - centre
+            out[rows] = np.asarray(array[rows], np.float64) - center
     return out
 
 

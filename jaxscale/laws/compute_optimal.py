@@ -33,7 +33,7 @@ FLOPS = 6.0  # per parameter and token
 _SAME_BUDGET = 0.05  # budgets within this ratio are one
 _FEWEST_ON_A_BUDGET = 4
 _FEWEST_BUDGETS = 3
-_OFF_CENTER = 0.4  # of the half range, beyond which a parabola's vertex is called off-centre
+_OFF_CENTER = 0.4  # of the half range, beyond which a parabola's vertex is called off-center
 _GRID = 513
 _DRAWS = 500
 _ENVELOPE_POINTS = 24
@@ -191,7 +191,7 @@ def isoflop(
 ) -> IsoFlop:
     """Approach 2 of Hoffmann et al. 2022: the bottom of each budget's curve of loss against log N, and a line.
 
-    Parabolas are biased even without noise where the grid is off-centre or the exponents differ (arXiv 2603.22339): the
+    Parabolas are biased even without noise where the grid is off-center or the exponents differ (arXiv 2603.22339): the
     same procedure is therefore applied to the losses of the additive law fitted to these runs, whose exponent is known,
     and the difference returned as `bias`.
 
@@ -314,7 +314,7 @@ def _isoflop_findings(
         elif abs(log_size - (low + high) / 2) > _OFF_CENTER * (high - low) / 2:
             yield (
                 "off_center",
-                f"At C = {C:.3g} the best N = {np.exp(log_size):.3g} lies off the centre of the sizes trained, "
+                f"At C = {C:.3g} the best N = {np.exp(log_size):.3g} lies off the center of the sizes trained, "
                 f"{np.exp(low):.3g} to {np.exp(high):.3g}; parabolas are biased there.",
             )
     if abs(bias) > _VISIBLE_BIAS:

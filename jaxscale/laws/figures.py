@@ -14,7 +14,7 @@ _MOST_EXCESS = 1e6
 
 
 def along_figure(document: dict[str, Any], column: str) -> go.Figure:
-    """Loss along one column: every run a point, coloured by the next column, and the law with the others held."""
+    """Loss along one column: every run a point, colored by the next column, and the law with the others held."""
     figure = empty(column, "loss")
     table = document["table"]
     curves = [curve for curve in document["curves"] if curve["column"] == column]

@@ -15,7 +15,6 @@ from jaxscale.lengths.algorithmic import ALGORITHMIC
 from jaxscale.lengths.certificates import Certificate, certificate, tightest
 from jaxscale.lengths.complexities import Complexity, complexity
 from jaxscale.lengths.kgram import KGramTask
-from jaxscale.lengths.languages import LANGUAGES
 from jaxscale.lengths.simulation import Short, last, proportional, random_draw
 from jaxscale.lengths.strings import PAD, Statistics, summarize
 from jaxscale.lengths.subsampling import thin
@@ -25,7 +24,6 @@ from jaxscale.lengths.transformer import Law, LimitTransformer
 
 __all__ = [
     "ALGORITHMIC",
-    "LANGUAGES",
     "PAD",
     "Certificate",
     "Complexity",

@@ -2,12 +2,11 @@
 
 import collections
 import math
-import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxscale.lengths.languages import Language
+    pass
 
 
 def simple(x: Sequence[int], omega: float) -> float:
@@ -55,21 +54,3 @@ ALGORITHMIC: dict[str, Callable[[Sequence[int]], list[int]]] = {
     "parity": lambda x: [sum(x) % 2],
     "addition": addition,
 }
-
-
-def is_member(language: "Language", text: str) -> bool:
-    """Whether `text`, letters of the language's symbols, belongs to a language of `lengths.LANGUAGES`."""
-    if hasattr(language, "pattern"):
-        return re.fullmatch(cast(str, language.pattern), text) is not None  # all that are listed have one
-    if hasattr(language, "letters"):
-        blocks = [letter * (len(text) // language.letters) for letter in language.symbols]
-        return bool(text) and text == "".join(blocks)
-    for opening, closing in zip(language.symbols[::2], language.symbols[1::2], strict=True):
-        depth = 0
-        for letter in text:
-            depth += (letter == opening) - (letter == closing)
-            if depth < 0:
-                return False
-        if depth:
-            return False
-    return True

@@ -15,7 +15,7 @@ from jaxscale.page import plots
 from jaxscale.page.numerals import UNKNOWN, duration, number
 from jaxscale.page.stylesheet import STYLE
 
-SIGNS = {"consistent": "✓", "inconsistent": "✗", "inconclusive": "?"}  # a badge is told apart without colour
+SIGNS = {"consistent": "✓", "inconsistent": "✗", "inconclusive": "?"}  # a badge is told apart without color
 
 # The policy forbids the page every request, so "opens offline" is enforced by the browser and not merely intended.
 _DOCUMENT = string.Template("""<!doctype html>

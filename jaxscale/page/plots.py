@@ -1,10 +1,10 @@
-"""What every figure of a page is made of: empty axes, colours, and the markup of a finished one.
+"""What every figure of a page is made of: empty axes, colors, and the markup of a finished one.
 
     figure = empty("n, training tokens", "loss")
     markup = drawing(figure, "figure-loss", "Loss against n")      # needs `plotly_script()` once on the page
 
-Colours are of middle lightness, so they stand out on white paper and on a dark screen alike; text and grid take their
-colour from the page's style sheet.
+Colors are of middle lightness, so they stand out on white paper and on a dark screen alike; text and grid take their
+color from the page's style sheet.
 """
 
 import html
@@ -61,7 +61,7 @@ def empty(x_title: str, y_title: str) -> go.Figure:
 
 
 def spread_colors(keys: Sequence[Any]) -> dict[Any, str]:
-    """A colour for each key, evenly spaced in their order, as `#rrggbb`."""
+    """A color for each key, evenly spaced in their order, as `#rrggbb`."""
     places = [i / max(1, len(keys) - 1) for i in range(len(keys))]
     channels = sample_colorscale(SIZES, places, colortype="tuple")
     return {key: "#" + "".join(f"{round(255 * c):02x}" for c in rgb) for key, rgb in zip(keys, channels, strict=True)}

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.points import as_array, central_row, check_cloud, is_cut, less_centre
+from jaxscale.dimension.points import as_array, central_row, check_cloud, is_cut, less_center
 from jaxscale.errors import InputError
 from jaxscale.testing import clouds
 
@@ -480,7 +480,7 @@ def _as_cloud(x: jax.typing.ArrayLike) -> np.ndarray:
         raise InputError(f"x must hold points; it has shape {cloud.shape}.")
     if isinstance(cloud, np.ndarray) and is_cut(cloud.dtype):
         # Far from the origin the estimator would see what jax leaves of the cloud, and not the cloud.
-        return less_centre(cloud, central_row(cloud))
+        return less_center(cloud, central_row(cloud))
     cloud = np.asarray(cloud)
     return cloud if jnp.issubdtype(cloud.dtype, jnp.floating) else cloud.astype(np.float32)
 

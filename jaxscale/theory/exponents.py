@@ -15,7 +15,7 @@ from jaxscale.theory.ranges import Numbers, dimension, positive, smoothness
 
 LIMITS = (
     "The rates are upper bounds on the error; no lower bound for transformers says that training cannot do better.",
-    "They hold for the empirical risk minimiser; nothing is assumed or proved about an optimiser reaching it.",
+    "They hold for the empirical risk minimizer; nothing is assumed or proved about an optimizer reaching it.",
     "They are proved for squared loss in regression; cross-entropy shares them only if probabilities stay away from 0.",
     "The smoothness β of the target is unknown; β = 1 is an assumption, and the exponents grow with it.",
     "The constants in front of the rates may grow exponentially with d, so a finite range of sizes can look different.",

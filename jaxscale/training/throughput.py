@@ -1,4 +1,4 @@
-"""How fast a run goes, as a share of what its devices can do (model-FLOPs utilisation, Chowdhery et al. 2022)."""
+"""How fast a run goes, as a share of what its devices can do (model-FLOPs utilization, Chowdhery et al. 2022)."""
 
 import functools
 import os

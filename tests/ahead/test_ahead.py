@@ -61,7 +61,7 @@ def test_the_estimate_is_its_parts(ahead):
     estimate = ahead["roofline"]
     assert estimate["computation_seconds"] <= estimate["seconds"]
     assert max(estimate["products_seconds"], estimate["memory_seconds"]) <= estimate["computation_seconds"] * 1.0001
-    assert 0 < estimate["model_flops_utilisation"] <= 1
+    assert 0 < estimate["model_flops_utilization"] <= 1
     assert estimate["tokens_per_second"] == pytest.approx(16 * 32 / estimate["seconds"])
 
 
@@ -148,7 +148,7 @@ def test_seven_billion_parameters_on_tpus_of_a_pod():
     few, many = (compiled_for("decoder_7b", f"tpu:v5p:{shape}") for shape in ("4x4x4", "4x4x8"))
     assert few["parameters"] == pytest.approx(6.74e9, rel=0.01)
     for facts in (few, many):
-        assert facts["memory"]["fits"] and facts["roofline"]["model_flops_utilisation"] > 0.6
+        assert facts["memory"]["fits"] and facts["roofline"]["model_flops_utilization"] > 0.6
     assert few["memory"]["total"] / many["memory"]["total"] == pytest.approx(2, rel=0.1)
     # Gathered for the forward pass, and for the backward pass that computes all again; gradients summed.
     weights = 2 * few["parameters"]

@@ -139,7 +139,7 @@ def test_what_is_kept_is_a_maximal_independent_set():
     x = np.round(rng().normal(size=(N, 2)) * 8).astype(np.float32) * np.float32(2**-20) + 3
     cloud = as_cloud(x)
     found = nearest_distinct(
-        cloud.points, jnp.ones(N, bool), jnp.ones(N, jnp.int32), jnp.float32(2**-20), cloud.centre, 4
+        cloud.points, jnp.ones(N, bool), jnp.ones(N, jnp.int32), jnp.float32(2**-20), cloud.center, 4
     )
     kept = np.asarray(found.used)
     apart = np.max(np.abs(x[:, None] - x) / (2.0**-20 + 2.0**-23) / np.maximum(np.abs(x[:, None]), np.abs(x)), axis=2)
@@ -147,7 +147,7 @@ def test_what_is_kept_is_a_maximal_independent_set():
     assert int(np.sum(found.copies)) == N and np.all((np.asarray(found.copies) > 0) == kept)
 
 
-def test_float64_is_centred_before_it_is_cut():
+def test_float64_is_centered_before_it_is_cut():
     x = clouds.cube(rng(), N, 3, 4).astype(np.float64) + 1e7 * np.arange(1, 5)
     near, cut = dimension.twonn(x - 1e7 * np.arange(1, 5)), dimension.twonn(x)
     assert cut.duplicates_collapsed == 0
@@ -158,7 +158,7 @@ def test_float64_is_centred_before_it_is_cut():
     assert np.all(distances[:, 0] == 0) and np.all(distances[:, 1] > 0)
 
 
-def test_float64_is_centred_on_every_way_in(tmp_path):
+def test_float64_is_centered_on_every_way_in(tmp_path):
     x = clouds.cube(rng(), N, 3, 4).astype(np.float64)
     far = x + 1e7
     np.save(tmp_path / "far.npy", far)

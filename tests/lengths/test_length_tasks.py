@@ -11,7 +11,6 @@ from scipy import stats
 from jaxscale.errors import InputError
 from jaxscale.lengths import (
     ALGORITHMIC,
-    LANGUAGES,
     PAD,
     KGramTask,
     ModPTask,
@@ -158,57 +157,6 @@ def test_sums_are_of_numbers_without_leading_zeros():
     for tokens, length in zip(example.tokens.tolist(), length_B.tolist(), strict=True):
         first, second = "".join(map(str, tokens[1 : length + 1])).split("2")
         assert all(digits == "0" or digits[0] == "1" for digits in (first, second) if len(digits) > 1 or digits)
-
-
-def viable_prefixes(language, length):
-    """Membership of all texts up to a length, and every beginning of a member."""
-    texts, members = [""], {}
-    for _ in range(length + 1):
-        members |= {text: references.is_member(language, text) for text in texts}
-        texts = [text + letter for text in texts for letter in language.symbols]
-    prefixes = {text[:i] for text, member in members.items() if member for i in range(len(text) + 1)}
-    return members, prefixes
-
-
-def completed_within(name, letters):
-    """Letters within which a text of so many letters, if any string of the language goes on with it, is completed."""
-    language = LANGUAGES[name]
-    if hasattr(language, "letters"):
-        return language.letters * letters
-    if hasattr(language, "pairs") or name.startswith("D_"):
-        return 2 * letters  # every bracket is closed
-    return letters + len(language.moves)
-
-
-@pytest.mark.parametrize("name", LANGUAGES)
-def test_languages_equal_plain_python(name):
-    language = LANGUAGES[name]
-    longest = {1: 12, 2: 11, 3: 8, 4: 7, 5: 6, 8: 5}[len(language.symbols)]
-    members, prefixes = viable_prefixes(language, longest + 1)
-    for length in range(longest + 1):
-        assert language.has_length(length) == any(member for text, member in members.items() if len(text) == length)
-    # Every text whose beginnings some member has; others have left the language and are asked nothing.
-    texts = sorted(text for text in prefixes if len(text) == longest)[:BATCH]
-    tokens_BxT = jnp.array([[language.symbols.index(letter) for letter in text] for text in texts], jnp.int32)
-    rows_BxTxS = jax.device_get(jax.jit(jax.vmap(language.next_symbols))(tokens_BxT))
-    for text, rows_TxS in zip(texts, rows_BxTxS, strict=True):
-        for place, row in enumerate(rows_TxS):
-            assert bool(row[-1]) == members[text[:place]]
-            for allowed, letter in zip(row, language.symbols, strict=False):
-                if text[:place] + letter in prefixes:
-                    assert allowed
-                elif completed_within(name, place + 1) <= longest + 1:
-                    assert not allowed
-
-
-@pytest.mark.parametrize("name", LANGUAGES)
-def test_strings_of_a_language_belong_to_it(name):
-    language, length = LANGUAGES[name], 12
-    keys_B = jax.random.split(jax.random.key(0), 200)
-    tokens_BxT = jax.device_get(jax.jit(jax.vmap(lambda key: language.sample(key, length, 14)))(keys_B))
-    assert np.all(tokens_BxT[:, length:] == PAD)
-    for tokens_T in tokens_BxT[:, :length]:
-        assert references.is_member(language, "".join(language.symbols[token] for token in tokens_T))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_dimension_from_data_exponent_inverts_data_exponent(d, beta):
 @given(d=dimensions, beta=smoothnesses)
 @settings(max_examples=10, deadline=None)
 def test_compute_exponent_is_the_decay_of_the_best_split_of_compute(d, beta):
-    # Minimise N^-α_N + (C/N)^-α_D over N on a grid fine enough (1e-3 in log N) that its error is second order.
+    # Minimize N^-α_N + (C/N)^-α_D over N on a grid fine enough (1e-3 in log N) that its error is second order.
     alpha_model, alpha_data = theory.model_exponent(d, beta), theory.data_exponent(d, beta)
     best = []
     for log_compute in (40.0, 60.0):

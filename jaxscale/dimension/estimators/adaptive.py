@@ -69,7 +69,7 @@ def bide(
       Macocco, Glielmo, Grilli & Laio, Intrinsic dimension estimation for discrete metrics, Physical Review Letters 130,
         2023.
       Di Noia, Macocco, Glielmo, Laio & Mira, Beyond the noise: intrinsic dimension estimation with optimal
-        neighbourhood identification, arXiv:2405.15132, 2024.
+        neighborhood identification, arXiv:2405.15132, 2024.
     """
     k = integer("k", k, 2)
     if tau is not None and not 0 < tau < 1:
@@ -115,7 +115,7 @@ def abide(
 
     References:
       Di Noia, Macocco, Glielmo, Laio & Mira, Beyond the noise: intrinsic dimension estimation with optimal
-        neighbourhood identification, arXiv:2405.15132, 2024.
+        neighborhood identification, arXiv:2405.15132, 2024.
     """
     k, steps = integer("k", k, FEWEST + 1), integer("steps", steps, 1)
     if not 0 < significance < 1:

@@ -136,20 +136,20 @@ def _counts_within(points_NxD: jax.Array, used_N: jax.Array, radii_R: jax.Array)
     _, exponent = jnp.frexp(radii_R[-1])
     unit = jnp.ldexp(jnp.ones((), points_NxD.dtype), -jnp.clip(exponent, -120, 120))
     points_NxD, squared_R = points_NxD * unit, (radii_R * unit) ** 2
-    centre_D = _centre(points_NxD, used_N)
+    center_D = _center(points_NxD, used_N)
 
     def score(points_BxD: jax.Array, others_CxD: jax.Array, used_B: jax.Array, used_C: jax.Array) -> jax.Array:
         valid_BxC = used_B[:, None] & used_C
-        return -_squared_distances(points_BxD, others_CxD, valid_BxC, centre_D, squared_R)
+        return -_squared_distances(points_BxD, others_CxD, valid_BxC, center_D, squared_R)
 
     return pair_counts(score, points_NxD, used_N, -squared_R)
 
 
 def _squared_distances(
-    points_BxD: jax.Array, others_CxD: jax.Array, valid_BxC: jax.Array, centre_D: jax.Array, squared_R: jax.Array
+    points_BxD: jax.Array, others_CxD: jax.Array, valid_BxC: jax.Array, center_D: jax.Array, squared_R: jax.Array
 ) -> jax.Array:
     """Squared distances (B, C), on the right side of each of `squared_R` wherever direct differences are."""
-    keys_BxD, keys_CxD = points_BxD - centre_D, others_CxD - centre_D
+    keys_BxD, keys_CxD = points_BxD - center_D, others_CxD - center_D
     norms_BxC = jnp.sum(keys_BxD**2, axis=1)[:, None] + jnp.sum(keys_CxD**2, axis=1)
     coarse_BxC = norms_BxC - 2 * jnp.matmul(keys_BxD, keys_CxD.T, precision=lax.Precision.HIGHEST)
     # A sum of D rounded products errs by at most D roundings of the sum of their sizes; norms and centring add a few.
@@ -167,12 +167,12 @@ def _squared_distances(
     return lax.fori_loop(0, jnp.sum(doubtful_B), measure, coarse_BxC)
 
 
-def _centre(points_NxD: jax.Array, used_N: jax.Array) -> jax.Array:
+def _center(points_NxD: jax.Array, used_N: jax.Array) -> jax.Array:
     """A point in the middle: the mean, brought back by two steps of Weiszfeld's from where far outliers dragged it."""
     weights_N = used_N.astype(points_NxD.dtype)
-    centre_D = weights_N @ points_NxD / jnp.sum(weights_N)
+    center_D = weights_N @ points_NxD / jnp.sum(weights_N)
     for _ in range(2):
-        away_N = jnp.sqrt(jnp.sum((points_NxD - centre_D) ** 2, axis=1))
+        away_N = jnp.sqrt(jnp.sum((points_NxD - center_D) ** 2, axis=1))
         near_N = used_N / jnp.maximum(away_N, jnp.finfo(away_N.dtype).tiny)
-        centre_D = near_N @ points_NxD / jnp.sum(near_N)
-    return centre_D
+        center_D = near_N @ points_NxD / jnp.sum(near_N)
+    return center_D

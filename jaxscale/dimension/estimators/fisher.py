@@ -32,7 +32,7 @@ def fisher_separability(
 ) -> Estimate:
     """Dimension of the sphere whose points are as hard to tell apart as those of `x` (Albergante et al. 2019).
 
-    The points are centred, projected on the principal components with variance above the largest one over
+    The points are centered, projected on the principal components with variance above the largest one over
     `condition_number`, scaled to unit variance along each, and projected on the unit sphere. A point z is inseparable
     from y at α if <z, y> > α <y, y>; p_α(y) is the share of the other points that are, p_α its mean. On the sphere of
     n dimensions p_α = (1 - α²)^((n-1)/2) / (α √(2πn)) for large n, hence
@@ -129,7 +129,7 @@ def _whitened_directions(points_NxD: jax.Array, used_N: jax.Array, condition_num
     scales_D = jnp.where(kept_D, lax.rsqrt(jnp.where(kept_D, variances_D, 1)), 0)
     white_NxD = jnp.matmul(points_NxD, axes_DxD, precision=lax.Precision.HIGHEST) * scales_D
     lengths_Nx1 = jnp.linalg.norm(white_NxD, axis=1, keepdims=True)
-    # A point in the very centre has no direction, and hides no other.
+    # A point in the very center has no direction, and hides no other.
     return white_NxD / jnp.where(lengths_Nx1 > 0, lengths_Nx1, 1)
 
 

@@ -1,4 +1,4 @@
-"""The vectors of each neighborhood, centred, tile by tile: n·k·D numbers are never held at once."""
+"""The vectors of each neighborhood, centered, tile by tile: n·k·D numbers are never held at once."""
 
 from collections.abc import Callable
 

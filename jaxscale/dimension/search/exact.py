@@ -109,13 +109,13 @@ def nearest_squared(
 
 @dataclasses.dataclass(frozen=True)
 class Cloud:
-    """Points ready for the matmul: centred, scaled, in random order, in tiles; see `Plan` and `deflated_half_norms`."""
+    """Points ready for the matmul: centered, scaled, in random order, tiled; see `Plan` and `deflated_half_norms`."""
 
     tiles_TxBxD: jax.Array
     as_query_TxB: jax.Array
     as_key_TxB: jax.Array
     order_N: jax.Array
-    centre_D: jax.Array
+    center_D: jax.Array
     scale: jax.Array
     plan: Plan
     rescored: int
@@ -129,13 +129,13 @@ class Cloud:
         plan_ = plan(n, k + 1 + SLACK[precision], effort.block, misses)
         order_N = jax.random.permutation(jax.random.key(0), n)
         source_N = jnp.pad(order_N, (0, plan_.size - n), constant_values=n)
-        centre_D = _centre(points_NxD)
+        center_D = _center(points_NxD)
         tiles_TxB = source_N.reshape(plan_.tiles, plan_.tile)
         present_TxB = tiles_TxB < n
 
         def tile(source_B: jax.Array) -> tuple[jax.Array, jax.Array]:
             source_B, present_B = jnp.minimum(source_B, n - 1), source_B < n
-            rows = (points_NxD[source_B] - centre_D) * scale
+            rows = (points_NxD[source_B] - center_D) * scale
             rows = jnp.where((present_B & is_finite(rows))[:, None], rows, 0)
             rounded = rows.astype(precision)
             return rounded, deflated_half_norms(rows, rounded)
@@ -148,7 +148,7 @@ class Cloud:
             half_TxB,
             as_key_TxB,
             order_N,
-            centre_D,
+            center_D,
             scale,
             plan_,
             min(plan_.count, k + 1 + SPARE[precision]),
@@ -204,7 +204,7 @@ class Cloud:
         return _untile(candidates, queries_MxD.shape[0]), _untile(bound, queries_MxD.shape[0])
 
     def ready(self, queries_BxD: jax.Array) -> tuple[jax.Array, jax.Array]:
-        rows = (queries_BxD - self.centre_D) * self.scale
+        rows = (queries_BxD - self.center_D) * self.scale
         rounded = rows.astype(self.precision)
         return rounded, deflated_half_norms(rows, rounded)
 
@@ -349,7 +349,7 @@ def _by_differences(
     return jnp.where(squared == jnp.inf, -1, indices)
 
 
-def _centre(points_NxD: jax.Array) -> jax.Array:
+def _center(points_NxD: jax.Array) -> jax.Array:
     """A point in the midst of the cloud, which a few far points cannot pull away: medians of a sample."""
     n = points_NxD.shape[0]
     sample = points_NxD[:: max(1, n // 127)][:127]

@@ -74,7 +74,7 @@ def neighbors(
     """The `k` points of `x` nearest to each query.
 
     Equal to sorting the full matrix of distances row by row, at the memory of `block`² of them. Candidates are ranked
-    by a matmul on centred data, of which each pair is multiplied once, and the best are measured again by direct
+    by a matmul on centered data, of which each pair is multiplied once, and the best are measured again by direct
     differences, because |x|² + |y|² - 2xy keeps no digits where norms are large and neighbors close. A bound on the
     rounding then proves, row by row, that no other point is nearer; rows without proof are searched again, with more
     candidates and in the end by differences alone. Differentiable in `x` and `queries`.
@@ -89,7 +89,7 @@ def neighbors(
 
     Args:
       x: (n, D) points; integers and half precision are taken as float32. May be sharded over a mesh,
-        or a `numpy.memmap`. Numbers of NumPy that jax would cut, as float64, are centred first; see `neighborhoods`.
+        or a `numpy.memmap`. Numbers of NumPy that jax would cut, as float64, are centered first; see `neighborhoods`.
       k: neighbors per query; static.
       queries: (m, D) points to find neighbors of, of any kind; the points of `x` themselves if None.
       metric: "euclidean", or "cosine" for the angle between rows in radians. The usual 1 - cos is half the *square* of
@@ -116,13 +116,13 @@ def neighbors(
     if isinstance(x, np.memmap):
         return _neighbors_on_host(x, queries, mask, k, metric, exclude_self, effort, progress)
     x = as_array(x)
-    centre = _common_centre(x, metric)
-    points = as_points(x, "x", centre)
+    center = _common_center(x, metric)
+    points = as_points(x, "x", center)
     if queries is None:
         others = None
     else:
         fits = np.shape(queries)[1:] == points.shape[1:]  # if not, `_check_shapes` says so
-        others = as_points(queries, "queries", centre if fits else None).astype(points.dtype)
+        others = as_points(queries, "queries", center if fits else None).astype(points.dtype)
     rows = row_sharding(points)
     allowed = jnp.ones(points.shape[0], bool) if mask is None else replicated(jnp.asarray(mask, bool))
     exclude_self = exclude_self and others is None
@@ -134,7 +134,7 @@ def neighbors(
     return find_neighbors(points, others, allowed, k, metric, exclude_self, effort, rows)
 
 
-def _common_centre(x: jax.Array | np.ndarray, metric: Metric) -> np.ndarray | None:
+def _common_center(x: jax.Array | np.ndarray, metric: Metric) -> np.ndarray | None:
     """What to take off points and queries alike where the device cannot hold them as they are; None if it can."""
     check_cloud(x, "x")
     return central_row(x) if isinstance(x, np.ndarray) and metric == "euclidean" and is_cut(x.dtype) else None
@@ -158,7 +158,7 @@ def _neighbors_on_host(
         check_cloud(others, "queries")
     _check_shapes(points, others, allowed, k, exclude_self)
     squared, indices, scale = nearest_squared_in_blocks(
-        points, others, allowed, k, metric, exclude_self, effort, progress, _common_centre(points, metric)
+        points, others, allowed, k, metric, exclude_self, effort, progress, _common_center(points, metric)
     )
     distances = jnp.sqrt(squared) / scale
     return Neighbors(angle_of_chord(distances) if metric == "cosine" else distances, indices)

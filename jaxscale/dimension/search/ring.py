@@ -99,8 +99,8 @@ def equal_rows(
 ) -> jax.Array:
     """Which points (n,) equal, in every column, the row of `among` that `others` (n,) names; -1 equals none.
 
-    A nan equals a nan. With `rounding` = (unit, centre, usual), a scalar and (D,) twice, entries a and b are equal if
-    they differ by no more than a rounding of each: by unit · max(|a + centre|, |b + centre|, usual), as they came in,
+    A nan equals a nan. With `rounding` = (unit, center, usual), a scalar and (D,) twice, entries a and b are equal if
+    they differ by no more than a rounding of each: by unit · max(|a + center|, |b + center|, usual), as they came in,
     and eps · max(|a|, |b|), as they are.
     """
 
@@ -115,10 +115,10 @@ def equal_rows(
 
 
 def _roundings(
-    points_BxD: jax.Array, others_BxD: jax.Array, unit: jax.Array, centre_D: jax.Array, usual_D: jax.Array
+    points_BxD: jax.Array, others_BxD: jax.Array, unit: jax.Array, center_D: jax.Array, usual_D: jax.Array
 ) -> jax.Array:
     larger = lambda offset: jnp.maximum(jnp.abs(points_BxD + offset), jnp.abs(others_BxD + offset))
-    return unit * jnp.maximum(larger(centre_D), usual_D) + jnp.finfo(points_BxD.dtype).eps * larger(0)
+    return unit * jnp.maximum(larger(center_D), usual_D) + jnp.finfo(points_BxD.dtype).eps * larger(0)
 
 
 def map_tiles(function: Callable[..., Any], *arrays: jax.Array, rows: int = 1024) -> Any:

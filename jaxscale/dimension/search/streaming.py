@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.dimension.points import Metric, as_points, directions, has_direction, is_finite, less_centre, refuse_rows
+from jaxscale.dimension.points import Metric, as_points, directions, has_direction, is_finite, less_center, refuse_rows
 from jaxscale.dimension.search.exact import EXACT, Effort, power_of_two_scale
 from jaxscale.dimension.search.parts import Best, merged, nearest_in_part, unpacked
 
@@ -30,7 +30,7 @@ def nearest_squared_in_blocks(
     exclude_self: bool,
     effort: Effort = EXACT,
     progress: Callable[[int, int], None] | None = None,
-    centre: np.ndarray | None = None,
+    center: np.ndarray | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """As `nearest_squared_in_ring`, for points on the host, and with any `metric`: of directions under "cosine".
 
@@ -44,7 +44,7 @@ def nearest_squared_in_blocks(
       k, metric, exclude_self: see `neighbors`.
       effort: of each search.
       progress: called with how many pairs of blocks are done, and how many there are.
-      centre: (D,) what to take off every row on the host, where the device cannot hold the numbers as they are.
+      center: (D,) what to take off every row on the host, where the device cannot hold the numbers as they are.
 
     Returns:
       (m, k) twice, and a scalar; on the device.
@@ -52,8 +52,8 @@ def nearest_squared_in_blocks(
     Raises:
       InputError: if rows that are not masked out are not finite or, under "cosine", zero.
     """
-    cloud = _Blocks.of(points, centre)
-    asking = cloud if queries is None else _Blocks.of(queries, centre)
+    cloud = _Blocks.of(points, center)
+    asking = cloud if queries is None else _Blocks.of(queries, center)
     scale = _checked_scale(cloud, mask, metric, "x", "Drop them, or mask them out with mask=.")
     if queries is not None:
         everything = np.ones(asking.n, bool)
@@ -91,18 +91,18 @@ class _Blocks:
     n: int
     rows: int
     count: int
-    centre: np.ndarray | None = None
+    center: np.ndarray | None = None
 
     @classmethod
-    def of(cls, array: np.ndarray, centre: np.ndarray | None = None) -> Self:
+    def of(cls, array: np.ndarray, center: np.ndarray | None = None) -> Self:
         n, width = array.shape
         count = -(-n * width * 4 // BLOCK_BYTES)
         rows = -(-n // count)
-        return cls(array, n, rows, -(-n // rows), centre)
+        return cls(array, n, rows, -(-n // rows), center)
 
     def on_device(self, number: int) -> jax.Array:
         part = self.array[number * self.rows : (number + 1) * self.rows]
-        return jax.device_put(self._filled(part if self.centre is None else less_centre(part, self.centre)))
+        return jax.device_put(self._filled(part if self.center is None else less_center(part, self.center)))
 
     def mask_on_device(self, number: int, mask: np.ndarray) -> jax.Array:
         return jax.device_put(self._filled(mask[number * self.rows : (number + 1) * self.rows]))

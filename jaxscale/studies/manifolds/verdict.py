@@ -219,7 +219,7 @@ def _by_size(rows, column):
 
 
 def _local_slopes(rows, column):
-    """Between neighbouring sizes: the mean over seeds, and its standard error."""
+    """Between neighboring sizes: the mean over seeds, and its standard error."""
     losses = {(row[column], row["seed"]): row["loss"] for row in rows}
     sizes, seeds = (sorted({row[name] for row in rows}) for name in (column, "seed"))
     found = []

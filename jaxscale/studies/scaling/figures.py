@@ -55,7 +55,7 @@ def excess_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure | None:
 
 
 def curves_figure(rows: list[Row], curves: dict[str, Curve]) -> go.Figure:
-    """Validation loss against step, a line for each run coloured by its n, a diamond at each run's minimum."""
+    """Validation loss against step, a line for each run colored by its n, a diamond at each run's minimum."""
     figure = empty("step", "validation loss, nats per token")
     colors = _size_colors(rows)
     for n, group in itertools.groupby(rows, key=lambda row: row["n"]):
@@ -171,7 +171,7 @@ def _minimum(row: Row, color: str) -> go.Scatter:
 
 
 def _size_colors(rows: list[Row]) -> dict[int, str]:
-    """A colour for each n, evenly spaced over the sizes present."""
+    """A color for each n, evenly spaced over the sizes present."""
     return spread_colors(sorted({row["n"] for row in rows}))
 
 

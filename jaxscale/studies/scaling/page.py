@@ -115,7 +115,7 @@ def _excess(rows: list[Row], verdict: dict[str, Any]) -> str:
 
 
 def _curves(study: Study) -> str:
-    description = f"Validation loss against training step for {len(study.rows)} runs, coloured by training set size."
+    description = f"Validation loss against training step for {len(study.rows)} runs, colored by training set size."
     drawing = plots.drawing(figures.curves_figure(study.rows, study.curves), "figure-curves", description)
     caption = "A line for each run; a diamond marks the minimum that enters the fit. Click a size to hide its runs."
     return figure_section("Learning curves", drawing, caption)

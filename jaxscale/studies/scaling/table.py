@@ -30,7 +30,7 @@ def print_table(rows: Iterable[Row], verdict: dict[str, Any], console: Console) 
     Args:
       rows: the study's table; each has at least `run`, `n`, `seed`, `loss`.
       verdict: the study's verdict; `sentence`, `agreement` and, where there are any, `caveats`.
-      console: where to print; the caller chooses standard output, width and colour.
+      console: where to print; the caller chooses standard output, width and color.
     """
     console.print(runs_table(by_size(list(rows))))
     console.print(Text.assemble((f"{verdict['agreement']}: ", "bold"), verdict["sentence"]))
@@ -57,7 +57,7 @@ def runs_table(rows: list[Row]) -> Table:
 
 
 def _cells(row: Row) -> list[Text]:
-    """As `Text`, so that a run named `[red]` is a name and not a colour."""
+    """As `Text`, so that a run named `[red]` is a name and not a color."""
     cells = [
         row["run"],
         number(row["n"]),

@@ -198,7 +198,7 @@ def _caveats(study, rows, measured, observed):
     if measured["estimate"] > 2 * np.log10(measured["points"]):
         yield caveat(
             "dimension_biased_down",
-            f"d = {measured['estimate']:.3g} from {measured['points']} points: nearest-neighbour estimates read too "
+            f"d = {measured['estimate']:.3g} from {measured['points']} points: nearest-neighbor estimates read too "
             "low when d is large against log n, so the predicted α reads too high.",
         )
 

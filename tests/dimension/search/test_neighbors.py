@@ -124,7 +124,7 @@ def test_float64_stays_float64_when_enabled(cloud):
 
 
 def test_tile_size_does_not_change_the_result(cloud):
-    # Sums over columns are vectorised differently by tile: the last bit of a distance may change, its place may not.
+    # Sums over columns are vectorized differently by tile: the last bit of a distance may change, its place may not.
     for block in (64, 4096):
         other = search(cloud, block=block)
         np.testing.assert_array_equal(other.indices, search(cloud).indices)

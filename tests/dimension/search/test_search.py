@@ -112,8 +112,8 @@ def test_too_little_is_kept_and_found_again(cloud, monkeypatch, compile_anew):
 
 def test_close_pairs_among_far_points(cloud):
     # 40 clusters 4000 apart, of points 0.004 apart: the matmul sees each cluster as one point.
-    centres = np.random.default_rng(1).normal(size=(40, WIDTH)) * 1000
-    x = (centres[np.arange(N) % 40] + 0.001 * cloud).astype(np.float32)
+    centers = np.random.default_rng(1).normal(size=(40, WIDTH)) * 1000
+    x = (centers[np.arange(N) % 40] + 0.001 * cloud).astype(np.float32)
     near = dimension.neighbors(x, K)
     assert_exact(near, x)
     assert uncertain(x) == N

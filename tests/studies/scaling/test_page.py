@@ -62,7 +62,7 @@ def test_page_lists_every_run_the_corpus_the_versions_and_the_configuration(mark
 
 
 @pytest.mark.parametrize("agreement", ["consistent", "inconsistent", "inconclusive"])
-def test_badges_differ_by_more_than_colour(build_study, agreement):
+def test_badges_differ_by_more_than_color(build_study, agreement):
     signs = {"consistent": "✓", "inconsistent": "✗", "inconclusive": "?"}
     text = own_text(studies.render(build_study(agreement=agreement)))
     assert f"{signs[agreement]}</span> {agreement}" in text
