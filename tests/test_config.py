@@ -1,5 +1,6 @@
 """Configurations: loaded, overridden, refused with the nearest valid name."""
 
+import ast
 import dataclasses
 import json
 import math
@@ -33,6 +34,17 @@ def test_flags_override_fields_at_any_depth():
         QUICKSTART, ["--run.training.steps", "7", "--sizes", "512", "1024", "2048", "4096", "--beta", "0.5"]
     )
     assert (study.run.training.steps, study.sizes, study.beta) == (7, (512, 1024, 2048, 4096), 0.5)
+
+
+def test_every_field_is_documented_in_words():
+    """`--help` prints the string below a field."""
+    package = pathlib.Path(configs.__file__).parents[1]
+    for path in (package / "config" / "fields.py", *package.glob("studies/*/config.py")):
+        for kind in [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]:
+            for field, below in zip(kind.body, [*kind.body[1:], None], strict=True):
+                if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(field.annotation):
+                    told = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                    assert told, f"{kind.name}.{ast.unparse(field.target)}"
 
 
 def test_help_shows_every_field_with_its_default(capsys):

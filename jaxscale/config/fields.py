@@ -70,7 +70,9 @@ class Decoder(Values):
     context: int = 128
     """Tokens a sequence holds."""
     activation: Literal["gelu", "swiglu"] = "gelu"
+    """gelu: an MLP of two matrices; swiglu: of three, one of them a gate."""
     positions: Literal["rotary", "learned"] = "rotary"
+    """rotary: queries and keys turned by their position; learned: a vector added to each position."""
     tied: bool = True
     """Use the embedding table as output matrix too."""
     norm: Literal["rms", "layer"] = "rms"
@@ -94,7 +96,9 @@ class PointRegressor(Values):
     tokens: int = 4
     """That a point is made into; in a language the symbols of the context are the tokens."""
     layers: int = 2
+    """Blocks of mixing and feed-forward."""
     heads: int = 2
+    """Of the mixers that have heads; each width must be a multiple of it."""
     expansion: int = 2
     """Hidden width of the feed-forward part over the width."""
 
@@ -114,7 +118,9 @@ class Optimizer(Values):
     final_fraction: float = 0.1
     """cosine, wsd: last learning rate as a share of the peak."""
     b1: float = 0.9
+    """Share of the running mean of gradients that a step keeps."""
     b2: float = 0.95
+    """Share of the running mean of squared gradients that a step keeps."""
     weight_decay: float = 0.1
     """Applied to matrices only."""
     clip_norm: float = 1.0
@@ -184,11 +190,17 @@ class Run(Configuration):
     command: ClassVar[str] = "train"
 
     corpus: Corpus = Corpus()
+    """The text."""
     tokenizer: Tokenizer = Tokenizer()
+    """How it becomes integers."""
     model: Decoder = Decoder()
+    """What is trained."""
     optimizer: Optimizer = Optimizer()
+    """How it is updated."""
     training: Training = Training()
+    """How long, and when to look and stop."""
     mesh: Mesh = Mesh()
+    """On which devices."""
     tokens: int | None = None
     """Training tokens n (None: all). For one seed the smaller sets lie inside the larger ones."""
     seed: int = 0
@@ -204,6 +216,7 @@ class Dimension(Values):
     """Which embeddings are measured, and how."""
 
     k: int = 20
+    """Neighbors of each point that the estimator reads."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """cosine is the angle between embeddings."""
     points: int = 3600

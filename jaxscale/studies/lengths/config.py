@@ -16,6 +16,7 @@ class LimitNetwork(Values):
     """Shape of the limit transformers of a study (`jaxscale.lengths.LimitTransformer`); the task fixes the rest."""
 
     width: int = 16
+    """Of the embeddings."""
     heads: int = 1
     """In every layer; for the k-gram at least as many as the largest order."""
     hidden: int = 64
@@ -27,6 +28,7 @@ class LengthTraining(Values):
     """Adam on strings drawn afresh at every step, with the learning rates of maximal update parametrization."""
 
     steps: int = 4000
+    """Optimizer steps."""
     batch_size: int = 64
     """Strings a step; of a k-gram string every prefix counts as one."""
     learning_rate: float = 1e-2
@@ -43,6 +45,7 @@ class LengthStudy(Configuration):
     command: ClassVar[str] = "length"
 
     task: Literal["simple", "mod_p", "k_gram"] = "simple"
+    """simple: the sine of a difference of counts; mod_p: the mean over one residue; k_gram: the in-context k-gram."""
     omegas: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0)
     """simple: frequencies ω of the target sin(ω (c_0 - c_1)/(c_0 + c_1))."""
     periods: tuple[int, ...] = (2, 3, 5, 8)
@@ -56,6 +59,7 @@ class LengthStudy(Configuration):
     train_on: Literal["fixed", "up_to"] = "fixed"
     """fixed: strings of N tokens; up_to: of every length the task has up to N, all alike."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Of parameters and strings; a network for each."""
     test_lengths: tuple[int, ...] = (16, 64, 256, 1024, 8192, 65536, 1_000_000)
     """Tested besides every N, 10 N and the limit T = ∞."""
     samples: int = 8192
@@ -63,7 +67,9 @@ class LengthStudy(Configuration):
     epsilons: tuple[float, ...] = (0.03, 0.1)
     """Errors ε, root of the mean square, at which the least sufficient train length N*(ε) is read."""
     network: LimitNetwork = LimitNetwork()
+    """Its shape."""
     training: LengthTraining = LengthTraining()
+    """How it is trained."""
     level: float = 0.95
     """Of every interval."""
     resamples: int = 1000

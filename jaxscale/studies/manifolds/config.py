@@ -14,7 +14,9 @@ class ManifoldTarget(Values):
     """A Weierstrass field (`jaxscale.data.fields`): smoothness β from wavelength 2π down to 2π / 2^octaves."""
 
     beta: float = 1.0
+    """Hölder smoothness β, in (0, 1]."""
     octaves: int = 8
+    """Factors of 2 between the longest and the shortest wavelength."""
     waves: int = 64
     """In every octave. The more, the less a network gains from finding their directions."""
     noise: float = 1.0
@@ -30,6 +32,7 @@ class PointTraining(Values):
     steps: int = 8000
     """At most: at 1, 2, 4, … times checkpoint_every, training goes on of networks that did best in the later half."""
     batch_size: int = 64
+    """Points a step."""
     evaluate_every: int = 50
     """Steps between looks at the validation set, and so how finely training is stopped."""
     checkpoint_every: int = 500
@@ -37,6 +40,7 @@ class PointTraining(Values):
     learning_rates: tuple[float, ...] = (1e-3,)
     """At the peak: after a warm-up of 5% of the steps, before half a cosine down to zero."""
     weight_decays: tuple[float, ...] = (0.03, 0.3, 3.0, 30.0)
+    """Decoupled from the gradient, of matrices only."""
     widths: tuple[int, ...] = (16,)
     """Every combination is trained for every size and seed; the validation set chooses."""
 
@@ -60,7 +64,9 @@ class ManifoldStudy(Configuration):
     point_noise_kind: Literal["gaussian", "student_t"] = "gaussian"
     """Isotropic; "student_t" has three degrees of freedom and the same standard deviation."""
     target: ManifoldTarget = ManifoldTarget()
+    """What the networks learn."""
     objective: Literal["squared_error", "cross_entropy"] = "squared_error"
+    """squared_error: of noisy labels; cross_entropy: of symbols drawn from the target's probabilities."""
     series: Literal["data", "parameters", "compute"] = "data"
     """data: error against n at the best width; parameters: against N with data in excess and no label noise; compute:
     over all n and N, for the best split."""
@@ -77,12 +83,15 @@ class ManifoldStudy(Configuration):
     test: int = 8192
     """Points whose true targets the error is measured against."""
     network: PointRegressor = dataclasses.field(default_factory=PointRegressor)
+    """Their shape."""
     training: PointTraining = PointTraining()
+    """How they are trained and chosen."""
     largest_kernel: int = 4096
     """Points up to which the kernel reference is computed, at a cost of n³."""
     level: float = 0.95
     """Of every interval."""
     resamples: int = 1000
+    """Bootstrap resamples of the seeds, behind every interval."""
 
     def check(self):
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""

@@ -19,6 +19,7 @@ class PositionStudy(Configuration):
     encodings: tuple[str, ...] = ("none", "learned", "learned_regularized", "alibi", "rotary")
     """Names in `jaxscale.lengths.positions.ENCODINGS`."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Of parameters and prompts; a network for each."""
     longest_train: int = 50
     """Prompts of every length up to this are trained on, all alike."""
     test_bins: tuple[int, ...] = (50, 100, 150)
@@ -26,8 +27,11 @@ class PositionStudy(Configuration):
     model: Decoder = dataclasses.field(default_factory=Decoder)
     """Its context and positions are replaced by what the tasks and the encodings need."""
     steps: int = 3000
+    """Optimizer steps at most."""
     batch_size: int = 32
+    """Prompts a step."""
     learning_rate: float = 1e-3
+    """At the peak: after a warm-up of 5% of the steps, before a linear fall to a tenth."""
     checkpoint_every: int = 500
     """Steps between looks at the training range, at which a run that fits it stops."""
     regularizer: float = 1e-3
@@ -39,6 +43,7 @@ class PositionStudy(Configuration):
     level: float = 0.95
     """Of every interval."""
     resamples: int = 1000
+    """Bootstrap resamples of runs and prompts."""
 
     def check(self):
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""

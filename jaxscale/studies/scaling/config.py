@@ -25,6 +25,7 @@ class DataScaling(Configuration):
     beta: float = 1.0
     """Assumed Hölder smoothness of the target, in (0, 1]."""
     dimension: Dimension = dataclasses.field(default_factory=Dimension)
+    """How the dimension of the embeddings is measured."""
     resamples: int = 2000
     """Bootstrap resamples behind the exponent's interval."""
     level: float = 0.95
