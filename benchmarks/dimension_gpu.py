@@ -40,7 +40,7 @@ def uncertain(points, block, precision):
     """The share of points whose neighbors the candidates do not prove."""
     rows = jnp.arange(len(points), dtype=jnp.int32)
     everyone, scale = jnp.ones(len(points), bool), exact.power_of_two_scale(points)
-    found = exact.Cloud.of(points, everyone, scale, K, exact.Effort(block, precision))
+    found = exact.TiledCloud.of(points, everyone, scale, K, exact.Effort(block, precision))
     candidates, bound = found.candidates_of_each()
     squared, _ = exact._rescore(points, points, rows, scale, K, rows, candidates)
     return jnp.mean(~exact._is_certain(squared, bound, points.shape[1]))

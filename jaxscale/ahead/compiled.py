@@ -65,7 +65,7 @@ class Collective:
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class Cost:
     """An instruction's arithmetic and memory traffic: FLOPs of products, bytes to and from main memory, how often."""
 
     flops: float
@@ -74,7 +74,7 @@ class Work:
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class CompiledProgram:
     """What one device does in one call of a compiled program.
 
     Attributes:
@@ -83,7 +83,7 @@ class Program:
       unknown_loops: loops whose number of rounds could not be told; they count once.
     """
 
-    work: tuple[Work, ...]
+    work: tuple[Cost, ...]
     collectives: tuple[Collective, ...]
     unknown_loops: int
 
@@ -98,8 +98,8 @@ class Program:
         return sum(w.bytes * w.times for w in self.work)
 
 
-def read(text: str) -> Program:
-    """The `Program` of a compiled module's text, of any backend."""
+def read(text: str) -> CompiledProgram:
+    """The `CompiledProgram` of a compiled module's text, of any backend."""
     module = _Module(text)
     work, collectives, chains = [], [], set()
     for computation, instruction, times in module.executed():
@@ -112,8 +112,8 @@ def read(text: str) -> Program:
                 if chain is None or chain[1] not in chains:
                     collectives.append(module.collective(name, inner, times))
                     chains.add(chain and chain[1])
-        work.append(Work(module.flops(computation, instruction), module.traffic(computation, instruction), times))
-    return Program(
+        work.append(Cost(module.flops(computation, instruction), module.traffic(computation, instruction), times))
+    return CompiledProgram(
         tuple(w for w in work if w.flops or w.bytes), tuple(collectives), len(set(module.loops_of_unknown_length))
     )
 

@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxscale.ahead.compiled import Collective, Program
+from jaxscale.ahead.compiled import Collective, CompiledProgram
 from jaxscale.ahead.topologies import Topology
 
 WAITED_FOR = {"context", "tensor"}
@@ -58,8 +58,8 @@ class Roofline:
     bound: str
 
 
-def roofline(program: Program, mesh: Mesh, topology: Topology, float32: bool) -> Roofline:
-    """The estimate of a `Program` compiled for a `mesh` of the devices of `topology`, whose products have that type."""
+def roofline(program: CompiledProgram, mesh: Mesh, topology: Topology, float32: bool) -> Roofline:
+    """The estimate of a program compiled for a `mesh` of the devices of `topology`, whose products have that type."""
     chip = topology.chip
     assert chip is not None
     rate = chip.flops_float32 if float32 else chip.flops
@@ -72,7 +72,7 @@ def roofline(program: Program, mesh: Mesh, topology: Topology, float32: bool) ->
     return Roofline(max(computation, hidden) + waited_for, products, memory, computation, traffic, bound)
 
 
-def _traffic(program: Program, mesh: Mesh, topology: Topology) -> tuple[Traffic, ...]:
+def _traffic(program: CompiledProgram, mesh: Mesh, topology: Topology) -> tuple[Traffic, ...]:
     devices = mesh.devices.ravel()
     found: dict[tuple[str, str, bool], np.ndarray] = {}
     rates: dict[bytes, tuple[str, float]] = {}

@@ -137,7 +137,7 @@ def _overflow(message: str, chip: Chip, kept: int) -> dict[str, Any]:
     return {"total": total, "capacity": chip.memory * chip.usable, "fits": False, "compiler": message.split("\n")[0]}
 
 
-def _warnings(run: configs.Run, topology: topologies.Topology, read: programs.Program) -> list[str]:
+def _warnings(run: configs.Run, topology: topologies.Topology, read: programs.CompiledProgram) -> list[str]:
     said = []
     if read.unknown_loops:
         said.append(f"{read.unknown_loops} loops of unknown length are counted once.")

@@ -132,7 +132,7 @@ def train_each(
     with jax.enable_x64(dtype == np.float64):
         params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
         moments = jax.vmap(OPTIMIZER.init)(params)
-        state = State(params, moments, np.zeros((steps, len(starts)), dtype), np.zeros((), np.int32))
+        state = Descending(params, moments, np.zeros((steps, len(starts)), dtype), np.zeros((), np.int32))
         if store is not None and (found := store.restore_newest(jax.tree.map(_abstract, state))):
             state = found[0]
         settings = jax.device_put(
@@ -173,7 +173,7 @@ def check(x: np.ndarray, y: np.ndarray, steps: int, batch: int, learning_rates: 
         raise InputError(f"learning_rate={learning_rates} must be positive and finite. Pass such numbers.")
 
 
-class State(NamedTuple):
+class Descending(NamedTuple):
     """R runs side by side, as it goes into a checkpoint: arrays led by R, losses (steps, R), steps done."""
 
     params: Any
@@ -187,7 +187,9 @@ def _abstract(leaf: jax.Array | np.ndarray) -> jax.ShapeDtypeStruct:
 
 
 @functools.partial(jax.jit, static_argnames=("module", "batch", "count"))
-def _advance(state: State, settings: dict[str, Any], module: rt.ReluTransformer, batch: int, count: int) -> State:
+def _advance(
+    state: Descending, settings: dict[str, Any], module: rt.ReluTransformer, batch: int, count: int
+) -> Descending:
     """`count` steps more; the losses are those before each."""
     x, y, fixed, mask = (settings[name] for name in ("x", "y", "fixed", "mask"))
     steps = len(state.losses)
@@ -208,7 +210,7 @@ def _advance(state: State, settings: dict[str, Any], module: rt.ReluTransformer,
     now = ensembles.Networks(state.params, state.moments, state.step)
     now, losses = ensembles.advance(now, settings["rate"], of_batch, OPTIMIZER, move, count, moves=mask)
     losses = jax.lax.dynamic_update_slice_in_dim(state.losses, losses, state.step, axis=0)
-    return State(now.params, now.moments, losses, now.step)
+    return Descending(now.params, now.moments, losses, now.step)
 
 
 def random_params(module: rt.ReluTransformer, seed: int, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from jaxscale.dimension.estimators.registry import ESTIMATORS
 from jaxscale.dimension.estimators.tight import tle
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
-from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
+from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
 from jaxscale.dimension.search.nearest import Neighbors, neighbors
 from jaxscale.dimension.standard_errors import clustered_standard_error
 
@@ -39,8 +39,8 @@ __all__ = [
     "Neighbors",
     "Places",
     "Plateau",
-    "Profile",
     "References",
+    "ScaleProfile",
     "abide",
     "apply_references",
     "bide",

@@ -35,7 +35,7 @@ LEAST_SCALES = 3
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Profile:
+class ScaleProfile:
     """Dimension at S scales, the finest first.
 
     Attributes:
@@ -86,7 +86,7 @@ def by_k(
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
-) -> Profile:
+) -> ScaleProfile:
     """Dimension of `x` at growing neighborhoods, all from one neighbor search.
 
     With "gride" and ks = 2, 4, 8, … this is the scale analysis of Denti et al. 2022: k = n2 = 2 n1. With "mle" it is
@@ -101,7 +101,7 @@ def by_k(
       metric, nonfinite, duplicates: see `neighborhoods`. Static.
 
     Returns:
-      `Profile`, in the order of `ks`. Can be used under `jit`, `vmap` and `grad`.
+      `ScaleProfile`, in the order of `ks`. Can be used under `jit`, `vmap` and `grad`.
 
     Raises:
       InputError: if `ks` do not ascend, or as `neighborhoods` and the estimator do.
@@ -113,7 +113,7 @@ def by_k(
     hoods = neighborhoods(x, ks[-1], metric, nonfinite, duplicates)
     estimates = [read(hoods.nearest(k)) for k in ks]
     pick = lambda field: jnp.stack([getattr(estimate, field) for estimate in estimates])
-    return Profile(
+    return ScaleProfile(
         scale=pick("scale"),
         dimension=pick("dimension"),
         standard_error=pick("standard_error"),
@@ -133,7 +133,7 @@ def by_decimation(
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
-) -> Profile:
+) -> ScaleProfile:
     """Dimension of random subsets of n, n/2, n/4, … points of `x`, whose neighbors lie ever farther apart.
 
     The scale analysis of Facco et al. 2017. At level l the points are dealt to 2^l disjoint subsets, the neighbors
@@ -153,7 +153,7 @@ def by_decimation(
       metric, nonfinite, duplicates: see `neighborhoods`. Static.
 
     Returns:
-      `Profile`, the whole cloud first. Can be used under `jit`, `vmap` and `grad`.
+      `ScaleProfile`, the whole cloud first. Can be used under `jit`, `vmap` and `grad`.
 
     Raises:
       InputError: if `levels` leaves subsets of no more than `k` rows, or as `neighborhoods` and the estimator do.
@@ -175,7 +175,7 @@ def by_decimation(
     points_NxD = jnp.where(hoods.used[:, None], replicated(hoods.points), jnp.nan)
     rows += [_of_subsets(points_NxD, order_N, 2**level, k, hoods.metric, read) for level in range(1, levels)]
     scale, dimension, standard_error, spread, points = (jnp.stack(column) for column in zip(*rows, strict=True))
-    return Profile(
+    return ScaleProfile(
         scale=scale,
         dimension=jnp.where(hoods.sound, dimension, jnp.nan),
         standard_error=jnp.where(hoods.sound, standard_error, jnp.nan),
@@ -214,7 +214,7 @@ def _of_subsets(
     )
 
 
-def plateau(profile: Profile, level: float = 0.95, tolerance: float = 0.02) -> Plateau:
+def plateau(profile: ScaleProfile, level: float = 0.95, tolerance: float = 0.02) -> Plateau:
     """The widest range of scales of `profile` over which its dimension is constant within its errors.
 
     For every run of at least three neighboring scales, with errors e_s² = standard_error² + (tolerance · dimension)²,
@@ -246,7 +246,7 @@ def plateau(profile: Profile, level: float = 0.95, tolerance: float = 0.02) -> P
 
 
 @jax.jit
-def _plateau(profile: Profile, level: jax.Array, tolerance: jax.Array) -> Plateau:
+def _plateau(profile: ScaleProfile, level: jax.Array, tolerance: jax.Array) -> Plateau:
     d_S, error_S = profile.dimension, profile.standard_error
     place = jnp.arange(len(d_S))
     # A run of scales is a row: all runs, of which those too short or broken are ruled out below.

@@ -15,7 +15,7 @@ from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS, at_all_neighbors
 from jaxscale.dimension.neighborhood import Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
-from jaxscale.dimension.scale import Plateau, Profile, by_decimation, by_k, plateau
+from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
 from jaxscale.errors import InputError
 
@@ -170,7 +170,7 @@ def _calibrated(hoods: Neighborhoods, name: str, k: int, said: dict[str, Any], e
     return {"note": found.note, "calibrated": numbers}
 
 
-def _profile(name: str, profile: Profile, found: Plateau) -> dict[str, Any]:
+def _profile(name: str, profile: ScaleProfile, found: Plateau) -> dict[str, Any]:
     """Without scales that repeat the one before, as of an estimator that reads no more neighbors than it needs."""
     names = ("scale", "dimension", "standard_error", "spread", "points", "k")
     fields = {field: np.asarray(getattr(profile, field)) for field in names}

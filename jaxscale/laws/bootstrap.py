@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxscale.laws.random_draws import generator
-from jaxscale.laws.search import Problem, Search
+from jaxscale.laws.search import FitProblem, Search
 
 Bootstrap = Literal["auto", "wild-cluster", "pairs-cluster", "pairs"]
 BOOTSTRAPS = ("auto", "wild-cluster", "pairs-cluster", "pairs")
@@ -33,7 +33,7 @@ class Resamples(NamedTuple):
     weight: np.ndarray | None = None
 
 
-def pairs(key: jax.Array, task: Problem, group: np.ndarray, resamples: int) -> Resamples:
+def pairs(key: jax.Array, task: FitProblem, group: np.ndarray, resamples: int) -> Resamples:
     """Tables of whole groups drawn with replacement, as how often each run was drawn."""
     groups = int(group.max()) + 1
     drawn = generator(key).integers(groups, size=(resamples, groups))
@@ -42,7 +42,7 @@ def pairs(key: jax.Array, task: Problem, group: np.ndarray, resamples: int) -> R
     return Resamples(weight=times[:, group] * task.weight)
 
 
-def wild_cluster(key: jax.Array, task: Problem, found: Search, group: np.ndarray, resamples: int) -> Resamples:
+def wild_cluster(key: jax.Array, task: FitProblem, found: Search, group: np.ndarray, resamples: int) -> Resamples:
     """Tables that keep the sizes and redraw the losses around the fitted curve, one random factor for each group.
 
     The residuals e_g of group g become t_b v_bg (I - H_gg)^(-1/2) e_g in draw b: H_gg, the leverage of the group on
@@ -63,7 +63,7 @@ def wild_cluster(key: jax.Array, task: Problem, found: Search, group: np.ndarray
     return Resamples(target=np.maximum(fitted + shift, np.exp(-_LARGEST_SHIFT) * fitted))
 
 
-def linearized(task: Problem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def linearized(task: FitProblem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The curve (R,) at coordinates (P,), as targets are, and its derivatives (R, P); 0 along coordinates at a bound.
 
     A coordinate at its bound is not a direction the fit can take to both sides.

@@ -17,7 +17,7 @@ from jaxscale.laws.objective import Objective, checked
 from jaxscale.laws.optimality import convergence
 from jaxscale.laws.results import Fit
 from jaxscale.laws.runs import Runs, Table, read
-from jaxscale.laws.search import Problem, Search, find, find_from, problem, refit
+from jaxscale.laws.search import FitProblem, Search, find, find_from, problem, refit
 
 _FEWEST_RESAMPLES = 100
 _FEWEST_SIZES = 3  # of a column among the runs drawn, unless the table has no more
@@ -128,7 +128,7 @@ def with_draws(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: in
     return dataclasses.replace(spread, intervals=intervals.of(spread, task))
 
 
-def _resampled(key: jax.Array, task: Problem, found: Search, runs: Runs, kind: str, resamples: int) -> Resamples:
+def _resampled(key: jax.Array, task: FitProblem, found: Search, runs: Runs, kind: str, resamples: int) -> Resamples:
     each = np.arange(len(runs))
     group = each if runs.group is None or kind == "pairs" else runs.group
     if kind == "wild-cluster":

@@ -11,7 +11,7 @@ from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.objective import pieces
 from jaxscale.laws.results import Fit, Interval, check_fit, percentiles
-from jaxscale.laws.search import Problem, Refit, Search, refit
+from jaxscale.laws.search import FitProblem, Refit, Search, refit
 
 _POINTS = 41
 _REACH = 2.0  # of the interval of the draws to that side of the estimate
@@ -70,7 +70,7 @@ def held(fit: Fit, name: str, values: Sequence[float] | np.ndarray) -> dict[str,
     return fit.problem.parameters(_with_held(fit, _coordinate(fit, name), _given(values)).z)
 
 
-def flatness(task: Problem, found: Search) -> dict[str, float]:
+def flatness(task: FitProblem, found: Search) -> dict[str, float]:
     """For every coordinate, the statistic of `profile` at the end of its range where it is least.
 
     The ends are no irreducible loss, no term, and the ends of an exponent's range. Where the statistic stays below the
@@ -87,7 +87,7 @@ def flatness(task: Problem, found: Search) -> dict[str, float]:
     return {name: float(min(s for s, o in zip(statistic, owner, strict=True) if o == name)) for name in names}
 
 
-def power(task: Problem, found: Search) -> float:
+def power(task: FitProblem, found: Search) -> float:
     """q = Σ ψr / Σ ρ, with which the objective grows around its residuals: from 1 for |r| to 2 for r²."""
     residual = task.residuals(found.z)
     with jax.enable_x64(True):
@@ -96,7 +96,7 @@ def power(task: Problem, found: Search) -> float:
     return float(np.clip(np.sum(task.weight * slope * residual) / max(whole, _LEAST_TOTAL), 1.0, 2.0))
 
 
-def _ratio(task: Problem, found: Search, total: np.ndarray) -> np.ndarray:
+def _ratio(task: FitProblem, found: Search, total: np.ndarray) -> np.ndarray:
     spare = max(len(task.loss) - len(found.z), 1)
     least = max(found.total, _LEAST_TOTAL)
     return 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)

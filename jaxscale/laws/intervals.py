@@ -5,10 +5,10 @@ from statistics import NormalDist
 import numpy as np
 
 from jaxscale.laws.results import Fit, Interval, percentiles
-from jaxscale.laws.search import Problem, refit
+from jaxscale.laws.search import FitProblem, refit
 
 
-def of(fit: Fit, task: Problem) -> dict[str, Interval]:
+def of(fit: Fit, task: FitProblem) -> dict[str, Interval]:
     """The interval of every parameter of a fit that has draws."""
     if fit.interval == "percentile":
         return {name: percentiles(draws, fit.level) for name, draws in fit.draws.items()}

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxscale.laws import polish
 from jaxscale.laws.law import Law
-from jaxscale.laws.polish import Lane, State
+from jaxscale.laws.polish import Iterate, Lane
 
 _FEWEST_RUNS = 16
 _BLOCK = 16  # lanes; their Jacobians of 256 runs stay in a core's cache
@@ -53,7 +53,7 @@ def minimize(
     )
     start = np.clip(start, lanes.bounds[..., 0], lanes.bounds[..., 1])
     with jax.enable_x64(True):
-        state = State(*map(np.array, polish.begin(start, np.asarray(smoothing, float))))
+        state = Iterate(*map(np.array, polish.begin(start, np.asarray(smoothing, float))))
         iterations = np.zeros(count, int)
         left = np.arange(count)
         for _ in range(_MOST_ROUNDS):
@@ -79,7 +79,7 @@ def bucket(runs: int) -> int:
 
 
 def _advanced(
-    law: Law, logarithmic: bool, rounded: bool, columns: np.ndarray, lanes: Lane, state: State, left: np.ndarray
+    law: Law, logarithmic: bool, rounded: bool, columns: np.ndarray, lanes: Lane, state: Iterate, left: np.ndarray
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """(lanes, their state after a few iterations) of every block; all are under way before the first is waited for."""
     devices = _devices()

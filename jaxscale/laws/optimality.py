@@ -11,7 +11,7 @@ from jaxscale.laws.law import Law, Values
 from jaxscale.laws.objective import Objective, checked, pieces
 from jaxscale.laws.results import Convergence
 from jaxscale.laws.runs import Table, read
-from jaxscale.laws.search import Problem, Search, find, problem
+from jaxscale.laws.search import FitProblem, Search, find, problem
 
 _DEAD = 1e-9  # share of the loss of any run
 _AT_BOUND = 1e-6  # relative
@@ -67,7 +67,7 @@ def evaluate(
     )
 
 
-def convergence(task: Problem, found: Search) -> Convergence:
+def convergence(task: FitProblem, found: Search) -> Convergence:
     """How the optimum of a search was found."""
     best = found.starts[int(np.argmin(found.totals))]
     names = task.law.coordinates
@@ -91,7 +91,7 @@ def convergence(task: Problem, found: Search) -> Convergence:
     )
 
 
-def stationarity(task: Problem, z: np.ndarray, delta: float) -> float:
+def stationarity(task: FitProblem, z: np.ndarray, delta: float) -> float:
     """Share of the objective that one step of reweighted least squares is predicted to remove: g H⁻¹ g / 2F.
 
     H is the matrix of that step, so the step does remove it, to second order. The number does not change with the
@@ -109,7 +109,7 @@ def stationarity(task: Problem, z: np.ndarray, delta: float) -> float:
     return float(0.5 * gradient @ (step / scale) / max(working, _NOTHING))
 
 
-def _dead(task: Problem, z: np.ndarray) -> np.ndarray:
+def _dead(task: FitProblem, z: np.ndarray) -> np.ndarray:
     """Which linear coordinates contribute to no run, (K,)."""
     whole = task.losses(z)
     dead = []

@@ -48,7 +48,7 @@ class Lane(NamedTuple):
     bounds: Any  # (B, P, 2)
 
 
-class State(NamedTuple):
+class Iterate(NamedTuple):
     """Where every lane is."""
 
     z: Any  # (B, P) coordinates
@@ -60,10 +60,10 @@ class State(NamedTuple):
     total: Any  # (B,) the objective at z, at this smoothing
 
 
-def begin(start: np.ndarray, smoothing: np.ndarray) -> State:
+def begin(start: np.ndarray, smoothing: np.ndarray) -> Iterate:
     """The state of lanes before their first iteration."""
     one = np.ones_like(smoothing)
-    return State(start, smoothing, _FIRST_DAMPING * one, one, np.inf * one, 0 * one, np.inf * one)
+    return Iterate(start, smoothing, _FIRST_DAMPING * one, one, np.inf * one, 0 * one, np.inf * one)
 
 
 @functools.partial(jax.jit, static_argnames=("curve", "logarithmic", "rounded", "iterations"))
@@ -74,9 +74,9 @@ def advance(
     columns: jax.Array,
     stride: jax.Array,
     lane: Lane,
-    state: State,
+    state: Iterate,
     iterations: int,
-) -> State:
+) -> Iterate:
     """So many iterations of every lane; columns (X, R) are shared.
 
     No step moves a coordinate by more than half of its size plus its `stride` (P,): where a term is small, its exponent
@@ -95,8 +95,8 @@ def _predict(curve: Curve, logarithmic: bool, columns: jax.Array, z: jax.Array) 
 
 
 def _iterate(
-    predict: Callable[[jax.Array], jax.Array], rounded: bool, stride: jax.Array, lane: Lane, state: State
-) -> State:
+    predict: Callable[[jax.Array], jax.Array], rounded: bool, stride: jax.Array, lane: Lane, state: Iterate
+) -> Iterate:
     z, lower, upper = state.z, lane.bounds[:, 0], lane.bounds[:, 1]
     smoothing = state.smoothing if rounded else None
     fitted, tangent = jax.linearize(predict, z)
@@ -146,8 +146,8 @@ def _bounded(
 
 
 def _next(
-    rounded: bool, lane: Lane, state: State, z: jax.Array, totals: jax.Array, best: jax.Array, gain: jax.Array
-) -> State:
+    rounded: bool, lane: Lane, state: Iterate, z: jax.Array, totals: jax.Array, best: jax.Array, gain: jax.Array
+) -> Iterate:
     """The state after a step to candidate `best`, of which 0 is to stay."""
     # Less damping after a reweighted step too: damped, the next Newton step could never win again.
     damping = jnp.where(
@@ -159,14 +159,14 @@ def _next(
     if not rounded:
         stalled = jnp.where(best == 0, state.stalled + 1, 0.0)
         gain = gain / jnp.maximum(totals[0], 1e-300)
-        return State(z, state.smoothing, damping, reach, gain, stalled, totals[best])
+        return Iterate(z, state.smoothing, damping, reach, gain, stalled, totals[best])
     # Where no step helps, shorter ones are tried first: far from an optimum the corners are not what is in the way.
     stuck = (best == 0) & (state.reach < _SHORT)
     settled = (gain < _SETTLED * lane.delta * state.smoothing) | stuck
     sharper = jnp.where(_SHARPEN * state.smoothing < lane.sharp, 0.0, _SHARPEN * state.smoothing)
     # A lane that is sharp rests until it joins the others that are.
     resting = state.smoothing == 0
-    after = State(
+    after = Iterate(
         z=z,
         smoothing=jnp.where(settled, sharper, state.smoothing),
         damping=jnp.where(settled, _FIRST_DAMPING, damping),

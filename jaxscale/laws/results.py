@@ -12,7 +12,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
 from jaxscale.laws.objective import Objective
 from jaxscale.laws.runs import Runs
-from jaxscale.laws.search import Problem, Search, problem
+from jaxscale.laws.search import FitProblem, Search, problem
 
 STATIC = {"static": True}  # fields that are part of what a program is compiled for, not of its data
 
@@ -100,7 +100,7 @@ class Fit:
     warnings: tuple[tuple[str, str], ...] = dataclasses.field(metadata=STATIC)
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> FitProblem:
         """The table in the units of the fit."""
         return problem(self.runs, self.law, self.objective)
 

@@ -32,7 +32,7 @@ _MANY_WITHIN = 8
 _LEAST_RESIDUAL = 1e-9  # a table without noise has rounding for residuals
 
 
-class Problem(NamedTuple):
+class FitProblem(NamedTuple):
     """A table and what is asked of it, in the units of the fit."""
 
     law: Law
@@ -121,14 +121,14 @@ def _derivatives(curve: Curve, z_P: jax.Array, columns_XxR: jax.Array) -> jax.Ar
     return jax.jacfwd(lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1]))(z_P)
 
 
-def problem(runs: Runs, law: Law, objective: Objective) -> Problem:
+def problem(runs: Runs, law: Law, objective: Objective) -> FitProblem:
     """The table of `runs` in the units of the fit."""
     units = law.units_of(runs.values)
     columns = np.stack([x / unit for x, unit in zip(runs.values, units, strict=True)])
-    return Problem(law, objective, columns, units, runs.loss, runs.weight)
+    return FitProblem(law, objective, columns, units, runs.loss, runs.weight)
 
 
-def find(task: Problem) -> Search:
+def find(task: FitProblem) -> Search:
     """The lowest optimum of a table, from starts by variable projection."""
     lattice = _lattice(task)
     first = _lowest(lattice, task, np.ones_like(task.weight), _STARTS).z[0]
@@ -139,7 +139,7 @@ def find(task: Problem) -> Search:
     return found._replace(lattice=Lattice(*(part[places] for part in lattice)))
 
 
-def _searched_again(task: Problem, lattice: Lattice, found: Search) -> Search:
+def _searched_again(task: FitProblem, lattice: Lattice, found: Search) -> Search:
     """The lowest optimum of a second round, and of a third where starts still disagree."""
     again = _lowest(lattice, task, _tempering(task, found), _STARTS).z[0]
     found = _joined(found, _polished(task, again, _typical(task, found.z[None])))
@@ -149,7 +149,7 @@ def _searched_again(task: Problem, lattice: Lattice, found: Search) -> Search:
     return found
 
 
-def find_from(task: Problem, z: np.ndarray) -> Search:
+def find_from(task: FitProblem, z: np.ndarray) -> Search:
     """The lowest optimum reached from given coordinates (S, P), the linear ones of which are projected first.
 
     Starts that differ in those alone are one start, and are polished once.
@@ -175,7 +175,7 @@ class Refit(NamedTuple):
 
 
 def refit(
-    task: Problem,
+    task: FitProblem,
     found: Search,
     target: np.ndarray | None = None,
     weight: np.ndarray | None = None,
@@ -215,7 +215,7 @@ def refit(
 
 
 def own_starts(
-    task: Problem, found: Search, target: np.ndarray | None = None, weight: np.ndarray | None = None
+    task: FitProblem, found: Search, target: np.ndarray | None = None, weight: np.ndarray | None = None
 ) -> np.ndarray:
     """Starts (B, S, P) by variable projection of tables like the one that was searched; arguments as in `refit`."""
     given = target if target is not None else weight
@@ -229,7 +229,7 @@ def own_starts(
     return _projected(found.lattice, task, loss, weight * _tempering(task, found), _RESAMPLED_STARTS).z
 
 
-def _polished(task: Problem, z: np.ndarray, typical: float) -> Search:
+def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
     count = len(z)
     delta = task.objective.working_delta(typical)
     tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
@@ -245,12 +245,12 @@ def _polished(task: Problem, z: np.ndarray, typical: float) -> Search:
     )
 
 
-def _sharp(task: Problem, delta: float | np.ndarray, typical: float) -> np.ndarray:
+def _sharp(task: FitProblem, delta: float | np.ndarray, typical: float) -> np.ndarray:
     """The width below which to take corners for sharp: earlier where many residuals lie within δ and few on corners."""
     return np.where(_within(task, delta, typical) > _MANY_WITHIN, 0.3, 0.02) * delta
 
 
-def _within(task: Problem, delta: float | np.ndarray, typical: float) -> float | np.ndarray:
+def _within(task: FitProblem, delta: float | np.ndarray, typical: float) -> float | np.ndarray:
     """About how many residuals lie within δ."""
     return len(task.loss) * delta / (2 * typical)
 
@@ -264,34 +264,34 @@ def _joined(one: Search, other: Search) -> Search:
     )
 
 
-def _typical(task: Problem, z: np.ndarray) -> float:
+def _typical(task: FitProblem, z: np.ndarray) -> float:
     """The median absolute residual at the best of coordinates (S, P)."""
     return max(float(np.min(np.median(np.abs(task.residuals(z)), axis=-1))), _LEAST_RESIDUAL)
 
 
-def _tempering(task: Problem, found: Search) -> np.ndarray:
+def _tempering(task: FitProblem, found: Search) -> np.ndarray:
     """(R,) the weights of iteratively reweighted least squares at the optimum, which outliers have little of."""
     size = np.abs(task.residuals(found.z))
     return np.minimum(1.0, max(found.delta, 0.1 * found.typical) / np.maximum(size, 1e-150))
 
 
-def _padded_columns(task: Problem) -> np.ndarray:
+def _padded_columns(task: FitProblem) -> np.ndarray:
     return np.pad(task.columns, ((0, 0), (0, bucket(len(task.loss)) - len(task.loss))), constant_values=1.0)
 
 
-def _lattice(task: Problem) -> Lattice:
+def _lattice(task: FitProblem) -> Lattice:
     with jax.enable_x64(True):
         whole = lattices.lattice(task.law, _padded_columns(task))
     return whole._replace(basis=whole.basis[:, :, : len(task.loss)])
 
 
-def _lowest(lattice: Lattice, task: Problem, tempered: np.ndarray, count: int, apart: float = 1.0) -> Starts:
+def _lowest(lattice: Lattice, task: FitProblem, tempered: np.ndarray, count: int, apart: float = 1.0) -> Starts:
     """Starts of the table itself, its weights tempered."""
     return _projected(lattice, task, task.loss[None], (task.weight * tempered)[None], count, apart)
 
 
 def _projected(
-    lattice: Lattice, task: Problem, loss: np.ndarray, weight: np.ndarray, count: int, apart: float = 1.0
+    lattice: Lattice, task: FitProblem, loss: np.ndarray, weight: np.ndarray, count: int, apart: float = 1.0
 ) -> Starts:
     """`count` starts of tables with losses (B, R) and weights (B, R) of their squared residuals."""
     tables, runs = loss.shape

@@ -20,7 +20,7 @@ from jaxscale.lengths.strings import PAD, Statistics, summarize
 from jaxscale.lengths.subsampling import thin
 from jaxscale.lengths.tasks import ModPTask, SimpleTask, Target, check_length
 from jaxscale.lengths.thresholds import exponent, threshold
-from jaxscale.lengths.transformer import Law, LimitTransformer
+from jaxscale.lengths.transformer import LimitTransformer, StringLaw
 
 __all__ = [
     "ALGORITHMIC",
@@ -28,12 +28,12 @@ __all__ = [
     "Certificate",
     "Complexity",
     "KGramTask",
-    "Law",
     "LimitTransformer",
     "ModPTask",
     "Short",
     "SimpleTask",
     "Statistics",
+    "StringLaw",
     "Target",
     "adversarial",
     "bounds",

@@ -1,7 +1,7 @@
 """How long training strings must be, by theorem: log10 of N, as the papers state it and as we derive it.
 
     one_layer_worst_case(lipschitz=4, period=1, locality=1, alphabet=2, gap=1, bits=8, epsilon=0.1)
-    # Bound(name='Theorem 4.1', quoted=5.01, derived=4.53, …)
+    # LengthBound(name='Theorem 4.1', quoted=5.01, derived=4.53, …)
 
 Theorems of Izzo, Nichani & Lee 2026 (arXiv 2510.27015). Their constants are unknown and taken as one, so the values say
 nothing; exponents and orderings do. What we derive differently stands beside it; the reasons are in docs/lengths.
@@ -22,7 +22,7 @@ from jaxscale.lengths.complexities import Complexity
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Bound:
+class LengthBound:
     """log10 of a training length that suffices.
 
     Attributes:
@@ -47,7 +47,7 @@ def one_layer_worst_case(
     bits: ArrayLike,
     epsilon: ArrayLike,
     heads: ArrayLike = 1,
-) -> Bound:
+) -> LengthBound:
     """Theorem 4.1: one layer, finite precision, every string.
 
         quoted    N = max(2^(p/γ), L² Δ⁷ |Σ|⁶ τ² / ε²)
@@ -72,7 +72,7 @@ def one_layer_worst_case(
     proportions = 7 * period + 2 * jnp.log10(10 ** (3 * size) + _at_least_one(locality))
     scale = length - epsilon
     scales = 2 * scale + 2 * (heads - 1) * jnp.minimum(scale, bits * jnp.log10(2.0))
-    return Bound(
+    return LengthBound(
         quoted=jnp.maximum(hardmax, 2 * scale + 7 * period + 6 * size + 2 * tau),
         derived=jnp.maximum(hardmax, scales + proportions),
         name="Theorem 4.1",
@@ -102,7 +102,7 @@ def witness_length(
     return found if bits is None else jnp.minimum(found, levels * _positive("bits", bits) * jnp.log10(2.0))
 
 
-def one_layer_average(epsilon: ArrayLike, alpha: ArrayLike, attended: ArrayLike | None = None) -> Bound:
+def one_layer_average(epsilon: ArrayLike, alpha: ArrayLike, attended: ArrayLike | None = None) -> LengthBound:
     """Theorem 4.2: one layer, finite precision, on average over tokens independent given a Dirichlet law.
 
         quoted    N = ε^(-2 - 2/α_0)
@@ -119,7 +119,7 @@ def one_layer_average(epsilon: ArrayLike, alpha: ArrayLike, attended: ArrayLike 
     (epsilon,) = _logs(epsilon=epsilon)
     alpha = _positive("alpha", alpha)
     attended = 2 * alpha if attended is None else _positive("attended", attended)
-    return Bound(
+    return LengthBound(
         quoted=-epsilon * (2 + 2 / alpha),
         derived=-epsilon / jnp.minimum(attended, 0.5),
         name="Theorem 4.2",
@@ -127,7 +127,7 @@ def one_layer_average(epsilon: ArrayLike, alpha: ArrayLike, attended: ArrayLike 
     )
 
 
-def two_layers(log10_constant: ArrayLike, gap: ArrayLike, epsilon: ArrayLike) -> Bound:
+def two_layers(log10_constant: ArrayLike, gap: ArrayLike, epsilon: ArrayLike) -> LengthBound:
     """Theorem 5.2: two layers, infinite precision, every string: N = (C / ε)^max(1/γ, 3).
 
     Quoted and derived agree: of the printed versions C ε^-max(…) and (C/ε)^max(…) only the second follows from
@@ -140,7 +140,7 @@ def two_layers(log10_constant: ArrayLike, gap: ArrayLike, epsilon: ArrayLike) ->
     """
     gap, epsilon = _logs(gap=gap, epsilon=epsilon)
     found = (jnp.asarray(log10_constant, jnp.float32) - epsilon) * jnp.maximum(10**-gap, 3.0)
-    return Bound(found, found, "Theorem 5.2", "Two layers, one head in the second.")
+    return LengthBound(found, found, "Theorem 5.2", "Two layers, one head in the second.")
 
 
 def subsampling_error(bound: ArrayLike, lipschitz: ArrayLike, locality: ArrayLike, kept: ArrayLike) -> jax.Array:
@@ -157,7 +157,7 @@ def subsampling_error(bound: ArrayLike, lipschitz: ArrayLike, locality: ArrayLik
     return jnp.log10(total * (_at_least_one(locality + 1))) - kept / 3
 
 
-def k_gram(order: ArrayLike, alphabet: ArrayLike, epsilon: ArrayLike) -> Bound:
+def k_gram(order: ArrayLike, alphabet: ArrayLike, epsilon: ArrayLike) -> LengthBound:
     """The corollary for the in-context k-gram: N = ε^-Θ(k²).
 
         quoted    ε^(-k²), the constant in Θ taken as one
@@ -170,10 +170,10 @@ def k_gram(order: ArrayLike, alphabet: ArrayLike, epsilon: ArrayLike) -> Bound:
     beta = jnp.log(10.0) * (order * size - epsilon)
     m = beta * (order + 1)
     constant = jnp.log10(4 * (1 + m) * jnp.sqrt(order + 1) * (1 + 2 * order)) + 2 * m / jnp.log(10.0)
-    return Bound(-epsilon * order**2, 3 * (constant - epsilon), "k-gram corollary", "γ = 1, one head in layer 2.")
+    return LengthBound(-epsilon * order**2, 3 * (constant - epsilon), "k-gram corollary", "γ = 1, one head in layer 2.")
 
 
-def bounds_of(f: Complexity, g: Complexity, epsilon: float, bits: int = 16) -> list[Bound]:
+def bounds_of(f: Complexity, g: Complexity, epsilon: float, bits: int = 16) -> list[LengthBound]:
     """Bounds that speak of two measured networks.
 
     Args:
@@ -182,7 +182,7 @@ def bounds_of(f: Complexity, g: Complexity, epsilon: float, bits: int = 16) -> l
       bits: p, for one layer in finite precision.
 
     Returns:
-      A list of `Bound`.
+      A list of `LengthBound`.
 
     Raises:
       InputError: if the networks differ in depth.

@@ -17,7 +17,7 @@ from jaxscale.errors import InputError
 from jaxscale.lengths import strings
 from jaxscale.lengths.strings import Length, Tokens
 from jaxscale.lengths.tasks import Target, check_alphabet
-from jaxscale.lengths.transformer import Law
+from jaxscale.lengths.transformer import StringLaw
 
 # Steps after which a chain with positive random rows has forgotten where it began.
 MIXING = 256
@@ -34,7 +34,7 @@ class InfiniteString:
       value: (S,) float32, the target.
     """
 
-    law: Law
+    law: StringLaw
     recent: jax.Array
     value: jax.Array
 
@@ -118,7 +118,7 @@ class KGramTask:
 
         share_M = jax.lax.fori_loop(0, MIXING, step, jnp.full(len(windows_MxW), symbols ** -float(window)))
         # Chains over fewer symbols than there is room for lose the mass of the others at the first steps.
-        law = Law(windows_MxW, jnp.zeros(len(windows_MxW), jnp.int32), share_M / jnp.sum(share_M))
+        law = StringLaw(windows_MxW, jnp.zeros(len(windows_MxW), jnp.int32), share_M / jnp.sum(share_M))
         return InfiniteString(law, recent, rows_CxS[self._context(recent)])
 
     def chain(self, key: jax.Array) -> jax.Array:

@@ -32,7 +32,7 @@ MATRICES = ("query", "key", "value", "up", "down", "unembed")
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 
 
-class Training(Protocol):
+class Recipe(Protocol):
     """How to train, as `studies.LengthTraining` says it."""
 
     @property
@@ -71,7 +71,7 @@ def start(net: LimitTransformer, cells: Cells) -> ensembles.Networks:
 @functools.partial(jax.jit, static_argnames=("net", "training", "train_on", "size", "steps"), donate_argnames="runs")
 def advance(
     net: LimitTransformer,
-    training: Training,
+    training: Recipe,
     train_on: Literal["fixed", "up_to"],
     size: int,
     cells: Cells,
@@ -139,7 +139,7 @@ def batch_loss(
     return jnp.mean(jax.vmap(one_statistic)(keys_B))
 
 
-def learning_rate(training: Training, step: jax.Array) -> jax.Array:
+def learning_rate(training: Recipe, step: jax.Array) -> jax.Array:
     """Linear warm-up over a twentieth of the steps, then half a cosine down to zero."""
     done = step / training.steps
     rise = jnp.minimum((step + 1) / jnp.maximum(WARM_UP * training.steps, 1), 1)

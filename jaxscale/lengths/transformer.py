@@ -29,7 +29,7 @@ CHUNK = 4096
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Law:
+class StringLaw:
     """What an infinite string looks like from a position far from its beginning.
 
     Attributes:
@@ -260,11 +260,11 @@ class LimitTransformer(ArrayModule):
         last_1 = jnp.asarray(length, jnp.int32)[None]
         return self.stack[-1].over_tokens(rows_TxD, last_1, length, self.regime, self.bits)[0] @ self.unembed_DxO
 
-    def limit(self, law: Law, recent_R: jax.Array) -> jax.Array:
+    def limit(self, law: StringLaw, recent_R: jax.Array) -> jax.Array:
         """f(x) at T = ∞, (O,), for strings that look like `law` and end in `recent_R`, the very last token first.
 
         Args:
-          law: the `Law` of the string.
+          law: the `StringLaw` of the string.
           recent_R: at least 2τ+1 tokens where there are two layers, τ+1 where there is one.
         """
         window, depth = self.locality + 1, self.layers

@@ -118,7 +118,7 @@ def made_up(values, errors, scales=None):
     scales = jnp.asarray(2.0 ** np.arange(len(values)) if scales is None else scales, jnp.float32)
     errors = jnp.broadcast_to(jnp.asarray(errors, jnp.float32), values.shape)
     count = jnp.full(len(values), 100)
-    return dimension.Profile(scales, values, errors, jnp.full_like(values, jnp.nan), count, count, "mle")
+    return dimension.ScaleProfile(scales, values, errors, jnp.full_like(values, jnp.nan), count, count, "mle")
 
 
 def reference(profile, level, tolerance):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxscale.errors import InputError
-from jaxscale.lengths import Law, LimitTransformer, bounds, complexity, constructions
+from jaxscale.lengths import LimitTransformer, StringLaw, bounds, complexity, constructions
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_constant_bounds_the_change_of_two_layers_with_the_histogram():
     windows, residues = np.array([[s] for s in range(3) for _ in range(2)]), np.array([0, 1] * 3)
     f = jax.jit(
         lambda shares: net.apply(
-            {"params": params}, Law(windows, residues, shares), jnp.zeros(1, jnp.int32), method="limit"
+            {"params": params}, StringLaw(windows, residues, shares), jnp.zeros(1, jnp.int32), method="limit"
         )
     )
     for _ in range(100):

@@ -34,7 +34,7 @@ MISSES = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """How n keys are cut up to find `count` candidates among them.
 
     Attributes:
@@ -59,8 +59,8 @@ class Plan:
         return self.tile * self.tiles
 
 
-def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, largest_span: int = 32) -> Plan:
-    """The `Plan` for `n` keys: tiles that waste little padding, groups and lists that drop at most `misses` candidates.
+def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, largest_span: int = 32) -> TilePlan:
+    """The plan for `n` keys: tiles that waste little padding, groups and lists that drop at most `misses` candidates.
 
     Those are expected numbers, per point, of the best `count`.
     """
@@ -83,7 +83,7 @@ def plan(n: int, count: int, largest_tile: int = 1024, misses: float = MISSES, l
     keep = 2
     while keep < count and tiles * _excess(count * tile / n, keep) > misses / 2:
         keep += 1
-    return Plan(count, tile, tiles, group, keep, span)
+    return TilePlan(count, tile, tiles, group, keep, span)
 
 
 def _excess(mean: float, most: int) -> float:
@@ -118,7 +118,7 @@ def deflated_half_norms(exact: jax.Array, rounded: jax.Array) -> jax.Array:
 
 
 def among_themselves(
-    points_TxBxD: jax.Array, as_query_TxB: jax.Array, as_key_TxB: jax.Array, plan: Plan
+    points_TxBxD: jax.Array, as_query_TxB: jax.Array, as_key_TxB: jax.Array, plan: TilePlan
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Candidates of each point among all points, itself included; each pair of tiles is multiplied once.
 
@@ -207,7 +207,7 @@ def _keep(
 
 
 def of_queries(
-    queries_BxD: jax.Array, as_query_B: jax.Array, points_TxBxD: jax.Array, as_key_TxB: jax.Array, plan: Plan
+    queries_BxD: jax.Array, as_query_B: jax.Array, points_TxBxD: jax.Array, as_key_TxB: jax.Array, plan: TilePlan
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Candidates of each of a tile of queries among all points; as `among_themselves`, for (count, B) and (B,)."""
     queries_BxD, points_TxBxD = _as_multiplied(queries_BxD, plan), _as_multiplied(points_TxBxD, plan)
@@ -244,7 +244,7 @@ def _by_platform(
     fused: Callable[..., tuple[jax.Array, jax.Array]],
     by_tiles: Callable[..., tuple[jax.Array, jax.Array]],
     dtype: jnp.dtype,
-    plan: Plan,
+    plan: TilePlan,
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """One kernel for a span of tiles on an NVIDIA GPU; tile by tile elsewhere, where the kernel is not even traced."""
     if kernel_for(dtype, plan.tile, plan.group) is None:
@@ -252,12 +252,12 @@ def _by_platform(
     return functools.partial(lax.platform_dependent, cuda=fused, default=by_tiles)
 
 
-def _as_multiplied(points: jax.Array, plan: Plan) -> jax.Array:
+def _as_multiplied(points: jax.Array, plan: TilePlan) -> jax.Array:
     """Points with coordinates as the kernel takes them, where there is one: before a loop, not in each of its steps."""
     return points if kernel_for(points.dtype, plan.tile, plan.group) is None else whole_lines(points)
 
 
-def _best_of_span(keys_ExSxB: jax.Array, dropped_SxB: jax.Array, plan: Plan) -> tuple[jax.Array, jax.Array]:
+def _best_of_span(keys_ExSxB: jax.Array, dropped_SxB: jax.Array, plan: TilePlan) -> tuple[jax.Array, jax.Array]:
     """Lists (S, keep, B) and the least dropped (S, B) of each tile of a span, from the best of its groups."""
     best, dropped = smallest(keys_ExSxB, plan.keep)
     return jnp.moveaxis(best, 0, 1), jnp.minimum(dropped, dropped_SxB)
@@ -275,7 +275,7 @@ def products(queries_BxD: jax.Array, keys_CxD: jax.Array) -> jax.Array:
 
 
 def _best_of_rows(
-    products_BxC: jax.Array, half_B: jax.Array, half_C: jax.Array, plan: Plan
+    products_BxC: jax.Array, half_B: jax.Array, half_C: jax.Array, plan: TilePlan
 ) -> tuple[jax.Array, jax.Array]:
     """For each row the keys (keep, B) of its best columns, and the least key dropped (B,)."""
     width = products_BxC.shape[1] // plan.group
@@ -291,7 +291,7 @@ def _best_of_rows(
 
 
 def _best_of_columns(
-    products_CxB: jax.Array, half_C: jax.Array, half_B: jax.Array, plan: Plan
+    products_CxB: jax.Array, half_C: jax.Array, half_B: jax.Array, plan: TilePlan
 ) -> tuple[jax.Array, jax.Array]:
     """For each column the keys (keep, B) of its best rows, and the least key dropped (B,)."""
     height = products_CxB.shape[0] // plan.group
@@ -310,7 +310,7 @@ def _best_of_columns(
 # was dropped in their favor, and the least key (B,) dropped before they were compared.
 
 
-def _no_candidates(front: tuple[int, ...], rows: int, plan: Plan) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _no_candidates(front: tuple[int, ...], rows: int, plan: TilePlan) -> tuple[jax.Array, jax.Array, jax.Array]:
     empty = jnp.full((*front, plan.count + 1, rows), NONE, jnp.int32)
     return empty, empty, jnp.full((*front, rows), NONE, jnp.int32)
 
@@ -320,7 +320,7 @@ def _with_span(
     lists_SxKxB: jax.Array,
     dropped_B: jax.Array,
     first_tile: jax.Array,
-    plan: Plan,
+    plan: TilePlan,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The candidates so far with those of a span of tiles, from the lists of each."""
     best_keys, best_columns, best_dropped = best

@@ -18,7 +18,7 @@ from jax import lax
 from jaxscale.dimension.points import is_finite
 from jaxscale.dimension.search.candidates import (
     MISSES,
-    Plan,
+    TilePlan,
     among_themselves,
     deflated_half_norms,
     of_queries,
@@ -94,7 +94,7 @@ def nearest_squared(
     if points.size * targets.shape[0] <= FEW:
         candidates = lax.map(by_differences, _tiles(rows, 64))
         return rescore(rows, _untile(candidates, targets.shape[0]))
-    cloud = Cloud.of(points, mask, scale, k, effort)
+    cloud = TiledCloud.of(points, mask, scale, k, effort)
     if points.shape[0] <= SMALL:
         candidates, bound = cloud.candidates_by_sorting(targets, cloud.plan.count)
     elif alone:
@@ -108,8 +108,8 @@ def nearest_squared(
 
 
 @dataclasses.dataclass(frozen=True)
-class Cloud:
-    """Points ready for the matmul: centered, scaled, in random order, tiled; see `Plan` and `deflated_half_norms`."""
+class TiledCloud:
+    """Points for the matmul: centered, scaled, in random order, tiled; see `TilePlan` and `deflated_half_norms`."""
 
     tiles_TxBxD: jax.Array
     as_query_TxB: jax.Array
@@ -117,7 +117,7 @@ class Cloud:
     order_N: jax.Array
     center_D: jax.Array
     scale: jax.Array
-    plan: Plan
+    plan: TilePlan
     rescored: int
     precision: Precision
 
@@ -260,7 +260,7 @@ def _is_certain(squared: jax.Array, bound: jax.Array, width: int) -> jax.Array:
 
 
 def _search_again(
-    cloud: Cloud,
+    cloud: TiledCloud,
     queries: jax.Array,
     rescore: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
     by_differences: Callable[[jax.Array], jax.Array],

@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
 from jaxscale.dimension.search import candidates, fused_products, hopper_products
-from jaxscale.dimension.search.candidates import Plan, among_themselves, of_queries, products
+from jaxscale.dimension.search.candidates import TilePlan, among_themselves, of_queries, products
 from jaxscale.dimension.search.fused_products import best_of_queries, best_of_tile, kernel_for
 from jaxscale.dimension.search.selection import NONE, pack, two_smallest
 
@@ -132,7 +132,7 @@ def test_batched_queries_are_a_loop(kernel, tile, dtype):
 
 
 # Spans of two, so that a span meets itself and another one; four candidates of a tile.
-PLAN = Plan(count=8, tile=32, tiles=4, group=16, keep=4, span=2)
+PLAN = TilePlan(count=8, tile=32, tiles=4, group=16, keep=4, span=2)
 KERNELS = pytest.mark.parametrize(
     ("kernel", "tile", "dtype"),
     [("triton", 32, jnp.float32), slow_to_interpret("mosaic", 256, jnp.bfloat16)],
@@ -221,7 +221,7 @@ def program(plan, tiles, platform):
         return traced.lower(lowering_platforms=(platform,)).as_text()
 
 
-WIDE = Plan(count=32, tile=1024, tiles=4, group=32, keep=8, span=4)
+WIDE = TilePlan(count=32, tile=1024, tiles=4, group=32, keep=8, span=4)
 
 
 @pytest.mark.parametrize(

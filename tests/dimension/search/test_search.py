@@ -43,7 +43,7 @@ def assert_exact(near, x, queries=None):
 def uncertain(points, precision="float32"):
     """How many rows the first search by matmul cannot prove."""
     scale = exact.power_of_two_scale(points)
-    cloud = exact.Cloud.of(points, jnp.ones(len(points), bool), scale, K, exact.Effort(precision=precision))
+    cloud = exact.TiledCloud.of(points, jnp.ones(len(points), bool), scale, K, exact.Effort(precision=precision))
     found, bound = cloud.candidates_of_each()
     rows = jnp.arange(len(points))
     squared, _ = exact._rescore(points, points, rows, scale, K, rows, found)
@@ -104,7 +104,7 @@ def test_queries_that_are_not_the_points(cloud):
 def test_too_little_is_kept_and_found_again(cloud, monkeypatch, compile_anew):
     # Two candidates of a tile are too few for twelve neighbors in three tiles: every row must be searched again.
     plan = candidates.plan
-    monkeypatch.setattr(exact, "plan", lambda *args: candidates.Plan(**{**vars(plan(*args)), "keep": 2}))
+    monkeypatch.setattr(exact, "plan", lambda *args: candidates.TilePlan(**{**vars(plan(*args)), "keep": 2}))
     compile_anew()
     assert uncertain(cloud) > 0.9 * N
     assert_exact(dimension.neighbors(cloud, K), cloud)
