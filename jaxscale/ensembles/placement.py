@@ -20,7 +20,7 @@ def spread(tree: Any, which: Sequence[int] | np.ndarray) -> Any:
 def put(tree: Any, which: Sequence[int] | np.ndarray, some: Any) -> Any:
     """`tree` with the members `which` as they are in `some`, which `spread` made of them; in memory of the host."""
 
-    def placed(leaf, new):
+    def placed(leaf: jax.Array | np.ndarray, new: jax.Array | np.ndarray) -> np.ndarray:
         leaf, new = np.array(leaf), np.asarray(new)
         if leaf.ndim:
             leaf[which] = new[: len(which)]

@@ -76,14 +76,14 @@ def advance(
       The networks, and the losses before each step, (steps, M).
     """
 
-    def one(member, params, moments, drawn, step):
+    def one(member: Any, params: Params, moments: Any, drawn: Any, step: jax.Array) -> tuple[Params, Any, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(params, member, step, drawn)
         if moves is not None:
             gradient = jax.tree.map(jnp.multiply, gradient, moves)
         updates, moments = optimizer.update(gradient, moments)
         return move(params, updates, member, step), moments, value
 
-    def of_all(now, drawn_M):
+    def of_all(now: Networks, drawn_M: Any) -> tuple[Networks, jax.Array]:
         in_axes = (0, 0, 0, None if drawn_M is None else 0, None)
         along = jax.vmap(one, in_axes=in_axes)
         params, moments, losses_M = along(members, now.params, now.moments, drawn_M, now.step)
