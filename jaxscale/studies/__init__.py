@@ -7,6 +7,7 @@ render("runs/quickstart")      # writes runs/quickstart/report.html again
 """
 
 import importlib
+from typing import Any
 
 _PLACES = {
     "DataScaling": "scaling.config",
@@ -26,11 +27,11 @@ _PLACES = {
 __all__ = list(_PLACES)  # loaded on first use: a configuration costs no jax
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

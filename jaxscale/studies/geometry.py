@@ -1,18 +1,27 @@
 """Intrinsic dimension of the held-out embeddings of trained runs, layer by layer."""
 
 import math
+import pathlib
 import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxscale import dimension, sharding, training
+from jaxscale.config import Dimension, Run
+from jaxscale.data import Store
 from jaxscale.errors import InputError
-from jaxscale.models import embed
+from jaxscale.models import Embeddings, embed
 from jaxscale.studies import target_smoothness
+from jaxscale.studies.scaling.config import DataScaling
+
+Summary = Mapping[str, Any]  # of a finished run, its `summary.json`
+Reading = dict[str, float]  # a dimension with its standard error, and what it was read from
 
 
-def measure(study, store, folders):
+def measure(study: DataScaling, store: Store, folders: Mapping[str, tuple[pathlib.Path, Summary]]) -> dict[str, Any]:
     """Dimension by layer of some of a study's runs, at the minimum of their validation curves.
 
     Args:
@@ -28,12 +37,17 @@ def measure(study, store, folders):
     """
     layer = study.dimension.layer % (study.run.model.layers + 1)
     smoothness = None
-    per_run: dict[str, dict] = {}
+    per_run: dict[str, dict[int, Reading]] = {}
     for name, (folder, summary) in folders.items():
         embeddings = embeddings_of_run(study.run, store, folder, summary, study.dimension)
         if not per_run:
-            points, how = embeddings.layers[layer], {"metric": study.dimension.metric, "level": study.level}
-            smoothness = target_smoothness.measure(points, embeddings.next_token, key=jax.random.key(0), **how)
+            smoothness = target_smoothness.measure(
+                embeddings.layers[layer],
+                embeddings.next_token,
+                key=jax.random.key(0),
+                metric=study.dimension.metric,
+                level=study.level,
+            )
         per_run[name] = _of_embeddings(study, embeddings, layer)
     measured = sorted(set.intersection(*(set(run) for run in per_run.values())))
     by_layer = {at: pooled([run[at] for run in per_run.values()]) for at in measured}
@@ -51,13 +65,13 @@ def measure(study, store, folders):
         "documents": first["documents"],
         "duplicates_collapsed": first["duplicates_collapsed"],
         "scale": first["scale"],
-        "per_seed": [{"run": name} | run[layer] for name, run in per_run.items()],
+        "per_seed": [{"run": name, **run[layer]} for name, run in per_run.items()],
         "smoothness": smoothness,
-        "by_layer": [{"layer": at} | values for at, values in by_layer.items()],
+        "by_layer": [{"layer": at, **values} for at, values in by_layer.items()],
     }
 
 
-def check(study, store):
+def check(study: DataScaling, store: Store) -> None:
     """Raises InputError, before anything is trained, if the held-out documents have too few tokens to measure."""
     measured, points = study.dimension, points_available(study.dimension, store)
     if points <= measured.k:
@@ -68,13 +82,15 @@ def check(study, store):
         )
 
 
-def points_available(measured, store):
+def points_available(measured: Dimension, store: Store) -> int:
     """Tokens of the held-out documents that a `config.Dimension` embeds."""
     lengths = np.diff(store.held_out.starts) - 1
     return min(int(np.minimum(lengths, measured.tokens_per_document).sum()), measured.points)
 
 
-def embeddings_of_run(run, store, folder, summary, measured):
+def embeddings_of_run(
+    run: Run, store: Store, folder: pathlib.Path, summary: Summary | None, measured: Dimension
+) -> Embeddings:
     """`models.Embeddings` of a finished run at its validation minimum; with no summary, before its first step.
 
     `measured` is a `config.Dimension`.
@@ -96,7 +112,7 @@ def embeddings_of_run(run, store, folder, summary, measured):
     )
 
 
-def _of_embeddings(study, embeddings, chosen):
+def _of_embeddings(study: DataScaling, embeddings: Embeddings, chosen: int) -> dict[int, Reading]:
     """Readings by layer; the chosen one must have one."""
     documents, measured = int(embeddings.document.max()) + 1, {}
     for layer, points in enumerate(embeddings.layers):
@@ -108,7 +124,7 @@ def _of_embeddings(study, embeddings, chosen):
     return measured
 
 
-def of_layer(points, document, documents, measured):
+def of_layer(points: jax.Array, document: jax.Array | np.ndarray, documents: int, measured: Dimension) -> Reading:
     """The dimension of (N, D) points of some documents, as plain values; `measured` is a `config.Dimension`."""
     estimate = dimension.mle(points, k=measured.k, metric=measured.metric)
     clustered = float(dimension.clustered_standard_error(estimate, document, documents))
@@ -123,7 +139,7 @@ def of_layer(points, document, documents, measured):
     }
 
 
-def pooled(estimates):
+def pooled(estimates: Sequence[Mapping[str, float]]) -> Reading:
     """Mean over runs. They share their held-out documents, so averaging does not shrink that part of the error."""
     values = np.array([e["dimension"] for e in estimates])
     between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0

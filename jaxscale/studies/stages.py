@@ -1,16 +1,19 @@
 """What all studies share: a folder that belongs to one configuration, and is only read once every file is there."""
 
 import contextlib
+import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxscale import config as configs
 from jaxscale import files, verdict
 from jaxscale.errors import InputError
 from jaxscale.progress import Silent
 from jaxscale.studies.study import of_config
+
+S = TypeVar("S", bound=configs.Configuration)
 
 LAST = ("table.jsonl", "verdict.json", "report.html")
 
@@ -74,10 +77,10 @@ def _now() -> tuple[float, float]:
 
 
 def finish(
-    study: configs.Configuration,
-    workdir: str | pathlib.Path,
-    progress: Any,
-    work: Callable[..., dict[str, Any]],
+    study: S,
+    workdir: str | os.PathLike[str],
+    progress: Silent | None,
+    work: Callable[[S, pathlib.Path, Silent, Clock], dict[str, Any]],
     stages: Sequence[str] = LAST,
 ) -> dict[str, Any]:
     """The content of `verdict.json`, after `work(study, workdir, progress, clock)` if a file of `stages` is missing.

@@ -16,11 +16,14 @@ import importlib
 import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxscale import config as configs
 from jaxscale import files
 from jaxscale.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxscale.progress import Silent
 
 FOLDERS = (
     "jaxscale.studies.scaling",
@@ -49,7 +52,11 @@ class Study:
     config: type[configs.Configuration] | None = None
 
     def run(
-        self, config: configs.Configuration, workdir: str | os.PathLike[str], progress: Any = None, **options: Any
+        self,
+        config: configs.Configuration,
+        workdir: str | os.PathLike[str],
+        progress: "Silent | None" = None,
+        **options: Any,
     ) -> Document:
         """What `run` of the folder's study.py returns."""
         return self._member("study", "run")(config, workdir, progress, **options)
@@ -88,7 +95,7 @@ def of_config(config: configs.Configuration) -> Study:
 
 
 def run(
-    config: configs.Configuration, workdir: str | os.PathLike[str], progress: Any = None, **options: Any
+    config: configs.Configuration, workdir: str | os.PathLike[str], progress: "Silent | None" = None, **options: Any
 ) -> Document:
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 

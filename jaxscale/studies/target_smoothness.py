@@ -9,6 +9,7 @@ a nugget, the randomness of the token, which the madogram takes off. Several dra
 """
 
 import statistics
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -19,7 +20,14 @@ from jaxscale.errors import InputError
 PROJECTIONS = 8
 
 
-def measure(points, next_token, *, key, metric="euclidean", level=0.95):
+def measure(
+    points: jax.Array | np.ndarray,
+    next_token: jax.Array | np.ndarray,
+    *,
+    key: jax.Array,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    level: float = 0.95,
+) -> dict[str, Any] | None:
     """β of next-token probabilities, as plain values.
 
     Args:
