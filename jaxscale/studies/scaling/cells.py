@@ -7,22 +7,28 @@ A cell is a folder that ends with its summary; one that is done is only read, on
 trained in any order, in any process, any number of times.
 """
 
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from jaxscale import sharding, training
-from jaxscale.studies.scaling.config import cell
+from jaxscale.config import Run
+from jaxscale.data import Store
+from jaxscale.studies.scaling.config import DataScaling, cell
 
 
-def cells(study):
+def cells(study: DataScaling) -> list[tuple[str, int, int]]:
     """(name, n, seed) of every run, the cheapest first."""
     return [(f"n={n}_seed={seed}", n, seed) for n in sorted(study.sizes) for seed in study.seeds]
 
 
-def groups(study):
+def groups(study: DataScaling) -> list[list[str]]:
     """Names of cells that are trained together, as one program: `study.together` at a time, the cheapest first."""
     names = [name for name, *_ in cells(study)]
     return [names[start : start + study.together] for start in range(0, len(names), study.together)]
 
 
-def check(study, store, elsewhere=False):
+def check(study: DataScaling, store: Store, elsewhere: bool = False) -> None:
     """Raises InputError if a cell cannot be trained on `store`, or not on the devices here unless `elsewhere`."""
     runs = _runs(study, [name for name, *_ in cells(study)])
     if study.together > 1 and not elsewhere:
@@ -33,7 +39,13 @@ def check(study, store, elsewhere=False):
         training.check(run, store, mesh)
 
 
-def train(study, names, store, folder, report=lambda **progress: None):
+def train(
+    study: DataScaling,
+    names: Sequence[str],
+    store: Store,
+    folder: pathlib.Path,
+    report: Callable[..., None] = lambda **progress: None,
+) -> dict[str, dict[str, Any]]:
     """Trains some cells: one as `training.train` does, several as one program.
 
     Args:
@@ -55,6 +67,6 @@ def train(study, names, store, folder, report=lambda **progress: None):
     return {name: training.train(run, store, folder / name, report) for name, run in runs.items()}
 
 
-def _runs(study, names):
+def _runs(study: DataScaling, names: Sequence[str]) -> dict[str, Run]:
     """`config.Run` by name."""
     return {name: cell(study, n, seed) for name, n, seed in cells(study) if name in names}

@@ -14,11 +14,15 @@ and leaves; in the first case it queues itself again, in the second Slurm does.
 import contextlib
 import dataclasses
 import getpass
+import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import time
+import types
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jaxscale import config as configs
 from jaxscale import data, files, preemption
@@ -27,6 +31,10 @@ from jaxscale.progress import Silent
 from jaxscale.sharding import processes
 from jaxscale.studies.scaling import cells
 from jaxscale.studies.scaling.config import DataScaling
+
+if TYPE_CHECKING:
+    from submitit import SlurmExecutor
+    from submitit.helpers import DelayedSubmission
 
 # Seconds between looks at the study's folder; that a job which left the queue has until its files are seen here; and
 # that Slurm may be silent.
@@ -47,13 +55,15 @@ class Cluster:
     options: dict[str, str | bool] = dataclasses.field(default_factory=dict)
     at_once: int = 256
 
-    def script(self, study, workdir):
+    def script(self, study: DataScaling, workdir: str | os.PathLike[str]) -> str:
         """What `sbatch` would be given for all cells of a study, as text."""
         executor = self._executor(workdir)
         executor.parameters["map_count"] = len(cells.groups(study))
         return executor._make_submission_file_text(executor._submitit_command_str, "")
 
-    def train(self, study, workdir, progress=None):
+    def train(
+        self, study: DataScaling, workdir: str | os.PathLike[str], progress: Silent | None = None
+    ) -> dict[str, dict[str, Any]]:
         """Summaries of all cells by name, in the order of `cells`, once all are done.
 
         Args:
@@ -80,7 +90,7 @@ class Cluster:
             jobs.wait(waiting, progress)
         return {name: files.read_json(workdir / "runs" / name / "summary.json") for name, *_ in cells.cells(study)}
 
-    def _submit(self, workdir, groups):
+    def _submit(self, workdir: pathlib.Path, groups: Sequence[list[str]]) -> list[str]:
         """Ids of an array's jobs, one for each group of names."""
         executor = self._executor(workdir)
         try:
@@ -90,7 +100,7 @@ class Cluster:
             raise InputError(f"sbatch={self.options} is refused: {str(error).strip()}. See `man sbatch`.") from error
         return [job.job_id for job in submitted]
 
-    def _executor(self, workdir):
+    def _executor(self, workdir: str | os.PathLike[str]) -> "SlurmExecutor":
         submitit = _submitit()
         if shutil.which("srun") is None:
             raise InputError("cluster='slurm': there is no srun here. Give the command on a node of the cluster.")
@@ -105,7 +115,7 @@ class Cluster:
         return executor
 
 
-def parse(pairs):
+def parse(pairs: Iterable[str]) -> dict[str, str | bool]:
     """{"partition": "gpu"} from ["partition=gpu"]; a name alone is a flag. Raises InputError for what is neither."""
     options: dict[str, str | bool] = {}
     for pair in pairs:
@@ -116,7 +126,7 @@ def parse(pairs):
     return options
 
 
-def _submitit():
+def _submitit() -> types.ModuleType:
     try:
         import submitit
     except ImportError:
@@ -133,7 +143,7 @@ class Job:
     workdir: str
     names: list[str]
 
-    def __call__(self):
+    def __call__(self) -> None:
         workdir = pathlib.Path(self.workdir)
         leave = contextlib.suppress(preemption.Preempted, preemption.Leave)
         with _time_is_over_told() as told, leave, preemption.orders():
@@ -147,18 +157,18 @@ class Job:
         # No result, not even an error: Slurm, which asked, starts the job again unless its owner cancelled it.
         raise SystemExit(preemption.Preempted.exit_code)
 
-    def checkpoint(self):
+    def checkpoint(self) -> "DelayedSubmission":
         """What to submit in place of a job whose time was over: the same, for it goes on where it stopped."""
         return _submitit().helpers.DelayedSubmission(self)
 
 
 @contextlib.contextmanager
-def _time_is_over_told():
+def _time_is_over_told() -> Iterator[list[int]]:
     """SIGUSR2 is an order to save and leave, as SIGTERM is; yields a list that it is noted in."""
     told: list[int] = []
     queue_again = signal.getsignal(signal.SIGUSR2)
 
-    def tell(number, frame):
+    def tell(number: int, frame: types.FrameType | None) -> None:
         told.append(number)
         signal.raise_signal(signal.SIGTERM)
 
@@ -173,29 +183,29 @@ def _time_is_over_told():
 class _Jobs:
     """Groups of cells and their jobs, as noted in the study's folder."""
 
-    def __init__(self, workdir, groups):
+    def __init__(self, workdir: pathlib.Path, groups: Sequence[list[str]]) -> None:
         self.workdir, self.groups, self.path = workdir, groups, workdir / "jobs" / "jobs.json"
         self.path.parent.mkdir(exist_ok=True)
-        self.ids = files.read_json(self.path) if self.path.is_file() else {}
+        self.ids: dict[str, str] = files.read_json(self.path) if self.path.is_file() else {}
 
-    def unfinished(self):
+    def unfinished(self) -> list[list[str]]:
         """Groups with a cell that has no summary."""
         done = lambda name: (self.workdir / "runs" / name / "summary.json").is_file()
         return [names for names in self.groups if not all(map(done, names))]
 
-    def job(self, names):
+    def job(self, names: Sequence[str]) -> str | None:
         """Id of the last job of a group, or None."""
         return self.ids.get(names[0])
 
-    def known(self, groups):
+    def known(self, groups: Iterable[Sequence[str]]) -> set[str]:
         """Ids of the groups' jobs."""
-        return {self.job(names) for names in groups} - {None}
+        return {job for names in groups if (job := self.job(names)) is not None}
 
-    def note(self, groups, ids):
+    def note(self, groups: Sequence[Sequence[str]], ids: Sequence[str]) -> None:
         self.ids |= {names[0]: job for names, job in zip(groups, ids, strict=True)}
         files.write_json(self.path, self.ids)
 
-    def wait(self, waiting, progress):
+    def wait(self, waiting: Sequence[list[str]], progress: Silent) -> None:
         """Until every one of the groups is done or has lost its job. Raises RunError if there are such."""
         report = progress.run("on the cluster", 0, 1, "study")
         total = len(waiting)
@@ -217,7 +227,7 @@ class _Jobs:
                 "The same command submits them again; they go on from their last checkpoints."
             )
 
-    def _last_words(self, names):
+    def _last_words(self, names: Sequence[str]) -> str:
         """The end of a job's standard error, and where it is."""
         paths = sorted((self.workdir / "jobs").glob(f"{self.job(names)}_*_log.err"))
         if not paths:
@@ -227,7 +237,7 @@ class _Jobs:
         return f"{said[-1] if said else 'no word'} ({paths[0]})"
 
 
-def _queue():
+def _queue() -> set[str]:
     """Ids of this user's jobs that wait or run."""
     asked = ["squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%i"]
     for _ in range(PATIENCE // POLL_SECONDS):

@@ -31,21 +31,21 @@ class DataScaling(Configuration):
     level: float = 0.95
     """Of every interval."""
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
         _check(self)
 
-    def as_run(self):
+    def as_run(self) -> Run:
         """The largest run of the grid, with the first seed: what `jaxscale train` trains."""
         return cell(self, max(self.sizes), self.seeds[0])
 
 
-def cell(study, tokens, seed):
+def cell(study: DataScaling, tokens: int, seed: int) -> Run:
     """The run of a study's grid with `tokens` training tokens and `seed`."""
     return dataclasses.replace(study.run, tokens=tokens, seed=seed)
 
 
-def _check(study):
+def _check(study: DataScaling) -> None:
     need(len(set(study.sizes)) == len(study.sizes), "sizes", study.sizes, "names a number of tokens twice. Drop one.")
     need(
         len(study.sizes) >= 4,

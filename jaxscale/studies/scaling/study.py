@@ -13,22 +13,35 @@ report.html        the same as a page
 
 import dataclasses
 import functools
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from jaxscale import config as configs
 from jaxscale import files, laws, sharding
-from jaxscale.data import prepare
+from jaxscale.data import Store, prepare
 from jaxscale.errors import RunError
+from jaxscale.progress import Silent
 from jaxscale.studies import geometry
 from jaxscale.studies.scaling.cells import cells, check, groups, train
+from jaxscale.studies.scaling.config import DataScaling
 from jaxscale.studies.scaling.verdict import compare
-from jaxscale.studies.stages import finish
+from jaxscale.studies.stages import Clock, finish
+
+if TYPE_CHECKING:
+    from jaxscale.studies.scaling.cluster import Cluster
 
 COLUMNS = ("loss", "step", "steps", "epochs", "stopped", "edge", "parameters")
 
 
-def run(study, workdir, progress=None, cluster=None):
+def run(
+    study: DataScaling,
+    workdir: str | os.PathLike[str],
+    progress: Silent | None = None,
+    cluster: "Cluster | None" = None,
+) -> dict[str, Any]:
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 
     Args:
@@ -48,14 +61,16 @@ def run(study, workdir, progress=None, cluster=None):
     return finish(study, workdir, progress, work, _stages(study))
 
 
-def _stages(study):
+def _stages(study: DataScaling) -> list[str]:
     """Every file of every stage: what is missing is made again from what is not."""
     stages = ("corpus/facts.json", "table.jsonl", "dimension.json", "verdict.json", "report.html")
     runs = [f"runs/{name}/{file}" for name, *_ in cells(study) for file in ("summary.json", "metrics.jsonl")]
     return [*stages, *runs]
 
 
-def _run(study, workdir, progress, clock, cluster):
+def _run(
+    study: DataScaling, workdir: pathlib.Path, progress: Silent, clock: Clock, cluster: "Cluster | None"
+) -> dict[str, Any]:
     """Every stage that is not done yet."""
     if study.together == 1 and cluster is None:
         sharding.check_fits(sharding.make_mesh(study.run.mesh), study.run)
@@ -89,10 +104,12 @@ def _run(study, workdir, progress, clock, cluster):
     return compare(study, rows, measured, fit, ahead) | {"corpus": store.facts}
 
 
-def _train(study, store, workdir, progress, clock):
+def _train(
+    study: DataScaling, store: Store, workdir: pathlib.Path, progress: Silent, clock: Clock
+) -> dict[str, dict[str, Any]]:
     """Summaries of all runs by name, in the order of `cells`."""
     batches = groups(study)
-    summaries: dict[str, dict] = {}
+    summaries: dict[str, dict[str, Any]] = {}
     for index, names in enumerate(batches):
         title = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
         report = progress.run(title, index, len(batches), "run" if study.together == 1 else "sweep")
@@ -104,7 +121,9 @@ def _train(study, store, workdir, progress, clock):
     return summaries
 
 
-def _measure(study, store, workdir, summaries, progress):
+def _measure(
+    study: DataScaling, store: Store, workdir: pathlib.Path, summaries: dict[str, dict[str, Any]], progress: Silent
+) -> dict[str, Any]:
     """The dimension of the embeddings of the runs with the most data, one for each seed."""
     path = workdir / "dimension.json"
     if not path.is_file():

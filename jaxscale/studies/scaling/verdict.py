@@ -1,16 +1,26 @@
 """From a table of runs and a dimension to a verdict: predicted against observed exponent, with every caveat."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
 import numpy as np
 
 from jaxscale import laws, smoothness, theory
-from jaxscale.verdict import caveat, number
+from jaxscale.studies.scaling.config import DataScaling
+from jaxscale.studies.scaling.folder import Row
+from jaxscale.verdict import Agreement, caveat, number
+
+Part = dict[str, Any]  # of the verdict, or all of it
+Finding = Agreement | Literal["floor", "close"]  # what the sentence says of the intervals
 
 QUESTION = "Does the loss fall with the amount of data as fast as the data’s intrinsic dimension says it should?"
 
 _LEAST_DIMENSION = 1e-6  # an interval of d may reach below 0, no prediction does
 
 
-def compare(study, rows, measured, fit, ahead=None):
+def compare(
+    study: DataScaling, rows: Sequence[Row], measured: Part, fit: laws.Fit, ahead: laws.BackTest | None = None
+) -> Part:
     """The verdict's numbers, sentence, curves and caveats, as plain values.
 
     The prediction is refuted when its interval and the fit's are disjoint, if the fit knows its floor. It is confirmed
@@ -54,14 +64,14 @@ def compare(study, rows, measured, fit, ahead=None):
     }
 
 
-def _finding(exponent):
+def _finding(exponent: laws.ExponentCheck) -> Finding:
     if exponent.floor_unknown:
         return "floor"
     close = laws.meeting(exponent.observed.interval, exponent.predicted.interval) == "close"
     return "close" if close else exponent.agreement
 
 
-def _prediction(beta, exponent, cross_entropy):
+def _prediction(beta: float, exponent: laws.ExponentCheck, cross_entropy: theory.Bracket) -> Part:
     return {
         "beta": beta,
         "exponent": float(exponent.predicted.estimate),
@@ -72,7 +82,7 @@ def _prediction(beta, exponent, cross_entropy):
     }
 
 
-def _at_measured_beta(fit, measured, least_dimension):
+def _at_measured_beta(fit: laws.Fit, measured: Part, least_dimension: float) -> Part | None:
     """The prediction with the measured smoothness in place of the assumed one; None where it was not identified."""
     found = measured.get("smoothness")
     if not (found and found["identified"]):
@@ -89,7 +99,7 @@ def _at_measured_beta(fit, measured, least_dimension):
     }
 
 
-def _observation(fit, exponent):
+def _observation(fit: laws.Fit, exponent: laws.ExponentCheck) -> Part:
     ends = {name: [float(end) for end in fit.intervals[name]] for name in fit.parameters}
     return {
         "law": "E + A n^-α",
@@ -110,12 +120,12 @@ def _observation(fit, exponent):
     }
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     """The number, or None where there is none that JSON has a word for."""
     return float(value) if np.isfinite(value) else None
 
 
-def _sentence(study, measured, predicted, observed, finding):
+def _sentence(study: DataScaling, measured: Part, predicted: Part, observed: Part, finding: Finding) -> str:
     number = lambda value, ends: f"{value:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
     meaning = {
         "consistent": "The intervals meet, and those of half or twice the dimension would not.",
@@ -139,19 +149,21 @@ def _sentence(study, measured, predicted, observed, finding):
     )
 
 
-def _curve(sizes, loss, lower, upper):
+def _curve(
+    sizes: np.ndarray, loss: np.typing.ArrayLike, lower: np.typing.ArrayLike, upper: np.typing.ArrayLike
+) -> dict[str, list[float]]:
     plain = lambda values: [float(v) for v in values]
     return {"n": plain(sizes), "loss": plain(loss), "lower": plain(lower), "upper": plain(upper)}
 
 
-def _prediction_curve(sizes, fit, predicted):
+def _prediction_curve(sizes: np.ndarray, fit: laws.Fit, predicted: Part) -> dict[str, list[float]]:
     """The law with the exponent held at its prediction and the ends of its interval; E and A fitted to the table."""
     parameters = laws.held(fit, "alpha", [predicted["exponent"], *predicted["interval"]])
-    curves = fit.law.losses({name: values[:, None] for name, values in parameters.items()}, sizes)
+    curves = np.asarray(fit.law.losses({name: values[:, None] for name, values in parameters.items()}, sizes))
     return _curve(sizes, curves[0], np.min(curves, axis=0), np.max(curves, axis=0))
 
 
-def _caveats(study, rows, measured, observed):
+def _caveats(study: DataScaling, rows: Sequence[Row], measured: Part, observed: Part) -> Iterator[dict[str, str]]:
     ahead = observed.get("back_test", {})
     if ahead.get("error") is not None:
         yield caveat(
@@ -203,7 +215,7 @@ def _caveats(study, rows, measured, observed):
         )
 
 
-def _smoothness_caveat(assumed, found):
+def _smoothness_caveat(assumed: float, found: Part | None) -> dict[str, str]:
     if found is None:
         return caveat(
             "assumed_smoothness", f"β = {assumed:g} is assumed, not measured; a smaller β predicts a smaller α."
