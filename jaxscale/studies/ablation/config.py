@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxscale.config import Configuration, Corpus, Dimension, Run
 from jaxscale.config.checks import check_run
@@ -48,15 +48,15 @@ class DimensionAblation(Configuration):
     level: float = 0.95
     """Of every interval."""
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
         _check(self)
 
 
-def variants(study):
+def variants(study: DimensionAblation) -> list[tuple[str, int | str, Run]]:
     """(factor, value, run) of every model that is trained, the base first, with no seed of its own yet."""
     base = study.run
-    found = [("base", "", base)]
+    found: list[tuple[str, int | str, Run]] = [("base", "", base)]
     for field, values in (
         ("width", study.widths),
         ("layers", study.layers),
@@ -64,7 +64,7 @@ def variants(study):
         ("context", study.contexts),
     ):
         for value in values:
-            changes = {field: value}
+            changes: dict[str, Any] = {field: value}
             if field == "width":
                 changes["hidden"] = value * base.model.hidden // base.model.width
             found.append((field, value, dataclasses.replace(base, model=dataclasses.replace(base.model, **changes))))
@@ -73,18 +73,18 @@ def variants(study):
     return found
 
 
-def variant_name(factor, value, seed):
+def variant_name(factor: str, value: int | str, seed: int) -> str:
     """The folder of a variant's run."""
     value = re.sub(r"\W+", "-", str(value)).strip("-")
     return f"{factor}={value}_seed={seed}" if value else f"{factor}_seed={seed}"
 
 
-def _corpus(base, name):
-    shared = {"held_out_fraction": base.held_out_fraction, "passage": base.passage, "seed": base.seed}
-    return Corpus(kind=name, **shared) if name in BUILT_IN else Corpus(kind="files", path=name, **shared)
+def _corpus(base: Corpus, name: str) -> Corpus:
+    shared: dict[str, Any] = {"held_out_fraction": base.held_out_fraction, "passage": base.passage, "seed": base.seed}
+    return Corpus(**shared | ({"kind": name} if name in BUILT_IN else {"kind": "files", "path": name}))
 
 
-def _check(study):
+def _check(study: DimensionAblation) -> None:
     for name in ("seeds", "widths", "layers", "heads", "contexts", "corpora", "ks", "points", "metrics", "estimators"):
         values = getattr(study, name)
         need(len(set(values)) == len(values), name, values, "names a value twice. Drop one.")
@@ -108,7 +108,7 @@ def _check(study):
         check_run(dataclasses.replace(run, seed=study.seeds[0]), "run.")
 
 
-def _measurement(study):
+def _measurement(study: DimensionAblation) -> None:
     from jaxscale.dimension import ESTIMATORS  # loads jax
 
     measured = study.dimension

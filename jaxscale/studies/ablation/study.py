@@ -11,23 +11,30 @@ report.html             the same as a page
 """
 
 import dataclasses
+import os
+import pathlib
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import dimension, files, sharding, training
-from jaxscale.data import prepare
+from jaxscale.config import Corpus, Run
+from jaxscale.data import Store, prepare
 from jaxscale.dimension.summary import summary
 from jaxscale.errors import InputError
+from jaxscale.models import Embeddings
+from jaxscale.progress import Silent
 from jaxscale.studies import geometry
-from jaxscale.studies.ablation.config import variant_name, variants
-from jaxscale.studies.ablation.verdict import verdict
-from jaxscale.studies.stages import finish
+from jaxscale.studies.ablation.config import DimensionAblation, variant_name, variants
+from jaxscale.studies.ablation.verdict import Row, verdict
+from jaxscale.studies.stages import Clock, finish
 
 
-def run(study, workdir, progress=None):
+def run(study: DimensionAblation, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 
     Args:
@@ -45,7 +52,7 @@ def run(study, workdir, progress=None):
     return finish(study, workdir, progress, _run)
 
 
-def _run(study, workdir, progress, clock):
+def _run(study: DimensionAblation, workdir: pathlib.Path, progress: Silent, clock: Clock) -> dict[str, Any]:
     mesh = sharding.make_mesh(study.run.mesh)
     models = variants(study)
     for _, _, one in models:
@@ -66,7 +73,13 @@ def _run(study, workdir, progress, clock):
     return verdict(study, rows) | {"corpora": read}
 
 
-def _rows(study, models, stores, workdir, progress):
+def _rows(
+    study: DimensionAblation,
+    models: Sequence[tuple[str, int | str, Run]],
+    stores: Mapping[Corpus, Store],
+    workdir: pathlib.Path,
+    progress: Silent,
+) -> list[Row]:
     """What was read from every model and seed, trained and measured if that is not done yet."""
     (workdir / "measured").mkdir(exist_ok=True)
     cells = [
@@ -87,7 +100,7 @@ def _rows(study, models, stores, workdir, progress):
     return rows
 
 
-def _check(study, store):
+def _check(study: DimensionAblation, store: Store) -> None:
     """Raises InputError if the held-out documents have too few tokens for the study's largest number of neighbors."""
     points = min([geometry.points_available(study.dimension, store), *study.points]) // study.positions
     most = max([study.dimension.k, *study.ks])
@@ -99,18 +112,26 @@ def _check(study, store):
         )
 
 
-def _folder_of(corpus):
+def _folder_of(corpus: Corpus) -> str:
     return re.sub(r"\W+", "-", f"{corpus.kind} {corpus.path or corpus.name}").strip("-")
 
 
-def _readings(study, factor, value, one, store, folder, summary):
+def _readings(
+    study: DimensionAblation,
+    factor: str,
+    value: int | str,
+    one: Run,
+    store: Store,
+    folder: pathlib.Path,
+    summary: geometry.Summary,
+) -> Iterator[Row]:
     """Readings of one trained run: of the base all that the measurement can change, of others the one."""
     measured = study.dimension
     embeddings = geometry.embeddings_of_run(one, store, folder, summary, measured)
     layer = measured.layer % len(embeddings.layers)
     label = lambda reading, factor, value: {"factor": factor, "value": value} | reading
 
-    def read(points, chosen=slice(None), **changes):
+    def read(points: jax.Array, chosen: slice | np.ndarray = slice(None), **changes: Any) -> geometry.Reading:
         of_document = np.unique(np.asarray(embeddings.document)[chosen], return_inverse=True)[1]
         how = dataclasses.replace(measured, **changes)
         return geometry.of_layer(points[chosen], of_document, int(of_document.max()) + 1, how)
@@ -136,7 +157,7 @@ def _readings(study, factor, value, one, store, folder, summary):
     yield from _by_estimator(study, embeddings.document, last)
 
 
-def _by_position(study, embeddings, points):
+def _by_position(study: DimensionAblation, embeddings: Embeddings, points: jax.Array) -> Iterator[Row]:
     """By the place of a token in its document, all at the scale of the whole cloud."""
     place = np.asarray(embeddings.position)
     borders = np.unique(np.quantile(place, np.linspace(0, 1, study.positions + 1)[1:-1]))
@@ -155,10 +176,10 @@ def _by_position(study, embeddings, points):
         }
 
 
-def _by_estimator(study, documents, points):
+def _by_estimator(study: DimensionAblation, documents: jax.Array, points: jax.Array) -> Iterator[Row]:
     measured = study.dimension
-    how = {"k": measured.k, "metric": measured.metric, "clusters": np.asarray(documents)}
-    found = summary(points, study.estimators, **how)
+    clusters = np.asarray(documents)
+    found = summary(points, study.estimators, k=measured.k, metric=measured.metric, clusters=clusters)
     for estimate in found["estimates"]:
         yield {
             "factor": "estimator",

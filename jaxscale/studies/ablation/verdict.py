@@ -2,9 +2,14 @@
 
 import math
 import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxscale.studies import geometry
+from jaxscale.studies.ablation.config import DimensionAblation
 from jaxscale.verdict import number
+
+Row = dict[str, Any]  # of `table.jsonl`: a reading, with its factor and value, and the run it is of
 
 # What a factor is a property of, in the order of the page.
 KINDS = {
@@ -30,7 +35,7 @@ LIMITS = (
 )
 
 
-def verdict(study, rows):
+def verdict(study: DimensionAblation, rows: Sequence[Row]) -> dict[str, Any]:
     """Readings by factor and value with intervals, which of them differ from the base's, and a sentence."""
     z = statistics.NormalDist().inv_cdf((1 + study.level) / 2)
     base = _reading([row for row in rows if row["factor"] == "base"], z)
@@ -57,7 +62,7 @@ def verdict(study, rows):
     }
 
 
-def _reading(rows, z):
+def _reading(rows: Sequence[Row], z: float) -> dict[str, Any]:
     pooled = geometry.pooled(rows)
     half = z * pooled["standard_error"]
     losses = [row["loss"] for row in rows]
@@ -69,7 +74,7 @@ def _reading(rows, z):
     }
 
 
-def _sentence(base, factors):
+def _sentence(base: Mapping[str, Any], factors: Sequence[Mapping[str, Any]]) -> str:
     low, high = base["interval"]
     said = [f"The base model's embeddings have dimension {base['dimension']:.2f} [{low:.2f}, {high:.2f}]."]
     for kind, of in (("model", "the model"), ("text", "the text"), ("measurement", "the measurement")):
