@@ -109,13 +109,13 @@ def ratio_figure(verdict: Verdict) -> go.Figure:
     return _over_sizes(figure, verdict)
 
 
-def _styles(verdict):
+def _styles(verdict: Verdict) -> list[tuple[str, tuple[str, str]]]:
     names = [one["name"] for one in verdict["studies"]]
     colors = plots.spread_colors(names)
     return [(name, (colors[name], plots.MARKS[i % len(plots.MARKS)])) for i, name in enumerate(names)]
 
 
-def _over_sizes(figure, verdict):
+def _over_sizes(figure: go.Figure, verdict: Verdict) -> go.Figure:
     ticks = [one["n"] for one in verdict["studies"][0]["by_size"]]
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[number(tick) for tick in ticks])
     figure.update_yaxes(type="log", exponentformat="power")

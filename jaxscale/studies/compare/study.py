@@ -8,7 +8,10 @@ is the difference of both, in a narrower interval. Intervals of differences hold
 """
 
 import math
+import os
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +20,11 @@ from jaxscale import files, laws
 from jaxscale.errors import InputError
 from jaxscale.studies.manifolds.verdict import FEWEST, POWER
 from jaxscale.verdict import device, number, versions
+
+Part = dict[str, Any]  # of a verdict, or all of it
+Config = Mapping[str, Any]  # the content of `config.json`
+Losses = dict[tuple[int, int], float]  # by n and seed; or their ratios
+Finished = tuple[str, Config, Losses, Part]  # a study: its name, configuration, errors and verdict
 
 # Draws of a difference, whose level is higher than that of a study.
 RESAMPLES = 4000
@@ -27,7 +35,7 @@ LIMITS = (
 FILES = ("config.json", "table.jsonl", "verdict.json")
 
 
-def compare(folders):
+def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     """The differences of studies from the first one, as plain values.
 
     Args:
@@ -41,13 +49,13 @@ def compare(folders):
     Raises:
       InputError: a folder holds no finished study of this kind, or shares no size or seed with the first.
     """
-    folders = [pathlib.Path(folder) for folder in folders]
-    names = [folder.resolve().name for folder in folders]
+    paths = [pathlib.Path(folder) for folder in folders]
+    names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         raise InputError(f"folders of the same name cannot be told apart: {', '.join(sorted(names))}. Rename one.")
-    if len(folders) < 2:
-        raise InputError(f"folders={[str(folder) for folder in folders]} leaves nothing to compare. Give two or more.")
-    read = [_read(folder) for folder in folders]
+    if len(paths) < 2:
+        raise InputError(f"folders={[str(path) for path in paths]} leaves nothing to compare. Give two or more.")
+    read = [_read(path) for path in paths]
     base = read[0]
     for name, config, *_ in read:
         if config["objective"] != base[1]["objective"]:
@@ -78,7 +86,7 @@ def compare(folders):
     }
 
 
-def _numbers(studies):
+def _numbers(studies: Sequence[Part]) -> Iterator[dict[str, Any]]:
     for one in studies:
         yield number(f"exponent of {one['name']}", one["exponent"], one["interval"], one["prediction"])
     for one in studies[1:]:
@@ -86,7 +94,7 @@ def _numbers(studies):
             yield number(f"{one['name']} less {studies[0]['name']}", found["exponent"], found["interval"])
 
 
-def _read(folder):
+def _read(folder: pathlib.Path) -> Finished:
     """A study's name, configuration, the errors of its networks by (n, seed), and its verdict."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
@@ -100,7 +108,7 @@ def _read(folder):
     return folder.resolve().name, config, {(r["n"], r["seed"]): r["loss"] for r in rows if r["noisy"]}, verdict
 
 
-def _study(name, _config, _losses, verdict):
+def _study(name: str, _config: Config, _losses: Losses, verdict: Part) -> Part:
     data = verdict["data"]
     return {
         "name": name,
@@ -116,7 +124,7 @@ def _study(name, _config, _losses, verdict):
     }
 
 
-def _against(base, other, level):
+def _against(base: Finished, other: Finished, level: float) -> Part:
     """What was changed, the ratio of errors at each size, and the difference of exponents over sizes both count."""
     _, config, losses, _ = other
     shared = sorted(set(losses) & set(base[2]))
@@ -140,7 +148,7 @@ def _against(base, other, level):
     }
 
 
-def _difference(config, level, log_ratio):
+def _difference(config: Config, level: float, log_ratio: Losses) -> Part | None:
     """Exponent of the other study less that of the base: that of their ratio, in an interval over seeds."""
     if len({n for n, _ in log_ratio}) < FEWEST:
         return None
@@ -154,7 +162,7 @@ def _difference(config, level, log_ratio):
     return found | {"warnings": [sentence for code, sentence in fit.warnings if code == "few_groups"]}
 
 
-def _changes(base, other, prefix=""):
+def _changes(base: Config, other: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(field, value) of a configuration where it differs from the base's."""
     for name, value in other.items():
         if isinstance(value, dict):
@@ -163,7 +171,7 @@ def _changes(base, other, prefix=""):
             yield prefix + name, value
 
 
-def _sentence(verdict):
+def _sentence(verdict: Part) -> str:
     said = []
     for one in verdict["studies"][1:]:
         found = one["difference"]
