@@ -45,12 +45,12 @@ class PositionStudy(Configuration):
     resamples: int = 1000
     """Bootstrap resamples of runs and prompts."""
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
         _check(self)
 
 
-def _check(study):
+def _check(study: PositionStudy) -> None:
     from jaxscale.lengths.algorithmic import ALGORITHMIC as tasks  # loads jax
     from jaxscale.lengths.positions import ENCODINGS
 

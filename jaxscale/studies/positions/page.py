@@ -69,7 +69,7 @@ def _range(verdict: Verdict, name: str) -> str:
 
 
 def _table(verdict: Verdict) -> str:
-    def accuracy(cell, name):
+    def accuracy(cell: dict[str, Any], name: str) -> str:
         one = cell["accuracy"] and cell["accuracy"][name]
         return f"{number(one['mean'])} {interval(one['interval'])}" if one else UNKNOWN
 

@@ -12,6 +12,10 @@ answers the training range, and only runs that do say something of longer prompt
 """
 
 import functools
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +25,18 @@ import optax
 from jaxscale import config as configs
 from jaxscale import ensembles, files
 from jaxscale.ensembles import load_tree, save_tree, step_key
-from jaxscale.lengths.algorithmic import ALGORITHMIC
+from jaxscale.lengths.algorithmic import ALGORITHMIC, Algorithmic, Example
 from jaxscale.lengths.position_decoder import PositionDecoder, penalty
 from jaxscale.lengths.positions import position_ids
-from jaxscale.studies.stages import finish
+from jaxscale.lengths.strings import Length
+from jaxscale.progress import Silent
+from jaxscale.studies.positions.config import PositionStudy
+from jaxscale.studies.stages import Clock, finish
 from jaxscale.verdict import number
+
+Row = dict[str, Any]  # of `table.jsonl`: a network and its accuracies
+State = dict[str, Any]  # of the networks of a cell: `params`, `moments`, `step`, and where each `fitted_at`
+Strings = tuple[jax.Array, jax.Array]  # (B, T) tokens, and flags of those that are to be predicted
 
 # One program for all tasks whose sequences are as long: every vocabulary has room in this one.
 VOCABULARY = max(task.vocab_size for task in ALGORITHMIC.values())
@@ -39,7 +50,7 @@ LIMITS = (
 )
 
 
-def run(study, workdir, progress=None):
+def run(study: PositionStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 
     Args:
@@ -56,7 +67,7 @@ def run(study, workdir, progress=None):
     return finish(study, workdir, progress, _run)
 
 
-def _run(study, workdir, progress, clock):
+def _run(study: PositionStudy, workdir: pathlib.Path, progress: Silent, clock: Clock) -> dict[str, Any]:
     configs.claim(workdir, study)
     (workdir / "cells").mkdir(exist_ok=True)
     pairs = [(task, encoding) for task in study.tasks for encoding in study.encodings]
@@ -70,7 +81,9 @@ def _run(study, workdir, progress, clock):
     return verdict(study, rows)
 
 
-def _cell(study, task, encoding, folder, report):
+def _cell(
+    study: PositionStudy, task: str, encoding: str, folder: pathlib.Path, report: Callable[..., None]
+) -> list[Row]:
     """A row for each seed of one task and encoding, trained and measured if that is not done yet."""
     done, part = folder / f"{task}-{encoding}.json", folder / f"{task}-{encoding}.npz"
     if done.is_file():
@@ -97,7 +110,7 @@ def _cell(study, task, encoding, folder, report):
     return rows
 
 
-def start(study, task, encoding):
+def start(study: PositionStudy, task: Algorithmic, encoding: str) -> tuple[PositionDecoder, State]:
     """The decoder of a cell, and its networks before the first step: parameters, moments, step, where each fitted."""
     room = task.room(study.test_bins[-1]) * (2 if encoding == "randomized" else 1)
     model = PositionDecoder(study.model, VOCABULARY, encoding, room)
@@ -110,11 +123,11 @@ def start(study, task, encoding):
 
 
 @functools.partial(jax.jit, static_argnames=("task", "size", "strings"))
-def draw(task, size, strings, shortest, longest, key):
+def draw(task: str, size: int, strings: int, shortest: Length, longest: Length, key: jax.Array) -> Strings:
     """`strings` prompts with their answers, (B, T) tokens and flags, of lengths uniform from shortest to longest."""
     one_task = ALGORITHMIC[task]
 
-    def one(key):
+    def one(key: jax.Array) -> Example:
         key_length, key_prompt = jax.random.split(key)
         length = jax.random.randint(key_length, (), shortest, longest + 1)
         return one_task.sample(key_prompt, length, size)
@@ -124,7 +137,9 @@ def draw(task, size, strings, shortest, longest, key):
     return examples.tokens[:, :room], examples.answer[:, :room]
 
 
-def advance(study, model, task, state, steps):
+def advance(
+    study: PositionStudy, model: PositionDecoder, task: str, state: State, steps: int
+) -> tuple[State, jax.Array]:
     """`steps` more steps of the runs that have not fitted yet, and their mean losses, (S,)."""
     of_step = jax.vmap(step_key, in_axes=(0, None))
     keys_NxS = jax.vmap(of_step, in_axes=(None, 0))(jnp.asarray(study.seeds), int(state["step"]) + jnp.arange(steps))
@@ -136,20 +151,22 @@ def advance(study, model, task, state, steps):
 
 
 @functools.partial(jax.jit, static_argnames=("study", "model"), donate_argnames="state")
-def _advance(study, model, state, strings, keys_NxS):
+def _advance(
+    study: PositionStudy, model: PositionDecoder, state: State, strings: Strings, keys_NxS: jax.Array
+) -> tuple[State, jax.Array]:
     coefficient = study.regularizer if model.encoding == "learned_regularized" else 0.0
 
-    def loss(params, _member, _step, drawn):
+    def loss(params: Any, _member: jax.Array, _step: jax.Array, drawn: tuple[Strings, jax.Array]) -> jax.Array:
         (tokens_BxT, answer_BxT), key = drawn
         strings, size = tokens_BxT.shape
         ids_BxT = position_ids(model.encoding, jax.random.fold_in(key, 1), strings, size, model.room, training=True)
-        logits_BxTxV = model.apply({"params": params}, tokens_BxT, ids_BxT)[:, :-1]
+        logits_BxTxV = cast(jax.Array, model.apply({"params": params}, tokens_BxT, ids_BxT))[:, :-1]
         asked_BxT = answer_BxT[:, 1:]
         each_BxT = optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, jnp.maximum(tokens_BxT[:, 1:], 0))
         mean = jnp.sum(each_BxT * asked_BxT) / jnp.sum(asked_BxT)
         return mean + coefficient * penalty(model, params) if coefficient else mean
 
-    def move(params, updates, fitted_at, step):
+    def move(params: Any, updates: Any, fitted_at: jax.Array, step: jax.Array) -> Any:
         done = step / study.steps
         rate = study.learning_rate * jnp.minimum(1, 20 * done) * jnp.maximum(0.1, 1 - done)
         pace = jnp.where(fitted_at >= 0, 0.0, rate)
@@ -162,7 +179,7 @@ def _advance(study, model, state, strings, keys_NxS):
     return state, jnp.mean(losses_NxS, axis=0)
 
 
-def exact(study, model, task, params, index):
+def exact(study: PositionStudy, model: PositionDecoder, task: str, params: Any, index: int) -> np.ndarray:
     """Share of prompts of one range answered exactly, (S,); the same prompts for every run and encoding."""
     shortest = ALGORITHMIC[task].shortest if index == 0 else study.test_bins[index - 1] + 1
     key = jax.random.fold_in(jax.random.key(7), index)
@@ -171,18 +188,18 @@ def exact(study, model, task, params, index):
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _exact(model, params, strings, key):
+def _exact(model: PositionDecoder, params: Any, strings: Strings, key: jax.Array) -> jax.Array:
     tokens_NxT, answer_NxT = strings
     count, size = tokens_NxT.shape
     ids_NxT = position_ids(model.encoding, key, count, size, model.room, training=False)
 
-    def one(inputs):
+    def one(inputs: tuple[Any, jax.Array, jax.Array, jax.Array]) -> jax.Array:
         params, tokens_T, answer_T, ids_T = inputs
         logits_TxV = model.apply({"params": params}, tokens_T[None], ids_T[None])[0]
         right_T = jnp.argmax(logits_TxV[:-1], axis=-1) == tokens_T[1:]
         return jnp.all(right_T | ~answer_T[1:])
 
-    def of_run(params):
+    def of_run(params: Any) -> jax.Array:
         return jnp.mean(
             jax.lax.map(lambda strings: one((params, *strings)), (tokens_NxT, answer_NxT, ids_NxT), batch_size=32)
         )
@@ -190,7 +207,7 @@ def _exact(model, params, strings, key):
     return jax.lax.map(of_run, params)
 
 
-def verdict(study, rows):
+def verdict(study: PositionStudy, rows: Sequence[Row]) -> dict[str, Any]:
     """By task and encoding: runs that fitted, accuracy by range with its interval, and how sure the order is."""
     starts = [1, *(end + 1 for end in study.test_bins[:-1])]
     ranges = [f"{start}-{end}" for start, end in zip(starts, study.test_bins, strict=True)]
@@ -242,7 +259,7 @@ def verdict(study, rows):
     }
 
 
-def _sentence(runs, fitted, orders):
+def _sentence(runs: int, fitted: int, orders: Sequence[Mapping[str, Any]]) -> str:
     """What was found, in a few sentences."""
     said = [f"{fitted} of {runs} networks fitted the training range."]
     for one in orders:
@@ -251,7 +268,7 @@ def _sentence(runs, fitted, orders):
     return " ".join(said)
 
 
-def _draws(study, exact_RxB, rng):
+def _draws(study: PositionStudy, exact_RxB: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bootstrap draws of the mean accuracy by range: runs drawn again, and of each as many prompts again."""
     chosen = rng.integers(0, len(exact_RxB), (study.resamples, len(exact_RxB)))
     return rng.binomial(study.samples, exact_RxB[chosen]).mean(axis=1) / study.samples
