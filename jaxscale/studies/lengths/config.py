@@ -1,12 +1,14 @@
 """Studies of length generalization as typed values: what to train on which lengths, and what to test on."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxscale.config import Configuration
 from jaxscale.config.conditions import distinct, need, positive, resampled
 from jaxscale.config.types import Values
 
+# Of a task: keyword arguments by name, all numbers.
+Parameters = dict[str, Any]
 # How parameters of the tasks, and the train length, are written.
 NAMES = {"omega": "ω", "period": "p", "order": "k", "symbols": "S", "train_length": "N"}
 
@@ -75,12 +77,12 @@ class LengthStudy(Configuration):
     resamples: int = 1000
     """Bootstrap resamples of the seeds."""
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
         _check(self)
 
 
-def complexities(study):
+def complexities(study: LengthStudy) -> list[Parameters]:
     """The task parameters of a `LengthStudy`'s grid, as keyword arguments of its task."""
     if study.task == "simple":
         return [{"omega": float(omega)} for omega in study.omegas]
@@ -89,7 +91,7 @@ def complexities(study):
     return [{"order": order, "symbols": symbols} for order in study.orders for symbols in study.alphabets]
 
 
-def _check(study):
+def _check(study: LengthStudy) -> None:
     distinct(study, "train_lengths", "seeds", "omegas", "periods", "orders", "alphabets", "epsilons", "test_lengths")
     positive(study.network, "network.", "width heads hidden")
     positive(study.training, "training.", "steps batch_size learning_rate checkpoint_every")
@@ -127,7 +129,7 @@ def _check(study):
         _shortest(study, max(study.orders) + 1, "orders")
 
 
-def _shortest(study, least, field):
+def _shortest(study: LengthStudy, least: int, field: str) -> None:
     length = min(study.train_lengths)
     need(
         length >= least,
@@ -138,7 +140,7 @@ def _shortest(study, least, field):
     )
 
 
-def _congruent(study):
+def _congruent(study: LengthStudy) -> None:
     """With a fixed train length the query's residue is fixed too, and a test at another one asks for the untrained."""
     if study.train_on == "up_to":
         return

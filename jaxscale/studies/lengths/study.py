@@ -10,8 +10,13 @@ verdict.json       plateaus, thresholds, bounds, certificates
 report.html        the same as a page
 """
 
+import functools
 import math
+import os
+import pathlib
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +30,11 @@ from jaxscale.lengths import evaluation, sweep
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.tasks import ModPTask, SimpleTask
 from jaxscale.lengths.transformer import LimitTransformer
+from jaxscale.progress import Silent
 from jaxscale.studies.lengths import verdict
-from jaxscale.studies.lengths.config import complexities
-from jaxscale.studies.stages import finish
+from jaxscale.studies.lengths.config import LengthStudy, complexities
+from jaxscale.studies.lengths.verdict import Column, Row, Task
+from jaxscale.studies.stages import Clock, finish
 
 # Steps of a call of the compiled program: progress shows between them.
 STRIDE = 100
@@ -35,7 +42,7 @@ STRIDE = 100
 HARD_LENGTHS = {"simple": 1_000_000, "mod_p": 1_000_000, "k_gram": 4096}
 
 
-def run(study, workdir, progress=None):
+def run(study: LengthStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 
     Args:
@@ -53,7 +60,7 @@ def run(study, workdir, progress=None):
     return finish(study, workdir, progress, _run)
 
 
-def _run(study, workdir, progress, clock):
+def _run(study: LengthStudy, workdir: pathlib.Path, progress: Silent, clock: Clock) -> dict[str, Any]:
     configs.claim(workdir, study)
     net, cells, names = grid(study)
     with clock.stage("training"):
@@ -75,7 +82,7 @@ def _run(study, workdir, progress, clock):
     return found | {"training_seconds": wall, "training_processor_seconds": processor}
 
 
-def grid(study):
+def grid(study: LengthStudy) -> tuple[LimitTransformer, sweep.Cells, list[Row]]:
     """The network of a study, the `sweep.Cells` of its grid, and what is said of each cell: a row of its parameters."""
     names = [
         parameters | {"train_length": length, "seed": seed}
@@ -84,8 +91,12 @@ def grid(study):
         for seed in study.seeds
     ]
     column = lambda key, dtype=jnp.int32: jnp.asarray([name[key] for name in names], dtype)
-    shape = {"width": study.network.width, "heads": study.network.heads, "hidden": study.network.hidden}
-    task: SimpleTask | ModPTask | KGramTask
+    shape: dict[str, Any] = {
+        "width": study.network.width,
+        "heads": study.network.heads,
+        "hidden": study.network.hidden,
+    }
+    task: Task
     if study.task == "simple":
         task = SimpleTask(omega=column("omega", jnp.float32))
         net = LimitTransformer(alphabet=2, biased=False, **shape)
@@ -100,12 +111,14 @@ def grid(study):
     return net, sweep.Cells(task, column("train_length"), column("seed")), names
 
 
-def tasks(study, cells):
+def tasks(study: LengthStudy, cells: sweep.Cells) -> list[Task]:
     """The task of every cell by itself."""
     return [jax.tree.map(lambda leaf, i=i: leaf[i], cells.task) for i in range(len(cells.seed))]
 
 
-def _trained(study, net, cells, workdir, progress):
+def _trained(
+    study: LengthStudy, net: LimitTransformer, cells: sweep.Cells, workdir: pathlib.Path, progress: Silent
+) -> tuple[Any, np.ndarray]:
     """Parameters of all networks, and what their training took over all starts: (2,) seconds, wall and processor."""
     done, part = workdir / "networks.npz", workdir / "training.npz"
     runs = sweep.start(net, cells)
@@ -136,11 +149,13 @@ def _trained(study, net, cells, workdir, progress):
     return runs.params, spent()
 
 
-def _clocks():
+def _clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def _losses(study, net, cells, params, workdir, progress):
+def _losses(
+    study: LengthStudy, net: LimitTransformer, cells: sweep.Cells, params: Any, workdir: pathlib.Path, progress: Silent
+) -> dict[str, Column]:
     """By test length the losses of all networks and the shares of strings with a target.
 
     The lengths of the configuration, each network's own N, ten times that, and infinity. Ten times N is the nearest
@@ -158,12 +173,14 @@ def _losses(study, net, cells, params, workdir, progress):
         progress.run(f"T = {name}", index, len(columns), "test length")
         found[name] = _kept(
             workdir / "losses" / f"{name}.json",
-            lambda column=column: _column(net, cells, params, column, key, study.samples),
+            functools.partial(_column, net, cells, params, column, key, study.samples),
         )
     return found
 
 
-def _column(net, cells, params, lengths_C, key, samples):
+def _column(
+    net: LimitTransformer, cells: sweep.Cells, params: Any, lengths_C: np.ndarray, key: jax.Array, samples: int
+) -> Column:
     """Losses at a length for each network; k-gram networks of one length together, as strings have one shape."""
     if not isinstance(cells.task, KGramTask):
         found = evaluation.losses(net, cells, params, lengths_C, key, samples)
@@ -178,7 +195,7 @@ def _column(net, cells, params, lengths_C, key, samples):
     return {"losses": losses_C.tolist(), "valid": valid_C.tolist()}
 
 
-def _hard(study, net, cells, params):
+def _hard(study: LengthStudy, net: LimitTransformer, cells: sweep.Cells, params: Any) -> dict[str, dict[str, list]]:
     """The largest and the mean error |f - f*| by kind of string and length, of every network."""
     longest = HARD_LENGTHS[study.task]
     lengths = sorted({max(study.train_lengths), 10 * max(study.train_lengths), longest})
@@ -188,7 +205,7 @@ def _hard(study, net, cells, params):
     }
 
 
-def _looks(study, net, cells, params):
+def _looks(study: LengthStudy, net: LimitTransformer, cells: sweep.Cells, params: Any) -> list[Row]:
     """Where every network looks: collapse and mass on the residue, or the offsets of its heads."""
     if study.task == "k_gram":
         offset_CxH, largest_CxH, next_CxH = jax.vmap(evaluation.head_offsets)(params)
@@ -205,7 +222,7 @@ def _looks(study, net, cells, params):
     return looks
 
 
-def _kept(path, make):
+def _kept(path: pathlib.Path, make: Callable[[], Any]) -> Any:
     """The JSON document at `path`, made if it is not there."""
     if not path.is_file():
         files.write_json(path, make())

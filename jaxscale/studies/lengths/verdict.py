@@ -2,17 +2,35 @@
 
 import functools
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import lengths
-from jaxscale.lengths import bounds, constructions, strings
+from jaxscale.lengths import (
+    Certificate,
+    KGramTask,
+    LimitTransformer,
+    ModPTask,
+    SimpleTask,
+    bounds,
+    constructions,
+    strings,
+)
+from jaxscale.lengths.strings import Length, Tokens
+from jaxscale.lengths.thresholds import Threshold
 from jaxscale.page.numerals import interval, percent
 from jaxscale.page.numerals import number as figures
-from jaxscale.studies.lengths.config import NAMES, complexities
+from jaxscale.studies.lengths.config import NAMES, LengthStudy, Parameters, complexities
 from jaxscale.verdict import caveat, number
+
+Task = SimpleTask | ModPTask | KGramTask
+Row = dict[str, Any]  # of `table.jsonl`: a network
+Column = dict[str, list[float]]  # at one test length, of all networks: `losses`, and shares of strings `valid`
+Part = dict[str, Any]  # of the verdict
 
 # Tokens of the long strings that certificates speak of, and how many strings.
 LONG = {"simple": 20_000, "mod_p": 20_000, "k_gram": 2048}
@@ -35,7 +53,15 @@ LIMITS = (
 )
 
 
-def verdict(study, rows, columns, hard, net, params, tasks):
+def verdict(
+    study: LengthStudy,
+    rows: Sequence[Row],
+    columns: Mapping[str, Column],
+    hard: Mapping[str, Mapping[str, list]],
+    net: LimitTransformer,
+    params: Any,
+    tasks: Sequence[Task],
+) -> dict[str, Any]:
     """The content of `verdict.json`.
 
     Args:
@@ -73,7 +99,7 @@ def verdict(study, rows, columns, hard, net, params, tasks):
     }
 
 
-def _sentence(runs, plateaus, trends):
+def _sentence(runs: int, plateaus: Sequence[Part], trends: Mapping[str, Part]) -> str:
     """What was found, in two or three sentences."""
     said = [f"{runs} networks."]
     ratios = [entry["ten_over_limit"] for entry in plateaus if "ten_over_limit" in entry]
@@ -87,7 +113,7 @@ def _sentence(runs, plateaus, trends):
     return " ".join(said)
 
 
-def _caveats(study, rows, no_target):
+def _caveats(study: LengthStudy, rows: Sequence[Row], no_target: Mapping[str, float]) -> list[dict[str, str]]:
     found = [caveat("law_of_strings", f"Strings: {LAWS[study.task]}. A plateau is one of this law.")]
     if collapsed := len(rows) - len(_kept(rows)):
         found.append(
@@ -104,24 +130,24 @@ def _caveats(study, rows, no_target):
     return found
 
 
-def _of(rows, parameters, train_length=None):
+def _of(rows: Sequence[Row], parameters: Parameters, train_length: int | None = None) -> list[Row]:
     """Rows of one task parameter and, if one is given, one train length; collapsed runs too."""
     same = lambda row: all(row[name] == value for name, value in parameters.items())
     return [row for row in rows if same(row) and train_length in (None, row["train_length"])]
 
 
-def _kept(rows):
+def _kept(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if not row.get("collapsed", False)]
 
 
-def _plateaus(study, rows):
+def _plateaus(study: LengthStudy, rows: Sequence[Row]) -> list[Part]:
     """For each task parameter and N: the plateau, its parts, and how many runs count."""
     found = []
     for parameters in complexities(study):
         for length in study.train_lengths:
             everyone = _of(rows, parameters, length)
             runs = _kept(everyone)
-            entry = {"parameters": parameters, "train_length": length, "runs": len(runs)}
+            entry: Part = {"parameters": parameters, "train_length": length, "runs": len(runs)}
             entry["collapsed"] = len(everyone) - len(runs)
             for name in ("own", "ten", "inf"):
                 entry[name] = _mean([run["losses"][name] for run in runs], study)
@@ -133,7 +159,7 @@ def _plateaus(study, rows):
     return found
 
 
-def _mean(values, study):
+def _mean(values: Sequence[float], study: LengthStudy) -> Part | None:
     """Geometric mean with its bootstrap interval over runs."""
     if not values:
         return None
@@ -144,7 +170,7 @@ def _mean(values, study):
     return {"mean": float(np.exp(logs.mean())), "interval": np.exp(ends).tolist()}
 
 
-def _trends(study, rows):
+def _trends(study: LengthStudy, rows: Sequence[Row]) -> dict[str, Part]:
     """Slopes of log plateau on log N and on the logarithms of the task's parameters, with intervals over seeds."""
     runs = _kept(rows)
     varied = [n for n in complexities(study)[0] if len({row[n] for row in rows}) > 1]
@@ -163,7 +189,7 @@ def _trends(study, rows):
     return {name: {"slope": float(best[i]), "interval": ends[:, i].tolist()} for i, name in enumerate(names, start=1)}
 
 
-def _thresholds(study, rows):
+def _thresholds(study: LengthStudy, rows: Sequence[Row]) -> list[Part]:
     """N*(ε) for each ε and task parameter, and its exponent beside the bound's."""
     found = []
     for i, epsilon in enumerate(study.epsilons):
@@ -180,18 +206,18 @@ def _thresholds(study, rows):
     return found
 
 
-def _error(run):
+def _error(run: Row) -> float:
     return math.nan if run.get("collapsed", False) else max(run["losses"]["inf"], 0.0) ** 0.5 + 1e-30
 
 
-def _threshold(one):
+def _threshold(one: Threshold | None) -> Part:
     if one is None:
         return {"length": None, "interval": None, "censored": "all runs collapsed at a length that may suffice"}
     ends = [end if math.isfinite(end) and end > 0 else None for end in one.interval]
     return {"length": one.length, "interval": ends, "censored": one.censored, "runs": one.runs}
 
 
-def _exponents(study, known):
+def _exponents(study: LengthStudy, known: Sequence[tuple[Parameters, Threshold | None]]) -> list[Part]:
     """Slopes of log N* in each parameter that varies alone, with the exponents of the quoted bound."""
     quoted = {"omega": 2.0, "period": 7.0}  # L² with L = Θ(ω), and Δ⁷, in Theorem 4.1; of k and S no power is quoted
     found = []
@@ -219,7 +245,7 @@ def _exponents(study, known):
     return found
 
 
-def _hard(study, rows, hard):
+def _hard(study: LengthStudy, rows: Sequence[Row], hard: Mapping[str, Mapping[str, list]]) -> list[Part]:
     """Largest and mean errors by kind of string, length, task parameter and N: medians over runs that count."""
     found = []
     for length, measured in hard.items():
@@ -243,7 +269,7 @@ def _hard(study, rows, hard):
     return found
 
 
-def reference(study, parameters):
+def reference(study: LengthStudy, parameters: Parameters) -> tuple[LimitTransformer, Any]:
     """The construction that solves a task: the g of the bounds."""
     if study.task == "simple":
         return constructions.count(parameters["omega"], max(8, math.ceil(PIECES_PER_OMEGA * parameters["omega"])))
@@ -252,7 +278,7 @@ def reference(study, parameters):
     return constructions.k_gram(parameters["order"], parameters["symbols"], BETA)
 
 
-def _bounds(study, rows, net, params):
+def _bounds(study: LengthStudy, rows: Sequence[Row], net: LimitTransformer, params: Any) -> list[Part]:
     """What the theorems ask for at ε = 0.1, with γ, L and C measured: of the construction, and of trained networks."""
     found = []
     for parameters in complexities(study):
@@ -285,7 +311,9 @@ def _bounds(study, rows, net, params):
     return found
 
 
-def _attention(study, rows, net, params, tasks):
+def _attention(
+    study: LengthStudy, rows: Sequence[Row], net: LimitTransformer, params: Any, tasks: Sequence[Task]
+) -> Part | None:
     """Where a trained network looks on one string, position by position; of the mean over a residue only."""
     kept = [i for i, row in enumerate(rows) if row in _kept(_of(rows, {}, max(study.train_lengths)))]
     if study.task != "mod_p" or not kept:
@@ -293,15 +321,17 @@ def _attention(study, rows, net, params, tasks):
     # The period of the paper's figure, if it is in the grid.
     i = next((i for i in kept if rows[i]["period"] == 5), kept[0])
     length = int(rows[i]["train_length"])
-    tokens_T = tasks[i].sample(jax.random.key(4), length, length)
-    seen = strings.summarize(tokens_T, length, 2, tasks[i].period, 0, tasks[i].rows)
+    task = cast(ModPTask, tasks[i])
+    tokens_T = task.sample(jax.random.key(4), length, length)
+    seen = strings.summarize(tokens_T, length, 2, task.period, 0, task.rows)
     network = jax.tree.map(lambda leaf: leaf[i], params)
-    by_class_HxSxR, by_suffix_HxW = net.apply({"params": network}, seen, method="attention")
+    look = cast(Callable[..., tuple[jax.Array, jax.Array]], functools.partial(net.apply, {"params": network}))
+    by_class_HxSxR, by_suffix_HxW = look(seen, method="attention")
     # Tokens of a class share its weight; the last one has a weight of its own.
-    residue_T = strings.residues(length, tasks[i].period)
+    residue_T = strings.residues(length, task.period)
     each_SxR = jnp.mean(by_class_HxSxR, axis=0) / jnp.maximum(seen.bulk, 1)
     weights_T = each_SxR[tokens_T, residue_T].at[-1].set(jnp.mean(by_suffix_HxW[:, 0]))
-    wanted_T = residue_T == tasks[i].residue
+    wanted_T = residue_T == task.residue
     return {
         "parameters": {"period": rows[i]["period"]},
         "train_length": length,
@@ -311,7 +341,9 @@ def _attention(study, rows, net, params, tasks):
     }
 
 
-def _certificates(study, rows, net, params, tasks):
+def _certificates(
+    study: LengthStudy, rows: Sequence[Row], net: LimitTransformer, params: Any, tasks: Sequence[Task]
+) -> list[Part]:
     """For a network of each task parameter at the largest N, certificates on long strings of the law."""
     found, longest = [], max(study.train_lengths)
     for parameters in complexities(study):
@@ -331,22 +363,24 @@ def _certificates(study, rows, net, params, tasks):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "long", "budget"))
-def _certify_all(net, params, task, long, budget, keys):
+def _certify_all(
+    net: LimitTransformer, params: Any, task: Task, long: int, budget: int, keys: jax.Array
+) -> Certificate:
     return jax.vmap(lambda key: _certify(net, params, task, long, budget, key))(keys)
 
 
-def _certify(net, params, task, long, budget, key):
+def _certify(net: LimitTransformer, params: Any, task: Task, long: int, budget: int, key: jax.Array) -> Certificate:
     """The certificate of a network on one long string: by proportions for one layer, thinned for two."""
     key_string, key_short = jax.random.split(key)
     tokens_T = task.sample(key_string, long, long)
-    apply = functools.partial(net.apply, {"params": params})
+    apply = cast(Callable[..., jax.Array], functools.partial(net.apply, {"params": params}))
     g = lambda tokens, length: task.target(tokens, length).value
-    if net.layers == 2:
+    if isinstance(task, KGramTask):
         whole = lambda tokens, length: apply(tokens, length, method="running")
         thinned = lambda key: lengths.thin(key, tokens_T, long, budget // 2, locality=net.locality, size=2 * budget)
         return lengths.tightest(whole, g, tokens_T, long, jax.vmap(thinned)(jax.random.split(key_short, 16)))
 
-    def f(tokens, length):
+    def f(tokens: Tokens, length: Length) -> jax.Array:
         return apply(strings.summarize(tokens, length, 2, task.period, 0, task.rows), method="summarized")
 
     budget = max(budget, 4 * task.rows)  # room for every class, whatever was trained on
