@@ -8,6 +8,8 @@ from jaxscale.config import Configuration, PointRegressor
 from jaxscale.config.conditions import need, positive
 from jaxscale.config.types import Values
 
+Objective = Literal["squared_error", "cross_entropy"]
+
 
 @dataclasses.dataclass(frozen=True)
 class ManifoldTarget(Values):
@@ -65,7 +67,7 @@ class ManifoldStudy(Configuration):
     """Isotropic; "student_t" has three degrees of freedom and the same standard deviation."""
     target: ManifoldTarget = ManifoldTarget()
     """What the networks learn."""
-    objective: Literal["squared_error", "cross_entropy"] = "squared_error"
+    objective: Objective = "squared_error"
     """squared_error: of noisy labels; cross_entropy: of symbols drawn from the target's probabilities."""
     series: Literal["data", "parameters", "compute"] = "data"
     """data: error against n at the best width; parameters: against N with data in excess and no label noise; compute:
@@ -93,24 +95,24 @@ class ManifoldStudy(Configuration):
     resamples: int = 1000
     """Bootstrap resamples of the seeds, behind every interval."""
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError, naming field, value and remedy, for values out of range or contradictory."""
         _check(self)
 
 
-def points_width(study):
+def points_width(study: ManifoldStudy) -> int:
     """Coordinates a study's manifold needs before it is embedded."""
     d = study.dimension
     product = 3 * (d // 2) + 2 * (d % 2)
     return {"sphere": d + 1, "torus": 2 * d, "swiss_roll": 3, "product": product, "language": d}[study.manifold]
 
 
-def symbols(study):
+def symbols(study: ManifoldStudy) -> int:
     """Symbols of a study's language; 0 where its points are no contexts."""
     return 2**study.dimension if study.manifold == "language" else 0
 
 
-def _check(study):
+def _check(study: ManifoldStudy) -> None:
     target, network, training = study.target, study.network, study.training
     positive(study, "", "dimension ambient in_excess validation validation_repeats test largest_kernel")
     positive(target, "target.", "octaves waves")
@@ -167,7 +169,7 @@ def _check(study):
     need(study.resamples >= 100, "resamples", study.resamples, "must be at least 100 for an interval.")
 
 
-def _geometry(study):
+def _geometry(study: ManifoldStudy) -> None:
     d = study.dimension
     need(
         study.manifold != "swiss_roll" or d == 2,
@@ -193,7 +195,7 @@ def _geometry(study):
         _language(study)
 
 
-def _language(study):
+def _language(study: ManifoldStudy) -> None:
     # 24 digits are what a float32 holds (`data.languages.LONGEST`; configurations load without jax).
     count = symbols(study)
     need(
@@ -226,7 +228,7 @@ def _language(study):
     need(study.point_noise == 0, "point_noise", study.point_noise, "must be 0 where contexts are symbols.")
 
 
-def _series(study):
+def _series(study: ManifoldStudy) -> None:
     """A law needs points to be fitted to."""
     widths = study.training.widths
     if study.series != "data":

@@ -4,6 +4,7 @@ Every figure takes the verdict and the table of a study and returns a `plotly.gr
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -129,12 +130,14 @@ def scale_figure(verdict: Verdict) -> go.Figure:
     return figure
 
 
-def _add_line(figure, x, y, name, color, dash):
+def _add_line(figure: go.Figure, x: Sequence[float], y: Sequence[float], name: str, color: str, dash: str) -> None:
     style = {"color": color, "width": 2, "dash": dash}
     figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=style, name=name, hoverinfo="skip"))
 
 
-def add_curve(figure, entries, column, name, color, mark, value="loss"):
+def add_curve(
+    figure: go.Figure, entries: Rows, column: str, name: str, color: str, mark: str, value: str = "loss"
+) -> None:
     """Adds `value` against `column`, of plain rows, as marks on a line."""
     figure.add_trace(
         go.Scatter(
@@ -149,7 +152,7 @@ def add_curve(figure, entries, column, name, color, mark, value="loss"):
     )
 
 
-def _logarithmic(figure, ticks):
+def _logarithmic(figure: go.Figure, ticks: Sequence[float]) -> go.Figure:
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[number(tick) for tick in ticks])
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     figure.update_layout(showlegend=True)

@@ -130,7 +130,7 @@ def _readings(verdict: Verdict, config: dict[str, Any]) -> str:
     dimension, smoothness = verdict["dimension"], verdict["smoothness"]
     at_measured = verdict.get("data", {}).get("at_measured", {})
 
-    def row(name, truth, reading, of, source):
+    def row(name: str, truth: float, reading: float, of: str, source: dict[str, Any]) -> list[str]:
         found = at_measured.get(of)
         predicted = (
             [number(found["exponent"]), interval(found["interval"]), found["agreement"]] if found else ["", "", ""]

@@ -10,13 +10,15 @@ the same points before the isometry and, if no noise takes points off the manifo
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxscale.data import fields, languages, manifolds
-from jaxscale.studies.manifolds.config import ManifoldStudy, symbols
+from jaxscale.studies.manifolds.config import ManifoldStudy, Objective, symbols
 
 # Of Student's t: the fewest whole degrees of freedom with a variance, which is 3.
 HEAVY = 3
@@ -90,7 +92,7 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
     # A coordinate of the embedded points then has mean square 1, whatever D.
     unit = jnp.sqrt(jnp.mean(jnp.sum(on_manifold_NxW**2, axis=1)) / study.ambient)
 
-    def drawn(place, count, repeats=1):
+    def drawn(place: int, count: int, repeats: int = 1) -> tuple[jax.Array, jax.Array, jax.Array]:
         native_NxW = manifold.sample(jax.random.fold_in(keys["points"], place), count)
         x_NxD = jnp.matmul(native_NxW, basis_DxW.T, precision="highest")
         x_NxD = x_NxD + study.point_noise * _noise(study, jax.random.fold_in(keys["off"], place), x_NxD.shape)
@@ -109,12 +111,12 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
     return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth, unit)
 
 
-def _of_language(study, logits, keys):
+def _of_language(study: ManifoldStudy, logits: tuple[fields.Field, ...], keys: Mapping[str, jax.Array]) -> Problem:
     """Three texts, one to train on, of a language whose next symbol has these logits."""
     count = symbols(study)
     language = languages.Language(logits, study.dimension, study.ambient // count)
 
-    def text(place, length):
+    def text(place: int, length: int) -> tuple[jax.Array, jax.Array, jax.Array]:
         contexts_NxD, next_N = language.text(jax.random.fold_in(keys["points"], place), length)
         x_NxD = jax.nn.one_hot(language.symbols(contexts_NxD), count).reshape(length, study.ambient)
         return x_NxD, jax.nn.one_hot(next_N, count), language.logits(contexts_NxD)
@@ -128,13 +130,13 @@ def _of_language(study, logits, keys):
     return Problem(points, labels, truth, validation_points, validation_labels, test_points, test_truth, jnp.ones(()))
 
 
-def _frequencies(key, logits_NxO, repeats):
+def _frequencies(key: jax.Array, logits_NxO: jax.Array, repeats: int) -> jax.Array:
     """How often each symbol came in so many draws, (N, O)."""
     symbols_RxN = jax.random.categorical(key, logits_NxO, shape=(repeats, len(logits_NxO)))
     return jnp.mean(jax.nn.one_hot(symbols_RxN, logits_NxO.shape[1]), axis=0)
 
 
-def in_space(study: ManifoldStudy, points_xD):
+def in_space(study: ManifoldStudy, points_xD: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     """Points where distances between them are those of the manifold, up to a factor.
 
     The points themselves; of contexts of a language, what they spell, with the same root mean square as other points.
@@ -147,33 +149,33 @@ def in_space(study: ManifoldStudy, points_xD):
     return (spelled_xW / languages.SIDE - 0.5) * math.sqrt(12 * study.ambient / d)
 
 
-def known_dimension(study: ManifoldStudy, problems) -> float:
+def known_dimension(study: ManifoldStudy, problems: Problem) -> float:
     """That of the distribution of points: d, and of a text the bits of a symbol, as a mean over seeds."""
     if study.manifold != "language":
         return float(study.dimension)
     return float(jnp.mean(entropy(study.objective, problems.truth))) / math.log(2)
 
 
-def stack(problems) -> Problem:
+def stack(problems: Sequence[Problem]) -> Problem:
     """Problems along a leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
 
 
-def loss(objective, outputs_xO, targets_xO):
+def loss(objective: Objective, outputs_xO: jax.Array, targets_xO: jax.Array) -> jax.Array:
     """Squared error summed over outputs, or the cross-entropy of logits; one number for each point."""
     if objective == "squared_error":
         return jnp.sum((outputs_xO - targets_xO) ** 2, axis=-1)
     return optax.softmax_cross_entropy(outputs_xO, targets_xO)
 
 
-def entropy(objective, truth_xO):
+def entropy(objective: Objective, truth_xO: jax.Array) -> jax.Array:
     """The least that `loss` against the truth can be: 0, or the entropy of the probabilities."""
     if objective == "squared_error":
         return jnp.zeros(truth_xO.shape[:-1])
     return -jnp.sum(truth_xO * jnp.log(truth_xO), axis=-1)
 
 
-def _noise(study, key, shape):
+def _noise(study: ManifoldStudy, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Noise of variance 1 in every coordinate."""
     if study.point_noise_kind == "gaussian":
         return jax.random.normal(key, shape)

@@ -9,6 +9,8 @@ Distances are in units of the root mean square distance of the manifold from the
 
 import math
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +18,9 @@ import numpy as np
 
 from jaxscale import dimension as estimators
 from jaxscale.errors import InputError
-from jaxscale.smoothness import madogram, unidentified
-from jaxscale.studies.manifolds.problem import in_space
+from jaxscale.smoothness import Madogram, madogram, unidentified
+from jaxscale.studies.manifolds.config import ManifoldStudy
+from jaxscale.studies.manifolds.problem import Problem, in_space
 
 # Points of each seed, and neighbors, that the dimension is read from.
 CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
@@ -25,7 +28,7 @@ CLOUD, NEIGHBORS, USUAL = 4096, (5, 10, 20, 40, 80), 20
 FEWEST = 128
 
 
-def dimension(study, problems):
+def dimension(study: ManifoldStudy, problems: Problem) -> dict[str, Any]:
     """At `USUAL` neighbors, with an interval over seeds, and against scale as means over seeds."""
     count = min(CLOUD, study.in_excess)
     read = jax.jit(lambda x: (estimators.by_k(x, NEIGHBORS), estimators.twonn(x).dimension))
@@ -54,7 +57,7 @@ def dimension(study, problems):
     }
 
 
-def smoothness(study, problems):
+def smoothness(study: ManifoldStudy, problems: Problem) -> dict[str, dict[str, Any]]:
     """β by the madogram of each seed's first output, from its truth and, unless they are symbols, its labels.
 
     Means over seeds. The truth is smooth below its shortest waves, and read from so few points that most neighbors lie
@@ -63,7 +66,7 @@ def smoothness(study, problems):
     count = min(CLOUD, study.in_excess)
     coarse = min(count, max(FEWEST, 2 ** ((study.target.octaves - 1) * study.dimension)))
 
-    def read(values, count):
+    def read(values: jax.Array, count: int) -> dict[str, Any]:
         madograms = []
         for seed, x_NxD, values_NxO in zip(study.seeds, problems.points, values, strict=True):
             x_NxD = np.asarray(in_space(study, x_NxD), float)
@@ -76,7 +79,7 @@ def smoothness(study, problems):
     return of_labels | {"truth": read(problems.truth, coarse)}
 
 
-def check(study, seed, problem):
+def check(study: ManifoldStudy, seed: int, problem: Problem) -> None:
     """Raises InputError if the text of a language repeats itself so much that β cannot be read from its contexts."""
     if study.manifold != "language":
         return
@@ -88,12 +91,12 @@ def check(study, seed, problem):
         )
 
 
-def _first_of_each(x_NxD):
+def _first_of_each(x_NxD: np.ndarray) -> np.ndarray:
     """The rows where points come first: a text comes back to contexts, and their truth is the same."""
     return np.sort(np.unique(x_NxD, axis=0, return_index=True)[1])
 
 
-def _smoothness_of(madograms, study):
+def _smoothness_of(madograms: Sequence[Madogram], study: ManifoldStudy) -> dict[str, Any]:
     """Their mean, in an interval as wide as one reading's, which has it at 95%.
 
     No narrower for many seeds, since what estimator and shortest wave do to a reading they do to all alike. Each end by
@@ -113,5 +116,5 @@ def _smoothness_of(madograms, study):
     }
 
 
-def _quantile(level):
+def _quantile(level: float) -> float:
     return statistics.NormalDist().inv_cdf((1 + level) / 2)

@@ -12,10 +12,19 @@ For Gaussian targets, which sums of many waves nearly are, nothing errs less on 
 1.2). Its slope is what the rate looks like at these sizes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.linalg
 import scipy.spatial
 import scipy.special
+
+from jaxscale.studies.manifolds.config import Objective
+
+# Predictions by setting: numbers of neighbors, ridges, concentrations.
+BySetting = dict[float, np.ndarray]
+# Of values at two points, by their distance.
+Covariance = Callable[[np.ndarray], np.ndarray]
 
 MOST_NEIGHBORS = 2048
 # Queries whose distances to all points are held at once.
@@ -29,7 +38,7 @@ CONCENTRATIONS = 4.0 ** np.arange(8)
 LEAST = 1e-3
 
 
-def nearest_neighbors(x, y, queries):
+def nearest_neighbors(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> BySetting:
     """Means of the labels (n, O) of the k nearest points of x (n, D), for k = 1, 2, 4, …: {k: (q, O)}."""
     ks = [1 << i for i in range(min(MOST_NEIGHBORS, len(x)).bit_length())]
     # Trees are slower than all distances at so many neighbors.
@@ -39,7 +48,7 @@ def nearest_neighbors(x, y, queries):
     return {k: y[nearest[:, :k]].mean(axis=1) for k in ks}
 
 
-def _nearest(x, queries, k):
+def _nearest(x: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     """Which k points of x are nearest to each query, in order, (q, k)."""
     squared = np.sum(x * x, axis=1) - 2 * queries @ x.T
     among = np.argpartition(squared, k - 1, axis=1)[:, :k]
@@ -47,7 +56,7 @@ def _nearest(x, queries, k):
     return np.take_along_axis(among, order, axis=1)
 
 
-def kernel_regression(x, y, queries):
+def kernel_regression(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> BySetting:
     """Laplace-kernel ridge regression on x (n, D), y (n, O), ℓ the median distance, by ridge: {ridge: (q, O)}.
 
     The mean label is taken off first. Costs n³ a ridge and memory n² + n q, in float64.
@@ -60,7 +69,7 @@ def kernel_regression(x, y, queries):
     return {float(ridge): mean + across @ solve(ridge) for ridge in RIDGES}
 
 
-def n_grams(x, y, queries):
+def n_grams(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> BySetting:
     """Shares of the next symbol after the last symbols of a context, by concentration: {concentration: (q, K)}.
 
     Args:
@@ -84,7 +93,7 @@ def n_grams(x, y, queries):
     return smoothed
 
 
-def best_linear(x, y, queries, covariance, noise):
+def best_linear(x: np.ndarray, y: np.ndarray, queries: np.ndarray, covariance: Covariance, noise: float) -> np.ndarray:
     """The linear predictor of least mean squared error at queries (q, W) from noisy labels (n, O) at x (n, W); (q, O).
 
     Args:
@@ -97,7 +106,7 @@ def best_linear(x, y, queries, covariance, noise):
     return mean + covariance(spatial(queries, x)) @ scipy.linalg.solve(labels, y - mean, assume_a="pos")
 
 
-def wave_covariance(width, beta, octaves, waves, reach):
+def wave_covariance(width: int, beta: float, octaves: int, waves: int, reach: float) -> Covariance:
     """Covariance of `data.fields.weierstrass` over its directions and phases, for distances from 0 to `reach`.
 
     A wave of length |ω| has Γ(w) (2/u)^(w-1) J_{w-1}(u), u = |ω| r and w = W/2: the mean of cos(ω·x) over directions.
@@ -111,7 +120,7 @@ def wave_covariance(width, beta, octaves, waves, reach):
     return lambda distance: np.interp(distance, at, values)
 
 
-def excess(objective, predicted, truth):
+def excess(objective: Objective, predicted: np.ndarray, truth: np.ndarray) -> float:
     """Mean squared error, or the mean Kullback-Leibler divergence of predicted probabilities, from the truth."""
     if objective == "squared_error":
         return float(np.mean(np.sum((predicted - truth) ** 2, axis=-1)))

@@ -12,9 +12,14 @@ verdict.json             exponents, their intervals and predictions
 report.html              the same as a page
 """
 
+import functools
 import itertools
 import math
+import os
+import pathlib
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +30,12 @@ from jaxscale import files
 from jaxscale.ensembles import going_on, load_tree, put, save_tree, spread, stretches
 from jaxscale.errors import RunError
 from jaxscale.models.regressor import Regressor
+from jaxscale.progress import Silent
 from jaxscale.studies.manifolds import problem as problems_of
 from jaxscale.studies.manifolds import readings, references, sweep, verdict
-from jaxscale.studies.manifolds.config import points_width, symbols
-from jaxscale.studies.stages import finish
+from jaxscale.studies.manifolds.config import ManifoldStudy, points_width, symbols
+from jaxscale.studies.manifolds.verdict import Row
+from jaxscale.studies.stages import Clock, finish
 
 # Label noise σ from which the best linear predictor is computed.
 LEAST_NOISE = 0.05
@@ -43,7 +50,7 @@ STAGES = (
 )
 
 
-def run(study, workdir, progress=None):
+def run(study: ManifoldStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
     """Runs, or goes on with, a study in `workdir`; a finished one is only read.
 
     Args:
@@ -61,7 +68,7 @@ def run(study, workdir, progress=None):
     return finish(study, workdir, progress, _run, STAGES)
 
 
-def _run(study, workdir, progress, clock):
+def _run(study: ManifoldStudy, workdir: pathlib.Path, progress: Silent, clock: Clock) -> dict[str, Any]:
     with clock.stage("points"):
         progress.say("drawing points and targets")
         problems = problems_of.stack([_problem(study, seed) for seed in study.seeds])
@@ -85,14 +92,14 @@ def _run(study, workdir, progress, clock):
     return found | {"training_seconds": seconds}
 
 
-def _problem(study, seed):
+def _problem(study: ManifoldStudy, seed: int) -> problems_of.Problem:
     """The problem of a seed. Refused as soon as it is drawn, before anything is measured or trained on it."""
     problem = problems_of.make_problem(study, seed)
     readings.check(study, seed, problem)
     return problem
 
 
-def grid(study):
+def grid(study: ManifoldStudy) -> list[Row]:
     """What the networks of one width differ in, a dictionary for each, in the order of the lanes.
 
     Besides every n with its labels there is n = `in_excess` without label noise: what these networks and this budget
@@ -108,7 +115,7 @@ def grid(study):
     ]
 
 
-def chosen(study, rows):
+def chosen(study: ManifoldStudy, rows: Sequence[Row]) -> list[Row]:
     """The networks that the validation set chose for each n, in the series over parameters for each width."""
     by = ("noisy", "width" if study.series == "parameters" else "n")
     table = verdict.best_of(rows, by)
@@ -121,7 +128,9 @@ def chosen(study, rows):
     return table
 
 
-def _candidates(study, problems, workdir, progress, clock):
+def _candidates(
+    study: ManifoldStudy, problems: problems_of.Problem, workdir: pathlib.Path, progress: Silent, clock: Clock
+) -> tuple[list[Row], float]:
     """Rows of all networks, and the seconds their training took over all starts."""
     (workdir / "candidates").mkdir(exist_ok=True)
     widths = sorted(study.training.widths)
@@ -130,15 +139,15 @@ def _candidates(study, problems, workdir, progress, clock):
         report = progress.run(f"width {width}, {len(grid(study))} networks", index, len(widths), "sweep")
         path = workdir / "candidates" / f"{width}.jsonl"
         part = workdir / f"training_{width}.npz"
-        rows += _kept_lines(
-            path, lambda width=width, part=part, report=report: _train(study, problems, width, part, report)
-        )
+        rows += _kept_lines(path, functools.partial(_train, study, problems, width, part, report))
         part.unlink(missing_ok=True)
         clock.save()
     return rows, sum(row["seconds"] for row in rows)
 
 
-def _train(study, problems, width, part, report):
+def _train(
+    study: ManifoldStudy, problems: problems_of.Problem, width: int, part: pathlib.Path, report: Callable[..., None]
+) -> list[Row]:
     """Rows of all networks of one width, trained from the checkpoint `part` on."""
     net = Regressor(study.network, width, problems_of.outputs_of(study), symbols(study))
     cells, training = grid(study), study.training
@@ -184,12 +193,12 @@ def _train(study, problems, width, part, report):
     ]
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     """A number that JSON has, or None."""
     return float(value) if math.isfinite(value) else None
 
 
-def _references(study, problems):
+def _references(study: ManifoldStudy, problems: problems_of.Problem) -> list[Row]:
     """A row for each reference, n, seed and setting: its validation error, and its error against the truth."""
     rows, covariance = [], _covariance(study, problems)
     for index, seed in enumerate(study.seeds):
@@ -199,7 +208,8 @@ def _references(study, problems):
         queries = spelled(contexts)
         for n in [] if study.series == "parameters" else sorted(study.sizes):
             x, y = spelled(one.points[:n]), one.labels[:n]
-            found = {"mean": {n: np.broadcast_to(y.mean(axis=0), (len(queries), y.shape[1]))}}
+            mean = np.broadcast_to(y.mean(axis=0), (len(queries), y.shape[1]))
+            found: dict[str, references.BySetting] = {"mean": {n: mean}}
             found["neighbors"] = references.nearest_neighbors(x, y, queries)
             if n <= study.largest_kernel:
                 found["kernel"] = references.kernel_regression(x, y, queries)
@@ -220,7 +230,7 @@ def _references(study, problems):
     return rows
 
 
-def _covariance(study, problems):
+def _covariance(study: ManifoldStudy, problems: problems_of.Problem) -> references.Covariance | None:
     """That of the targets as a function of distance; None where labels are symbols or points lie off the manifold.
 
     None too where labels have next to no noise: the predictor's matrix is then singular.
@@ -233,13 +243,13 @@ def _covariance(study, problems):
     return references.wave_covariance(width, target.beta, target.octaves, target.waves, reach)
 
 
-def _kept(path, make):
+def _kept(path: pathlib.Path, make: Callable[[], Any]) -> Any:
     if not path.is_file():
         files.write_json(path, make())
     return files.read_json(path)
 
 
-def _kept_lines(path, make):
+def _kept_lines(path: pathlib.Path, make: Callable[[], Sequence[Row]]) -> list[Row]:
     if not path.is_file():
         files.write_json_lines(path, make())
     return files.read_json_lines(path)

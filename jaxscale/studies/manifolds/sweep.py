@@ -10,7 +10,7 @@ function of (seed, step): a run is the same to the last bit however often it is 
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,9 @@ import optax
 
 from jaxscale import ensembles
 from jaxscale.ensembles import Networks, step_key
-from jaxscale.studies.manifolds.problem import entropy, loss
+from jaxscale.models.regressor import Regressor
+from jaxscale.studies.manifolds.config import Objective, PointTraining
+from jaxscale.studies.manifolds.problem import Problem, entropy, loss
 
 WARM_UP = 0.05
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
@@ -73,7 +75,7 @@ class Runs:
 
 
 @functools.partial(jax.jit, static_argnames=("net", "coordinates"))
-def start(net, lanes, coordinates):
+def start(net: Regressor, lanes: Lanes, coordinates: int) -> Runs:
     """`Runs` before the first step, of networks that read points of so many `coordinates`."""
     x_1xD = jnp.zeros((1, coordinates))
     first = ensembles.start(lambda key: net.init(key, x_1xD)["params"], lanes.seed, DIRECTION)
@@ -82,7 +84,15 @@ def start(net, lanes, coordinates):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "objective", "steps"), donate_argnames="runs")
-def advance(net, training, objective, problems, lanes, runs, steps):
+def advance(
+    net: Regressor,
+    training: PointTraining,
+    objective: Objective,
+    problems: Problem,
+    lanes: Lanes,
+    runs: Runs,
+    steps: int,
+) -> tuple[Runs, jax.Array]:
     """`steps` more steps of all runs, and a look at their validation loss.
 
     Args:
@@ -97,13 +107,14 @@ def advance(net, training, objective, problems, lanes, runs, steps):
       The runs, and the mean training loss of each over these steps, (L,).
     """
 
-    def cost(params, lane, done, _):
+    def cost(params: Any, lane: Lanes, done: jax.Array, _: None) -> jax.Array:
         rows_B = jax.random.randint(step_key(lane.seed, done), (training.batch_size,), 0, lane.size)
         of = lambda pool: pool[lane.problem, rows_B]
         targets_BxO = jnp.where(lane.noisy, of(problems.labels), of(problems.truth))
-        return jnp.mean(loss(objective, net.apply({"params": params}, of(problems.points)), targets_BxO))
+        outputs_BxO = cast(jax.Array, net.apply({"params": params}, of(problems.points)))
+        return jnp.mean(loss(objective, outputs_BxO, targets_BxO))
 
-    def move(params, updates, lane, done):
+    def move(params: Any, updates: Any, lane: Lanes, done: jax.Array) -> Any:
         rate = lane.learning_rate * schedule(done / training.steps)
         decayed = lambda value: lane.weight_decay * value if value.ndim > 1 else 0.0
         return jax.tree.map(lambda value, update: value - rate * (update + decayed(value)), params, updates)
@@ -122,24 +133,26 @@ def advance(net, training, objective, problems, lanes, runs, steps):
 
 
 @functools.partial(jax.jit, static_argnames=("net", "objective"))
-def errors(net, objective, problems, lanes, runs):
+def errors(net: Regressor, objective: Objective, problems: Problem, lanes: Lanes, runs: Runs) -> jax.Array:
     """Mean excess loss of the best parameters over the truth at the test points, (L,): the floor taken off exactly."""
     least_S = jnp.mean(entropy(objective, problems.test_truth), axis=-1)
     loss_L = _mean_loss(net, objective, lanes, runs.best, problems.test_points, problems.test_truth)
     return loss_L - least_S[lanes.problem]
 
 
-def schedule(done):
+def schedule(done: jax.Array) -> jax.Array:
     """Share of the peak rate after a share of the steps: a linear rise, then half a cosine down to zero."""
     return jnp.minimum(
         (done + 1e-3) / WARM_UP, 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((done - WARM_UP) / (1 - WARM_UP), 0, 1)))
     )
 
 
-def _mean_loss(net, objective, lanes, params, points_SxNxD, targets_SxNxO):
+def _mean_loss(
+    net: Regressor, objective: Objective, lanes: Lanes, params: Any, points_SxNxD: jax.Array, targets_SxNxO: jax.Array
+) -> jax.Array:
     """Of every lane's network on its problem, (L,)."""
 
-    def one(lane, params):
+    def one(lane: Lanes, params: Any) -> jax.Array:
         of_point = lambda pair: loss(objective, net.apply({"params": params}, pair[0][None])[0], pair[1])
         pairs = points_SxNxD[lane.problem], targets_SxNxO[lane.problem]
         return jnp.mean(jax.lax.map(of_point, pairs, batch_size=min(CHUNK, points_SxNxD.shape[1])))

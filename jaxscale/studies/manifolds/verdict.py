@@ -8,13 +8,21 @@ over all sizes, and by the rule twice as strict at both ends, stand beside it.
 
 import itertools
 import math
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from jaxscale import laws, theory
-from jaxscale.verdict import caveat, number
+from jaxscale.studies.manifolds.config import ManifoldStudy
+from jaxscale.theory.ranges import Numbers
+from jaxscale.verdict import Agreement, caveat, number
+
+Row = dict[str, Any]  # of a table: a network or another estimator, or what is said of one size
+Part = dict[str, Any]  # of the verdict, or all of it
+Exponent = Callable[..., Numbers]  # of d and β, such as `theory.data_exponent`
+Size = Literal["n", "parameters"]  # the column that a law is over
 
 EARLY, LATE = 0.5, 3.0
 # Sizes a law is fitted to at the least; where fewer count, all do, and a caveat says so.
@@ -33,7 +41,14 @@ OVER_PARAMETERS = laws.additive(("N",), floor=False, name="power")
 OVER_BOTH = laws.additive(("N", "D"), floor=False, name="power")
 
 
-def verdict(study, rows, table, references, dimension, smoothness):
+def verdict(
+    study: ManifoldStudy,
+    rows: Sequence[Row],
+    table: Sequence[Row],
+    references: Sequence[Row],
+    dimension: Part,
+    smoothness: Part,
+) -> Part:
     """The content of `verdict.json` but for versions.
 
     Args:
@@ -91,7 +106,7 @@ def verdict(study, rows, table, references, dimension, smoothness):
     return found | _headline(study, found)
 
 
-def _setting(study):
+def _setting(study: ManifoldStudy) -> Part:
     names = ("manifold", "dimension", "ambient", "point_noise", "point_noise_kind", "objective")
     return {name: getattr(study, name) for name in names} | {
         "beta": study.target.beta,
@@ -105,7 +120,7 @@ def _setting(study):
     }
 
 
-def _predicted(study, d):
+def _predicted(study: ManifoldStudy, d: float) -> Part:
     """Exponents in n (with label noise, and without), in N and in C, at the true d and β."""
     beta = study.target.beta
     return {
@@ -118,12 +133,12 @@ def _predicted(study, d):
     }
 
 
-def is_noiseless(study):
+def is_noiseless(study: ManifoldStudy) -> bool:
     """Whether labels are the truth, so that the rate in n is 2β/d and not 2β/(2β+d)."""
     return study.objective == "squared_error" and study.target.noise == 0
 
 
-def _curve(study, rows, reach, constant, d):
+def _curve(study: ManifoldStudy, rows: Sequence[Row], reach: float, constant: float, d: float) -> Part:
     """The error against n: its means, its law over the sizes that count, and its slope from size to size."""
     by_size = _by_size(rows, "n")
     counted = _counted(by_size, reach, constant)
@@ -139,13 +154,13 @@ def _curve(study, rows, reach, constant, d):
     )
 
 
-def _counted(by_size, reach, constant, strictness=1.0):
+def _counted(by_size: Sequence[Row], reach: float, constant: float, strictness: float = 1.0) -> list[int]:
     """The sizes that count by the rule, both of whose bounds are moved inwards by the factor `strictness`."""
     low, high = LATE * reach * strictness, EARLY * constant / strictness
     return [one["n"] for one in by_size if low < one["loss"] < high]
 
 
-def _beside(study, law, exponent, d):
+def _beside(study: ManifoldStudy, law: Part, exponent: Exponent, d: float) -> Part:
     """What `exponent` predicts at the true d and β, whether it is inside, and whether another d's would be too."""
     beta, ends = study.target.beta, laws.Interval(*law["interval"])
     predicted = float(exponent(d, beta))
@@ -156,7 +171,7 @@ def _beside(study, law, exponent, d):
     }
 
 
-def _narrower(study, rows, by_size, found):
+def _narrower(study: ManifoldStudy, rows: Sequence[Row], by_size: Sequence[Row], found: Part) -> Part | None:
     """The law over the sizes that count by a rule twice as strict; None where they are too few."""
     sizes = _counted(by_size, found["budget_reaches"], found["constant"], strictness=2.0)
     if len(sizes) < FEWEST:
@@ -166,14 +181,16 @@ def _narrower(study, rows, by_size, found):
     return law | {"sizes": sizes} | _beside(study, law, exponent, found["dimension"]["known"])
 
 
-def _at_measured(study, interval, dimension, smoothness):
+def _at_measured(
+    study: ManifoldStudy, interval: Sequence[float], dimension: Part, smoothness: Part
+) -> dict[str, Part | None]:
     """The exponent that the measured d predicts, with the true β, and with β as read; None where it is not identified.
 
     Intervals of both are propagated. Under cross-entropy labels are symbols, whose smoothness is not the target's.
     """
     exponent = theory.model_exponent if is_noiseless(study) else theory.data_exponent
 
-    def at(beta, ends):
+    def at(beta: float, ends: Sequence[float] | None) -> Part:
         predicted = theory.exponent_interval(exponent, dimension["mle"], dimension["interval"], beta, ends)
         return {
             "beta": beta,
@@ -192,7 +209,7 @@ def _at_measured(study, interval, dimension, smoothness):
     return {"true_beta": at(study.target.beta, None)} | read
 
 
-def _fitted(study, rows, law):
+def _fitted(study: ManifoldStudy, rows: Sequence[Row], law: laws.Law) -> Part:
     """Exponent, scale and offset of a law, in an interval for seeds that err together."""
     fit = laws.fit(rows, law, key=jax.random.key(0), groups="seed", level=study.level, resamples=study.resamples)
     name, codes = next(iter(law.exponents.values())), dict(fit.warnings)
@@ -208,7 +225,7 @@ def _fitted(study, rows, law):
     }
 
 
-def _by_size(rows, column):
+def _by_size(rows: Sequence[Row], column: Size) -> list[Row]:
     """Geometric means over seeds, and the extremes, of the error at each size."""
     found = []
     for size in sorted({row[column] for row in rows}):
@@ -218,7 +235,7 @@ def _by_size(rows, column):
     return found
 
 
-def _local_slopes(rows, column):
+def _local_slopes(rows: Sequence[Row], column: Size) -> list[Row]:
     """Between neighboring sizes: the mean over seeds, and its standard error."""
     losses = {(row[column], row["seed"]): row["loss"] for row in rows}
     sizes, seeds = (sorted({row[name] for row in rows}) for name in (column, "seed"))
@@ -230,7 +247,7 @@ def _local_slopes(rows, column):
     return found
 
 
-def _chosen(rows, column):
+def _chosen(rows: Sequence[Row], column: Size) -> list[Row]:
     """By size, what was chosen for all seeds, when training stopped, and how often that was at its last step."""
     found = []
     for size in sorted({row[column] for row in rows}):
@@ -244,7 +261,7 @@ def _chosen(rows, column):
     return found
 
 
-def _by_width(rows):
+def _by_width(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The error against n of the best of each width, means over seeds: curves whose lower envelope was chosen."""
     best = best_of([row for row in rows if row["noisy"]], ("width", "n"))
     return {
@@ -253,7 +270,7 @@ def _by_width(rows):
     }
 
 
-def best_of(rows, by, settings=SETTINGS):
+def best_of(rows: Iterable[Row], by: Sequence[str], settings: Sequence[str] = SETTINGS) -> list[Row]:
     """Of rows alike in the columns `by`, those of the settings of least mean validation error over seeds.
 
     One choice for all seeds: a validation set that knows more than n points do would otherwise lend each seed what it
@@ -271,7 +288,7 @@ def best_of(rows, by, settings=SETTINGS):
     return chosen
 
 
-def _compute(study, rows, found):
+def _compute(study: ManifoldStudy, rows: Sequence[Row], found: Part) -> Part:
     """A N^-α + B n^-β over widths and sizes, and the exponent along its best split of C = 6 N n."""
     best = best_of([row for row in rows if row["noisy"]], ("width", "n"))
     means = {
@@ -296,13 +313,13 @@ def _compute(study, rows, found):
     }
 
 
-def _quantity(found):
+def _quantity(found: laws.Quantity) -> Part:
     """A `laws.Quantity`; of one along budgets, the first, as a power law has one exponent for all."""
     ends = [float(np.ravel(end)[0]) for end in found.interval]
     return {"exponent": float(np.ravel(found.estimate)[0]), "interval": ends}
 
 
-def _headline(study, found):
+def _headline(study: ManifoldStudy, found: Part) -> Part:
     """The series' own exponent beside its prediction, the sentence that opens the page, and what to know before."""
     part = found[study.series]
     predicted, inside = part["predicted"], part["inside"]
@@ -342,7 +359,7 @@ def _headline(study, found):
     }
 
 
-def _agreement(study, part, caveats):
+def _agreement(study: ManifoldStudy, part: Part, caveats: Sequence[Mapping[str, str]]) -> Agreement:
     """That of the series; where too few sizes count, or training limits what lies outside, nothing is decided."""
     if study.series == "data":
         return part["agreement"] if part["enough_sizes"] else "inconclusive"
@@ -350,7 +367,7 @@ def _agreement(study, part, caveats):
     return "inconclusive" if part["agreement"] == "inconsistent" and limited else part["agreement"]
 
 
-def _numbers(column, part, found):
+def _numbers(column: str, part: Part, found: Part) -> list[dict[str, Any]]:
     references = found.get("references", {})
     return [
         number(f"exponent of the error in {column}", part["exponent"], part["interval"], part["predicted"]),
@@ -362,7 +379,7 @@ def _numbers(column, part, found):
     ]
 
 
-def _place(study, dimension):
+def _place(study: ManifoldStudy, dimension: Part) -> str:
     if study.manifold != "language":
         return f"On the {study.manifold.replace('_', ' ')} of dimension {study.dimension} in R^{study.ambient}"
     count = study.target.classes
@@ -370,7 +387,7 @@ def _place(study, dimension):
     return f"In texts of {count} symbols whose contexts, {study.ambient // count} symbols, lie in {known}"
 
 
-def _said_at_measured(found):
+def _said_at_measured(found: Part) -> str:
     """What theory says where d and β are read from the sample instead of known."""
     at_measured, read = found["data"]["at_measured"], found["smoothness"]
     dimension = f"d = {found['dimension']['mle']:.2f}"
@@ -385,7 +402,7 @@ def _said_at_measured(found):
     return f" At {dimension}{source}, theory says {one['exponent']:.3f} [{low:.3f}, {high:.3f}]: {one['agreement']}."
 
 
-def _caveats(study, found):
+def _caveats(study: ManifoldStudy, found: Part) -> Iterator[dict[str, str]]:
     """What the numbers themselves say against relying on them."""
     curve = found.get("data")
     if curve:
@@ -403,7 +420,7 @@ def _caveats(study, found):
         yield caveat("diverged", said)
 
 
-def _of_the_curve(study, found, curve):
+def _of_the_curve(study: ManifoldStudy, found: Part, curve: Part) -> Iterator[dict[str, str]]:
     if not curve["enough_sizes"]:
         yield caveat(
             "few_sizes",
@@ -426,7 +443,7 @@ def _of_the_curve(study, found, curve):
     yield from _ends_of_grids(study, curve["chosen"])
 
 
-def _unread(labels):
+def _unread(labels: Part | None) -> str:
     if labels is None:
         return "The smoothness of probabilities is not read from symbols drawn from them."
     low, high = labels["interval"]
@@ -436,7 +453,7 @@ def _unread(labels):
     )
 
 
-def _by_a_stricter_rule(narrower):
+def _by_a_stricter_rule(narrower: Part | None) -> str:
     if narrower is None:
         return ""
     low, high = narrower["interval"]
@@ -444,7 +461,7 @@ def _by_a_stricter_rule(narrower):
     return f", and by the rule twice as strict, {sizes}, {narrower['exponent']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _at_the_last_step(study, chosen, column):
+def _at_the_last_step(study: ManifoldStudy, chosen: Sequence[Row], column: Size) -> Iterator[dict[str, str]]:
     at_end = [one[column] for one in chosen if one["at_last_step"] > len(study.seeds) / 2]
     if at_end:
         sign = "N" if column == "parameters" else column
@@ -452,7 +469,7 @@ def _at_the_last_step(study, chosen, column):
         yield caveat("last_step", said)
 
 
-def _ends_of_grids(study, chosen):
+def _ends_of_grids(study: ManifoldStudy, chosen: Sequence[Row]) -> Iterator[dict[str, str]]:
     """Where the end of what was tried was chosen, or most seeds stopped before a second look."""
     for name in SETTINGS:
         values = getattr(study.training, f"{name}s")
@@ -468,5 +485,5 @@ def _ends_of_grids(study, chosen):
         yield caveat("first_look", said)
 
 
-def _listed(values):
+def _listed(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
