@@ -9,6 +9,7 @@ Sub-packages load on first use: `import jaxscale` alone loads not even jax, and 
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +33,28 @@ __all__ = [
     "training",
     "verdict",
 ]
+if TYPE_CHECKING:
+    from jaxscale import (
+        ahead,
+        config,
+        constructions,
+        data,
+        dimension,
+        ensembles,
+        errors,
+        laws,
+        lengths,
+        models,
+        page,
+        sharding,
+        smoothness,
+        studies,
+        testing,
+        theory,
+        training,
+        verdict,
+    )
+    from jaxscale.data import manifolds
 _DEEPER = {"manifolds": "data.manifolds"}  # offered here for being wanted beside `dimension`
 
 

@@ -1,37 +1,36 @@
 """Experiments: a grid, a table, a verdict, a page. Each is a folder here and a line in `study.FOLDERS`.
 
-from jaxscale.studies import DataScaling, run
+from jaxscale import studies
 
-verdict = run(DataScaling(), "runs/quickstart")
-render("runs/quickstart")      # writes runs/quickstart/report.html again
+verdict = studies.run(studies.DataScaling(), "runs/quickstart")
+studies.render("runs/quickstart")      # writes runs/quickstart/report.html again
+
+Configurations and the registry load no jax; what a study does loads with its first use.
 """
 
-import importlib
-from typing import Any
+from jaxscale.studies.ablation.config import DimensionAblation
+from jaxscale.studies.lengths.config import LengthStudy, LengthTraining, LimitNetwork
+from jaxscale.studies.manifolds.config import ManifoldStudy, ManifoldTarget, PointTraining
+from jaxscale.studies.positions.config import PositionStudy
+from jaxscale.studies.scaling.config import DataScaling
+from jaxscale.studies.study import Study, registry, render, run
 
-_PLACES = {
-    "DataScaling": "scaling.config",
-    "DimensionAblation": "ablation.config",
-    "LengthStudy": "lengths.config",
-    "LengthTraining": "lengths.config",
-    "LimitNetwork": "lengths.config",
-    "ManifoldStudy": "manifolds.config",
-    "ManifoldTarget": "manifolds.config",
-    "PointTraining": "manifolds.config",
-    "PositionStudy": "positions.config",
-    "Study": "study",
-    "registry": "study",
-    "render": "study",
-    "run": "study",
-}
-__all__ = list(_PLACES)  # loaded on first use: a configuration costs no jax
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "DataScaling",
+    "DimensionAblation",
+    "LengthStudy",
+    "LengthTraining",
+    "LimitNetwork",
+    "ManifoldStudy",
+    "ManifoldTarget",
+    "PointTraining",
+    "PositionStudy",
+    "Study",
+    "registry",
+    "render",
+    "run",
+]
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)
