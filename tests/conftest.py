@@ -5,9 +5,8 @@ import pathlib
 
 # Tests compile far more than they compute. What was compiled once is read by the children of a test, by other files and
 # by the next run. A folder for each worker: jax writes to it without a lock.
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR",
-    str(pathlib.Path(__file__).parents[1] / ".pytest_cache/programs" / os.environ.get("PYTEST_XDIST_WORKER", "alone")),
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    pathlib.Path(__file__).parents[1] / ".pytest_cache/programs" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
