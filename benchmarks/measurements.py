@@ -181,7 +181,7 @@ def over(series):
         said = found["sentence"].split(" The best")[0].split(" Kernel")[0]
         if part["agreement"] == "inconsistent":
             # What limits is then the training.
-            at_end = [one for one in found["caveats"] if "did best at the last step" in one]
+            at_end = [one["text"] for one in found["caveats"] if one["code"] == "last_step"]
             caveats = part["warnings"] + at_end
             return " ".join([said, *caveats]), OPEN if caveats else REFUTED
         return said, {"consistent": CONFIRMED}.get(part["agreement"], OPEN)

@@ -6,6 +6,8 @@ import pathlib
 
 import pytest
 
+from jaxscale.verdict import caveat
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -125,10 +127,14 @@ def test_a_series_whose_networks_still_learn_refutes_nothing(claims, tmp_path, m
 
     def of(*caveats):
         part = {"agreement": "inconsistent", "warnings": []}
-        verdict = {"sentence": "N^-0.4.", "parameters": part, "caveats": caveats}
+        verdict = {
+            "sentence": "N^-0.4.",
+            "parameters": part,
+            "caveats": caveats,
+        }
         (tmp_path / "studies" / "manifold_parameters.json").write_text(json.dumps({"verdict": verdict}))
         return claims.measurements.over("parameters")()
 
-    assert of("The interval rests on 3 seeds.") == ("N^-0.4.", claims.measurements.REFUTED)
-    said, found = of("Most seeds did best at the last step at N = 449: more might do better.")
+    assert of(caveat("few_seeds", "The interval rests on 3 seeds.")) == ("N^-0.4.", claims.measurements.REFUTED)
+    said, found = of(caveat("last_step", "Most seeds did best at the last step at N = 449: more might do better."))
     assert found == claims.measurements.OPEN and "N = 449" in said
