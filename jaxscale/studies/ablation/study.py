@@ -35,20 +35,7 @@ from jaxscale.studies.stages import Clock, finish
 
 
 def run(study: DimensionAblation, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
-    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
-
-    Args:
-      study: a `studies.DimensionAblation`.
-      workdir: the study's folder, made if need be.
-      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
-
-    Returns:
-      The verdict, the content of `verdict.json`.
-
-    Raises:
-      InputError: the configuration contradicts itself, a corpus or the devices; or `workdir` holds another study.
-      RunError: a run failed; what was finished stays, and the same call goes on from there.
-    """
+    """`studies.run` of a `DimensionAblation`."""
     return finish(study, workdir, progress, _run)
 
 

@@ -43,18 +43,9 @@ HARD_LENGTHS = {"simple": 1_000_000, "mod_p": 1_000_000, "k_gram": 4096}
 
 
 def run(study: LengthStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
-    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
-
-    Args:
-      study: a `studies.LengthStudy`.
-      workdir: the study's folder, made if need be.
-      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
-
-    Returns:
-      The verdict, the content of `verdict.json`.
+    """`studies.run` of a `LengthStudy`.
 
     Raises:
-      InputError: the configuration contradicts itself, or `workdir` holds another study.
       RunError: training diverged; what was finished stays.
     """
     return finish(study, workdir, progress, _run)

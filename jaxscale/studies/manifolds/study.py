@@ -51,18 +51,9 @@ STAGES = (
 
 
 def run(study: ManifoldStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
-    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
-
-    Args:
-      study: a `studies.ManifoldStudy`.
-      workdir: the study's folder, made if need be.
-      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
-
-    Returns:
-      The verdict, the content of `verdict.json`.
+    """`studies.run` of a `ManifoldStudy`.
 
     Raises:
-      InputError: the configuration contradicts itself, or `workdir` holds another study.
       RunError: no candidate of some size and seed trained to a finite error; what was finished stays.
     """
     return finish(study, workdir, progress, _run, STAGES)

@@ -51,19 +51,7 @@ LIMITS = (
 
 
 def run(study: PositionStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
-    """Runs, or goes on with, a study in `workdir`; a finished one is only read.
-
-    Args:
-      study: a `studies.PositionStudy`.
-      workdir: the study's folder, made if need be.
-      progress: told of what happens (`progress.Silent`, `progress.OnTerminal`).
-
-    Returns:
-      The verdict, the content of `verdict.json`.
-
-    Raises:
-      InputError: the configuration contradicts itself, or `workdir` holds another study.
-    """
+    """`studies.run` of a `PositionStudy`."""
     return finish(study, workdir, progress, _run)
 
 
