@@ -166,7 +166,7 @@ def study(title: str, verdict: Mapping[str, Any], sections: Iterable[str], confi
             *sections,
             limits(verdict.get("limits", [])),
             config(config_values) if config_values else "",
-            pairs("Versions", verdict.get("versions", {})),
+            pairs("Versions", verdict.get("versions", {}) | {"device": verdict.get("device")}),
             took(verdict.get("seconds"), verdict.get("stage_seconds", {})),
         ],
     )
