@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def print_step(facts: dict[str, Any], console: Console) -> None:
-    """Prints the facts of `training.ahead.compile_ahead`."""
+    """Prints the facts of `ahead.compile_ahead`."""
     say = lambda name, text: console.print(f"{name:10} {text}", highlight=False, markup=False, soft_wrap=True)
     say("devices", f"{facts['topology']}: {facts['devices']} × {facts['device_kind']}, mesh {_mesh(facts['mesh'])}")
     say("model", f"{facts['parameters']:,} parameters, {facts['tokens_per_step']:,} tokens a step")
@@ -52,7 +52,7 @@ def _print_collectives(rows: Iterable[Mapping[str, Any]], console: Console) -> N
 
 
 def print_choices(found: dict[str, Any], console: Console) -> None:
-    """Prints the rows of `training.search.search`, and the flags of the best."""
+    """Prints the rows of `ahead.search`, and the flags of the best."""
     table = _table("mesh", "remat", "chunks", "memory", "fits", "step", "bound by", "MFU")
     for row in found["rows"]:
         memory, roofline = row["memory"], row.get("roofline")

@@ -4,7 +4,7 @@
     facts = compile_ahead(run, topology)
     facts["memory"]["fits"], facts["roofline"]["seconds"]
 
-Nothing is run: devices are described (`sharding.topologies`), and the compiled program's text is read.
+Nothing is run: devices are described (`ahead.topologies`), and the compiled program's text is read.
 """
 
 import dataclasses

@@ -3,7 +3,7 @@
     verdict = compare(["runs/softmax", "runs/relu", "runs/mlp"])      # the first is what the others are held against
 
 Studies that differ in networks, training or ambient dimension have the same points, labels and targets for the same
-seeds (`regression.problem`), so the ratio of two errors knows little of what those targets happen to be: its exponent
+seeds (`manifolds.problem`), so the ratio of two errors knows little of what those targets happen to be: its exponent
 is the difference of both, in a narrower interval. Intervals of differences hold together (Bonferroni).
 """
 

@@ -216,7 +216,7 @@ def _language(study: ManifoldStudy) -> None:
         study.ambient,
         f"must be {count} times the symbols of a context, of which there may be 2 to 24. Give {12 * count}.",
     )
-    # As `studies.manifold_readings.FEWEST`, points that β is read from.
+    # As `studies.manifolds.readings.FEWEST`, points that β is read from.
     possible = count ** (study.ambient // count)
     need(
         possible >= 128,

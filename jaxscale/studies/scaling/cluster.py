@@ -3,7 +3,7 @@
     cluster = Cluster({"partition": "gpu", "gpus-per-node": "1", "time": "240"})
     summaries = cluster.train(study, "runs/quickstart")
 
-A job knows only the study's folder and its cells' names, and does what is not done yet (`studies.cells`); the folder
+A job knows only the study's folder and its cells' names, and does what is not done yet (`scaling.cells`); the folder
 must be one that all nodes share. What is true is in that folder: this process may end and come back, and then submits
 only the cells that have neither a summary nor a job.
 
