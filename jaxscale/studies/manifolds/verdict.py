@@ -56,7 +56,7 @@ def verdict(
       rows: of all trained networks.
       table: those that the validation set chose.
       references: rows of the other estimators, for every setting.
-      dimension, smoothness: what was read from the points and labels (`manifold_readings`), and the `known` dimension.
+      dimension, smoothness: what was read from the points and labels (`manifolds.readings`), and the `known` dimension.
     """
     d = dimension["known"]
     clean, noisy = ([row for row in table if row["noisy"] == kind] for kind in (False, True))
