@@ -81,10 +81,10 @@ def caveats(found: Iterable[Mapping[str, str]]) -> str:
 </section>"""
 
 
-def limits(found: Iterable[str], heading: str = "What this does not say") -> str:
+def limits(found: Iterable[str]) -> str:
     """What the answer leaves open."""
     items = "".join(f"<li>{html.escape(limit)}</li>" for limit in found)
-    return f"<section><h2>{html.escape(heading)}</h2><ul>{items}</ul></section>" if items else ""
+    return f"<section><h2>What this does not say</h2><ul>{items}</ul></section>" if items else ""
 
 
 def figure_section(title: str, drawing: str, caption: str) -> str:
@@ -130,12 +130,11 @@ def _plain(value: Any) -> str:
     return number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def config(values: Mapping[str, Any], said: str = "") -> str:
-    """A configuration to unfold, under a sentence of what it took."""
+def config(values: Mapping[str, Any]) -> str:
+    """A configuration to unfold."""
     text = html.escape(json.dumps(values, indent=2, ensure_ascii=False))
-    sentence = f'<p class="soft">{html.escape(said)}</p>\n' if said else ""
     return f"""<section><h2>Configuration</h2>
-{sentence}<details><summary>Everything needed to repeat the study</summary><pre>{text}</pre></details></section>"""
+<details><summary>Everything needed to repeat the study</summary><pre>{text}</pre></details></section>"""
 
 
 def took(seconds: float | None, stages: Mapping[str, float]) -> str:

@@ -6,6 +6,7 @@ A study is a folder of this package and a line in `FOLDERS`. The folder holds
     config.py       the configuration, a `config.Configuration` with its `kind` and `check()`
     study.py        `run(config, workdir, progress=None)`: does the work, or goes on with it, and returns the verdict
     page.py         `render(folder)`: writes `report.html` from the files of a finished study
+    table.py        where a sentence is not enough on a terminal: `show(folder, verdict)` prints what was found
 
 and whatever else only it needs. The command line, `--help`, the files' `kind` and the page all follow from that.
 """
@@ -13,6 +14,7 @@ and whatever else only it needs. The command line, `--help`, the files' `kind` a
 import dataclasses
 import functools
 import importlib
+import importlib.util
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -67,12 +69,10 @@ class Study:
 
     def print(self, folder: str | os.PathLike[str], verdict: Document) -> None:
         """Prints on a terminal what the study found: its sentence, or what a `table.py` of the folder prints."""
-        try:
-            show = self._member("table", "show")
-        except ModuleNotFoundError:
-            print(verdict["sentence"])
+        if importlib.util.find_spec(f"{self.folder}.table"):
+            self._member("table", "show")(folder, verdict)
         else:
-            show(folder, verdict)
+            print(verdict["sentence"])
 
     def _member(self, module: str, name: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(f"{self.folder}.{module}"), name)

@@ -102,6 +102,24 @@ def test_a_new_kind_of_study_is_one_folder_and_one_line(coin, capsys):
     assert "tosses=0 must be positive" in capsys.readouterr().err
 
 
+def test_a_folder_of_version_0_1_is_gone_on_with_and_its_verdict_made_anew(coin, capsys):
+    """It stored no kind, and of each stage the wall time alone."""
+    (coin / "fair.py").write_text("from coin.config import Coin\nconfig = Coin(tosses=10)\n")
+    arguments = ["study", str(coin / "fair.py"), "--workdir", str(coin / "run")]
+    assert cli.main(arguments) == 0
+    for name in ("config.json", "verdict.json"):
+        kept = files.read_json(coin / "run" / name)
+        del kept["kind"]
+        files.write_json(coin / "run" / name, kept)
+    files.write_json(coin / "run" / "seconds.json", {"tossing": 60.0})
+    assert cli.main(["report", str(coin / "run")]) == 2
+    assert "names no kind of study" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    found = verdict.check(files.read_json(coin / "run" / "verdict.json"))
+    assert found.kind == files.read_json(coin / "run" / "config.json")["kind"] == "coin"
+    assert found.stage_seconds["tossing"] > 60
+
+
 def test_help_of_a_new_kind_shows_its_fields(coin, capsys):
     (coin / "fair.py").write_text("from coin.config import Coin\nconfig = Coin(tosses=10)\n")
     with pytest.raises(SystemExit):
