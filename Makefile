@@ -1,4 +1,5 @@
-# make study · make test · make test-all · make test-tpu · make bench · make results · make docs · make lint · make lock
+# make study · make test · make test-fast · make costs · make test-all · make test-tpu · make bench · make results ·
+# make docs · make lint · make lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ WORKDIR ?= runs/quickstart
 # As jax 0.10.2 asks for it.
 LIBTPU := 0.0.42.*
 
-.PHONY: setup study test pytest test-all test-tpu bench results docs lint lock clean
+.PHONY: setup study test test-fast costs pytest test-all test-tpu bench results docs lint lock clean
 
 setup: $(VENV)/.runtime
 
@@ -27,12 +28,19 @@ $(VENV)/.docs: $(VENV)/.dev
 study: $(VENV)/.runtime
 	$(BIN)/jaxscale study configs/quickstart.py --workdir $(WORKDIR)
 
-# Tests compile far more than they compute: programs of these are not optimized (those of test-all are), and the tests
-# of a file, which share programs, stay in one process.
+# Tests compile far more than they compute: their programs are not optimized (those of test-all are), and the tests of a
+# file, which share programs, stay in one process.
 test: lint pytest
 
 pytest: $(VENV)/.dev
 	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
+
+# The cheapest tests that fit into 90 seconds of two cores, by tests/costs.json, which `make costs` writes.
+test-fast:
+	$(MAKE) pytest TESTS="--budget 120 -q"
+
+costs:
+	$(MAKE) pytest TESTS=--write-costs
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2

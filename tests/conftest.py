@@ -1,25 +1,15 @@
 """Every test sees eight host devices; those that want one ask for one. Corpora are real text: Python's own modules."""
 
-import os
-import pathlib
-
-# Tests compile far more than they compute. What was compiled once is read by the children of a test, by other files and
-# by the next run. A folder for each worker: jax writes to it without a lock.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
-    pathlib.Path(__file__).parents[1] / ".pytest_cache/programs" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
-)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 import dataclasses
 import gc
+import pathlib
 import shutil
 import socket
 import sysconfig
 
+import environment  # noqa: F401  # before jax
 import jax
+import processor_time
 import pytest
 from hypothesis import settings
 
@@ -35,10 +25,16 @@ settings.load_profile("jaxscale")
 
 def pytest_addoption(parser):
     parser.addoption("--first-case", action="store_true", help="of a parametrized test run the first case only")
+    processor_time.add_options(parser)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(processor_time.ProcessorTime(config))
 
 
 @pytest.hookimpl(trylast=True)  # after the slow ones have gone
 def pytest_collection_modifyitems(config, items):
+    processor_time.deselect(config, items)
     if not config.getoption("--first-case"):
         return
     first, others, seen = [], [], set()
