@@ -12,9 +12,19 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-flags = [*os.environ.get("XLA_FLAGS", "").split(), "--xla_force_host_platform_device_count=8"]
+compiler_flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
 # Programs that are not optimized may as well come from the older emitters, which take a third of the time. jaxlib 0.12
 # has them no more.
-if "--xla_backend_optimization_level=0" in flags and importlib.metadata.version("jaxlib").startswith("0.10."):
-    flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-os.environ["XLA_FLAGS"] = " ".join(flags)
+if "--xla_backend_optimization_level=0" in compiler_flags and importlib.metadata.version("jaxlib").startswith("0.10."):
+    compiler_flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+# Where other work fills the cores, devices of one process may wait for each other longer than the usual 40 s.
+compiler_flags += ["--xla_cpu_collective_call_terminate_timeout_seconds=600"]
+
+
+def of_child(devices: int = 1) -> dict[str, str]:
+    """The environment of a process that compiles as this one does, with so many host devices."""
+    flags = [*compiler_flags, f"--xla_force_host_platform_device_count={devices}"]
+    return dict(os.environ) | {"XLA_FLAGS": " ".join(flags)}
+
+
+os.environ.update(of_child(devices=8))

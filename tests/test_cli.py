@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import environment
 import numpy as np
 import pytest
 
@@ -259,7 +260,7 @@ def test_dry_run_memory_falls_with_the_mesh():
             "--dry-run",
             "--json",
             *mesh,
-            env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"},
+            env=environment.of_child(devices=8),
         ).stdout
     )["memory"]["total"]
     assert report() < report("--mesh.replica", "8", "--mesh.fsdp", "1")

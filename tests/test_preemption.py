@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import environment
 import pytest
 
 from jaxscale import files
@@ -33,13 +34,11 @@ STAGES = (
     ("reading corpus", signal.SIGTERM),
     ("run 2/4", signal.SIGHUP),
     ("measuring the intrinsic dimension", signal.SIGTERM),
-    ("fitting the law", signal.SIGHUP),
 )
 
 
 def start(command, **more):
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(command, env=environment.of_child(), stderr=subprocess.PIPE, text=True, **more)
 
 
 def command(config, workdir):

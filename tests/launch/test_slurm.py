@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import environment
 import numpy as np
 import pytest
 
@@ -81,9 +82,8 @@ def slurm(tmp_path_factory):
     (folder / "munge.key").chmod(0o600)
     config = folder / "slurm.conf"
     config.write_text(SLURM_CONF.format(host=host, folder=folder, ports=free_ports(2)))
-    environment = os.environ | {"SLURM_CONF": str(config), "JAX_PLATFORMS": "cpu"}
-    environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
-    environment.pop("XLA_FLAGS", None)  # a device for each process
+    variables = environment.of_child() | {"SLURM_CONF": str(config)}  # a device for each process
+    variables["PATH"] = f"{pathlib.Path(sys.executable).parent}:{variables['PATH']}"
     places = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log"}
     munged = ["munged", "--foreground", "--force", f"--seed-file={folder / 'munge.seed'}"]
     munged += [f"--{name}={folder / file}" for name, file in places.items()]
@@ -92,10 +92,10 @@ def slurm(tmp_path_factory):
         for command in (munged, ["slurmctld", "-D", "-i", "-f", config], ["slurmd", "-D", "-f", config, "-N", host]):
             with open(folder / f"{command[0]}.out", "w") as output:
                 started.append(subprocess.Popen(command, stdout=output, stderr=output))
-        wait_for(lambda: "idle" in ask(environment, "sinfo", "--noheader", "--format", "%T"), 60)
-        yield environment
-        subprocess.run(["scancel", "--user", "root"], env=environment)
-        wait_for(lambda: not ask(environment, "squeue", "--noheader"), 60)
+        wait_for(lambda: "idle" in ask(variables, "sinfo", "--noheader", "--format", "%T"), 60)
+        yield variables
+        subprocess.run(["scancel", "--user", "root"], env=variables)
+        wait_for(lambda: not ask(variables, "squeue", "--noheader"), 60)
     finally:
         for process in reversed(started):
             process.terminate()

@@ -63,8 +63,8 @@ def test_sizes_can_be_drawn(x):
 @settings(max_examples=60)
 @given(point_clouds(n=N, width=WIDTH))
 def test_mle_is_finite_and_keeps_still_on_every_kind(x):
-    # Turning columns that stand 10³ away from zero costs the points four of their seven digits.
-    testing.assert_rotation_invariant(mle, x, rtol=1e-2)
+    # Columns that stand 10³ away from zero, turned as they are, cost the points four of their seven digits.
+    testing.assert_rotation_invariant(mle, x - np.round(np.median(x, axis=0)), rtol=1e-2)
     testing.assert_permutation_invariant(mle, x, rtol=1e-5)
 
 

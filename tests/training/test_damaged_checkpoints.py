@@ -1,11 +1,11 @@
 """Bits that change on the disk: a run goes on from what was saved, or says that it cannot."""
 
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
+import environment
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,9 +147,8 @@ def test_two_processes_agree_on_what_one_of_them_cannot_read(place, tiny_run, tm
     launcher = [sys.executable, str(ROOT / "launch" / "local.py"), "--processes", "2", "--"]
     command = [sys.executable, "-m", "jaxscale.cli", "train", str(config), "--workdir", str(tmp_path / "run")]
     command += ["--mesh.replica", "1", "--mesh.fsdp", "-1"]
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     train = lambda: subprocess.run(
-        [*launcher, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+        [*launcher, *command], env=environment.of_child(), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert (done := train()).returncode == 0, done.stderr
     loss = files.read_json(tmp_path / "run" / "summary.json")["loss"]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import random
 import shutil
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import environment
 import numpy as np
 import pytest
 
@@ -34,12 +34,8 @@ def study_file(tiny_study, tmp_path_factory):
 
 
 def command(study_file, workdir, devices=1):
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-    }
     program = [sys.executable, "-m", "jaxscale.cli", "study", str(study_file), "--workdir", str(workdir), "--json"]
-    return {"args": program, "env": environment, "cwd": ROOT, "text": True}
+    return {"args": program, "env": environment.of_child(devices), "cwd": ROOT, "text": True}
 
 
 @pytest.fixture(scope="session")
@@ -89,22 +85,28 @@ def test_what_is_deleted_from_a_finished_study_is_made_again(undisturbed, study_
     folder, _ = undisturbed
     shutil.copytree(folder, tmp_path / "study")
     study = configs.from_json((folder / "config.json").read_text(), studies.DataScaling)
-    for lost in ("table.jsonl", "dimension.json", "report.html", "corpus", "runs/n=512_seed=1"):
-        path = tmp_path / "study" / lost
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for lost in (("table.jsonl", "report.html", "corpus"), ("dimension.json", "runs/n=512_seed=1")):
+        paths = [tmp_path / "study" / name for name in lost]
+        for path in paths:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         data_scaling.run(dataclasses.replace(study), tmp_path / "study")
-        assert path.exists()
+        assert all(path.exists() for path in paths)
         # Made on eight devices here, on one there: equal but for the last digits.
         rows = [files.read_json_lines(where / "table.jsonl") for where in (folder, tmp_path / "study")]
         np.testing.assert_allclose(*([row["loss"] for row in table] for table in rows), rtol=1e-4)
 
 
-def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(undisturbed, study_file, tmp_path):
+@pytest.mark.parametrize(
+    "thirds",
+    # Once in the midst of the training; while the corpus is prepared, then in each third of the training.
+    [(2,), pytest.param((0, 1, 2, 3), marks=pytest.mark.slow)],
+    ids=["once", "four times"],
+)
+def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(thirds, undisturbed, study_file, tmp_path):
     folder, _ = undisturbed
     moments = random.Random(0)
     lines = lambda where: sum(path.read_bytes().count(b"\n") for path in where.glob("runs/*/metrics.jsonl"))
-    # While the corpus is prepared, then once in each third of the training.
-    for third in range(4):
+    for third in thirds:
         process = subprocess.Popen(
             **command(study_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -125,6 +127,7 @@ def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(undistur
     assert plain(tmp_path) == plain(folder)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_losses_of_one(undisturbed, study_file, tmp_path):
     folder, _ = undisturbed
     done = subprocess.run(**command(study_file, tmp_path, devices=8), capture_output=True)
