@@ -44,6 +44,7 @@ def test_no_file_of_the_project_is_left_out(unpacked):
     assert all((unpacked / name).is_file() for name in ("Makefile", "requirements.lock", "requirements-dev.lock"))
 
 
+@pytest.mark.slow  # the files are those collected here
 def test_pytest_collects_every_test_of_it(unpacked):
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
