@@ -99,7 +99,8 @@ def power(task: FitProblem, found: Search) -> float:
 def _ratio(task: FitProblem, found: Search, total: np.ndarray) -> np.ndarray:
     spare = max(len(task.loss) - len(found.z), 1)
     least = max(found.total, _LEAST_TOTAL)
-    return 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
+    ratio: np.ndarray = 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
+    return ratio
 
 
 def _given(values: Sequence[float] | np.ndarray) -> np.ndarray:

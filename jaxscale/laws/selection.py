@@ -104,7 +104,8 @@ def _along(fitted: Fit, column: str) -> np.ndarray:
     if isinstance(column, str) and column in columns:
         return columns[column]
     if isinstance(column, str) and column == "C" and {"N", "D"} <= set(columns):
-        return 6 * columns["N"] * columns["D"]
+        compute: np.ndarray = 6 * columns["N"] * columns["D"]
+        return compute
     raise InputError(f"column={column!r} is none of the law's columns {tuple(columns)}. Cut along one of them.")
 
 

@@ -161,7 +161,7 @@ def agreement(
     """
     d, (low, high) = arguments.real("d", d, 8.0), _ends("d_interval", d_interval)
     observed = _ends("observed", observed)
-    at = lambda factor: theory.exponent_interval(
+    at: Callable[[float], tuple[float, float]] = lambda factor: theory.exponent_interval(
         exponent, factor * d, (factor * low, factor * high), beta, beta_interval
     )
     here, half, twice = (meeting(observed, at(factor)) for factor in (1.0, 0.5, 2.0))
@@ -231,5 +231,5 @@ def _delta(fitted: Fit, spoken_of: Mapping[str, str]) -> Quantity | None:
     model = spoken_of.get("N")
     if data is None or model is None:
         return None
-    positive = lambda alpha: np.maximum(alpha, 1e-12)
+    positive: Callable[[np.ndarray], np.ndarray] = lambda alpha: np.maximum(alpha, 1e-12)
     return fitted.quantity(lambda p: theory.consistency(positive(p[data]), positive(p[model])))
