@@ -106,7 +106,9 @@ def probe_points(
     """
     rng = np.random.default_rng(seed)
     N, d, atlas = made.grid, made.dimension, made.atlas
-    draw = lambda count: rng.choice(count, points, replace=False) if count > points else np.arange(count)
+    draw: Callable[[int], np.ndarray] = lambda count: (
+        rng.choice(count, points, replace=False) if count > points else np.arange(count)
+    )
     near = None
     if singular is not None:
         steps = (lattice(d, 12) - 6) / (6 * N)
@@ -137,4 +139,5 @@ def _lifted(atlas: Atlas, chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Points of the manifold with these coordinates; charts reach beyond the edge of one that has an edge."""
     lifted = atlas.lift(chart, offset)
     lifted = lifted[np.sum((lifted - atlas.centers[chart]) ** 2, axis=1) < atlas.inner**2]
-    return lifted[np.isclose(atlas.partition(lifted).sum(axis=1), 1)]
+    inside: np.ndarray = lifted[np.isclose(atlas.partition(lifted).sum(axis=1), 1)]
+    return inside

@@ -9,6 +9,7 @@ print(network.layout)                                 # which token and row hold
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -146,7 +147,7 @@ class Network:
 
 def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype: jax.typing.DTypeLike) -> dict[str, Any]:
     """Parameters and encoding as `rt.ReluTransformer.apply` takes them, in `dtype`; infinite beyond its range."""
-    cast = lambda leaf: np.asarray(leaf).astype(dtype)
+    cast: Callable[[np.typing.ArrayLike], np.ndarray] = lambda leaf: np.asarray(leaf).astype(dtype)
     with np.errstate(over="ignore"):
         return {"params": jax.tree.map(cast, params), "fixed": {"encoding": cast(encoding)}}
 
