@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxscale.arguments import integer
@@ -20,6 +21,7 @@ from jaxscale.errors import InputError
 LARGEST_GRID = 2**60
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Approximation:
     """A transformer that approximates `target`.
@@ -38,13 +40,13 @@ class Approximation:
     """
 
     network: Network
-    target: Target
-    dimension: int
-    grid: int
-    holder: Holder | None
+    target: Target = dataclasses.field(metadata={"static": True})
+    dimension: int = dataclasses.field(metadata={"static": True})
+    grid: int = dataclasses.field(metadata={"static": True})
+    holder: Holder | None = dataclasses.field(metadata={"static": True})
     bound: float | None
-    domain: str
-    check: Callable[[np.ndarray], None] | None = None
+    domain: str = dataclasses.field(metadata={"static": True})
+    check: Callable[[np.ndarray], None] | None = dataclasses.field(default=None, metadata={"static": True})
     atlas: Any = None
 
     def __call__(self, x: np.ndarray, **options: Any) -> np.ndarray:

@@ -28,6 +28,7 @@ COVER = 0.75
 LARGEST_BALL = 0.7
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Atlas:
     """J charts of a d-dimensional manifold in R^D.
@@ -46,11 +47,11 @@ class Atlas:
       tolerance: points farther than this from the manifold are refused.
     """
 
-    name: str
+    name: str = dataclasses.field(metadata={"static": True})
     centers: np.ndarray
     frames: np.ndarray
     radius: float
-    lift: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    lift: Callable[[np.ndarray, np.ndarray], np.ndarray] = dataclasses.field(metadata={"static": True})
     net: np.ndarray
     spacing: float
     reach: float | None

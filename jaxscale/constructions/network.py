@@ -22,7 +22,7 @@ from jaxscale.errors import InputError
 from jaxscale.models import relu_transformer as rt
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Selection:
     """Which pairs of tokens the heads of a block let see each other; every other score is at most zero.
 
@@ -61,6 +61,10 @@ class Placement(NamedTuple):
 class Layout(tuple[Placement, ...]):
     """Every value with its place, in the order of blocks; prints as a table."""
 
+    # Equal to itself alone, as what is static in a pytree must be comparable, and arrays are not.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __str__(self) -> str:
         lines = [f"{'block':>5}  {'value':<28}{'entries':>9}  {'tokens':<16}rows"]
         for place in self:
@@ -77,6 +81,7 @@ class Layout(tuple[Placement, ...]):
         return found
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Network:
     """A compiled program. Arrays are float64 numpy.
@@ -94,14 +99,14 @@ class Network:
       attended: the same between attention and FFN of each block.
     """
 
-    shape: rt.Shape
+    shape: rt.Shape = dataclasses.field(metadata={"static": True})
     params: dict[str, Any]
     encoding: np.ndarray
-    rows: Rows
-    selections: tuple[Selection, ...]
-    layout: Layout
-    program: Expression
-    encoding_name: str
+    rows: Rows = dataclasses.field(metadata={"static": True})
+    selections: tuple[Selection, ...] = dataclasses.field(metadata={"static": True})
+    layout: Layout = dataclasses.field(metadata={"static": True})
+    program: Expression = dataclasses.field(metadata={"static": True})
+    encoding_name: str = dataclasses.field(metadata={"static": True})
     streams: tuple[tuple[np.ndarray, np.ndarray], ...]
     attended: tuple[tuple[np.ndarray, np.ndarray], ...]
 

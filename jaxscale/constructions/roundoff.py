@@ -21,6 +21,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 
 from jaxscale.constructions.encodings import unit
@@ -64,6 +65,7 @@ FORMATS = {
 }
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rounding:
     """Of a network in one format.

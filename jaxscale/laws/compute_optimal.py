@@ -19,7 +19,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.fitting import checked_level, fit
 from jaxscale.laws.law import Values
 from jaxscale.laws.random_draws import generator
-from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
+from jaxscale.laws.results import STATIC, Fit, Interval, Quantity, check_fit, percentiles
 from jaxscale.laws.runs import Finding, Table, numbers
 from jaxscale.theory import compute_split
 from jaxscale.theory.ranges import Numbers
@@ -40,6 +40,7 @@ _ENVELOPE_POINTS = 24
 _VISIBLE_BIAS = 0.005  # of an exponent
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Frontier:
     """The best split of each of K budgets.
@@ -165,6 +166,7 @@ def _local_powers(fitted: Fit, p: Values, compute: np.ndarray, size: np.ndarray)
     return a, 1 - a, np.log(loss[..., 0] / loss[..., -1]) / span
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class IsoFlop:
     """The best size of each budget, read from the runs of that budget alone.
@@ -179,14 +181,14 @@ class IsoFlop:
       findings: (code, sentence) pairs.
     """
 
-    method: str
+    method: str = dataclasses.field(metadata=STATIC)
     compute: np.ndarray
     size: np.ndarray
     loss: np.ndarray
     size_exponent: Quantity
     bias: float
     surface: Frontier
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = dataclasses.field(metadata=STATIC)
 
 
 def isoflop(
@@ -343,6 +345,7 @@ def _compute_findings(ratio: np.ndarray) -> Iterator[Finding]:
         )
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Envelope:
     """The lowest learning curve at every budget.

@@ -23,6 +23,7 @@ from jaxscale.errors import InputError
 EM_STEPS = 200
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Threshold:
     """N*(ε) of one task parameter.
@@ -37,9 +38,9 @@ class Threshold:
 
     length: float
     interval: tuple[float, float]
-    censored: Literal["no", "left", "right"]
+    censored: Literal["no", "left", "right"] = dataclasses.field(metadata={"static": True})
     draws: np.ndarray
-    runs: int
+    runs: int = dataclasses.field(metadata={"static": True})
 
 
 @dataclasses.dataclass(frozen=True)

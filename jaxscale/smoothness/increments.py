@@ -35,6 +35,7 @@ _ROUGHEST, _SMOOTHEST = 0.05, 0.98  # of the fields simulated
 _SHRINK = 0.02  # of the covariance towards its diagonal
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Madogram:
     """How label differences grow with distance.
@@ -54,7 +55,7 @@ class Madogram:
     distances: np.ndarray
     values: np.ndarray
     scales: Interval
-    points: int
+    points: int = dataclasses.field(metadata={"static": True})
 
 
 class _Design(NamedTuple):
