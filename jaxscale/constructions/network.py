@@ -22,7 +22,7 @@ from jaxscale.errors import InputError
 from jaxscale.models import relu_transformer as rt
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no hash
 class Selection:
     """Which pairs of tokens the heads of a block let see each other; every other score is at most zero.
 
@@ -61,8 +61,9 @@ class Placement(NamedTuple):
 class Layout(tuple[Placement, ...]):
     """Every value with its place, in the order of blocks; prints as a table."""
 
-    # Equal to itself alone, as what is static in a pytree must be comparable, and arrays are not.
+    # Equal to itself alone: what is static in a pytree must be comparable, and arrays are not.
     __eq__ = object.__eq__
+    __ne__ = object.__ne__
     __hash__ = object.__hash__
 
     def __str__(self) -> str:
