@@ -50,13 +50,13 @@ def real(name: str, value: object, example: float) -> float:
 
 def reals(value: object) -> np.ndarray | None:
     """`value` as a float64 array of any shape, or None where it does not consist of real numbers."""
-    from jax import dtypes  # here, so that what only checks integers loads no jax
+    import jax.numpy as jnp  # here, so that what only checks integers loads no jax
 
     try:
         if isinstance(value, numbers.Real) and not _is_boolean(value):
             return np.asarray(float(value))
         kind = np.asarray(value).dtype
-        is_real = dtypes.issubdtype(kind, np.floating) or dtypes.issubdtype(kind, np.integer)
+        is_real = jnp.issubdtype(kind, np.floating) or jnp.issubdtype(kind, np.integer)
         return np.asarray(value, float) if is_real else None
     except (TypeError, ValueError, OverflowError):
         return None
@@ -81,10 +81,10 @@ def random_key(name: str, value: object) -> jax.Array:
     Raises:
       InputError: `value` is anything else, such as a seed.
     """
-    from jax import dtypes
+    import jax
 
     kind, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    of_new_style = kind is not None and dtypes.issubdtype(kind, dtypes.prng_key) and shape == ()
+    of_new_style = kind is not None and jax.numpy.issubdtype(kind, jax.dtypes.prng_key) and shape == ()
     if not of_new_style and not (kind == np.uint32 and shape is not None and len(shape) == 1):
         seed = _suggestion(value, 0)
         raise InputError(f"{name}={value!r} is not a JAX random key. Pass {name}=jax.random.key({seed}).")

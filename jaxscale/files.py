@@ -174,7 +174,7 @@ def _object(line: bytes, numbers: Sequence[str]) -> dict[str, Any] | None:
         row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    is_number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    is_number: Callable[[object], bool] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     return row if isinstance(row, dict) and all(is_number(row.get(name)) for name in numbers) else None
 
 
@@ -250,7 +250,9 @@ def whole_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     # Beside its files, or where it will be: on the same file system, where renaming is one step.
     place = folder if folder.is_dir() else next(parent for parent in folder.parents if parent.exists())
     part = place / f".{folder.name}.{os.getpid()}.part"
-    cannot = lambda reason: InputError(f"the folder {str(folder)!r} cannot be made: {reason}. Choose another.")
+    cannot: Callable[[str | None], InputError] = lambda reason: InputError(
+        f"the folder {str(folder)!r} cannot be made: {reason}. Choose another."
+    )
     if folder.exists() and not folder.is_dir():
         raise cannot("a file has that name")
     try:

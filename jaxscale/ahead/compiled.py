@@ -10,7 +10,7 @@ often is told by the compiler or follows from the loop's condition. Everything i
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -296,7 +296,9 @@ def _convolution_flops(instruction: Instruction, lhs: tuple[int, ...], rhs: tupl
     window = re.search(r"window=\{([^}]*)\}", instruction.text)
     fields = dict(re.findall(r"(\w+)=(\S+)", window[1])) if window else {}
     places = sorted(label for label in labels[1] if label.isdigit())
-    field = lambda name, default: fields[name].split("x") if name in fields else [default] * len(places)
+    field: Callable[[str, str], list[str]] = lambda name, default: (
+        fields[name].split("x") if name in fields else [default] * len(places)
+    )
     out = instruction.arrays[0].dims
     pairs = 1
     for axis, stride, pad, lhs_dilate, rhs_dilate in zip(

@@ -1,6 +1,6 @@
 """What a step compiled ahead will take, and the choices of a search, on a terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +10,10 @@ from rich.table import Table
 
 def print_step(facts: dict[str, Any], console: Console) -> None:
     """Prints the facts of `ahead.compile_ahead`."""
-    say = lambda name, text: console.print(f"{name:10} {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def say(name: str, text: str) -> None:
+        console.print(f"{name:10} {text}", highlight=False, markup=False, soft_wrap=True)
+
     say("devices", f"{facts['topology']}: {facts['devices']} × {facts['device_kind']}, mesh {_mesh(facts['mesh'])}")
     say("model", f"{facts['parameters']:,} parameters, {facts['tokens_per_step']:,} tokens a step")
     memory = facts["memory"]
@@ -64,7 +67,7 @@ def print_choices(found: dict[str, Any], console: Console) -> None:
         fits = "yes" if memory["fits"] else "no"
         table.add_row(_mesh(row["mesh"]), row["remat"], str(row["loss_chunks"]), size, fits, *predicted)
     console.print(table)
-    say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+    say: Callable[[str], None] = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
     say(f"{len(found['rows'])} compiled of {found['considered']} choices on {found['topology']}")
     best = found["rows"][0]
     say(f"best: {best['flags']}" if best["memory"]["fits"] else "none fits: use more devices, or a smaller batch")

@@ -96,7 +96,8 @@ def _traffic(program: CompiledProgram, mesh: Mesh, topology: Topology) -> tuple[
 def _group(collective: Collective) -> np.ndarray:
     """The devices that one of them exchanges data with, itself included."""
     if not collective.permute:
-        return collective.groups[0]
+        group: np.ndarray = collective.groups[0]
+        return group
     target = dict(collective.groups.tolist())
     first = int(collective.groups[0, 0])
     members, place = [first], target.get(first)

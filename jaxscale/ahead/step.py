@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -106,7 +107,8 @@ def _lowered(run: configs.Run, shared: Program, mesh: Mesh, topology: topologies
     batch = (run.training.batch_size, run.model.context + 1)
     tokens = jax.ShapeDtypeStruct(batch, np.int32, sharding=sharding.batch_sharding(mesh))
     traced = shared.step.trace(shared.abstract, tokens, jax.ShapeDtypeStruct((), np.float32))
-    return traced.lower(lowering_platforms=(topology.lowering_platform,))
+    lowered: jax.stages.Lowered = traced.lower(lowering_platforms=(topology.lowering_platform,))
+    return lowered
 
 
 def _memory(step: jax.stages.Compiled, chip: Chip) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def _overflow(message: str, chip: Chip, kept: int) -> dict[str, Any]:
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     used = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of", message)
     temporary = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", message)
-    size = lambda found: float(found[1]) * units[found[2]]
+    size: Callable[[re.Match[str]], float] = lambda found: float(found[1]) * units[found[2]]
     total = size(used) if used else size(temporary) + kept if temporary else None
     return {"total": total, "capacity": chip.memory * chip.usable, "fits": False, "compiler": message.split("\n")[0]}
 

@@ -11,22 +11,24 @@ differ cost C, a missing pointer or address C/2 for each bit: half of C is the g
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 GAP = 0.5
+Entries = tuple[tuple[int, float], ...]  # places, and the coefficients there
 
 
 @dataclasses.dataclass(frozen=True)
 class Functional:
     """A linear functional of a token: coefficients of data rows, of table columns and of the constant one."""
 
-    rows: tuple[tuple[int, float], ...] = ()
-    columns: tuple[tuple[int, float], ...] = ()
+    rows: Entries = ()
+    columns: Entries = ()
     constant: float = 0.0
 
     def __neg__(self) -> "Functional":
-        negative = lambda pairs: tuple((place, -c) for place, c in pairs)
+        negative: Callable[[Entries], Entries] = lambda pairs: tuple((place, -c) for place, c in pairs)
         return Functional(negative(self.rows), negative(self.columns), -self.constant)
 
     def kernel(self, width: int, column_rows: np.ndarray) -> np.ndarray:
@@ -117,7 +119,9 @@ class Table:
 
 def comparison(pointers: list[int], addresses: list[int], scale: float) -> list[tuple[Functional, Functional]]:
     """Rows of Q and K that keep a score where pointer and address agree, and take scale/2 and more elsewhere."""
-    half = lambda column, sign, factor: Functional(columns=((column, sign * factor / 2),), constant=factor / 2)
+    half: Callable[[int, float, float], Functional] = lambda column, sign, factor: Functional(
+        columns=((column, sign * factor / 2),), constant=factor / 2
+    )
     rows = []
     for pointer, address in zip(pointers, addresses, strict=True):
         for sign in (1.0, -1.0):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxscale.arguments import integer
@@ -20,6 +21,7 @@ from jaxscale.errors import InputError
 LARGEST_GRID = 2**60
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Approximation:
     """A transformer that approximates `target`.
@@ -38,13 +40,13 @@ class Approximation:
     """
 
     network: Network
-    target: Target
-    dimension: int
-    grid: int
-    holder: Holder | None
+    target: Target = dataclasses.field(metadata={"static": True})
+    dimension: int = dataclasses.field(metadata={"static": True})
+    grid: int = dataclasses.field(metadata={"static": True})
+    holder: Holder | None = dataclasses.field(metadata={"static": True})
     bound: float | None
-    domain: str
-    check: Callable[[np.ndarray], None] | None = None
+    domain: str = dataclasses.field(metadata={"static": True})
+    check: Callable[[np.ndarray], None] | None = dataclasses.field(default=None, metadata={"static": True})
     atlas: Any = None
 
     def __call__(self, x: np.ndarray, **options: Any) -> np.ndarray:
@@ -106,7 +108,9 @@ def probe_points(
     """
     rng = np.random.default_rng(seed)
     N, d, atlas = made.grid, made.dimension, made.atlas
-    draw = lambda count: rng.choice(count, points, replace=False) if count > points else np.arange(count)
+    draw: Callable[[int], np.ndarray] = lambda count: (
+        rng.choice(count, points, replace=False) if count > points else np.arange(count)
+    )
     near = None
     if singular is not None:
         steps = (lattice(d, 12) - 6) / (6 * N)
@@ -137,4 +141,5 @@ def _lifted(atlas: Atlas, chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Points of the manifold with these coordinates; charts reach beyond the edge of one that has an edge."""
     lifted = atlas.lift(chart, offset)
     lifted = lifted[np.sum((lifted - atlas.centers[chart]) ** 2, axis=1) < atlas.inner**2]
-    return lifted[np.isclose(atlas.partition(lifted).sum(axis=1), 1)]
+    inside: np.ndarray = lifted[np.isclose(atlas.partition(lifted).sum(axis=1), 1)]
+    return inside

@@ -28,6 +28,7 @@ COVER = 0.75
 LARGEST_BALL = 0.7
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Atlas:
     """J charts of a d-dimensional manifold in R^D.
@@ -46,11 +47,11 @@ class Atlas:
       tolerance: points farther than this from the manifold are refused.
     """
 
-    name: str
+    name: str = dataclasses.field(metadata={"static": True})
     centers: np.ndarray
     frames: np.ndarray
     radius: float
-    lift: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    lift: Callable[[np.ndarray, np.ndarray], np.ndarray] = dataclasses.field(metadata={"static": True})
     net: np.ndarray
     spacing: float
     reach: float | None
@@ -59,11 +60,13 @@ class Atlas:
 
     @property
     def dimension(self) -> int:
-        return self.frames.shape[2]
+        dimension: int = self.frames.shape[2]
+        return dimension
 
     @property
     def width(self) -> int:
-        return self.frames.shape[1]
+        width: int = self.frames.shape[1]
+        return width
 
     @property
     def inner(self) -> float:
@@ -80,12 +83,14 @@ class Atlas:
         """(n, J) to the centers."""
         products = x @ self.centers.T
         squared = np.sum(x**2, axis=1)[:, None] - 2 * products + np.sum(self.centers**2, axis=1)
-        return np.maximum(squared, 0)
+        not_negative: np.ndarray = np.maximum(squared, 0)
+        return not_negative
 
     def partition(self, x: np.ndarray) -> np.ndarray:
         """ρ_j(x), (n, J); the rows sum to one on the manifold."""
         weight = np.maximum(1 - self.squared_distances(x) / self.inner**2, 0)
-        return weight / np.maximum(weight.sum(axis=1, keepdims=True), self.floor)
+        shares: np.ndarray = weight / np.maximum(weight.sum(axis=1, keepdims=True), self.floor)
+        return shares
 
     def overlap(self, radius: float) -> int:
         """The largest number of centers within `radius` of a point of the manifold."""

@@ -71,7 +71,8 @@ class Product(Atom):
         return Product(self.left[index], self.right[index], self.name)
 
     def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
-        return arguments[0] * arguments[1]
+        product: np.ndarray = arguments[0] * arguments[1]
+        return product
 
 
 class Dot(Atom):
@@ -90,7 +91,8 @@ class Dot(Atom):
         return self.left, self.right
 
     def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
-        return np.sum(arguments[0] * arguments[1], axis=0, keepdims=True)
+        sums: np.ndarray = np.sum(arguments[0] * arguments[1], axis=0, keepdims=True)
+        return sums
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +118,8 @@ class Kind:
         for i, (kernel, bias) in enumerate(self.layers):
             hidden = kernel.T @ hidden + bias[:, None]
             hidden = np.maximum(hidden, 0) if i < len(self.layers) - 1 else hidden
-        return hidden[0]
+        outputs: np.ndarray = hidden[0]
+        return outputs
 
     def interval(self, low_kxN: np.ndarray, high_kxN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """An interval for each column of arguments, layer by layer."""

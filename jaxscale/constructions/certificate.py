@@ -147,7 +147,8 @@ def _tolerances(values: np.ndarray) -> np.ndarray:
     """(outputs,) from the values (n, outputs) seen."""
     values = np.where(np.all(np.isfinite(values), axis=0), values, 0)
     taken = np.ptp(values, axis=0)
-    return TOLERANCE * np.where(taken > 0, taken, np.abs(values).max(axis=0))
+    tolerances: np.ndarray = TOLERANCE * np.where(taken > 0, taken, np.abs(values).max(axis=0))
+    return tolerances
 
 
 def _refuted_smoothness(

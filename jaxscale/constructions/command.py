@@ -212,7 +212,8 @@ def _atlas(options: argparse.Namespace, dim: int) -> Atlas:
         return cloud_atlas.from_points(np.asarray(point_files.open_points(options.on)))
     if options.on == "sphere":
         return manifolds.sphere(dim, options.width, key)
-    return getattr(manifolds, options.on)(options.width, key)
+    atlas: Atlas = getattr(manifolds, options.on)(options.width, key)
+    return atlas
 
 
 def _target(name: str, beta: float) -> tuple[Target, float | None]:

@@ -96,7 +96,8 @@ def bumps(x: Expression, N: int) -> list[Expression]:
 def interpolation_program(dim: int, N: int, values: np.ndarray) -> Expression:
     """Σ_n values[n] φ_n(x). No more than 2^dim bumps differ from zero at once, and they sum to one."""
     phi = prod(bumps(input_vector(dim), N))
-    return (values @ phi).within(values.min(), values.max(), active=2**dim)
+    program: Expression = (values @ phi).within(values.min(), values.max(), active=2**dim)
+    return program
 
 
 def taylor_program(dim: int, N: int, derivatives: list[np.ndarray]) -> Expression:

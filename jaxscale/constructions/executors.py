@@ -12,7 +12,7 @@ gather     one pair a head            B · l · rows that vary        those the 
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import numpy as np
@@ -134,8 +134,7 @@ def _whole(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(module: rt.ReluTransformer, variables: dict[str, Any], x: jax.Array) -> jax.Array:
-    values: Any = module.apply(variables, x)
-    return values
+    return cast(jax.Array, module.apply(variables, x))
 
 
 def _gather(
@@ -146,7 +145,7 @@ def _gather(
     squeeze = len(network.shape.outputs) == 1
 
     def compute(x: np.ndarray) -> jax.Array:
-        y = gather.run(steps, *rest, x, inputs, network.shape.bound)
+        y: jax.Array = gather.run(steps, *rest, x, inputs, network.shape.bound)
         return y[:, 0] if squeeze else y
 
     return compute, width

@@ -8,7 +8,7 @@ saved.module().apply(saved.variables(np.float64), points)      # bitwise what it
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -119,7 +119,9 @@ def load(folder: str | os.PathLike[str]) -> Saved:
 
 
 def _shape(fields: Mapping[str, Any]) -> rt.Shape:
-    pairs = lambda ends: tuple((int(token), int(row)) for token, row in ends)
+    pairs: Callable[[Any], tuple[tuple[int, int], ...]] = lambda ends: tuple(
+        (int(token), int(row)) for token, row in ends
+    )
     blocks = tuple(rt.Block(b["heads"], b["rank"], tuple(b["hidden"])) for b in fields["blocks"])
     return rt.Shape(
         tokens=fields["tokens"],

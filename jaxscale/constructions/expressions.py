@@ -13,7 +13,7 @@ expression knows an interval that holds each of its entries: this is what decide
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -273,7 +273,7 @@ def stack(parts: Sequence[Expression | float]) -> Expression:
         row = np.concatenate([m.row + start for m, start in coo])
         column, data = (np.concatenate([getattr(m, field) for m, _ in coo]) for field in ("col", "data"))
         terms.append((atom, sparse.csr_matrix((data, (row, column)), shape=(total, atom.size))))
-    join = lambda field: np.concatenate([getattr(part, field) for part in vectors])
+    join: Callable[[str], np.ndarray] = lambda field: np.concatenate([getattr(part, field) for part in vectors])
     return Expression(terms, join("offset"), False, join("low"), join("high"), parents=vectors)
 
 

@@ -1,7 +1,7 @@
 """The FFN of a block, put together from what it must do to each token: apply networks to rows, and clear rows."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def ffn_layers(width: int, uses: Sequence[Use], clears: Sequence[Clear]) -> Laye
         last[start_out : start_out + end[0].shape[0], target] = end[0][:, 0]
         last_bias[target] += end[1][0]
         start_in, start_out = start_in + kernel.shape[1], start_out + end[0].shape[0]
-    joined = lambda i: np.concatenate([layers[i][1] for layers in columns])
+    joined: Callable[[int], np.ndarray] = lambda i: np.concatenate([layers[i][1] for layers in columns])
     middle = [(_block_diagonal([layers[i][0] for layers in columns]), joined(i)) for i in range(1, depth - 1)]
     return ((first, joined(0)), *middle, (last, last_bias))
 

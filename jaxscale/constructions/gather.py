@@ -6,7 +6,7 @@ work. It holds for the parameters the compiler wrote, not for trained ones.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -69,7 +69,7 @@ def prepare(
     for i, selection in enumerate(network.selections):
         steps.append(_step(params[f"block_{i}"], selection, start_TxE, varying, needed[i], needed[i + 1]))
     row_of = {row: place for place, row in enumerate(varying)}
-    locate = lambda ends, tokens: np.array(
+    locate: Callable[[tuple[tuple[int, int], ...], np.ndarray], np.ndarray] = lambda ends, tokens: np.array(
         [(row_of[row], np.searchsorted(tokens, token)) for token, row in ends if token in tokens], dtype=int
     ).reshape(-1, 2)
     read = np.array([i for i, (token, _) in enumerate(shape.inputs) if token in needed[0]], dtype=int)
@@ -171,7 +171,9 @@ def run(
 
 
 def _block(step: Step, h_VxTxB: jax.Array, inputs: rt.MatmulInputs) -> jax.Array:
-    see = lambda a: a if inputs == "full" else lax.reduce_precision(a, 8, rt.MANTISSA_BITS[inputs])
+    see: Callable[[jax.Array], jax.Array] = lambda a: (
+        a if inputs == "full" else lax.reduce_precision(a, 8, rt.MANTISSA_BITS[inputs])
+    )
     seen_VxTxB = see(h_VxTxB)
     q = _projected(see(step.query), seen_VxTxB, step.query_at) + step.query_constant[..., None]
     k = _projected(see(step.key), seen_VxTxB, step.key_at) + step.key_constant[..., None]
@@ -204,4 +206,5 @@ def _projected(kernel_MxRxV: jax.Array, h_VxTxB: jax.Array, at_MxP: jax.Array) -
         return jnp.einsum("mrv,vmpb->mprb", kernel_MxRxV, h_VxTxB[:, at_MxP], precision="highest")
     # Rows one by one: products too small to call a routine for, fused by the compiler.
     rows = [kernel_MxRxV[:, None, :, v, None] * h[at_MxP][:, :, None] for v, h in enumerate(h_VxTxB)]
-    return functools.reduce(jnp.add, rows)
+    sums: jax.Array = functools.reduce(jnp.add, rows)
+    return sums

@@ -27,7 +27,7 @@ from jaxscale.constructions.encodings import Encoding
 SAFETY = 1.125
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # a slice has no hash before Python 3.12
 class Rows:
     """Where a token keeps what heads need: its encoding, and the constant one that stands in for biases."""
 

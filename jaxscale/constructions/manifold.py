@@ -111,7 +111,8 @@ def manifold_program(
     phi = prod([*factors, sides[J * d * (N + 1) + chart]])
     charts = atlas.overlap(atlas.radius)
     reach = charts * largest
-    return (coefficient @ phi + middle).within(middle - reach, middle + reach, active=charts * 2**d)
+    program: Expression = (coefficient @ phi + middle).within(middle - reach, middle + reach, active=charts * 2**d)
+    return program
 
 
 def interpolant(
@@ -163,7 +164,8 @@ def bound(atlas: Atlas, N: int, holder: Holder, largest: float) -> float | None:
     largest = largest + holder.constant * farthest**holder.exponent
     away = farthest + atlas.spacing
     partition = max(float(atlas.slopes(part, away)[1].sum(axis=1).max()) for part in atlas.parts())
-    return holder.constant * delta**holder.exponent + largest * partition * delta
+    most: float = holder.constant * delta**holder.exponent + largest * partition * delta
+    return most
 
 
 def _bound_before(

@@ -54,7 +54,8 @@ def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, r
         def lift(chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
             height = 1 - np.sum(offset**2, axis=1)
             up = np.sqrt(np.where(height > 0, height, np.nan))
-            return up[:, None] * centers[chart] + np.einsum("nij,nj->ni", frames[chart], offset)
+            lifted: np.ndarray = up[:, None] * centers[chart] + np.einsum("nij,nj->ni", frames[chart], offset)
+            return lifted
 
         return lift
 
@@ -139,7 +140,8 @@ def _parametrized(
     def frames_at(index: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
             slopes = np.asarray(jax.jit(jax.vmap(jacobian))(parameters[index]))
-        return np.einsum("ij,njk->nik", basis, np.linalg.qr(slopes)[0])
+        frames: np.ndarray = np.einsum("ij,njk->nik", basis, np.linalg.qr(slopes)[0])
+        return frames
 
     def lift_from(index: np.ndarray, frames: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         flat_frames = np.einsum("ji,njk->nik", basis, frames)
@@ -151,7 +153,8 @@ def _parametrized(
 
             def step(_: jax.Array, q: jax.Array) -> jax.Array:
                 residual = frame.T @ (embed(q) - embed(start)) - offset
-                return q - jnp.linalg.solve(frame.T @ jacobian(q), residual)
+                better: jax.Array = q - jnp.linalg.solve(frame.T @ jacobian(q), residual)
+                return better
 
             q = jax.lax.fori_loop(0, NEWTON_STEPS, step, q)
             point = embed(q)
@@ -163,10 +166,13 @@ def _parametrized(
 
         def lift(chart: np.ndarray, offset: np.ndarray) -> np.ndarray:
             size = 1 << max(0, len(chart) - 1).bit_length()  # few shapes, so few programs
-            padded = lambda x: np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1))
+            padded: Callable[[np.ndarray], np.ndarray] = lambda x: np.pad(
+                x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)
+            )
             with jax.enable_x64(True):
                 points = solve(padded(parameters[index][chart]), padded(flat_frames[chart]), padded(offset))
-            return np.asarray(points)[: len(chart)] @ basis.T
+            lifted: np.ndarray = np.asarray(points)[: len(chart)] @ basis.T
+            return lifted
 
         return lift
 

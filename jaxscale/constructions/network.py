@@ -9,6 +9,7 @@ print(network.layout)                                 # which token and row hold
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jaxscale.errors import InputError
 from jaxscale.models import relu_transformer as rt
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no hash
 class Selection:
     """Which pairs of tokens the heads of a block let see each other; every other score is at most zero.
 
@@ -60,6 +61,11 @@ class Placement(NamedTuple):
 class Layout(tuple[Placement, ...]):
     """Every value with its place, in the order of blocks; prints as a table."""
 
+    # Equal to itself alone: what is static in a pytree must be comparable, and arrays are not.
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __hash__ = object.__hash__
+
     def __str__(self) -> str:
         lines = [f"{'block':>5}  {'value':<28}{'entries':>9}  {'tokens':<16}rows"]
         for place in self:
@@ -76,6 +82,7 @@ class Layout(tuple[Placement, ...]):
         return found
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Network:
     """A compiled program. Arrays are float64 numpy.
@@ -93,14 +100,14 @@ class Network:
       attended: the same between attention and FFN of each block.
     """
 
-    shape: rt.Shape
+    shape: rt.Shape = dataclasses.field(metadata={"static": True})
     params: dict[str, Any]
     encoding: np.ndarray
-    rows: Rows
-    selections: tuple[Selection, ...]
-    layout: Layout
-    program: Expression
-    encoding_name: str
+    rows: Rows = dataclasses.field(metadata={"static": True})
+    selections: tuple[Selection, ...] = dataclasses.field(metadata={"static": True})
+    layout: Layout = dataclasses.field(metadata={"static": True})
+    program: Expression = dataclasses.field(metadata={"static": True})
+    encoding_name: str = dataclasses.field(metadata={"static": True})
     streams: tuple[tuple[np.ndarray, np.ndarray], ...]
     attended: tuple[tuple[np.ndarray, np.ndarray], ...]
 
@@ -146,7 +153,7 @@ class Network:
 
 def variables_of(params: dict[str, Any], encoding: np.ndarray, dtype: jax.typing.DTypeLike) -> dict[str, Any]:
     """Parameters and encoding as `rt.ReluTransformer.apply` takes them, in `dtype`; infinite beyond its range."""
-    cast = lambda leaf: np.asarray(leaf).astype(dtype)
+    cast: Callable[[np.typing.ArrayLike], np.ndarray] = lambda leaf: np.asarray(leaf).astype(dtype)
     with np.errstate(over="ignore"):
         return {"params": jax.tree.map(cast, params), "fixed": {"encoding": cast(encoding)}}
 

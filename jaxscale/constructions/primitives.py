@@ -174,7 +174,8 @@ def indicator(x: Expression, center: Sequence[float], radius: float) -> Expressi
 
 def project(x: Expression, frame: np.ndarray, center: Sequence[float]) -> Expression:
     """Coordinates frame^T (x - center), for a frame (D, d): a chart. Affine, so it costs nothing by itself."""
-    return np.asarray(frame, dtype=float).T @ (x - np.asarray(center, dtype=float))
+    coordinates: Expression = np.asarray(frame, dtype=float).T @ (x - np.asarray(center, dtype=float))
+    return coordinates
 
 
 def held(x: Expression) -> Expression:

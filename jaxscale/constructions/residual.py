@@ -61,6 +61,7 @@ class Residual:
 
     def free_row(self, token: np.ndarray, first: int = 0) -> int:
         """A row that is empty at all these tokens: `first` if it is, else the lowest, else a new one."""
+        row: int
         for row in (first, *range(self.rows)):
             if not self.used[row, token].any():
                 return row

@@ -19,8 +19,9 @@ largest of the format nothing is bounded.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 
 from jaxscale.constructions.encodings import unit
@@ -64,6 +65,7 @@ FORMATS = {
 }
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rounding:
     """Of a network in one format.
@@ -206,7 +208,9 @@ def _side(
     # What leaves a projection is rounded when it enters the scores, unless it is the constant one.
     again = np.where(np.any(read[:, :, :-1] != 0, axis=2), form.u_inputs, 0)
     enters = error + form.u_inputs * np.where(known.enters, 0, size)
-    project = lambda matrix, x: np.einsum("mre,mpe->mpr", matrix, x, optimize=True)
+    project: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda matrix, x: np.einsum(
+        "mre,mpe->mpr", matrix, x, optimize=True
+    )
     sizes = project(read, size[at])
     errors = project(read, enters[at]) + project(coarse, size[at]) + (form.u * steps + again)[:, None] * sizes
     errors += form.tiny * (steps + 1)[:, None] * (sizes > 0)
@@ -347,15 +351,18 @@ def _largest_of_feed_forward(
 
 def _lost(x: np.ndarray, bits: int, relative: float, form: Format) -> np.ndarray:
     """What parameters lose on the way into a format."""
-    return np.abs(x) * np.where(_fits(x, bits), 0, relative) + np.where(np.abs(x) < form.tiny, np.abs(x), 0)
+    lost: np.ndarray = np.abs(x) * np.where(_fits(x, bits), 0, relative) + np.where(np.abs(x) < form.tiny, np.abs(x), 0)
+    return lost
 
 
 def _fits(x: np.ndarray, bits: int) -> np.ndarray:
     """Whether numbers need no more than `bits` bits, the leading one counted."""
     lowest = unit(x)
-    return np.isinf(lowest) | (np.abs(x) < 2.0**bits * lowest)
+    fits: np.ndarray = np.isinf(lowest) | (np.abs(x) < 2.0**bits * lowest)
+    return fits
 
 
 def _magnitude(interval: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     low, high = interval
-    return np.maximum(np.abs(low), np.abs(high))
+    magnitude: np.ndarray = np.maximum(np.abs(low), np.abs(high))
+    return magnitude

@@ -56,7 +56,8 @@ def _attention(heads: Mapping[str, jax.Array], h_BxTxE: jax.Array, module: rt.Re
     part = rt.attention_in_chunks(heads, query, key, module.matmul_inputs, module.head_chunk, module.query_tile)
     whole = jnp.zeros((h_BxTxE.shape[0], mesh.shape["query"] * query.shape[1], h_BxTxE.shape[2]), part.dtype)
     whole = lax.dynamic_update_slice_in_dim(whole, part, start, axis=1)
-    return lax.psum(whole, AXES)[:, :T]
+    summed: jax.Array = lax.psum(whole, AXES)
+    return summed[:, :T]
 
 
 def _part(h_BxTxE: jax.Array, axis: str, mesh: Mesh) -> tuple[jax.Array, jax.Array]:

@@ -5,7 +5,7 @@ where a pointer shows, and what many tokens hold that all point here. Each part 
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -120,7 +120,9 @@ class SiteHeads:
         n, here = x.size, np.arange(x.size)
         parts: dict[tuple[int, bytes], Part] = {}
         sums = []
-        part_at = lambda other, index: parts.setdefault((other, index.tobytes()), Part(other, index))
+        part_at: Callable[[int, np.ndarray], Part] = lambda other, index: parts.setdefault(
+            (other, index.tobytes()), Part(other, index)
+        )
         for atom, matrix in x.terms:
             row = known[atom][1]
             if isinstance(atom, Input) or atom.size == 1:
@@ -193,7 +195,7 @@ class SiteHeads:
                     kernel[i, self._data + j] = pair[selecting].kernel(E, place)
             value[i, head.row] = head.value.kernel(E, place)
         most = max(len(head.token) for head in self._heads)
-        padded = lambda x: np.pad(x, (0, most - len(x)), constant_values=-1)
+        padded: Callable[[np.ndarray], np.ndarray] = lambda x: np.pad(x, (0, most - len(x)), constant_values=-1)
         selection = Selection(
             token=np.stack([padded(head.token) for head in self._heads]),
             seen=np.stack([padded(head.seen) for head in self._heads]),

@@ -75,7 +75,8 @@ def crease(direction: np.ndarray, exponent: float = 1.0) -> Target:
 
     def f(x: np.ndarray) -> np.ndarray:
         s = x @ direction
-        return (2.0 * (s > 0) - 1) * abs(s) ** exponent
+        y: np.ndarray = (2.0 * (s > 0) - 1) * abs(s) ** exponent
+        return y
 
     return f
 
@@ -90,7 +91,8 @@ def takagi(shift: np.ndarray, exponent: float = 1.0, levels: int = 12) -> Target
     def f(x: np.ndarray) -> np.ndarray:
         t = x - shift
         folded = sum(2.0 ** (-exponent * k) * abs(2**k * t - np.round(2**k * t)) for k in range(levels))
-        return folded.sum(-1) / x.shape[-1] ** 0.5
+        y: np.ndarray = folded.sum(-1) / x.shape[-1] ** 0.5
+        return y
 
     return f
 
@@ -98,7 +100,8 @@ def takagi(shift: np.ndarray, exponent: float = 1.0, levels: int = 12) -> Target
 def waves(x: Points) -> Points:
     """Σ_i sin(2π x_i) / (2π √D): smooth, and Lipschitz with constant one."""
     numerical = jnp if isinstance(x, jax.Array) else np
-    return numerical.sin(2 * np.pi * x).sum(-1) / (2 * np.pi * x.shape[-1] ** 0.5)
+    y: Points = numerical.sin(2 * np.pi * x).sum(-1) / (2 * np.pi * x.shape[-1] ** 0.5)
+    return y
 
 
 def values_at(f: Target, points: np.ndarray, what: str = "f") -> np.ndarray:

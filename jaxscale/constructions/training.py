@@ -60,7 +60,8 @@ def movable(params: dict[str, Any], parts: Parts) -> dict[str, Any]:
         is_readout = "learned" not in params and block == last and rest[-1] == "value"
         return np.asarray((leaf != 0) & is_readout, leaf.dtype)
 
-    return jax.tree_util.tree_map_with_path(moves, params)
+    masks: dict[str, Any] = jax.tree_util.tree_map_with_path(moves, params)
+    return masks
 
 
 def train(
@@ -159,7 +160,7 @@ def train_each(
                 store.save(step + count, state, {}, loss)
             report(step=step + count, steps=steps, train_loss=loss)
         params, losses = jax.tree.map(np.asarray, (state.params, state.losses))
-        pick = lambda i: jax.tree.map(lambda leaf: leaf[i], params)
+        pick: Callable[[int], dict[str, Any]] = lambda i: jax.tree.map(lambda leaf: leaf[i], params)
         return [Fitted(pick(i), losses[:, i]) for i in range(len(starts))]
 
 
@@ -218,7 +219,8 @@ def random_params(module: rt.ReluTransformer, seed: int, dtype: jax.typing.DType
     with jax.enable_x64(dtype == np.float64):
         points = np.zeros((1, len(module.shape.inputs)), dtype)
         drawn = jax.jit(module.clone(dtype=dtype).init)(jax.random.key(seed), points)
-        return jax.tree.map(np.asarray, drawn["params"])
+        params: dict[str, Any] = jax.tree.map(np.asarray, drawn["params"])
+        return params
 
 
 def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray) -> float:
@@ -238,4 +240,5 @@ def root_mean_square_error(
     module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray
 ) -> float:
     """The root of `mean_squared_error`."""
-    return mean_squared_error(module, variables, x, y) ** 0.5
+    error: float = mean_squared_error(module, variables, x, y) ** 0.5
+    return error

@@ -42,7 +42,8 @@ class Field:
 
     def __call__(self, x_NxW: jax.Array) -> jax.Array:
         """(N, W) points to (N,) values; float32, a few thousand points at a time."""
-        return jax.lax.map(functools.partial(_value, self), x_NxW, batch_size=min(CHUNK, len(x_NxW)))
+        values: jax.Array = jax.lax.map(functools.partial(_value, self), x_NxW, batch_size=min(CHUNK, len(x_NxW)))
+        return values
 
 
 def weierstrass(key: jax.Array, width: int, beta: float, octaves: int, waves: int = 64) -> Field:

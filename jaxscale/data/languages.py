@@ -48,7 +48,7 @@ class Language:
 
     def points(self, contexts_NxD: jax.Array) -> jax.Array:
         """Where in the cube contexts are, (N, d), in the middle of what their digits leave open."""
-        return (contexts_NxD + 0.5) * (SIDE / 2**self.order)
+        return (contexts_NxD + 0.5) * (SIDE / 2.0**self.order)
 
     def symbols(self, contexts_NxD: jax.Array) -> jax.Array:
         """The symbols of contexts, (N, order), the newest last."""
@@ -95,4 +95,4 @@ def point_map(dimension: int, order: int) -> jax.Array:
     place_value = SIDE * 2.0 ** (jnp.arange(order) - order)
     digits_KxD = jnp.arange(2**dimension)[:, None] >> jnp.arange(dimension) & 1
     # Half of the last place, shared by all symbols: the middle of what is left open.
-    return place_value[:, None, None] * digits_KxD + SIDE / 2 ** (order + 1) / order
+    return place_value[:, None, None] * digits_KxD + SIDE / 2.0 ** (order + 1) / order

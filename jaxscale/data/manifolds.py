@@ -46,7 +46,8 @@ class Manifold:
         """
         if n < 1:
             raise InputError(f"n must be at least 1; it is {n}.")
-        return _sample(self.draw, key, n)
+        points: jax.Array = _sample(self.draw, key, n)
+        return points
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
@@ -515,7 +516,8 @@ def _accepted(
 
 def _directions(key: jax.Array, n: int, width: int) -> jax.Array:
     normal = jax.random.normal(key, (n, width))
-    return normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
+    direction: jax.Array = normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
+    return direction
 
 
 def _angles(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -106,7 +106,8 @@ def _npz(path: str, array: str | None) -> np.ndarray:
         open(path, "rb").close()  # a file that is not there says so itself
         raise ValueError("not an archive")
     with np.load(path, allow_pickle=False) as arrays:
-        return arrays[_chosen(path, array, arrays.files)]
+        chosen: np.ndarray = arrays[_chosen(path, array, arrays.files)]
+        return chosen
 
 
 def _safetensors(path: str, array: str | None) -> np.ndarray:
@@ -115,7 +116,8 @@ def _safetensors(path: str, array: str | None) -> np.ndarray:
     import safetensors
 
     with safetensors.safe_open(path, framework="numpy") as tensors:
-        return tensors.get_tensor(_chosen(path, array, list(tensors.keys())))
+        chosen: np.ndarray = tensors.get_tensor(_chosen(path, array, list(tensors.keys())))
+        return chosen
 
 
 def _parquet(path: str, array: str | None) -> np.ndarray:
@@ -129,10 +131,12 @@ def _parquet(path: str, array: str | None) -> np.ndarray:
 
     schema = pyarrow.parquet.read_schema(path)
     kinds = {name: schema.field(name).type for name in schema.names}
-    is_list = lambda name: any(
+    is_list: Callable[[str], bool] = lambda name: any(
         test(kinds[name]) for test in (arrow.types.is_list, arrow.types.is_large_list, arrow.types.is_fixed_size_list)
     )
-    is_number = lambda name: arrow.types.is_floating(kinds[name]) or arrow.types.is_integer(kinds[name])
+    is_number: Callable[[str], bool] = lambda name: (
+        arrow.types.is_floating(kinds[name]) or arrow.types.is_integer(kinds[name])
+    )
     lists = list(filter(is_list, kinds))
     if array is not None:
         names = [_chosen(path, name, schema.names) for name in array.split(",")]
@@ -167,7 +171,8 @@ def _stacked(path: str, name: str, column: "pyarrow.ListArray") -> np.ndarray:
             f"{missing} have {shortest} to {longest} "
             "entries. Choose another column."
         )
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    rows: np.ndarray = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    return rows
 
 
 def _chosen(path: str, array: str | None, names: Sequence[str]) -> str:

@@ -121,7 +121,10 @@ def open_store(folder: str | os.PathLike[str]) -> Store:
 
 def account(facts: Mapping[str, Any]) -> list[str]:
     """What was read of a corpus and what was left out, as sentences; `facts` are those of a `Store`."""
-    of = lambda *names: [f"{facts[name]:,}" if name in facts else "?" for name in names]
+
+    def of(*names: str) -> list[str]:
+        return [f"{facts[name]:,}" if name in facts else "?" for name in names]
+
     said = [
         "corpus {}: {} documents read, of which {} duplicate and {} empty ones are left out".format(
             repr(facts["kind"]), *of("documents_read", "duplicates_removed", "documents_empty")

@@ -248,7 +248,9 @@ def _decompressed(path: pathlib.Path, file: io.BufferedReader) -> tuple[io.Buffe
 def _zstd(file: io.BufferedReader) -> io.RawIOBase:
     import pyarrow
 
-    return pyarrow.CompressedInputStream(str(file.name), "zstd")  # it would close a file of ours
+    # By name: it would close a file of ours.
+    stream: io.RawIOBase = pyarrow.CompressedInputStream(str(file.name), "zstd")
+    return stream
 
 
 COMPRESSIONS = (

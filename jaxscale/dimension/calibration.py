@@ -188,7 +188,8 @@ def calibrate(
         cache=cache,
         width_limit=width_limit,
     )
-    return apply_references(estimate, hoods, _around(float(estimate.dimension), make))
+    calibrated: Calibrated = apply_references(estimate, hoods, _around(float(estimate.dimension), make))
+    return calibrated
 
 
 def _width_limit(estimator: str | Estimator, hoods: Neighborhoods) -> int | None:
@@ -296,7 +297,9 @@ def _invert(
     right = jnp.clip(jnp.searchsorted(log_reading_G, log_reading), 1, len(log_d_G) - 1)
     left = right - 1
     share = (log_reading - log_reading_G[left]) / (log_reading_G[right] - log_reading_G[left])
-    between = lambda values_G: values_G[left] + share * (values_G[right] - values_G[left])
+    between: Callable[[jax.Array], jax.Array] = lambda values_G: (
+        values_G[left] + share * (values_G[right] - values_G[left])
+    )
     slope = (log_d_G[right] - log_d_G[left]) / (log_reading_G[right] - log_reading_G[left])
     error = slope * jnp.hypot((1 - share) * error_G[left], share * error_G[right])
     return between(log_d_G), slope, error, between(uneven_G), between(spread_G)

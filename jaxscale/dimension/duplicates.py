@@ -6,6 +6,7 @@ near = nearest_distinct(points, used, copies, unit, center, k)  # copies up to r
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -174,7 +175,10 @@ def first_occurrence(points: jax.Array, rows: NamedSharding | None = None) -> ja
     gets all hashes and indices, but never all points.
     """
     n = points.shape[0]
-    hash_rows = lambda points: (_hash(points, seed=1), _hash(points, seed=2))
+    hash_rows: Callable[[jax.Array], tuple[jax.Array, jax.Array]] = lambda points: (
+        _hash(points, seed=1),
+        _hash(points, seed=2),
+    )
     hashes = map_tiles(hash_rows, points) if rows is None else map(replicated, hash_rows(points))
     first_hash, second_hash, order = lax.sort((*hashes, jnp.arange(n, dtype=jnp.int32)), num_keys=3)
     same_hash = (first_hash == jnp.roll(first_hash, 1)) & (second_hash == jnp.roll(second_hash, 1))

@@ -86,7 +86,7 @@ def _random_subset(hoods: Neighborhoods) -> Neighborhoods:
         return dataclasses.replace(hoods, points=replicated(hoods.points))
     chance_N = jax.random.uniform(jax.random.key(0), (n,))
     rows = jnp.argsort(jnp.where(hoods.used, chance_N, 2))[:size]
-    pick = lambda values: some_rows(values, rows)
+    pick: Callable[[jax.Array], jax.Array] = lambda values: some_rows(values, rows)
     return dataclasses.replace(
         hoods, points=pick(hoods.points), used=pick(hoods.used), multiplicity=pick(hoods.multiplicity)
     )
@@ -105,7 +105,7 @@ def _within_sides(deep: Neighborhoods, side_N: jax.Array, k: int) -> Neighborhoo
     # Each neighbor on the same side moves left to its rank among them; those beyond the k-th fall off the edge.
     rank_NxK = jnp.where(same_NxK, jnp.cumsum(same_NxK, axis=1) - 1, k)
     rows_Nx1 = jnp.arange(len(side_N))[:, None]
-    compact = lambda values_NxK, missing: (
+    compact: Callable[[jax.Array, float], jax.Array] = lambda values_NxK, missing: (
         jnp.full((len(side_N), k), missing, values_NxK.dtype).at[rows_Nx1, rank_NxK].set(values_NxK, mode="drop")
     )
     return dataclasses.replace(

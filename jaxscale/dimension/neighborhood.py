@@ -184,7 +184,7 @@ def _checked_neighborhoods(
     check_choice("duplicates", duplicates, Duplicates)
     points = cloud.points
     clean = _are_usable(points, metric, nonfinite)
-    hoods = _neighborhoods(cloud, k, depth, metric, nonfinite, duplicates, clean, row_sharding(points))
+    hoods: Neighborhoods = _neighborhoods(cloud, k, depth, metric, nonfinite, duplicates, clean, row_sharding(points))
     return dataclasses.replace(hoods, points=points) if clean else hoods
 
 

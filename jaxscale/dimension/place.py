@@ -106,7 +106,8 @@ def by_layer(
             if metric == "cosine":
                 what = "of zeros, which have no direction"
                 refuse_rows(~has_direction(points), name, what, "Or pass nonfinite='drop'.")
-    return _by_layer(read_from, k, read, metric, nonfinite, duplicates)
+    estimates: Estimate = _by_layer(read_from, k, read, metric, nonfinite, duplicates)
+    return estimates
 
 
 def _named(name: str, measure: Callable[[jax.typing.ArrayLike], Estimate], points: jax.typing.ArrayLike) -> Estimate:
@@ -120,7 +121,8 @@ def _named(name: str, measure: Callable[[jax.typing.ArrayLike], Estimate], point
 def _by_layer(
     layers: jax.Array | Cloud, k: int, read: Estimator, metric: Metric, nonfinite: Nonfinite, duplicates: Duplicates
 ) -> Estimate:
-    return lax.map(lambda points: read(neighborhoods(points, k, metric, nonfinite, duplicates)), layers)
+    estimates: Estimate = lax.map(lambda points: read(neighborhoods(points, k, metric, nonfinite, duplicates)), layers)
+    return estimates
 
 
 def by_group(
@@ -165,7 +167,8 @@ def by_group(
     cluster_of = None if clusters is None else jnp.asarray(clusters)
     if cluster_of is not None:
         num_clusters = number_of_labels("clusters", cluster_of, num_clusters, hoods.used.shape)
-    return _by_group(hoods, mle(hoods, k), group_of, cluster_of, num_groups, num_clusters)
+    places: Places = _by_group(hoods, mle(hoods, k), group_of, cluster_of, num_groups, num_clusters)
+    return places
 
 
 @functools.partial(jax.jit, static_argnames=("num_groups", "num_clusters"))
@@ -178,7 +181,9 @@ def _by_group(
     num_clusters: int | None,
 ) -> Places:
     used_N, inverse_N, one = _inverse_local(estimate)
-    total = lambda values_N: jax.ops.segment_sum(jnp.where(used_N, values_N, 0), group_of, num_groups)
+    total: Callable[[jax.Array], jax.Array] = lambda values_N: jax.ops.segment_sum(
+        jnp.where(used_N, values_N, 0), group_of, num_groups
+    )
     count_G = total(jnp.ones_like(inverse_N))
     safe_count_G = jnp.maximum(count_G, 1)
     mean_G = total(inverse_N) / safe_count_G
@@ -220,7 +225,7 @@ def _clustered(
     sum_R = jax.ops.segment_sum(influence_N[order_N], run_N, n)
     present_R = jax.ops.segment_max(used_N[order_N].astype(jnp.int32), run_N, n) > 0
     group_R = jax.ops.segment_max(group_N, run_N, n)
-    of_group = lambda values_R: jax.ops.segment_sum(
+    of_group: Callable[[jax.Array], jax.Array] = lambda values_R: jax.ops.segment_sum(
         jnp.where(present_R, values_R, 0), jnp.where(present_R, group_R, 0), num_groups
     )
     clusters_G = of_group(jnp.ones_like(sum_R))
@@ -254,7 +259,8 @@ def per_point(
       InputError: as `mle` does.
     """
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
-    return _per_point(hoods, mle(hoods, k))
+    places: Places = _per_point(hoods, mle(hoods, k))
+    return places
 
 
 @jax.jit

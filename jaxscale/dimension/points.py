@@ -118,9 +118,11 @@ def _of_torch(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
     torch = sys.modules["torch"]
     if tensor.dtype != torch.bfloat16:
-        return tensor.resolve_conj().resolve_neg().numpy()
+        array: np.ndarray = tensor.resolve_conj().resolve_neg().numpy()
+        return array
     # NumPy has no bfloat16 of its own: the bits pass as integers.
-    return tensor.contiguous().view(torch.int16).numpy().view(jnp.bfloat16)
+    bits: np.ndarray = tensor.contiguous().view(torch.int16).numpy()
+    return bits.view(jnp.bfloat16)
 
 
 def is_cut(dtype: np.dtype) -> bool:
@@ -171,7 +173,8 @@ def _unit_of_rounding(array: jax.Array | np.ndarray) -> float | jax.Array:
     if len(narrower) < 2 or 0 in array.shape:
         return eps
     if not isinstance(array, np.ndarray):
-        return _unit_on_device(array, narrower, eps)
+        unit: float | jax.Array = _unit_on_device(array, narrower, eps)
+        return unit
     parts = [array[first : first + ROWS_AT_ONCE] for first in range(0, len(array), ROWS_AT_ONCE)]
     # Most clouds need all their bits, and the first rows say so.
     narrower = tuple(bits for bits in narrower if all(_has_few_bits(np, part, bits) for part in parts))
@@ -192,12 +195,14 @@ def _unit_on_device(array: jax.Array, narrower: tuple[int, ...], eps: float | ja
 
 
 def _finite(xp: ModuleType, array: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
-    return xp.where(xp.isfinite(array), array, 0)
+    finite: jax.Array | np.ndarray = xp.where(xp.isfinite(array), array, 0)
+    return finite
 
 
 def _has_few_bits(xp: ModuleType, array: jax.Array | np.ndarray, bits: int) -> jax.Array | np.ndarray:
     mantissa, _ = xp.frexp(_finite(xp, array))
-    return xp.all(xp.ldexp(mantissa, bits) == xp.round(xp.ldexp(mantissa, bits)))
+    is_short: jax.Array | np.ndarray = xp.all(xp.ldexp(mantissa, bits) == xp.round(xp.ldexp(mantissa, bits)))
+    return is_short
 
 
 def _is_fixed_point(
@@ -210,7 +215,8 @@ def _is_fixed_point(
     if bits > HALF_PRECISION:
         return False
     steps = xp.ldexp(_finite(xp, array), bits - largest)
-    return xp.all(steps == xp.round(steps))
+    is_whole: jax.Array | np.ndarray = xp.all(steps == xp.round(steps))
+    return is_whole
 
 
 def check_cloud(points: jax.Array | np.ndarray, name: str) -> None:
@@ -262,7 +268,8 @@ def replicated(points: jax.Array) -> jax.Array:
     sharding = jax.typeof(points).sharding
     if all(axis is None for axis in sharding.spec):
         return points
-    return jax.sharding.reshard(points, NamedSharding(sharding.mesh, PartitionSpec()))
+    everywhere: jax.Array = jax.sharding.reshard(points, NamedSharding(sharding.mesh, PartitionSpec()))
+    return everywhere
 
 
 def some_rows(points: jax.Array, rows: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,7 @@ def by_k(
     name, read = at_all_neighbors(estimator)
     hoods = neighborhoods(x, ks[-1], metric, nonfinite, duplicates)
     estimates = [read(hoods.nearest(k)) for k in ks]
-    pick = lambda field: jnp.stack([getattr(estimate, field) for estimate in estimates])
+    pick: Callable[[str], jax.Array] = lambda field: jnp.stack([getattr(estimate, field) for estimate in estimates])
     return ScaleProfile(
         scale=pick("scale"),
         dimension=pick("dimension"),
@@ -242,7 +242,8 @@ def plateau(profile: ScaleProfile, level: float = 0.95, tolerance: float = 0.02)
     """
     if not 0 < level < 1 or not tolerance >= 0:
         raise InputError(f"level must lie in (0, 1), tolerance at 0 or above; they are {level} and {tolerance}.")
-    return _plateau(profile, level, tolerance)
+    found: Plateau = _plateau(profile, level, tolerance)
+    return found
 
 
 @jax.jit
@@ -258,7 +259,9 @@ def _plateau(profile: ScaleProfile, level: jax.Array, tolerance: jax.Array) -> P
     weight_RxS = jnp.where(inside_RxS & known_S, 1 / jnp.where(known_S, variance_S, 1), 0)
     total_R = jnp.sum(weight_RxS, axis=1)
     safe_total_R = jnp.where(total_R > 0, total_R, 1)
-    mean = lambda values_S: weight_RxS @ jnp.where(known_S, values_S, 0) / safe_total_R
+    mean: Callable[[jax.Array], jax.Array] = lambda values_S: (
+        weight_RxS @ jnp.where(known_S, values_S, 0) / safe_total_R
+    )
     d_R = mean(d_S)
     away_RxS = jnp.where(known_S, d_S, 0) - d_R[:, None]
     chi2_R = jnp.sum(weight_RxS * away_RxS**2, axis=1)
@@ -267,7 +270,9 @@ def _plateau(profile: ScaleProfile, level: jax.Array, tolerance: jax.Array) -> P
     steepness_R = jnp.sum(weight_RxS * along_RxS**2, axis=1)
     line_R = jnp.sum(weight_RxS * along_RxS * away_RxS, axis=1) ** 2 / jnp.where(steepness_R > 0, steepness_R, 1)
     count_R = last_R - first_R + 1
-    chance = lambda chi2, freedom: gammaincc(jnp.maximum(freedom, 1) / 2, chi2 / 2)
+    chance: Callable[[jax.Array, jax.typing.ArrayLike], jax.Array] = lambda chi2, freedom: gammaincc(
+        jnp.maximum(freedom, 1) / 2, chi2 / 2
+    )
     is_level_R = (chance(chi2_R, count_R - 1) > 1 - level) & (chance(line_R, 1) > 1 - level)
     whole_R = jnp.all(known_S | ~inside_RxS, axis=1)
     seen_R = ~jnp.any(inside_RxS & jnp.isnan(error_S), axis=1)
@@ -275,7 +280,7 @@ def _plateau(profile: ScaleProfile, level: jax.Array, tolerance: jax.Array) -> P
     width_R = jnp.log(profile.scale[last_R]) - jnp.log(profile.scale[first_R])
     best = jnp.argmax(jnp.where(is_plateau_R, width_R, -jnp.inf))
     found = is_plateau_R[best]
-    given = lambda value: jnp.where(found, value, jnp.nan)
+    given: Callable[[jax.Array], jax.Array] = lambda value: jnp.where(found, value, jnp.nan)
     return Plateau(
         found=found,
         dimension=given(d_R[best]),

@@ -72,7 +72,8 @@ def _sum_of_powers(
 
     def expression(p: Values, *xs: jax.Array) -> jax.Array:
         total = sum(p[a] * power(x, -p[e]) for a, e, x in zip(scales, exponents, xs, strict=True))
-        return p["E"] + total if floor else total
+        loss: jax.Array = p["E"] + total if floor else total
+        return loss
 
     def rescale(p: dict[str, Any], *units: float) -> dict[str, Any]:
         return p | {a: p[a] * unit ** p[e] for a, e, unit in zip(scales, exponents, units, strict=True)}
@@ -185,11 +186,13 @@ def repeated_data() -> Law:
         # Without either scale the ratio means nothing and the curve is E.
         ratio = jnp.where(p["A"] > 0, p["B"] / jnp.where(p["A"] > 0, p["A"], 1.0), 1.0)
         of_size, of_tokens = terms(p, ratio, N, D, U)
-        return p["E"] + p["A"] * of_size + p["B"] * of_tokens
+        loss: jax.Array = p["E"] + p["A"] * of_size + p["B"] * of_tokens
+        return loss
 
     def in_coordinates(z: Values, N: jax.Array, D: jax.Array, U: jax.Array) -> jax.Array:
         of_size, of_tokens = terms(z, z["ratio"], N, D, U)
-        return z["E"] + z["A"] * (of_size + z["ratio"] * of_tokens)
+        loss: jax.Array = z["E"] + z["A"] * (of_size + z["ratio"] * of_tokens)
+        return loss
 
     same = ("E", "A", "alpha", "beta", "R_N", "R_D")
     decay = Range(0.5, 100.0, logarithmic=True, bounds=(1e-2, 1e4))
@@ -220,7 +223,8 @@ def broken(breaks: int = 1, name: str = "bnsl") -> Law:
         bends = [
             p[f"c{i}"] * p[f"f{i}"] * jnp.logaddexp(0.0, (log_x - jnp.log(p[f"d{i}"])) / p[f"f{i}"]) for i in numbers
         ]
-        return p["E"] + p["A"] * jnp.exp(-p["c0"] * log_x - sum(bends))
+        loss: jax.Array = p["E"] + p["A"] * jnp.exp(-p["c0"] * log_x - sum(bends))
+        return loss
 
     nonlinear = {"c0": Range(0.0, 1.5, bounds=(-10.0, 10.0))}
     for i in numbers:
@@ -271,7 +275,8 @@ def sigmoidal() -> Law:
 
     def in_coordinates(z: Values, n: jax.Array) -> jax.Array:
         log_side = jnp.log(z["kappa"]) - z["alpha"] * jnp.log(n)
-        return z["E"] + z["drop"] * jax.nn.sigmoid(_logit(log_side, z["a"]))
+        loss: jax.Array = z["E"] + z["drop"] * jax.nn.sigmoid(_logit(log_side, z["a"]))
+        return loss
 
     return Law(
         name="m4",
@@ -382,7 +387,7 @@ def over(law: Law, columns: str | Sequence[str], name: str | None = None) -> Law
             f"law {law.name!r} reads {len(law.columns)} columns {law.columns}; {columns} were named. Name as many."
         )
     new = dict(zip(law.columns, columns, strict=True))
-    rename = lambda text: _substituted(text, new)
+    rename: Callable[[str], str] = lambda text: _substituted(text, new)
     return dataclasses.replace(
         law,
         name=name or law.name,

@@ -19,7 +19,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.fitting import checked_level, fit
 from jaxscale.laws.law import Values
 from jaxscale.laws.random_draws import generator
-from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
+from jaxscale.laws.results import STATIC, Fit, Interval, Quantity, check_fit, percentiles
 from jaxscale.laws.runs import Finding, Table, numbers
 from jaxscale.theory import compute_split
 from jaxscale.theory.ranges import Numbers
@@ -40,6 +40,7 @@ _ENVELOPE_POINTS = 24
 _VISIBLE_BIAS = 0.005  # of an exponent
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Frontier:
     """The best split of each of K budgets.
@@ -83,9 +84,13 @@ def frontier(fitted: Fit, compute: np.typing.ArrayLike) -> Frontier:
         raise InputError(f"compute={compute!r} must be positive and finite. Pass budgets in FLOP.")
     compute = np.atleast_1d(budgets)
     is_additive = {"A", "B", "alpha", "beta"} <= set(fitted.parameters) and "k" not in fitted.parameters
-    size = (lambda p: _closed(p, compute)) if is_additive else (lambda p: _searched(fitted, p, compute))
+    size: Callable[[Values], np.ndarray] = (
+        (lambda p: _closed(p, compute)) if is_additive else (lambda p: _searched(fitted, p, compute))
+    )
     slopes = _powers if is_additive else (lambda p: _local_powers(fitted, p, compute, size(p)))
-    wide = lambda of: _quantity(fitted, lambda p: of(p, size(p)))
+    wide: Callable[[Callable[[Values, np.ndarray], Numbers]], Quantity] = lambda of: _quantity(
+        fitted, lambda p: of(p, size(p))
+    )
     # Draws without a term put all compute into the other one: a split of 0 or infinity, or none where both are gone.
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return _frontier(compute, wide, slopes, fitted)
@@ -111,7 +116,9 @@ def _frontier(
 
 def _quantity(fitted: Fit, of: Callable[[Values], Numbers]) -> Quantity:
     """As `Fit.quantity`, of functions that take parameters with a trailing axis for budgets."""
-    spread = lambda values: {name: np.asarray(value)[..., None] for name, value in values.items()}
+    spread: Callable[[Values], Values] = lambda values: {
+        name: np.asarray(value)[..., None] for name, value in values.items()
+    }
     estimate = np.asarray(of(spread(fitted.parameters)))
     if not fitted.draws:
         return Quantity(estimate, Interval(np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)))
@@ -121,7 +128,8 @@ def _quantity(fitted: Fit, of: Callable[[Values], Numbers]) -> Quantity:
 def _closed(p: Values, compute: np.ndarray) -> np.ndarray:
     total = p["alpha"] + p["beta"]
     balance = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / total)
-    return balance * (compute / FLOPS) ** (p["beta"] / total)
+    size: np.ndarray = balance * (compute / FLOPS) ** (p["beta"] / total)
+    return size
 
 
 def _loss(fitted: Fit, p: Values, N: np.ndarray, compute: np.ndarray) -> np.ndarray:
@@ -136,11 +144,12 @@ def _searched(fitted: Fit, p: Values, compute: np.ndarray) -> np.ndarray:
     lead = (slice(None),) + (None,) * (np.ndim(next(iter(p.values()))) - 1)
     losses = _loss(fitted, spread, np.exp(log_N)[lead], compute)  # (grid, ..., K)
     low = np.clip(np.argmin(losses, axis=0), 1, _GRID - 2)
-    at = lambda place: np.take_along_axis(losses, place[None], 0)[0]
+    at: Callable[[np.ndarray], np.ndarray] = lambda place: np.take_along_axis(losses, place[None], 0)[0]
     left, middle, right = at(low - 1), at(low), at(low + 1)
     step = log_N[1, 0] - log_N[0, 0]
     shift = 0.5 * (left - right) / np.maximum(left - 2 * middle + right, 1e-300)
-    return np.exp(log_N[0] + step * (low + np.clip(shift, -1, 1)))
+    size: np.ndarray = np.exp(log_N[0] + step * (low + np.clip(shift, -1, 1)))
+    return size
 
 
 def _powers(p: Values) -> Slopes:
@@ -157,6 +166,7 @@ def _local_powers(fitted: Fit, p: Values, compute: np.ndarray, size: np.ndarray)
     return a, 1 - a, np.log(loss[..., 0] / loss[..., -1]) / span
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class IsoFlop:
     """The best size of each budget, read from the runs of that budget alone.
@@ -171,14 +181,14 @@ class IsoFlop:
       findings: (code, sentence) pairs.
     """
 
-    method: str
+    method: str = dataclasses.field(metadata=STATIC)
     compute: np.ndarray
     size: np.ndarray
     loss: np.ndarray
     size_exponent: Quantity
     bias: float
     surface: Frontier
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = dataclasses.field(metadata=STATIC)
 
 
 def isoflop(
@@ -335,6 +345,7 @@ def _compute_findings(ratio: np.ndarray) -> Iterator[Finding]:
         )
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Envelope:
     """The lowest learning curve at every budget.

@@ -88,12 +88,12 @@ def back_test_figure(test: dict[str, Any]) -> go.Figure:
     for place, cut in enumerate(cuts):
         ahead = sorted(cut["runs"], key=lambda run: run["x"])
         x, name = [run["x"] for run in ahead], f"fitted below {cut['below']:.3g}"
-        relative = lambda end, ahead=ahead: [run[end] / run["forecast"] for run in ahead]
-        figure.add_trace(_band(x, relative("lower"), relative("upper"), colors[place], name))
+        relative = {end: [run[end] / run["forecast"] for run in ahead] for end in ("loss", "lower", "upper")}
+        figure.add_trace(_band(x, relative["lower"], relative["upper"], colors[place], name))
         figure.add_trace(
             go.Scatter(
                 x=x,
-                y=relative("loss"),
+                y=relative["loss"],
                 mode="markers",
                 marker={"size": 7, "color": colors[place]},
                 customdata=[literal(run["name"]) for run in ahead],

@@ -1,8 +1,9 @@
 """Whether the runs determine a parameter: the objective as a function of it, all others fitted again."""
 
+import dataclasses
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.objective import pieces
-from jaxscale.laws.results import Fit, Interval, check_fit, percentiles
+from jaxscale.laws.results import STATIC, Fit, Interval, check_fit, percentiles
 from jaxscale.laws.search import FitProblem, Refit, Search, refit
 
 _POINTS = 41
@@ -19,7 +20,9 @@ _LEAST_REACH = 0.25  # of the reach to the other side
 _LEAST_TOTAL = 1e-300
 
 
-class Profile(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Profile:
     """The likelihood-ratio statistic along one parameter, the others fitted again at every value.
 
     Attributes:
@@ -31,7 +34,7 @@ class Profile(NamedTuple):
         infinite, or the end of the parameter's range.
     """
 
-    name: str
+    name: str = dataclasses.field(metadata=STATIC)
     values: np.ndarray
     statistic: np.ndarray
     threshold: float
@@ -99,7 +102,8 @@ def power(task: FitProblem, found: Search) -> float:
 def _ratio(task: FitProblem, found: Search, total: np.ndarray) -> np.ndarray:
     spare = max(len(task.loss) - len(found.z), 1)
     least = max(found.total, _LEAST_TOTAL)
-    return 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
+    ratio: np.ndarray = 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
+    return ratio
 
 
 def _given(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -76,7 +76,8 @@ class Curve(NamedTuple):
     def __call__(self, coordinates: jax.Array, columns: jax.Array) -> jax.Array:
         """The loss (R,) at coordinates (P,) and columns (X, R), both in the units of the fit."""
         values = dict(zip(self.coordinates, coordinates, strict=True))
-        return self.expression(self.from_coordinates(values) if self.from_coordinates else values, *columns)
+        loss: jax.Array = self.expression(self.from_coordinates(values) if self.from_coordinates else values, *columns)
+        return loss
 
 
 # Exponents beyond 10 concern one point; starts reach as far as published laws do.

@@ -66,7 +66,8 @@ class Objective:
             each = 0.5 * size**2
         else:
             each = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
-        return np.sum(weight * tilt(np, residual, self.quantile) * each, axis=-1)
+        total: np.float64 | np.ndarray = np.sum(weight * tilt(np, residual, self.quantile) * each, axis=-1)
+        return total
 
     def __str__(self) -> str:
         name = {0.0: "least absolute deviations", np.inf: "least squares"}.get(self.delta, f"Huber δ={self.delta:g}")
@@ -121,7 +122,8 @@ def value(residual: jax.Array, delta: jax.Array, smoothing: jax.Array | None, qu
     function at s = 0 through convex functions that are smooth all the way: a path for Newton to follow where Huber's
     own ψ has more corners than curvature, as for small δ.
     """
-    x, side = jnp.abs(residual), tilt(jnp, residual, quantile)
+    x = jnp.abs(residual)
+    side: jax.Array = tilt(jnp, residual, quantile)
     if smoothing is None:
         return side * jnp.where(x <= delta, 0.5 * x * x, delta * (x - 0.5 * delta))
     s2 = smoothing * smoothing

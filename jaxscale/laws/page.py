@@ -9,7 +9,7 @@
 import html
 import math
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -259,7 +259,9 @@ def _frontier(document: dict[str, Any]) -> str:
     best = document.get("frontier")
     if not best:
         return ""
-    at = lambda name, i: {end: best[name][end][i] for end in ("estimate", "lower", "upper")}
+    at: Callable[[str, int], dict[str, float]] = lambda name, i: {
+        end: best[name][end][i] for end in ("estimate", "lower", "upper")
+    }
     body = [
         [number(compute)] + [_quantity(at(name, i)) for name in ("size", "data", "tokens_per_parameter", "loss")]
         for i, compute in enumerate(best["compute"])

@@ -86,7 +86,8 @@ def advance(
     """
     predict = functools.partial(_predict, curve, logarithmic, columns)
     step = jax.vmap(functools.partial(_iterate, predict, rounded, stride))
-    return jax.lax.fori_loop(0, iterations, lambda _, state: step(lane, state), state)
+    last: Iterate = jax.lax.fori_loop(0, iterations, lambda _, state: step(lane, state), state)
+    return last
 
 
 def _predict(curve: Curve, logarithmic: bool, columns: jax.Array, z: jax.Array) -> jax.Array:
@@ -110,7 +111,9 @@ def _iterate(
     free = ~(((z <= lower) & (gradient > 0)) | ((z >= upper) & (gradient < 0)))
     furthest = 0.5 * (jnp.abs(z) + stride)
     least, most = jnp.maximum(lower - z, -furthest), jnp.minimum(upper - z, furthest)
-    bounded = lambda gram, damping: _bounded(gram, gradient, free, damping, least, most)
+    bounded: Callable[[jax.Array, jax.Array], jax.Array] = lambda gram, damping: _bounded(
+        gram, gradient, free, damping, least, most
+    )
     newton, reweighted = jax.vmap(bounded)(grams, jnp.stack([state.damping, _LEAST_DAMPING]))
     # Where no residual lies within δ there is no curvature, and only the second says that this is no optimum.
     gain = -0.5 * jnp.minimum(jnp.sum(gradient * newton), jnp.sum(gradient * reweighted))
@@ -175,7 +178,8 @@ def _next(
         stalled=state.stalled,
         total=totals[best],
     )
-    return jax.tree.map(lambda old, new: jnp.where(resting, old, new), state, after)
+    iterate: Iterate = jax.tree.map(lambda old, new: jnp.where(resting, old, new), state, after)
+    return iterate
 
 
 def masked_solve(matrix: jax.Array, right: jax.Array, free: jax.Array, damping: float | jax.Array = 0.0) -> jax.Array:
@@ -193,4 +197,5 @@ def masked_solve(matrix: jax.Array, right: jax.Array, free: jax.Array, damping: 
         return (rows - jnp.outer(rows[:, k], row)).at[k].set(row)
 
     rows = jnp.concatenate([scaled, (right * scale)[:, None]], axis=1)
-    return jax.lax.fori_loop(0, len(right), eliminate, rows)[:, -1] * scale
+    solution: jax.Array = jax.lax.fori_loop(0, len(right), eliminate, rows)[:, -1] * scale
+    return solution

@@ -29,7 +29,7 @@ class DataFrame(Protocol):
 Table = Mapping[str, np.typing.ArrayLike] | Sequence[Mapping[str, Any]] | DataFrame
 
 # What follows from other columns where it is not in the table: C = 6 N D (Kaplan et al. 2020), tokens per parameter.
-_DERIVED = {
+_DERIVED: dict[str, tuple[tuple[str, str], str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
     "C": (("N", "D"), "6 N D", lambda N, D: 6 * N * D),
     "D": (("N", "C"), "C / (6 N)", lambda N, C: C / (6 * N)),
     "N": (("D", "C"), "C / (6 D)", lambda D, C: C / (6 * D)),
@@ -253,7 +253,7 @@ def _index_of(labels: np.ndarray) -> np.ndarray:
 
 def _duplicates(columns: Mapping[str, np.ndarray], loss: np.ndarray, names: Sequence[str]) -> list[Finding]:
     """Rows that repeat another in every number."""
-    seen: dict[tuple, int] = {}
+    seen: dict[tuple[Any, ...], int] = {}
     repeated = []
     for row, key in enumerate(zip(*columns.values(), loss, strict=True)):
         if seen.setdefault(key, row) != row:

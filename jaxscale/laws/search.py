@@ -6,6 +6,7 @@ optimum found, a third looks closer.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -71,7 +72,8 @@ class FitProblem(NamedTuple):
     def residuals(self, z: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
         """Residuals (..., R) at coordinates (..., P)."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.objective.target(self.losses(z)) - (self.target if target is None else target)
+            residuals: np.ndarray = self.objective.target(self.losses(z)) - (self.target if target is None else target)
+            return residuals
 
     def parameters(self, z: np.ndarray) -> dict[str, Any]:
         """Parameters by name, for the columns as they are, at coordinates (..., P)."""
@@ -112,13 +114,14 @@ class Search(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("curve",))
 def _losses(curve: Curve, z_BxP: jax.Array, columns_XxR: jax.Array) -> jax.Array:
-    at = lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1])
+    at: Callable[[jax.Array], jax.Array] = lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1])
     return jax.vmap(at)(z_BxP)
 
 
 @functools.partial(jax.jit, static_argnames=("curve",))
 def _derivatives(curve: Curve, z_P: jax.Array, columns_XxR: jax.Array) -> jax.Array:
-    return jax.jacfwd(lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1]))(z_P)
+    slopes: jax.Array = jax.jacfwd(lambda z: curve(z, columns_XxR) + jnp.zeros(columns_XxR.shape[1]))(z_P)
+    return slopes
 
 
 def problem(runs: Runs, law: Law, objective: Objective) -> FitProblem:
@@ -193,7 +196,9 @@ def refit(
       held: (B, P) coordinates to hold, NaN for those that are free.
     """
     count = next(len(given) for given in (target, weight, delta, held) if given is not None)
-    fill = lambda given, own: np.broadcast_to(own, (count, *np.shape(own))) if given is None else np.asarray(given)
+    fill: Callable[[np.typing.ArrayLike | None, np.typing.ArrayLike], np.ndarray] = lambda given, own: (
+        np.broadcast_to(own, (count, *np.shape(own))) if given is None else np.asarray(given)
+    )
     target, weight = fill(target, task.target), fill(weight, task.weight)
     delta, held = fill(delta, found.delta), fill(held, np.full(len(found.z), np.nan))
     warm = np.broadcast_to(found.z, (count, 1, len(found.z)))
@@ -201,7 +206,7 @@ def refit(
     z = np.where(np.isnan(held)[:, None], z, held[:, None])
     each = z.shape[1]
     bounds = np.where(np.isnan(held)[..., None], task.law.bounds, held[..., None])
-    repeat = lambda values: np.repeat(values, each, axis=0)
+    repeat: Callable[[np.ndarray], np.ndarray] = lambda values: np.repeat(values, each, axis=0)
     sharp, quantile = _sharp(task, delta, found.typical), np.full(count, task.objective.quantile)
     lanes = Lane(*map(repeat, (target, weight, delta, sharp, quantile, bounds)))
     # Near an optimum corners that are few beside the residuals within δ need no rounding.
@@ -226,7 +231,8 @@ def own_starts(
         loss = np.exp(target) if task.logarithmic else target
     weight = np.broadcast_to(task.weight, (count, len(task.loss))) if weight is None else weight
     assert found.lattice is not None  # a search from given starts is given the lattice of one that was not
-    return _projected(found.lattice, task, loss, weight * _tempering(task, found), _RESAMPLED_STARTS).z
+    starts: np.ndarray = _projected(found.lattice, task, loss, weight * _tempering(task, found), _RESAMPLED_STARTS).z
+    return starts
 
 
 def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
@@ -272,7 +278,8 @@ def _typical(task: FitProblem, z: np.ndarray) -> float:
 def _tempering(task: FitProblem, found: Search) -> np.ndarray:
     """(R,) the weights of iteratively reweighted least squares at the optimum, which outliers have little of."""
     size = np.abs(task.residuals(found.z))
-    return np.minimum(1.0, max(found.delta, 0.1 * found.typical) / np.maximum(size, 1e-150))
+    share: np.ndarray = np.minimum(1.0, max(found.delta, 0.1 * found.typical) / np.maximum(size, 1e-150))
+    return share
 
 
 def _padded_columns(task: FitProblem) -> np.ndarray:
@@ -299,7 +306,9 @@ def _projected(
     if task.logarithmic:
         weight = weight / loss**2
     size = 1 if tables == 1 else _TABLES
-    pad = lambda values, fill: np.pad(values, ((0, -tables % size), (0, spare)), constant_values=fill)
+    pad: Callable[[np.ndarray, float], np.ndarray] = lambda values, fill: np.pad(
+        values, ((0, -tables % size), (0, spare)), constant_values=fill
+    )
     loss, weight, basis = pad(loss, 1.0), pad(weight, 0.0), np.pad(lattice.basis, ((0, 0), (0, 0), (0, spare)))
     blocks = []
     with jax.enable_x64(True):

@@ -17,7 +17,7 @@ from jaxscale.laws.catalogue import named
 from jaxscale.laws.fitting import fit, with_draws
 from jaxscale.laws.identifiability import power
 from jaxscale.laws.law import Law
-from jaxscale.laws.results import Fit, check_fit
+from jaxscale.laws.results import STATIC, Fit, check_fit
 from jaxscale.laws.runs import SAME_SIZE, Table
 
 _CUTS = (0.5, 0.6, 0.7, 0.8)
@@ -104,7 +104,8 @@ def _along(fitted: Fit, column: str) -> np.ndarray:
     if isinstance(column, str) and column in columns:
         return columns[column]
     if isinstance(column, str) and column == "C" and {"N", "D"} <= set(columns):
-        return 6 * columns["N"] * columns["D"]
+        compute: np.ndarray = 6 * columns["N"] * columns["D"]
+        return compute
     raise InputError(f"column={column!r} is none of the law's columns {tuple(columns)}. Cut along one of them.")
 
 
@@ -155,6 +156,7 @@ def predictive(fitted: Fit, columns: Sequence[np.ndarray], key: jax.Array) -> tu
     return np.exp(lower), np.exp(upper)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """One law among those compared.
@@ -166,12 +168,13 @@ class Candidate:
       forecast: `BackTest` along the column of the comparison.
     """
 
-    law: str
+    law: str = dataclasses.field(metadata=STATIC)
     fit: Fit
     criterion: float
     forecast: BackTest
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """Laws held against one table, in the order they were named.
@@ -184,9 +187,9 @@ class Comparison:
     """
 
     candidates: tuple[Candidate, ...]
-    by_criterion: str
-    by_forecast: str
-    verdict: str
+    by_criterion: str = dataclasses.field(metadata=STATIC)
+    by_forecast: str = dataclasses.field(metadata=STATIC)
+    verdict: str = dataclasses.field(metadata=STATIC)
 
 
 def compare(

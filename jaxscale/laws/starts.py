@@ -7,6 +7,7 @@ lowest points of that surface, some distance apart, are the starts for any objec
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -66,7 +67,9 @@ def _basis(curve: Curve, theta_GxQ: jax.Array, columns_XxR: jax.Array) -> jax.Ar
     ones = jnp.ones(curve.linear, theta_GxQ.dtype)
 
     def at(theta: jax.Array) -> jax.Array:
-        loss = lambda c: curve(jnp.concatenate([c, theta]), columns_XxR) + jnp.zeros(columns_XxR.shape[1])
+        loss: Callable[[jax.Array], jax.Array] = lambda c: (
+            curve(jnp.concatenate([c, theta]), columns_XxR) + jnp.zeros(columns_XxR.shape[1])
+        )
         return jax.vmap(lambda e: loss(ones + e) - loss(ones))(jnp.eye(curve.linear, dtype=theta.dtype))
 
     return jax.vmap(at)(theta_GxQ)
@@ -132,7 +135,9 @@ def lowest(
 
     `apart` shortens the distance they keep. When every point is near one that was chosen, those near the fewest follow.
     """
-    near = lambda place: jnp.max(jnp.abs(share_GxQ - share_GxQ[place]), axis=1, initial=0.0) < apart * _APART
+    near: Callable[[jax.Array], jax.Array] = lambda place: (
+        jnp.max(jnp.abs(share_GxQ - share_GxQ[place]), axis=1, initial=0.0) < apart * _APART
+    )
     points = len(share_GxQ)
 
     def choose(linear_GxK: jax.Array, excess_G: jax.Array) -> Starts:

@@ -95,7 +95,8 @@ def _parquet(path: pathlib.Path) -> list[dict[str, Any]]:
             f"file={str(path)!r} needs the package 'pyarrow'. Install it with: pip install 'jaxscale[parquet]'."
         ) from None
     try:
-        return parquet.read_table(path).to_pylist()
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        return rows
     except pyarrow.ArrowException as error:
         raise ValueError(str(error).split("\n")[0]) from None
 

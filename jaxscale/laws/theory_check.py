@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from jaxscale import arguments, theory
 from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
-from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, percentiles
+from jaxscale.laws.results import STATIC, Fit, Interval, Quantity, check_fit, percentiles
 from jaxscale.theory.ranges import Numbers
 
 Agreement = Literal["consistent", "inconsistent", "inconclusive"]
@@ -33,6 +34,7 @@ _REPEATS = 0.05
 _RIVAL_COLUMN = {"n": "n", "D": "n", "N": "N", "C": "C"}
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ExponentCheck:
     """One fitted exponent beside its prediction.
@@ -47,16 +49,17 @@ class ExponentCheck:
       rivals: what others predict, by name.
     """
 
-    column: str
-    parameter: str
+    column: str = dataclasses.field(metadata=STATIC)
+    parameter: str = dataclasses.field(metadata=STATIC)
     observed: Quantity
     predicted: Quantity
-    agreement: Agreement
-    floor_unknown: bool
+    agreement: Agreement = dataclasses.field(metadata=STATIC)
+    floor_unknown: bool = dataclasses.field(metadata=STATIC)
     implied_dimension: Quantity
     rivals: dict[str, float]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TheoryCheck:
     """A fit beside theory.
@@ -74,7 +77,7 @@ class TheoryCheck:
     exponents: tuple[ExponentCheck, ...]
     delta: Quantity | None
     cross_entropy: theory.Bracket
-    limits: tuple[str, ...] = theory.LIMITS
+    limits: tuple[str, ...] = dataclasses.field(default=theory.LIMITS, metadata=STATIC)
 
 
 def against_theory(
@@ -161,7 +164,7 @@ def agreement(
     """
     d, (low, high) = arguments.real("d", d, 8.0), _ends("d_interval", d_interval)
     observed = _ends("observed", observed)
-    at = lambda factor: theory.exponent_interval(
+    at: Callable[[float], tuple[float, float]] = lambda factor: theory.exponent_interval(
         exponent, factor * d, (factor * low, factor * high), beta, beta_interval
     )
     here, half, twice = (meeting(observed, at(factor)) for factor in (1.0, 0.5, 2.0))
@@ -231,5 +234,5 @@ def _delta(fitted: Fit, spoken_of: Mapping[str, str]) -> Quantity | None:
     model = spoken_of.get("N")
     if data is None or model is None:
         return None
-    positive = lambda alpha: np.maximum(alpha, 1e-12)
+    positive: Callable[[np.ndarray], np.ndarray] = lambda alpha: np.maximum(alpha, 1e-12)
     return fitted.quantity(lambda p: theory.consistency(positive(p[data]), positive(p[model])))

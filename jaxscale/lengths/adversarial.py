@@ -71,7 +71,7 @@ def hard_statistics(
     def own(key: jax.Array, shift: int | jax.Array) -> Statistics:
         return task.sample_statistics(key, at + shift)
 
-    draws = [
+    draws: list[Callable[[jax.Array, jax.Array], Statistics]] = [
         lambda key, _: own(key, 0),
         lambda key, _: counted(many_scales, key),
         lambda key, _: counted(rare_symbols, key),

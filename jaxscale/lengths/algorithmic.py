@@ -159,7 +159,7 @@ def _most_frequent(symbols: int, strands: int = 1) -> Solve:
 
     def solve(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
         place_T = jnp.arange(len(prompt_T))
-        winner = lambda strand: jnp.argmax(
+        winner: Callable[[int], jax.Array] = lambda strand: jnp.argmax(
             _counts(prompt_T, (place_T < length) & (place_T % strands == strand), symbols)
         )
         return _answer(prompt_T, jnp.stack([winner(strand) for strand in range(strands)])), strands
@@ -186,7 +186,9 @@ def _added(prompt_T: jax.Array, length: Length) -> tuple[jax.Array, Length]:
     size = len(prompt_T)
     plus = jnp.argmax(prompt_T == 2)
     power_T = jnp.arange(size)
-    digit = lambda end, start: jnp.where(end - power_T > start, prompt_T[jnp.clip(end - power_T, 0, size - 1)], 0)
+    digit: Callable[[jax.typing.ArrayLike, jax.typing.ArrayLike], jax.Array] = lambda end, start: jnp.where(
+        end - power_T > start, prompt_T[jnp.clip(end - power_T, 0, size - 1)], 0
+    )
 
     def step(carry: jax.Array, digits: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         total = digits[0] + digits[1] + carry

@@ -54,7 +54,7 @@ def certificate(f: Network, g: Network, tokens_T: Tokens, length: Length, short:
       short: `simulation.Short`.
     """
     tokens_T = jnp.asarray(tokens_T)
-    distance = lambda a, b: jnp.sum(jnp.abs(a - b))
+    distance: Callable[[jax.Array, jax.Array], jax.Array] = lambda a, b: jnp.sum(jnp.abs(a - b))
     fx, gx = f(tokens_T, length), g(tokens_T, length)
     fz, gz = f(short.tokens, short.length), g(short.tokens, short.length)
     network, target, between = distance(fx, fz), distance(gx, gz), distance(fz, gz)
@@ -65,4 +65,5 @@ def tightest(f: Network, g: Network, tokens_T: Tokens, length: Length, shorts: S
     """The `Certificate` of least bound among several short strings, a `Short` with a leading axis; feasible ones."""
     found = jax.vmap(lambda short: certificate(f, g, tokens_T, length, short))(shorts)
     best = jnp.argmin(jnp.where(shorts.feasible, found.bound, jnp.inf))
-    return jax.tree.map(lambda leaf: leaf[best], found)
+    chosen: Certificate = jax.tree.map(lambda leaf: leaf[best], found)
+    return chosen

@@ -11,7 +11,7 @@ float64; concrete parameters only.
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -78,7 +78,9 @@ def logit_gap(net: LimitTransformer, params: Any) -> float:
     layer, (symbols, period, _) = params["layer_0"], rows_SxRxD.shape
     # In the precision of the forward pass, where ties are ties.
     rows_SxRxD = jnp.asarray(rows_SxRxD, jnp.float32)
-    project = lambda name: jnp.einsum("srd,hdk->hsrk", rows_SxRxD, jnp.asarray(layer[name], jnp.float32))
+    project: Callable[[str], jax.Array] = lambda name: jnp.einsum(
+        "srd,hdk->hsrk", rows_SxRxD, jnp.asarray(layer[name], jnp.float32)
+    )
     logits = np.asarray(jnp.einsum("hsrk,huvk->hsruv", project("query"), project("key")) / net_head_width(net))
     bias_HxW = np.asarray(layer.get("bias", np.zeros((net.heads, 1))), np.float32)
     smallest = math.inf
@@ -149,9 +151,10 @@ def _largest_first_output(params: Any) -> float:
         largest = np.linalg.norm(sums_NxD, axis=1).max()
     else:
         largest = _largest_row(params) + np.linalg.norm(values_HxCxD, axis=2).max(1).sum()
-    return (1 + _norm(layer["up"]) * _norm(layer["down"])) * largest + _norm(layer["down"]) * np.linalg.norm(
+    bound: float = (1 + _norm(layer["up"]) * _norm(layer["down"])) * largest + _norm(layer["down"]) * np.linalg.norm(
         layer["shift"]
     )
+    return bound
 
 
 def _bilinear_norms(net: LimitTransformer, layer: Mapping[str, np.ndarray]) -> list[float]:

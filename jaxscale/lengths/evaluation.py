@@ -7,6 +7,7 @@ Losses are mean squared errors |f(x) - f*(x)|², summed over the outputs.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -41,13 +42,15 @@ def losses(
       key: of the strings.
       samples: how many.
     """
-    if isinstance(cells.task, KGramTask):
-        length = float(lengths_C[0])
-        if length == float("inf"):
-            return _limit_losses(net, cells, params, key, samples)
+    found: tuple[jax.Array, jax.Array]
+    if not isinstance(cells.task, KGramTask):
+        found = _statistic_losses(net, cells, params, jnp.asarray(lengths_C, jnp.float32), key, samples)
+    elif (length := float(lengths_C[0])) == float("inf"):
+        found = _limit_losses(net, cells, params, key, samples)
+    else:
         strings = min(samples, max(FEWEST_STRINGS, int(MOST_TOKENS / length)))
-        return _string_losses(net, cells, params, key, int(length), strings)
-    return _statistic_losses(net, cells, params, jnp.asarray(lengths_C, jnp.float32), key, samples)
+        found = _string_losses(net, cells, params, key, int(length), strings)
+    return found
 
 
 def drawn_statistics(
@@ -97,7 +100,8 @@ def _string_losses(
         errors_B, valid_B = jax.lax.map(error, jax.random.split(key, strings), batch_size=at_once)
         return jnp.sum(errors_B * valid_B) / jnp.maximum(jnp.sum(valid_B), 1), jnp.mean(valid_B)
 
-    return jax.lax.map(one, (cells.task, params))
+    of_runs: tuple[jax.Array, jax.Array] = jax.lax.map(one, (cells.task, params))
+    return of_runs
 
 
 @functools.partial(jax.jit, static_argnames=("net", "samples"))
@@ -120,7 +124,7 @@ def _limit_losses(
 
 def hard_errors(
     net: LimitTransformer, cells: Cells, params: Any, length: int, key: jax.Array, each: int = 32
-) -> dict[str, list]:
+) -> dict[str, list[Any]]:
     """Largest and mean error |f - f*| of every run on strings to fail on, by kind.
 
     Returns:
@@ -150,7 +154,8 @@ def _hard_string_errors(
         errors_N, valid_N = jax.lax.map(error, tokens_NxT, batch_size=min(at_once, len(tokens_NxT)))
         return _by_kind(errors_N, valid_N, each)
 
-    return jax.lax.map(one, (cells.task, params))
+    of_runs: tuple[jax.Array, jax.Array] = jax.lax.map(one, (cells.task, params))
+    return of_runs
 
 
 @functools.partial(jax.jit, static_argnames=("net", "each"))
@@ -163,7 +168,8 @@ def _hard_statistic_errors(
         errors_N = jnp.sqrt(squared_errors(net, params, task, seen))
         return _by_kind(errors_N, jax.vmap(task.target_of)(seen).valid, each)
 
-    return jax.lax.map(one, (cells.task, params))
+    of_runs: tuple[jax.Array, jax.Array] = jax.lax.map(one, (cells.task, params))
+    return of_runs
 
 
 def _by_kind(errors_N: jax.Array, valid_N: jax.Array, each: int) -> tuple[jax.Array, jax.Array]:
@@ -184,8 +190,11 @@ def even_statistics(task: SimpleTask | ModPTask, query: int | jax.Array = 0, end
 
 def attention(net: LimitTransformer, params: Any, task: SimpleTask | ModPTask, ends: int | jax.Array = 0) -> jax.Array:
     """Where a one-layer transformer looks when all symbols are equally frequent, by query symbol: (S, H, S, R)."""
-    look = lambda query: net.apply({"params": params}, even_statistics(task, query, ends), method="attention")[0]
-    return jax.vmap(look)(jnp.arange(task.alphabet))
+    look: Callable[[jax.Array], jax.Array] = lambda query: net.apply(
+        {"params": params}, even_statistics(task, query, ends), method="attention"
+    )[0]
+    looks_SxHxSxR: jax.Array = jax.vmap(look)(jnp.arange(task.alphabet))
+    return looks_SxHxSxR
 
 
 def collapse(net: LimitTransformer, params: Any, task: SimpleTask | ModPTask, ends: int | jax.Array = 0) -> jax.Array:

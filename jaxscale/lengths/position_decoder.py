@@ -44,7 +44,8 @@ class PositionDecoder(ArrayModule):
         x_BxTxD = embed_VxD[jnp.maximum(tokens_BxT, 0)] + positions.embed(ids_BxT)
         for layer in range(c.layers):
             x_BxTxD = Block(c, name=f"block_{layer}")(x_BxTxD, positions, layer)
-        return nn.RMSNorm(name="norm")(x_BxTxD) @ embed_VxD.T
+        logits_BxTxV: jax.Array = nn.RMSNorm(name="norm")(x_BxTxD) @ embed_VxD.T
+        return logits_BxTxV
 
 
 class Block(nn.Module):
@@ -57,8 +58,10 @@ class Block(nn.Module):
         c = self.config
         B, T, D = x_BxTxD.shape
         H, K = c.heads, D // c.heads
-        started = lambda std: nn.initializers.normal(std * 0.02)
-        linear = lambda features, name, std=1.0: nn.Dense(features, False, kernel_init=started(std), name=name)
+
+        def linear(features: int, name: str, std: float = 1.0) -> nn.Dense:
+            return nn.Dense(features, False, kernel_init=nn.initializers.normal(std * 0.02), name=name)
+
         residual = (2 * c.layers) ** -0.5  # what writes to the residual stream starts smaller (GPT-2)
         read_BxTxD = nn.RMSNorm(name="norm_attention")(x_BxTxD)
         q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = (

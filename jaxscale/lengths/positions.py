@@ -20,6 +20,7 @@ Biases are of their layer and head. Tables of `learned`, `learned_regularized` a
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +161,8 @@ def position_penalty(table_PxD: jax.Array, query_LxDxD: jax.Array, key_LxDxD: ja
       query_LxDxD, key_LxDxD: the projections of all layers, heads side by side.
       heads: how many.
     """
-    split = lambda matrix_LxDxD: (table_PxD @ matrix_LxDxD).reshape(len(matrix_LxDxD), len(table_PxD), heads, -1)
+    split: Callable[[jax.Array], jax.Array] = lambda matrix_LxDxD: (table_PxD @ matrix_LxDxD).reshape(
+        len(matrix_LxDxD), len(table_PxD), heads, -1
+    )
     product_LxHxPxP = jnp.einsum("lihk,ljhk->lhij", split(query_LxDxD), split(key_LxDxD))
     return jnp.sum(jnp.tril(product_LxHxPxP) ** 2) / len(table_PxD)

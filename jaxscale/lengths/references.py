@@ -40,7 +40,7 @@ def interleaved_majority(x: Sequence[int]) -> list[int]:
 def addition(x: Sequence[int]) -> list[int]:
     """Binary digits around a 2, most significant first, to the digits of their sum."""
     plus = x.index(2)
-    number = lambda digits: int("".join(map(str, digits)), 2)
+    number: Callable[[Sequence[int]], int] = lambda digits: int("".join(map(str, digits)), 2)
     return [int(digit) for digit in f"{number(x[:plus]) + number(x[plus + 1 :]):b}"]
 
 

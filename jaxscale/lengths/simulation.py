@@ -109,7 +109,8 @@ def largest_remainder(counts_S: jax.Array, total: int | jax.Array) -> jax.Array:
         return jnp.where(missing > 0, more, jnp.where(missing < 0, fewer, dealt_S))
 
     # Each symbol is rounded by less than one, so that at most S places are left over or missing.
-    return jax.lax.fori_loop(0, len(counts_S), step, dealt_S).astype(jnp.int32)
+    evened_S: jax.Array = jax.lax.fori_loop(0, len(counts_S), step, dealt_S)
+    return evened_S.astype(jnp.int32)
 
 
 def arrange(dealt_SxR: jax.Array, size: int, period: int | jax.Array) -> jax.Array:

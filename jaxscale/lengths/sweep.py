@@ -147,7 +147,7 @@ def learning_rate(training: Recipe, step: jax.Array) -> jax.Array:
     return training.learning_rate * rise * fall
 
 
-def multiplier(path: jax.tree_util.KeyPath, value: jax.Array) -> float:
+def multiplier(path: jax.tree_util.KeyPath[Any], value: jax.Array) -> float:
     """Of the learning rate of one parameter: a matrix's is inverse to the coordinates it reads."""
     name = path[-1].key
     return BASE_WIDTH / value.shape[-2] if name in MATRICES else 1.0

@@ -23,6 +23,7 @@ from jaxscale.errors import InputError
 EM_STEPS = 200
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Threshold:
     """N*(ε) of one task parameter.
@@ -37,9 +38,9 @@ class Threshold:
 
     length: float
     interval: tuple[float, float]
-    censored: Literal["no", "left", "right"]
+    censored: Literal["no", "left", "right"] = dataclasses.field(metadata={"static": True})
     draws: np.ndarray
-    runs: int
+    runs: int = dataclasses.field(metadata={"static": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _means(log_NxR: np.ndarray, kept_NxR: np.ndarray, weight_BxR: np.ndarray) ->
     empty_BxN = total_BxN == 0
     means_BxN = (weight_BxR @ (log_NxR * kept_NxR).T) / np.where(empty_BxN, 1, total_BxN)
     overall_N = (log_NxR * kept_NxR).sum(1) / kept_NxR.sum(1)
-    return np.where(empty_BxN, overall_N, means_BxN)
+    filled_BxN: np.ndarray = np.where(empty_BxN, overall_N, means_BxN)
+    return filled_BxN
 
 
 def _crossing(log_lengths_N: np.ndarray, log_errors_N: np.ndarray, log_epsilon: float) -> float:
@@ -154,7 +156,8 @@ def _crossing(log_lengths_N: np.ndarray, log_errors_N: np.ndarray, log_epsilon: 
     if last == len(log_lengths_N) - 1:
         return math.inf
     (x0, x1), (y0, y1) = log_lengths_N[last : last + 2], log_errors_N[last : last + 2]
-    return x0 + (x1 - x0) * (y0 - log_epsilon) / (y0 - y1)
+    crossing: float = x0 + (x1 - x0) * (y0 - log_epsilon) / (y0 - y1)
+    return crossing
 
 
 def _censored_slopes(x_P: np.ndarray, y_BxP: np.ndarray, ends: np.ndarray) -> np.ndarray:

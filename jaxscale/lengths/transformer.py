@@ -13,6 +13,7 @@ T tokens, S symbols, R residues, C token classes, W the last τ+1 tokens, H head
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ class Layer(ArrayModule):
 
     def setup(self) -> None:
         H, D, K, F = self.heads, self.width, self.head_width, self.hidden
-        scaled = lambda fan_in: nn.initializers.normal(fan_in**-0.5)
+        scaled: Callable[[int], nn.initializers.Initializer] = lambda fan_in: nn.initializers.normal(fan_in**-0.5)
         self.query_HxDxK = self.array("query", scaled(D), (H, D, K))
         self.key_HxDxK = self.array("key", scaled(D), (H, D, K))
         self.value_HxDxD = self.array("value", scaled(D), (H, D, D))
@@ -275,7 +276,7 @@ class LimitTransformer(ArrayModule):
         # The string ends at residue 0 (a limit along multiples of Δ); the token d before it stands at -d.
         ends_W = -jnp.arange(window if depth == 2 else 1) % self.period
         recent_WxW = jnp.stack([recent_R[d : d + window] for d in range(len(ends_W))])
-        first = lambda near_W, residue: self._first(
+        first: Callable[[jax.Array, jax.Array], jax.Array] = lambda near_W, residue: self._first(
             strings.Statistics(bulk_SxR, near_W, residue, jnp.int32(self.period), jnp.float32(jnp.inf))
         )
         near_WxD = jax.vmap(first)(recent_WxW, ends_W)
@@ -321,7 +322,8 @@ class LimitTransformer(ArrayModule):
             return self._first(strings.Statistics(bulk_SxR, near_W, residue, period, seen_length))
 
         inputs = (jnp.arange(size), bulk_TxC, window_TxW, strings.residues(size, self.period))
-        return jax.lax.map(at, inputs, batch_size=min(CHUNK, size))
+        outputs_TxO: jax.Array = jax.lax.map(at, inputs, batch_size=min(CHUNK, size))
+        return outputs_TxO
 
     def _running_counts(self, tokens_T: jax.Array) -> jax.Array:
         """Tokens of each class at positions up to i - τ - 1, (T, C)."""

@@ -8,6 +8,7 @@ Queries and keys of width K are scaled by K^-1/2 here. Accumulation and softmax 
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,8 @@ def fused(
         kernels["cuda"] = _cudnn
     if T % LANES == 0:
         kernels["tpu"] = functools.partial(_splash_on_each_device, mesh)
-    return lax.platform_dependent(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, default=plain, **kernels)
+    mixed_BxHxTxK: jax.Array = lax.platform_dependent(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, default=plain, **kernels)
+    return mixed_BxHxTxK
 
 
 def _is_divided(mesh: jax.sharding.Mesh | None) -> bool:
@@ -110,6 +112,7 @@ def _splash(q_BxHxTxK: jax.Array, k_BxHxTxK: jax.Array, v_BxHxTxK: jax.Array) ->
 
     H, T, K = q_BxHxTxK.shape[1:]
     # Zeros beyond K change no product.
-    pad = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, -K % LANES)))
+    pad: Callable[[jax.Array], jax.Array] = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, -K % LANES)))
     attend = kernel.make_splash_mha_single_device(masks.MultiHeadMask([masks.CausalMask((T, T))] * H))
-    return jax.vmap(attend)(pad(q_BxHxTxK * K**-0.5), pad(k_BxHxTxK), pad(v_BxHxTxK))[..., :K]
+    padded: jax.Array = jax.vmap(attend)(pad(q_BxHxTxK * K**-0.5), pad(k_BxHxTxK), pad(v_BxHxTxK))
+    return padded[..., :K]

@@ -45,7 +45,8 @@ class Execution:
         if self.mesh is None:
             return x_BxTxD
         spec = P(("replica", "fsdp"), "context")
-        return jax.lax.with_sharding_constraint(x_BxTxD, NamedSharding(self.mesh, spec))
+        placed: jax.Array = jax.lax.with_sharding_constraint(x_BxTxD, NamedSharding(self.mesh, spec))
+        return placed
 
     def gather(self, path: str, parameter: jax.Array) -> jax.Array:
         """A parameter, or rows of it, as all devices of the fsdp axis use it: whole along the dimension FSDP divides.
@@ -56,7 +57,8 @@ class Execution:
             return parameter
         axes = sharding.spec(path, parameter.shape, self.mesh)
         whole = P(*("tensor" if axis == "tensor" or "tensor" in (axis or ()) else None for axis in axes))
-        return jax.lax.with_sharding_constraint(parameter, NamedSharding(self.mesh, whole))
+        gathered: jax.Array = jax.lax.with_sharding_constraint(parameter, NamedSharding(self.mesh, whole))
+        return gathered
 
 
 class Decoder(nn.Module):
@@ -240,7 +242,9 @@ class Weights(nn.Module):
     @nn.compact
     def __call__(self, width: int) -> tuple[jax.Array, jax.Array | None]:
         dtype = jnp.dtype(self.config.dtype)
-        gathered = lambda kind, value: self.execution.gather(f"{self.name}/{kind}", value.astype(dtype))
+        gathered: Callable[[str, jax.Array], jax.Array] = lambda kind, value: self.execution.gather(
+            f"{self.name}/{kind}", value.astype(dtype)
+        )
         init = nn.initializers.normal(self.std)
         kernel_DxF = gathered("kernel", self.param("kernel", init, (width, self.features), jnp.float32))
         if not self.config.bias:

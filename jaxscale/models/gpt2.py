@@ -11,7 +11,7 @@ file's linear maps are stored (in, out), as ours are; query, key and value lie s
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -120,7 +120,9 @@ def to_tensors(model: configs.Decoder, params: Any) -> dict[str, np.ndarray]:
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float32)
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     }
-    block = lambda i, name: flat[f"blocks/block/{name}"][i] if model.scan else flat[f"block_{i}/{name}"]
+    block: Callable[[int, str], np.ndarray] = lambda i, name: (
+        flat[f"blocks/block/{name}"][i] if model.scan else flat[f"block_{i}/{name}"]
+    )
     tensors = {f"transformer.{theirs}": flat[ours] for ours, theirs in OUTSIDE.items()}
     for i in range(model.layers):
         at = f"transformer.h.{i}"

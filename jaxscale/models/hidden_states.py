@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxscale.errors import InputError
@@ -38,6 +39,7 @@ class Pretrained:
     context: int | None
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class HiddenStates:
     """Sampled tokens by layer.

@@ -137,7 +137,8 @@ def first_says(function: Callable[[], T]) -> T:
         raise unforeseen
     if "error" in answer:
         raise next(kind for kind in _TOLD if kind.__name__ == answer["error"])(answer["message"])
-    return answer["value"]
+    value: T = answer["value"]
+    return value
 
 
 @contextlib.contextmanager

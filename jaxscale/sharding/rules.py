@@ -54,7 +54,7 @@ def state_shardings(abstract_state: Any, mesh: Mesh) -> Any:
       mesh: the mesh of `make_mesh`.
     """
 
-    def one(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+    def one(path: jax.tree_util.KeyPath[Any], leaf: jax.ShapeDtypeStruct) -> NamedSharding:
         if leaf.ndim == 0:
             return NamedSharding(mesh, P())
         return NamedSharding(mesh, spec(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape, mesh))

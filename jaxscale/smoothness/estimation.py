@@ -41,6 +41,7 @@ def unidentified(beta: float, interval: Sequence[float]) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Smoothness:
     """What the points say about the smoothness of their labels.
@@ -60,7 +61,7 @@ class Smoothness:
     madogram: Madogram
     kernel: LearningCurve
     neighbor: LearningCurve
-    sentence: str
+    sentence: str = dataclasses.field(metadata={"static": True})
 
     @property
     def identified(self) -> bool:

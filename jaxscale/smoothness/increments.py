@@ -7,6 +7,7 @@ their covariance over simulated fields on the same points, and its interval come
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -34,6 +35,7 @@ _ROUGHEST, _SMOOTHEST = 0.05, 0.98  # of the fields simulated
 _SHRINK = 0.02  # of the covariance towards its diagonal
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Madogram:
     """How label differences grow with distance.
@@ -53,7 +55,7 @@ class Madogram:
     distances: np.ndarray
     values: np.ndarray
     scales: Interval
-    points: int
+    points: int = dataclasses.field(metadata={"static": True})
 
 
 class _Design(NamedTuple):
@@ -157,7 +159,8 @@ def _shown(values: np.typing.ArrayLike) -> str:
 def distances(x: np.ndarray) -> np.ndarray:
     """All distances between points (n, D), (n, n)."""
     squares = np.sum(x * x, axis=1)
-    return np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0))
+    apart: np.ndarray = np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0))
+    return apart
 
 
 def _design(distance: np.ndarray) -> _Design:
@@ -183,8 +186,11 @@ def _design(distance: np.ndarray) -> _Design:
 
 def _madograms(design: _Design, labels_FxN: np.ndarray) -> np.ndarray:
     """(F, B) the mean absolute difference in every bin."""
-    gaps = lambda y: np.bincount(design.bin, np.abs(y[design.first] - y[design.second]))
-    return np.array([gaps(y) for y in labels_FxN]) / design.pairs
+    gaps: Callable[[np.ndarray], np.ndarray] = lambda y: np.bincount(
+        design.bin, np.abs(y[design.first] - y[design.second])
+    )
+    madograms: np.ndarray = np.array([gaps(y) for y in labels_FxN]) / design.pairs
+    return madograms
 
 
 def _read(log_values_FxB: np.ndarray, design: _Design, weight_BxB: np.ndarray, by_ratio: bool = False) -> _Reading:
@@ -225,7 +231,8 @@ def _labels(distance: np.ndarray, design: _Design, beta: float, nugget: float, r
     least = design.bin == 0
     rise = fields[:, design.first[least]] - fields[:, design.second[least]]
     noise = np.sqrt(nugget / (1 - nugget) * np.mean(rise**2) / 2)
-    return fields + noise * rng.normal(size=fields.shape)
+    labels: np.ndarray = fields + noise * rng.normal(size=fields.shape)
+    return labels
 
 
 def _fields(distance: np.ndarray, beta: float, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -235,4 +242,5 @@ def _fields(distance: np.ndarray, beta: float, count: int, rng: np.random.Genera
     ridge = 1e-10 * np.mean(np.diag(covariance)) * np.eye(len(covariance))
     fields = np.zeros((count, len(distance)))
     fields[:, 1:] = rng.normal(size=(count, len(covariance))) @ np.linalg.cholesky(covariance + ridge).T
-    return (fields - fields.mean(1, keepdims=True)) / fields.std(1, keepdims=True)
+    standardized: np.ndarray = (fields - fields.mean(1, keepdims=True)) / fields.std(1, keepdims=True)
+    return standardized

@@ -94,7 +94,7 @@ def _curve(
     mean = above.mean(0)
     if (mean <= _LEAST_EXCESS * errors.mean(0)).any():
         return LearningCurve(np.nan, Interval(np.nan, np.nan), sizes, mean)
-    slope = lambda values: -np.polyfit(np.log(sizes), np.log(values), 1)[0]
+    slope: Callable[[np.ndarray], float] = lambda values: -np.polyfit(np.log(sizes), np.log(values), 1)[0]
     # Splits overlap; leaving one out at a time says how far their mean depends on each.
     without = np.array([slope(np.delete(above, split, 0).mean(0)) for split in range(_SPLITS)])
     spread = 1.96 * np.sqrt((_SPLITS - 1) * np.mean((without - without.mean()) ** 2))

@@ -29,7 +29,9 @@ class Clock:
         self._path = pathlib.Path(workdir) / "seconds.json"
         there = files.read_json(self._path) if self._path.is_file() else {}
         # Wall time alone is what version 0.1 kept.
-        self._spent = {name: list(spent) if isinstance(spent, list) else [spent, 0.0] for name, spent in there.items()}
+        self._spent: dict[str, list[float]] = {
+            name: list(spent) if isinstance(spent, list) else [spent, 0.0] for name, spent in there.items()
+        }
         self._stage: str | None = None
 
     @property
@@ -104,7 +106,8 @@ def finish(
             verdict.check(found)
             files.write_json(workdir / "verdict.json", found)
             of_config(study).render(workdir)
-        return files.read_json(workdir / "verdict.json")
+        written: dict[str, Any] = files.read_json(workdir / "verdict.json")
+        return written
 
 
 def _is_done(study: configs.Configuration, workdir: pathlib.Path, stages: Sequence[str]) -> bool:

@@ -61,11 +61,13 @@ class Study:
         **options: Any,
     ) -> Document:
         """What `run` of the folder's study.py returns."""
-        return self._member("study", "run")(config, workdir, progress, **options)
+        document: Document = self._member("study", "run")(config, workdir, progress, **options)
+        return document
 
     def render(self, folder: str | os.PathLike[str]) -> pathlib.Path:
         """Writes the page and returns its path."""
-        return self._member("page", "render")(folder)
+        page: pathlib.Path = self._member("page", "render")(folder)
+        return page
 
     def print(self, folder: str | os.PathLike[str], verdict: Document) -> None:
         """Prints on a terminal what the study found: its sentence, or what a `table.py` of the folder prints."""
@@ -75,7 +77,8 @@ class Study:
             print(verdict["sentence"])
 
     def _member(self, module: str, name: str) -> Callable[..., Any]:
-        return getattr(importlib.import_module(f"{self.folder}.{module}"), name)
+        member: Callable[..., Any] = getattr(importlib.import_module(f"{self.folder}.{module}"), name)
+        return member
 
 
 @functools.cache

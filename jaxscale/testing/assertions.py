@@ -496,7 +496,8 @@ def _widened(x: np.ndarray, columns: int) -> np.ndarray:
 
 def _radius(x: np.ndarray) -> float:
     """Root mean square distance of the points from their mean."""
-    return np.sqrt(np.sum(np.var(np.float64(x), axis=0)))
+    radius: float = np.sqrt(np.sum(np.var(np.float64(x), axis=0)))
+    return radius
 
 
 def _generator(key: jax.Array | None) -> np.random.Generator:
@@ -514,7 +515,10 @@ def _mesh(n: int) -> jax.sharding.Mesh:
 
 
 def _sharded(x: np.ndarray) -> jax.Array:
-    return jax.device_put(x, jax.sharding.NamedSharding(_mesh(len(x)), jax.sharding.PartitionSpec("points")))
+    placed: jax.Array = jax.device_put(
+        x, jax.sharding.NamedSharding(_mesh(len(x)), jax.sharding.PartitionSpec("points"))
+    )
+    return placed
 
 
 def _name(estimator: Estimator) -> str:

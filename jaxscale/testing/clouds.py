@@ -19,7 +19,8 @@ def rotation(rng: Generator, width: int) -> np.ndarray:
 
 def embedded(rng: Generator, points: np.ndarray, width: int) -> np.ndarray:
     """`points` (n, m) turned into `width` >= m dimensions, which changes no distance."""
-    return (points @ rotation(rng, width)[: points.shape[1]]).astype(np.float32)
+    turned: np.ndarray = (points @ rotation(rng, width)[: points.shape[1]]).astype(np.float32)
+    return turned
 
 
 def cube(rng: Generator, n: int, dimension: int, width: int) -> np.ndarray:

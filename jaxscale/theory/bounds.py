@@ -127,7 +127,7 @@ def log_covering_number(sizes: Architecture, delta: float, input_bound: float = 
         + 4 * math.log(sizes.embedding)
         + 3 * math.log(kappa)
     )
-    log_lipschitz = (
+    log_lipschitz: float = (
         math.log(sizes.blocks * (3 + sizes.ffn_layers))
         + sizes.blocks * (math.log(3) + log_growth)
         + 3 ** (sizes.blocks + 1) / 2 * (log_growth / 2 + math.log(start))
@@ -224,7 +224,7 @@ def samples_for_bound(error: float, d: float, width: float, **properties: float)
       InputError: if an argument is out of range, or no n below 1e300 is enough.
     """
     error = _number(positive, "error", error)
-    total = lambda log_n: generalization_bound(math.exp(log_n), d, width, **properties).total
+    total: Callable[[float], float] = lambda log_n: generalization_bound(math.exp(log_n), d, width, **properties).total
     low, high = 0.0, math.log(1e300)
     if total(high) > error:
         raise InputError(f"error={error} is not reached by any n below 1e300. Aim for a larger error.")

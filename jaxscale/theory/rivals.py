@@ -75,7 +75,8 @@ def spigler_exponent(d: ArrayLike, teacher: ArrayLike, student: ArrayLike) -> Nu
     teacher = in_range("teacher", teacher, lambda a: a > d, "above d, where the field is continuous")
     student = in_range("student", student, lambda a: a > d, "above d, where the kernel is continuous")
     plain = all(isinstance(value, (int, float, np.generic, np.ndarray)) for value in (d, teacher, student))
-    return (np if plain else jnp).minimum(teacher - d, 2 * student) / d
+    exponent: Numbers = (np if plain else jnp).minimum(teacher - d, 2 * student) / d
+    return exponent
 
 
 def cagnetta_exponent(entropy_exponent: ArrayLike, correlation_exponent: ArrayLike) -> Numbers:

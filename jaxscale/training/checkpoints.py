@@ -88,7 +88,8 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint, or None."""
-        return self._manager.latest_step()
+        step: int | None = self._manager.latest_step()
+        return step
 
     def restore_newest(self, abstract: Any) -> tuple[Any, dict[str, Any]] | None:
         """The state (shapes and shardings as in `abstract`) and the progress of the newest checkpoint that is whole.

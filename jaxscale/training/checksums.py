@@ -26,7 +26,7 @@ def differing(tree: Any, kept: Mapping[str, int]) -> list[str]:
     return [name for name, value in checksums(tree).items() if kept.get(name) != value]
 
 
-def _name(path: jax.tree_util.KeyPath) -> str:
+def _name(path: jax.tree_util.KeyPath[Any]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 

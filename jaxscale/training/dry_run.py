@@ -1,7 +1,7 @@
 """What a run would take, without its data and before anything is computed: shapes, parameters, memory, steps."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -62,7 +62,9 @@ def describe(run: configs.Run, devices: Iterable[jax.Device] | None = None) -> d
 
 
 def bytes_per_device(tree: Any) -> int:
-    shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+    shard: Callable[[jax.ShapeDtypeStruct], int] = lambda leaf: (
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+    )
     return sum(shard(leaf) for leaf in jax.tree.leaves(tree))
 
 
@@ -77,4 +79,5 @@ def _activation_bytes(run: configs.Run, shared: Program) -> int:
     )
     batched = [leaf for leaf in jax.tree.leaves(kept) if rows in leaf.shape]
     total = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in batched)
-    return total // math.prod(shared.mesh.shape.values())
+    share: int = total // math.prod(shared.mesh.shape.values())
+    return share

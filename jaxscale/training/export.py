@@ -17,7 +17,9 @@ from jaxscale.training.checkpoints import restore_params
 from jaxscale.training.step import program
 
 
-def export(workdir: str | os.PathLike, corpus: str | os.PathLike, out: str | os.PathLike) -> dict[str, Any]:
+def export(
+    workdir: str | os.PathLike[str], corpus: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> dict[str, Any]:
     """Writes the parameters at a run's validation minimum, and its tokenizer, in the format of GPT-2.
 
     Args:

@@ -59,7 +59,8 @@ class StackedProgram:
     @property
     def runs(self) -> int:
         """Runs are stacked in multiples of this many, one for each device."""
-        return self.mesh.shape["replica"]
+        devices: int = self.mesh.shape["replica"]
+        return devices
 
     def place(self, array_of_runs: np.ndarray) -> jax.Array:
         """Host arrays with a leading axis of R runs, divided over the devices."""
@@ -77,12 +78,16 @@ class StackedProgram:
         """States of single runs, stacked; repeated ones fill up the last device."""
         host = jax.device_get(states)
         host += host[:1] * (-len(host) % self.runs)
-        return jax.tree.map(lambda *leaves: self.place(np.stack(leaves)), *host)
+        stacked: State = jax.tree.map(lambda *leaves: self.place(np.stack(leaves)), *host)
+        return stacked
 
     def where_one(self) -> State:
         """Shapes of the state that `pick` returns, to restore a checkpoint with."""
         everywhere = NamedSharding(self.mesh, P())
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere), self.one.abstract)
+        shapes: State = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere), self.one.abstract
+        )
+        return shapes
 
 
 def default_layout() -> Layout:
@@ -164,7 +169,8 @@ def _advance_in_turn(step: Step) -> Advance:
             state, values = step(state, tokens_SxBxT1[i], rates_S[i])
             return state, {name: values_S[name].at[i].set(value) for name, value in values.items()}
 
-        return lax.fori_loop(0, count, at, (state, _no_values(step, *run)))
+        after: tuple[State, Told] = lax.fori_loop(0, count, at, (state, _no_values(step, *run)))
+        return after
 
     return lambda *runs: lax.map(of_run, runs)
 
@@ -186,7 +192,8 @@ def _advance_side_by_side(step: Step) -> Advance:
             new = dataclasses.replace(new, failed=jnp.where(moves_R, new.failed, states.failed))
             return new, {n: values_RxS[n].at[:, i].set(jnp.where(moves_R, v, 0)) for n, v in values.items()}
 
-        return lax.fori_loop(0, jnp.max(counts_R), at, (states, empty))
+        after: tuple[State, Told] = lax.fori_loop(0, jnp.max(counts_R), at, (states, empty))
+        return after
 
     return of_runs
 
@@ -202,7 +209,8 @@ def _evaluate_in_turn(evaluate: Evaluate) -> Look:
         of_run = lambda run: lax.cond(
             run[1], lambda: evaluate(run[0], tokens_NxBxT1, weights_NxB), lambda: jnp.float32(jnp.nan)
         )
-        return lax.map(of_run, (params, due_R))
+        losses_R: jax.Array = lax.map(of_run, (params, due_R))
+        return losses_R
 
     return look
 

@@ -94,7 +94,7 @@ def _program(
 
     def init(key: jax.Array) -> State:
         params = model.init(key, jnp.zeros((1, model_config.context), jnp.int32))["params"]
-        count = lambda value: jnp.full((), value, jnp.int32)
+        count: Callable[[int], jax.Array] = lambda value: jnp.full((), value, jnp.int32)
         return State(params, transform.init(params), count(0), count(-1), count(0), jnp.zeros(()))
 
     def step(state: State, tokens_BxT1: jax.Array, learning_rate: jax.Array) -> tuple[State, dict[str, jax.Array]]:
@@ -133,7 +133,7 @@ def _after(
         good &= (state.step < SETTLED) | (norm <= training.spike * state.usual)
     alive = state.failed < 0
     take = good & alive
-    keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
+    keep: Callable[[Any, Any], Any] = lambda new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
     if training.bad_steps == "stop":
         skipped, broken, done = state.skipped, ~good, take
     else:
@@ -164,6 +164,7 @@ def _accumulated(value_and_grad: ValueAndGrad, parts: int) -> ValueAndGrad:
             lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(value_and_grad, params, tokens_PxBxT1[0])
         )
         total, _ = jax.lax.scan(add, zero, tokens_PxBxT1)
-        return jax.tree.map(lambda a: a / parts, total)
+        averages: tuple[jax.Array, Any] = jax.tree.map(lambda a: a / parts, total)
+        return averages
 
     return averaged

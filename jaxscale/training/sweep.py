@@ -93,7 +93,8 @@ def train_together(
 
 
 def _summary_of(folder: pathlib.Path) -> dict[str, Any]:
-    return files.read_json(folder / "summary.json", fields=("loss", "step"))
+    summary: dict[str, Any] = files.read_json(folder / "summary.json", fields=("loss", "step"))
+    return summary
 
 
 def check_together(runs: Mapping[str, configs.Run], store: Store) -> Mesh:

@@ -5,7 +5,7 @@ import itertools
 import math
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -102,7 +102,9 @@ def held_out(
     tokens = np.concatenate([windows, np.repeat(windows[:1], padding, axis=0)]).reshape(-1, size, windows.shape[1])
     weights = (np.arange(len(windows) + padding) < len(windows)).astype(np.float32).reshape(-1, size)
     where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, *rows))
-    place = lambda array: jax.make_array_from_callback(array.shape, where, lambda index: array[index])
+    place: Callable[[np.ndarray], jax.Array] = lambda array: jax.make_array_from_callback(
+        array.shape, where, lambda index: array[index]
+    )
     return place(tokens), place(weights)
 
 

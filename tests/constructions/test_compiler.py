@@ -1,5 +1,6 @@
 """Compiled programs equal their formulas, under both back ends and every encoding."""
 
+import jax
 import numpy as np
 import pytest
 from construction_programs import CASES, POINTS, V, X, Y, Z
@@ -122,6 +123,18 @@ def test_products_that_repeat_a_factor_do_not_collide(definition):
     program = (V[pairs[:, 0]] * V[pairs[:, 1]]).sum() + values
     network = con.compile(program)
     np.testing.assert_allclose(definition(network, POINTS[:4]), program.evaluate(POINTS[:4]), atol=1e-14)
+
+
+def test_jax_takes_networks_apart_and_tells_them_from_each_other(definition):
+    one, other = con.compile(X * Y), con.compile(X * Y)
+    leaves, structure = jax.tree.flatten(one)
+    again = jax.tree.unflatten(structure, leaves)
+    np.testing.assert_array_equal(definition(again, POINTS[:4]), definition(one, POINTS[:4]))
+    assert {structure: "one"}[jax.tree.structure(again)] == "one"
+    assert structure != jax.tree.structure(other)  # they may lie in other rows
+    assert one.layout != other.layout
+    doubled = jax.jit(lambda network: jax.tree.map(lambda a: 2 * a, network))(one)
+    assert doubled.kappa == pytest.approx(2 * one.kappa)
 
 
 def test_layout_says_where_every_value_lies(definition):

@@ -164,7 +164,8 @@ def _squared_distances(
         row = doubtful_first_B[place]
         return squared_BxC.at[row].set(jnp.sum((points_BxD[row] - others_CxD) ** 2, axis=1))
 
-    return lax.fori_loop(0, jnp.sum(doubtful_B), measure, coarse_BxC)
+    squared_BxC: jax.Array = lax.fori_loop(0, jnp.sum(doubtful_B), measure, coarse_BxC)
+    return squared_BxC
 
 
 def _center(points_NxD: jax.Array, used_N: jax.Array) -> jax.Array:

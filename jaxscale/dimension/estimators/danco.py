@@ -108,7 +108,8 @@ def _danco(hoods: Neighborhoods, references: DancoReferences, integer: bool, max
     # Three programs: the search, slow to compile, does not depend on the shape of the cloud.
     statistics, influence, used = norms_and_angles(hoods.points, hoods)
     dimension, sensitivity = _nearest_reference(statistics, references, max_dimension, integer)
-    return _estimate(hoods, dimension, influence @ sensitivity, used, references)
+    estimate: Estimate = _estimate(hoods, dimension, influence @ sensitivity, used, references)
+    return estimate
 
 
 @jax.jit
@@ -195,7 +196,7 @@ def _sensitivity(d: jax.Array, statistics_3: jax.Array, references: DancoReferen
     reference_3, along_3 = jax.jvp(lambda d: _statistics_at(d, references), (d,), (jnp.ones_like(d),))
     by_reference = jax.grad(lambda s, r: _divergence(s, r, references.k), argnums=1)
     curvature = jnp.vdot(along_3, jax.jvp(lambda r: by_reference(statistics_3, r), (reference_3,), (along_3,))[1])
-    mixed_3 = jax.grad(lambda s: jnp.vdot(along_3, by_reference(s, reference_3)))(statistics_3)
+    mixed_3: jax.Array = jax.grad(lambda s: jnp.vdot(along_3, by_reference(s, reference_3)))(statistics_3)
     return -mixed_3 / curvature
 
 

@@ -75,7 +75,7 @@ def ess(
     check_choice("pooling", pooling, Pooling)
     # Two vectors less their mean are opposite.
     k = integer("k", k, 3)
-    estimate = _ess(neighborhoods(x, k, metric, nonfinite, duplicates), pooling)
+    estimate: Estimate = _ess(neighborhoods(x, k, metric, nonfinite, duplicates), pooling)
     if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
         raise InputError(
             f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "

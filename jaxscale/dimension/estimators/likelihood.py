@@ -139,7 +139,7 @@ def mle_radius(
     k = integer("k", k, 1)
     if not is_traced(radius, noise) and not 0 <= noise < radius:
         raise InputError(f"noise must be at least 0 and less than radius; they are noise={noise}, radius={radius}.")
-    estimate = _mle_radius(neighborhoods(x, k, metric, nonfinite, duplicates), radius, noise)
+    estimate: Estimate = _mle_radius(neighborhoods(x, k, metric, nonfinite, duplicates), radius, noise)
     if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
         raise InputError(f"no point of x has a neighbor between {noise} and radius={radius}. Pass a larger radius.")
     return estimate

@@ -38,7 +38,10 @@ def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoo
         return read(vectors_kxD - jnp.mean(vectors_kxD, axis=0))
 
     rows_in_a_tile = max(1, TILE // (hoods.k * points_NxD.shape[1]))
-    return lax.map(of_point, (points_NxD, hoods.indices), batch_size=min(rows_in_a_tile, points_NxD.shape[0]))
+    readings: jax.Array = lax.map(
+        of_point, (points_NxD, hoods.indices), batch_size=min(rows_in_a_tile, points_NxD.shape[0])
+    )
+    return readings
 
 
 def gram(vectors_kxD: jax.Array) -> jax.Array:

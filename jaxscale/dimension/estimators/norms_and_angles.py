@@ -70,4 +70,7 @@ def _mean_cosine_and_sine(
         return jnp.mean(cosine_P), jnp.mean(sine_P)
 
     farthest_N = jnp.where(used_N, hoods.distances[:, -1], 1)
-    return lax.map(of_point, (centers_NxD, hoods.indices[:, :k], farthest_N), batch_size=256)
+    means: tuple[jax.Array, jax.Array] = lax.map(
+        of_point, (centers_NxD, hoods.indices[:, :k], farthest_N), batch_size=256
+    )
+    return means

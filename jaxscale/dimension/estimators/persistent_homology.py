@@ -108,7 +108,8 @@ def ph0(
             f"halvings={halvings} needs at least {least} distinct points; x has shape {hoods.points.shape}, "
             f"{used} of its rows count. Pass fewer halvings or more points."
         )
-    return _ph0(hoods, key, alpha, halvings, resamples, max_points)
+    estimate: Estimate = _ph0(hoods, key, alpha, halvings, resamples, max_points)
+    return estimate
 
 
 def _distinct_subset(hoods: Neighborhoods, key: jax.Array, max_points: int) -> Neighborhoods:

@@ -189,7 +189,8 @@ def twonn_posterior(
     if not (prior_shape > 0 and prior_rate > 0):
         raise InputError(f"the prior must be positive; prior_shape={prior_shape} and prior_rate={prior_rate}.")
     hoods = neighborhoods(x, 2, metric, nonfinite, duplicates)
-    return _twonn_posterior(hoods, prior_shape, prior_rate)
+    posterior: GammaPosterior = _twonn_posterior(hoods, prior_shape, prior_rate)
+    return posterior
 
 
 @jax.jit

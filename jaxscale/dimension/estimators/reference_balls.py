@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -136,7 +137,7 @@ def check_k(k: int) -> int:
 
 
 def _two_digits(n: int) -> int:
-    unit = 10 ** max(len(str(n)) - 2, 0)
+    unit: int = 10 ** max(len(str(n)) - 2, 0)
     return round(n / unit) * unit
 
 
@@ -174,7 +175,7 @@ def _ball_statistics(key: jax.Array, d: jax.Array, n: int, k: int, width: int) -
             nonfinite_dropped=none,
             sound=jnp.array(True),
         )
-        statistics_3, _, _ = norms_and_angles(points_NxW, hoods)
+        statistics_3: jax.Array = norms_and_angles(points_NxW, hoods)[0]
         return statistics_3
 
     return jnp.mean(lax.map(of_sample, jnp.arange(samples)), axis=0)
@@ -184,10 +185,13 @@ def _ball(key: jax.Array, d: jax.Array, n: int, width: int) -> jax.Array:
     """`n` uniform points of the unit ball in the first `d` of `width` columns; the same numbers serve every d."""
     direction_key, radius_key = jax.random.split(key)
     # One key a column, so that a column does not depend on how many there are.
-    columns = jax.vmap(lambda column: jax.random.normal(jax.random.fold_in(direction_key, column), (n,)))
+    columns: Callable[[jax.Array], jax.Array] = jax.vmap(
+        lambda column: jax.random.normal(jax.random.fold_in(direction_key, column), (n,))
+    )
     normal_NxW = jnp.where(jnp.arange(width) < d, columns(jnp.arange(width)).T, 0)
     radius_Nx1 = jax.random.uniform(radius_key, (n, 1)) ** (1 / d)
-    return normal_NxW / jnp.linalg.norm(normal_NxW, axis=1, keepdims=True) * radius_Nx1
+    ball_NxW: jax.Array = normal_NxW / jnp.linalg.norm(normal_NxW, axis=1, keepdims=True) * radius_Nx1
+    return ball_NxW
 
 
 def _file(folder: pathlib.Path, n: int, k: int, key: jax.Array) -> pathlib.Path:

@@ -35,7 +35,8 @@ def spanning_tree(points: jax.Array, size: jax.typing.ArrayLike | None = None, b
         between the ends of the edges: where no other tree is as short, a small move of the points changes no edge.
     """
     ends_Ex2 = edges(lax.stop_gradient(points), size, block)
-    return edge_lengths(points, ends_Ex2)
+    lengths_E: jax.Array = edge_lengths(points, ends_Ex2)
+    return lengths_E
 
 
 @jax.checkpoint  # or the gradient would keep the vectors of all edges
@@ -103,7 +104,8 @@ def _roots(toward_N: jax.Array) -> jax.Array:
     n = len(toward_N)
     after_N, least_N = lax.fori_loop(0, n.bit_length(), double, (toward_N, jnp.arange(n, dtype=toward_N.dtype)))
     # After n steps or more the path is on its cycle, and n steps from there have seen all of it.
-    return least_N[after_N]
+    least_of_cycle_N: jax.Array = least_N[after_N]
+    return least_of_cycle_N
 
 
 def _nearest_in_another_tree(
@@ -127,7 +129,7 @@ def _nearest_in_another_tree(
         nothing = (jnp.full(block, jnp.inf, penalty_TxB.dtype), jnp.zeros(block, jnp.int32))
         return nearest_TxB.at[i].set(lax.fori_loop(0, used_tiles, merge, nothing)[1])
 
-    nearest_TxB = lax.fori_loop(0, used_tiles, of_rows, jnp.zeros(penalty_TxB.shape, jnp.int32))
+    nearest_TxB: jax.Array = lax.fori_loop(0, used_tiles, of_rows, jnp.zeros(penalty_TxB.shape, jnp.int32))
     return nearest_TxB.reshape(-1)[: len(tree_N)]
 
 

@@ -109,7 +109,10 @@ def _measurements(hoods: Neighborhoods, regular_N: jax.Array) -> tuple[jax.Array
     of_point = jax.checkpoint(functools.partial(_measurements_of_point, points_NxD))
     rows_in_a_tile = max(1, TILE_SIZE // (hoods.k * (width + 8 * hoods.k)))
     rows = (points_NxD, hoods.indices, regular_N)
-    return lax.map(lambda row: of_point(*row), rows, batch_size=min(n, rows_in_a_tile))
+    measurements: tuple[jax.Array, jax.Array] = lax.map(
+        lambda row: of_point(*row), rows, batch_size=min(n, rows_in_a_tile)
+    )
+    return measurements
 
 
 def _measurements_of_point(

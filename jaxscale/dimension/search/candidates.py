@@ -158,7 +158,8 @@ def among_themselves(
                 kept = _keep(kept, (0, i, j), _best_of_rows(inner, query_B, as_key_TxB[column], plan))
                 return _keep(kept, (other_side, j, i), _best_of_columns(inner, key_B, as_query_TxB[column], plan))
 
-            return lax.fori_loop(start, span, of_tile, kept)
+            kept_of_row: tuple[jax.Array, jax.Array] = lax.fori_loop(start, span, of_tile, kept)
+            return kept_of_row
 
         def fused(i: jax.Array, start: jax.Array, kept: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             lists, bounds = kept
@@ -184,7 +185,10 @@ def among_themselves(
             tile, others = jnp.where(side == 0, first, second) * span + i, jnp.where(side == 0, second, first) * span
             return _replace(best, tile, _with_span(_at(best, tile), lists[side, i], bounds[side, i], others, plan))
 
-        return lax.fori_loop(0, jnp.where(alone, span, 2 * span), settle, best)
+        settled: tuple[jax.Array, jax.Array, jax.Array] = lax.fori_loop(
+            0, jnp.where(alone, span, 2 * span), settle, best
+        )
+        return settled
 
     best = lax.fori_loop(0, len(pairs), of_spans, _no_candidates((tiles,), plan.tile, plan))
     return _unpacked(best)
@@ -223,7 +227,8 @@ def of_queries(
             return lax.dynamic_update_slice(lists, new_list[None], (j, 0, 0)), jnp.minimum(bound, new_bound)
 
         nothing = (jnp.full((span, plan.keep, rows), NONE, jnp.int32), jnp.full(rows, NONE, jnp.int32))
-        return lax.fori_loop(0, span, of_tile, nothing)
+        found: tuple[jax.Array, jax.Array] = lax.fori_loop(0, span, of_tile, nothing)
+        return found
 
     def fused(step: jax.Array) -> tuple[jax.Array, jax.Array]:
         found = best_of_queries(queries_BxD, as_query_B, points_TxBxD, as_key_TxB, step * span, span, plan.group)
@@ -336,13 +341,17 @@ def _with_span(
 
 
 def _at(best: tuple[jax.Array, jax.Array, jax.Array], tile: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return jax.tree.map(lambda leaf: leaf[tile], best)
+    of_tile: tuple[jax.Array, jax.Array, jax.Array] = jax.tree.map(lambda leaf: leaf[tile], best)
+    return of_tile
 
 
 def _replace(
     best: tuple[jax.Array, jax.Array, jax.Array], tile: jax.Array, new: tuple[jax.Array, jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return jax.tree.map(lambda leaf, part: lax.dynamic_update_index_in_dim(leaf, part, tile, 0), best, new)
+    replaced: tuple[jax.Array, jax.Array, jax.Array] = jax.tree.map(
+        lambda leaf, part: lax.dynamic_update_index_in_dim(leaf, part, tile, 0), best, new
+    )
+    return replaced
 
 
 def _unpacked(best: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:

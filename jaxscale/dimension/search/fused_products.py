@@ -153,7 +153,10 @@ def _products(kernel: Kernel | None, dtype: jnp.dtype, tile: int, group: int) ->
     whether to interpret. It returns keys (2, groups, span, rows) and dropped (parts, span, rows), where rows may be
     padded, then the reverse if there is an as_key of rows.
     """
-    return _module(cast(Kernel, kernel or kernel_for(dtype, tile, group))).products
+    products: Callable[..., Sequence[jax.Array]] = _module(
+        cast(Kernel, kernel or kernel_for(dtype, tile, group))
+    ).products
+    return products
 
 
 def _gathered(keys: jax.Array, dropped: jax.Array) -> Found:

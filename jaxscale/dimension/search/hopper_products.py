@@ -76,12 +76,14 @@ def products(
     depth = line(rows[0])
     # Rows, of one tile, are few: they are copied into the order of blocks, and queries filled up to whole ones.
     row_blocks = -(-row_tile // ROWS)
-    by_rows = lambda x: _exchanged(_filled(x, -row_tile % ROWS), 0, row_group, row_blocks)
+    by_rows: Callable[[jax.Array], jax.Array] = lambda x: _exchanged(
+        _filled(x, -row_tile % ROWS), 0, row_group, row_blocks
+    )
     of_row = [lax.dynamic_slice_in_dim(x, row * row_tile, row_tile) for x in rows]
     of_row = [by_rows(x) for x in (whole_lines(of_row[0]), *of_row[1:], jnp.arange(row_tile, dtype=jnp.int32))]
     # Half norms (span, tile) of the columns as well; their points (tiles · group, tile // group, D) are not.
     blocks = tile // COLUMNS
-    by_columns = lambda x: _exchanged(x.reshape(-1, tile), 1, group, blocks)
+    by_columns: Callable[[jax.Array], jax.Array] = lambda x: _exchanged(x.reshape(-1, tile), 1, group, blocks)
     of_span = [by_columns(lax.dynamic_slice_in_dim(x, first * tile, span * tile)) for x in columns[1:]]
     of_span.append(by_columns(jnp.arange(tile, dtype=jnp.int32))[0])
     points = whole_lines(columns[0])
@@ -225,7 +227,8 @@ def _kernel(
     def reduce(run: Callable[[jax.Ref], object]) -> None:
         def sums(sums_ref: jax.Ref) -> jax.Array:
             run(sums_ref)
-            return sums_ref[...]
+            sums_MxC: jax.Array = sums_ref[...]
+            return sums_MxC
 
         products_MxC = pl.run_scoped(sums, plgpu.ACC((OWN, COLUMNS), jnp.float32))
         best_of_rows(products_MxC)

@@ -131,7 +131,8 @@ def neighbors(
     if others is not None:
         _check_values(others, jnp.ones(others.shape[0], bool), metric, "queries", "Drop them.")
     others = others if others is None or rows is not None else replicated(others)
-    return find_neighbors(points, others, allowed, k, metric, exclude_self, effort, rows)
+    found: Neighbors = find_neighbors(points, others, allowed, k, metric, exclude_self, effort, rows)
+    return found
 
 
 def _common_center(x: jax.Array | np.ndarray, metric: Metric) -> np.ndarray | None:
@@ -312,7 +313,8 @@ def _change_of_distances(
         apart = jnp.where(regular[:, None], apart, 0)
         return jnp.sum(apart * (d_queries - d_points[neighbor]), axis=1)
 
-    return lax.map(of_column, (indices.T, distances.T, regular.T)).T
+    by_column: jax.Array = lax.map(of_column, (indices.T, distances.T, regular.T))
+    return by_column.T
 
 
 def angle_of_chord(chord: jax.Array) -> jax.Array:

@@ -85,7 +85,8 @@ def equal_rows_in_ring(
             return equal_N | equal_rows(points_NxD, shard_NxD, others_here_N, rounding)
 
         start = lambda shard_NxD, owner: visit(jnp.zeros(points_NxD.shape[0], bool), shard_NxD, owner)
-        return over_all_shards(start, visit, points_NxD, rows.spec[0])
+        equal_N: jax.Array = over_all_shards(start, visit, points_NxD, rows.spec[0])
+        return equal_N
 
     equal = on_shards(of_shard, rows, (points, others), PartitionSpec(rows.spec[0]), whole=rounding)
     return without_filling(equal, points.shape[0])
@@ -111,13 +112,16 @@ def equal_rows(
             same_BxD |= jnp.abs(points_BxD - others_BxD) <= _roundings(points_BxD, others_BxD, *rounding)
         return (others_B >= 0) & jnp.all(same_BxD, axis=1)
 
-    return map_tiles(of_rows, points, others)
+    equal_N: jax.Array = map_tiles(of_rows, points, others)
+    return equal_N
 
 
 def _roundings(
     points_BxD: jax.Array, others_BxD: jax.Array, unit: jax.Array, center_D: jax.Array, usual_D: jax.Array
 ) -> jax.Array:
-    larger = lambda offset: jnp.maximum(jnp.abs(points_BxD + offset), jnp.abs(others_BxD + offset))
+    larger: Callable[[jax.typing.ArrayLike], jax.Array] = lambda offset: jnp.maximum(
+        jnp.abs(points_BxD + offset), jnp.abs(others_BxD + offset)
+    )
     return unit * jnp.maximum(larger(center_D), usual_D) + jnp.finfo(points_BxD.dtype).eps * larger(0)
 
 

@@ -71,7 +71,10 @@ def two_smallest(part: Callable[[jax.Array], jax.Array], count: int) -> tuple[ja
     shape = jax.eval_shape(part, jnp.int32(0)).shape
     # Unrolled whole, XLA would fuse it with what follows and compute it again for each of its outputs; four at a time
     # run almost as fast as sixteen, and take a quarter less memory to compile.
-    return lax.fori_loop(0, count // together, of_some, (jnp.full(shape, NONE, jnp.int32),) * 3)
+    smallest: tuple[jax.Array, jax.Array, jax.Array] = lax.fori_loop(
+        0, count // together, of_some, (jnp.full(shape, NONE, jnp.int32),) * 3
+    )
+    return smallest
 
 
 def three_smallest(
@@ -119,7 +122,8 @@ def _split(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _ascending(entries: Lists, best: Lists) -> Lists:
     """Inserts entries into sorted lists on a processor, where that vectorizes; sorts them all on an accelerator."""
-    return lax.platform_dependent(entries, best, cpu=_insert, default=_sort)
+    ascending: Lists = lax.platform_dependent(entries, best, cpu=_insert, default=_sort)
+    return ascending
 
 
 def _insert(entries: tuple[jax.Array, ...], best: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
@@ -133,7 +137,8 @@ def _insert(entries: tuple[jax.Array, ...], best: tuple[jax.Array, ...]) -> tupl
             for new, over, old in zip(ours, above, best, strict=True)
         )
 
-    return lax.fori_loop(0, entries[0].shape[0], insert, best)
+    lists: tuple[jax.Array, ...] = lax.fori_loop(0, entries[0].shape[0], insert, best)
+    return lists
 
 
 def _before(ours: tuple[jax.Array, ...], theirs: tuple[jax.Array, ...]) -> jax.Array:

@@ -102,10 +102,12 @@ class _Blocks:
 
     def on_device(self, number: int) -> jax.Array:
         part = self.array[number * self.rows : (number + 1) * self.rows]
-        return jax.device_put(self._filled(part if self.center is None else less_center(part, self.center)))
+        block: jax.Array = jax.device_put(self._filled(part if self.center is None else less_center(part, self.center)))
+        return block
 
     def mask_on_device(self, number: int, mask: np.ndarray) -> jax.Array:
-        return jax.device_put(self._filled(mask[number * self.rows : (number + 1) * self.rows]))
+        block: jax.Array = jax.device_put(self._filled(mask[number * self.rows : (number + 1) * self.rows]))
+        return block
 
     def _filled(self, part: np.ndarray) -> np.ndarray:
         # A copy in any case: it reads the file now, and not when the device first asks for a page.

@@ -58,7 +58,7 @@ def products(
     shapes = [(2, tile // group, span, row_blocks * row_block), (blocks, span, row_blocks * row_block)]
     if both:
         shapes += [(2, row_tile // row_group, span, tile), (row_blocks, span, tile)]
-    return pl.pallas_call(
+    products: Sequence[jax.Array] = pl.pallas_call(
         functools.partial(_kernel, row_cut, column_cut, depth, both),
         out_shape=[jax.ShapeDtypeStruct(shape, jnp.int32) for shape in shapes],
         grid=(row_blocks, blocks, span),
@@ -66,6 +66,7 @@ def products(
         interpret=interpret,
         name="two_smallest_products",
     )(*operands)
+    return products
 
 
 def _side_by_side(tile: int, group: int) -> int:

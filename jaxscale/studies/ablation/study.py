@@ -14,7 +14,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -116,7 +116,9 @@ def _readings(
     measured = study.dimension
     embeddings = geometry.embeddings_of_run(one, store, folder, summary, measured)
     layer = measured.layer % len(embeddings.layers)
-    label = lambda reading, factor, value: {"factor": factor, "value": value} | reading
+    label: Callable[[geometry.Reading, str, Any], Row] = lambda reading, factor, value: (
+        {"factor": factor, "value": value} | reading
+    )
 
     def read(points: jax.Array, chosen: slice | np.ndarray = slice(None), **changes: Any) -> geometry.Reading:
         of_document = np.unique(np.asarray(embeddings.document)[chosen], return_inverse=True)[1]

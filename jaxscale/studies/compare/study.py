@@ -10,7 +10,7 @@ is the difference of both, in a narrower interval. Intervals of differences hold
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -131,7 +131,7 @@ def _against(base: Finished, other: Finished, level: float) -> Part:
     if not shared:
         raise InputError(f"{other[0]} and {base[0]} share no size and seed, so that nothing can be compared.")
     log_ratio = {key: math.log(losses[key] / base[2][key]) for key in shared}
-    of = lambda n: [value for (size, _), value in log_ratio.items() if size == n]
+    of: Callable[[int], list[float]] = lambda n: [value for (size, _), value in log_ratio.items() if size == n]
     ratio = [
         {"n": n, "ratio": math.exp(np.mean(of(n))), "least": math.exp(min(of(n))), "greatest": math.exp(max(of(n)))}
         for n in sorted({n for n, _ in shared})

@@ -6,6 +6,7 @@ render("runs/simple")      # PosixPath('runs/simple/report.html')
 import html
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from jaxscale import files
@@ -211,7 +212,7 @@ def _certificates(verdict: Verdict) -> str:
 
 
 def _table(verdict: Verdict) -> str:
-    mean = lambda entry, name: number(entry[name]["mean"]) if entry[name] else UNKNOWN
+    mean: Callable[[Any, str], str] = lambda entry, name: number(entry[name]["mean"]) if entry[name] else UNKNOWN
     body = [
         [
             html.escape(label(entry["parameters"])),

@@ -81,7 +81,10 @@ def grid(study: LengthStudy) -> tuple[LimitTransformer, sweep.Cells, list[Row]]:
         for length in study.train_lengths
         for seed in study.seeds
     ]
-    column = lambda key, dtype=jnp.int32: jnp.asarray([name[key] for name in names], dtype)
+
+    def column(key: str, dtype: jax.typing.DTypeLike = jnp.int32) -> jax.Array:
+        return jnp.asarray([name[key] for name in names], dtype)
+
     shape: dict[str, Any] = {
         "width": study.network.width,
         "heads": study.network.heads,
@@ -114,12 +117,13 @@ def _trained(
     done, part = workdir / "networks.npz", workdir / "training.npz"
     runs = sweep.start(net, cells)
     if done.is_file():
-        return load_tree(done, (runs.params, np.zeros(2)))
+        kept: tuple[Any, np.ndarray] = load_tree(done, (runs.params, np.zeros(2)))
+        return kept
     before = np.zeros(2)
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
     training, started = study.training, _clocks()
-    spent = lambda: before + _clocks() - started
+    spent: Callable[[], np.ndarray] = lambda: before + _clocks() - started
     report = progress.run(f"{len(cells.seed)} networks", 0, 1, "sweep")
     size = max(study.train_lengths)
     while (step := int(runs.step)) < training.steps:
@@ -179,14 +183,16 @@ def _column(
     losses_C, valid_C = np.zeros(len(lengths_C)), np.zeros(len(lengths_C))
     for length in np.unique(lengths_C):
         those = np.flatnonzero(lengths_C == length)
-        part = lambda tree, those=those: jax.tree.map(lambda leaf: leaf[those], tree)
+        cells_there, params_there = jax.tree.map(lambda leaf, those=those: leaf[those], (cells, params))
         losses_C[those], valid_C[those] = evaluation.losses(
-            net, part(cells), part(params), lengths_C[those], key, samples
+            net, cells_there, params_there, lengths_C[those], key, samples
         )
     return {"losses": losses_C.tolist(), "valid": valid_C.tolist()}
 
 
-def _hard(study: LengthStudy, net: LimitTransformer, cells: sweep.Cells, params: Any) -> dict[str, dict[str, list]]:
+def _hard(
+    study: LengthStudy, net: LimitTransformer, cells: sweep.Cells, params: Any
+) -> dict[str, dict[str, list[Any]]]:
     """The largest and the mean error |f - f*| by kind of string and length, of every network."""
     longest = HARD_LENGTHS[study.task]
     lengths = sorted({max(study.train_lengths), 10 * max(study.train_lengths), longest})

@@ -15,6 +15,7 @@ from jaxscale.lengths import (
     KGramTask,
     LimitTransformer,
     ModPTask,
+    Short,
     SimpleTask,
     bounds,
     constructions,
@@ -57,7 +58,7 @@ def verdict(
     study: LengthStudy,
     rows: Sequence[Row],
     columns: Mapping[str, Column],
-    hard: Mapping[str, Mapping[str, list]],
+    hard: Mapping[str, Mapping[str, list[Any]]],
     net: LimitTransformer,
     params: Any,
     tasks: Sequence[Task],
@@ -132,7 +133,7 @@ def _caveats(study: LengthStudy, rows: Sequence[Row], no_target: Mapping[str, fl
 
 def _of(rows: Sequence[Row], parameters: Parameters, train_length: int | None = None) -> list[Row]:
     """Rows of one task parameter and, if one is given, one train length; collapsed runs too."""
-    same = lambda row: all(row[name] == value for name, value in parameters.items())
+    same: Callable[[Row], bool] = lambda row: all(row[name] == value for name, value in parameters.items())
     return [row for row in rows if same(row) and train_length in (None, row["train_length"])]
 
 
@@ -180,7 +181,9 @@ def _trends(study: LengthStudy, rows: Sequence[Row]) -> dict[str, Part]:
     design = np.array([[1.0, *(math.log(row[name]) for name in names)] for row in runs])
     logs = np.log([max(row["losses"]["inf"], 1e-30) for row in runs])
     seeds = np.array([row["seed"] for row in runs])
-    fit = lambda weight: np.linalg.lstsq(design * weight[:, None] ** 0.5, logs * weight**0.5, rcond=None)[0]
+    fit: Callable[[np.ndarray], np.ndarray] = lambda weight: np.linalg.lstsq(
+        design * weight[:, None] ** 0.5, logs * weight**0.5, rcond=None
+    )[0]
     kinds = np.unique(seeds)
     drawn = np.asarray(jax.random.randint(jax.random.key(1), (study.resamples, len(kinds)), 0, len(kinds)))
     slopes = np.array([fit(np.array([(kinds[draw] == seed).sum() for seed in seeds], float)) for draw in drawn])
@@ -222,7 +225,7 @@ def _exponents(study: LengthStudy, known: Sequence[tuple[Parameters, Threshold |
     quoted = {"omega": 2.0, "period": 7.0}  # L² with L = Θ(ω), and Δ⁷, in Theorem 4.1; of k and S no power is quoted
     found = []
     for name in complexities(study)[0]:
-        groups: dict[tuple, list] = {}
+        groups: dict[tuple[Any, ...], list[Any]] = {}
         for parameters, one in known:
             rest = tuple(sorted((n, v) for n, v in parameters.items() if n != name))
             groups.setdefault(rest, []).append((parameters[name], one))
@@ -232,7 +235,7 @@ def _exponents(study: LengthStudy, known: Sequence[tuple[Parameters, Threshold |
                 continue
             values, ones = zip(*usable, strict=True)
             fitted = lengths.exponent(values, study.train_lengths, ones, study.level)
-            number = lambda x: None if math.isnan(x) else x
+            number: Callable[[float], float | None] = lambda x: None if math.isnan(x) else x
             found.append(
                 {
                     "in": name,
@@ -245,7 +248,7 @@ def _exponents(study: LengthStudy, known: Sequence[tuple[Parameters, Threshold |
     return found
 
 
-def _hard(study: LengthStudy, rows: Sequence[Row], hard: Mapping[str, Mapping[str, list]]) -> list[Part]:
+def _hard(study: LengthStudy, rows: Sequence[Row], hard: Mapping[str, Mapping[str, list[Any]]]) -> list[Part]:
     """Largest and mean errors by kind of string, length, task parameter and N: medians over runs that count."""
     found = []
     for length, measured in hard.items():
@@ -254,16 +257,16 @@ def _hard(study: LengthStudy, rows: Sequence[Row], hard: Mapping[str, Mapping[st
                 those = [i for i, row in enumerate(rows) if row in _kept(_of(rows, parameters, train_length))]
                 if not those:
                     continue
-                median = lambda name, those=those, measured=measured: np.median(
-                    np.array(measured[name])[those], axis=0
-                ).tolist()
+                medians = {
+                    name: np.median(np.array(measured[name])[those], axis=0).tolist() for name in ("largest", "mean")
+                }
                 found.append(
                     {
                         "length": int(length),
                         "parameters": parameters,
                         "train_length": train_length,
-                        "largest": dict(zip(measured["kinds"], median("largest"), strict=True)),
-                        "mean": dict(zip(measured["kinds"], median("mean"), strict=True)),
+                        "largest": dict(zip(measured["kinds"], medians["largest"], strict=True)),
+                        "mean": dict(zip(measured["kinds"], medians["mean"], strict=True)),
                     }
                 )
     return found
@@ -290,8 +293,10 @@ def _bounds(study: LengthStudy, rows: Sequence[Row], net: LimitTransformer, para
             if row in _kept(_of(rows, parameters, max(study.train_lengths)))
         ]
         pairs = [bounds.bounds_of(one, target, EPSILON, BITS)[0] for one in trained]
-        median = lambda values: float(np.median(values)) if len(values) else None
-        finite = lambda value: float(value) if math.isfinite(value) else None
+        median: Callable[[Sequence[Any]], float | None] = lambda values: (
+            float(np.median(values)) if len(values) else None
+        )
+        finite: Callable[[jax.Array], float | None] = lambda value: float(value) if math.isfinite(value) else None
         found.append(
             {
                 "parameters": parameters,
@@ -377,7 +382,9 @@ def _certify(net: LimitTransformer, params: Any, task: Task, long: int, budget: 
     g = lambda tokens, length: task.target(tokens, length).value
     if isinstance(task, KGramTask):
         whole = lambda tokens, length: apply(tokens, length, method="running")
-        thinned = lambda key: lengths.thin(key, tokens_T, long, budget // 2, locality=net.locality, size=2 * budget)
+        thinned: Callable[[jax.Array], Short] = lambda key: lengths.thin(
+            key, tokens_T, long, budget // 2, locality=net.locality, size=2 * budget
+        )
         return lengths.tightest(whole, g, tokens_T, long, jax.vmap(thinned)(jax.random.split(key_short, 16)))
 
     def f(tokens: Tokens, length: Length) -> jax.Array:

@@ -4,7 +4,7 @@ Every figure takes the verdict and the table of a study and returns a `plotly.gr
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -49,7 +49,7 @@ def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:
         )
     )
     ends = [min(counted), max(counted)]
-    curve = lambda at: law["scale"] * at ** -law["exponent"]
+    curve: Callable[[float], float] = lambda at: law["scale"] * at ** -law["exponent"]
     middle, predicted = math.sqrt(ends[0] * ends[1]), verdict["prediction"]
     if verdict["series"] == "compute":
         predicted = law["predicted"]

@@ -5,6 +5,7 @@ render("runs/sphere2")      # PosixPath('runs/sphere2/report.html')
 
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from jaxscale import files
@@ -81,7 +82,7 @@ def _figures(verdict: Verdict, rows: Rows) -> list[str]:
 
 
 def _exponents(verdict: Verdict, config: dict[str, Any]) -> str:
-    row = lambda name, one, predicted: [
+    row: Callable[[str, Any, Any], list[Any]] = lambda name, one, predicted: [
         name,
         number(one["exponent"]),
         interval(one["interval"]),

@@ -158,14 +158,16 @@ def known_dimension(study: ManifoldStudy, problems: Problem) -> float:
 
 def stack(problems: Sequence[Problem]) -> Problem:
     """Problems along a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+    stacked: Problem = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+    return stacked
 
 
 def loss(objective: Objective, outputs_xO: jax.Array, targets_xO: jax.Array) -> jax.Array:
     """Squared error summed over outputs, or the cross-entropy of logits; one number for each point."""
     if objective == "squared_error":
         return jnp.sum((outputs_xO - targets_xO) ** 2, axis=-1)
-    return optax.softmax_cross_entropy(outputs_xO, targets_xO)
+    losses_x: jax.Array = optax.softmax_cross_entropy(outputs_xO, targets_xO)
+    return losses_x
 
 
 def entropy(objective: Objective, truth_xO: jax.Array) -> jax.Array:

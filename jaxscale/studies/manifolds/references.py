@@ -65,7 +65,9 @@ def kernel_regression(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> BySe
     scale, mean = np.median(distance), y.mean(axis=0)
     kernel = np.exp(-distance / scale)
     across = np.exp(-scipy.spatial.distance.cdist(queries, x) / scale)
-    solve = lambda ridge: scipy.linalg.solve(kernel + ridge * np.eye(len(x)), y - mean, assume_a="pos")
+    solve: Callable[[float], np.ndarray] = lambda ridge: scipy.linalg.solve(
+        kernel + ridge * np.eye(len(x)), y - mean, assume_a="pos"
+    )
     return {float(ridge): mean + across @ solve(ridge) for ridge in RIDGES}
 
 
@@ -103,7 +105,10 @@ def best_linear(x: np.ndarray, y: np.ndarray, queries: np.ndarray, covariance: C
     """
     spatial = scipy.spatial.distance.cdist
     mean, labels = y.mean(axis=0), covariance(spatial(x, x)) + noise**2 * np.eye(len(x))
-    return mean + covariance(spatial(queries, x)) @ scipy.linalg.solve(labels, y - mean, assume_a="pos")
+    predicted: np.ndarray = mean + covariance(spatial(queries, x)) @ scipy.linalg.solve(
+        labels, y - mean, assume_a="pos"
+    )
+    return predicted
 
 
 def wave_covariance(width: int, beta: float, octaves: int, waves: int, reach: float) -> Covariance:

@@ -110,7 +110,9 @@ def chosen(study: ManifoldStudy, rows: Sequence[Row]) -> list[Row]:
     """The networks that the validation set chose for each n, in the series over parameters for each width."""
     by = ("noisy", "width" if study.series == "parameters" else "n")
     table = verdict.best_of(rows, by)
-    places = lambda some: {tuple(row[name] for name in by) for row in some}
+    places: Callable[[Sequence[Row]], set[tuple[Any, ...]]] = lambda some: {
+        tuple(row[name] for name in by) for row in some
+    }
     if missing := places(rows) - places(table):
         named = dict(zip(by, min(missing), strict=True))
         raise RunError(
@@ -142,7 +144,9 @@ def _train(
     """Rows of all networks of one width, trained from the checkpoint `part` on."""
     net = Regressor(study.network, width, problems_of.outputs_of(study), symbols(study))
     cells, training = grid(study), study.training
-    column = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
+    column: Callable[[str, jax.typing.DTypeLike], jax.Array] = lambda name, dtype: jnp.asarray(
+        [cell[name] for cell in cells], dtype
+    )
     place = {seed: index for index, seed in enumerate(study.seeds)}
     lanes = sweep.Lanes(
         problem=jnp.asarray([place[cell["seed"]] for cell in cells], jnp.int32),
@@ -194,7 +198,9 @@ def _references(study: ManifoldStudy, problems: problems_of.Problem) -> list[Row
     rows, covariance = [], _covariance(study, problems)
     for index, seed in enumerate(study.seeds):
         one = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index], float), problems)
-        spelled = lambda points: np.asarray(problems_of.in_space(study, points), float)
+        spelled: Callable[[np.ndarray], np.ndarray] = lambda points: np.asarray(
+            problems_of.in_space(study, points), float
+        )
         contexts = np.concatenate([one.validation_points, one.test_points])
         queries = spelled(contexts)
         for n in [] if study.series == "parameters" else sorted(study.sizes):
@@ -208,9 +214,11 @@ def _references(study: ManifoldStudy, problems: problems_of.Problem) -> list[Row
                 on_manifold = one.unit * x, y, one.unit * queries
                 found["best"] = {n: references.best_linear(*on_manifold, covariance, study.target.noise)}
             if count := symbols(study):
-                of = lambda points: points.reshape(len(points), -1, count)
+                of: Callable[[np.ndarray], np.ndarray] = lambda points: points.reshape(len(points), -1, count)
                 found["n_grams"] = references.n_grams(of(one.points[:n]), y, of(contexts))
-            excess = lambda at, truth: references.excess(study.objective, at, truth)
+            excess: Callable[[np.ndarray, np.ndarray], float] = lambda at, truth: references.excess(
+                study.objective, at, truth
+            )
             rows += [
                 {"reference": name, "n": n, "seed": seed, "setting": setting}
                 | {"validation": excess(at[: study.validation], one.validation_labels)}

@@ -10,6 +10,7 @@ function of (seed, step): a run is the same to the last bit however often it is 
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -109,14 +110,16 @@ def advance(
 
     def cost(params: Any, lane: Lanes, done: jax.Array, _: None) -> jax.Array:
         rows_B = jax.random.randint(step_key(lane.seed, done), (training.batch_size,), 0, lane.size)
-        of = lambda pool: pool[lane.problem, rows_B]
+        of: Callable[[jax.Array], jax.Array] = lambda pool: pool[lane.problem, rows_B]
         targets_BxO = jnp.where(lane.noisy, of(problems.labels), of(problems.truth))
         outputs_BxO = cast(jax.Array, net.apply({"params": params}, of(problems.points)))
         return jnp.mean(loss(objective, outputs_BxO, targets_BxO))
 
     def move(params: Any, updates: Any, lane: Lanes, done: jax.Array) -> Any:
         rate = lane.learning_rate * schedule(done / training.steps)
-        decayed = lambda value: lane.weight_decay * value if value.ndim > 1 else 0.0
+        decayed: Callable[[jax.Array], jax.typing.ArrayLike] = lambda value: (
+            lane.weight_decay * value if value.ndim > 1 else 0.0
+        )
         return jax.tree.map(lambda value, update: value - rate * (update + decayed(value)), params, updates)
 
     now = Networks(runs.params, runs.moments, runs.step, runs.average)
@@ -124,7 +127,9 @@ def advance(
     average, done = now.average, now.step
     validation_L = _mean_loss(net, objective, lanes, average, problems.validation_points, problems.validation_labels)
     better_L = validation_L < runs.validation
-    keep = lambda new, old: jnp.where(better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    keep: Callable[[jax.Array, jax.Array], jax.Array] = lambda new, old: jnp.where(
+        better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old
+    )
     best = jax.tree.map(keep, average, runs.best)
     runs = Runs(
         now.params, now.moments, average, best, keep(validation_L, runs.validation), keep(done, runs.best_step), done

@@ -276,7 +276,7 @@ def best_of(rows: Iterable[Row], by: Sequence[str], settings: Sequence[str] = SE
     One choice for all seeds: a validation set that knows more than n points do would otherwise lend each seed what it
     knows. Settings with which a seed diverged are not chosen.
     """
-    found: dict[tuple, dict[tuple, list[dict[str, Any]]]] = {}
+    found: dict[tuple[Any, ...], dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
     for row in rows:
         alike = found.setdefault(tuple(row[name] for name in by), {})
         alike.setdefault(tuple(row[name] for name in settings), []).append(row)

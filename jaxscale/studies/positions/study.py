@@ -75,7 +75,8 @@ def _cell(
     """A row for each seed of one task and encoding, trained and measured if that is not done yet."""
     done, part = folder / f"{task}-{encoding}.json", folder / f"{task}-{encoding}.npz"
     if done.is_file():
-        return files.read_json(done)
+        rows: list[Row] = files.read_json(done)
+        return rows
     model, state = start(study, ALGORITHMIC[task], encoding)
     if part.is_file():
         state = load_tree(part, state)
@@ -135,7 +136,8 @@ def advance(
     strings = jax.vmap(
         jax.vmap(lambda key: draw(task, longest, study.batch_size, shortest, longest, jax.random.fold_in(key, 0)))
     )(keys_NxS)
-    return _advance(study, model, state, strings, keys_NxS)
+    advanced: tuple[State, jax.Array] = _advance(study, model, state, strings, keys_NxS)
+    return advanced
 
 
 @functools.partial(jax.jit, static_argnames=("study", "model"), donate_argnames="state")
@@ -192,7 +194,8 @@ def _exact(model: PositionDecoder, params: Any, strings: Strings, key: jax.Array
             jax.lax.map(lambda strings: one((params, *strings)), (tokens_NxT, answer_NxT, ids_NxT), batch_size=32)
         )
 
-    return jax.lax.map(of_run, params)
+    accuracy_R: jax.Array = jax.lax.map(of_run, params)
+    return accuracy_R
 
 
 def verdict(study: PositionStudy, rows: Sequence[Row]) -> dict[str, Any]:
@@ -259,4 +262,5 @@ def _sentence(runs: int, fitted: int, orders: Sequence[Mapping[str, Any]]) -> st
 def _draws(study: PositionStudy, exact_RxB: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bootstrap draws of the mean accuracy by range: runs drawn again, and of each as many prompts again."""
     chosen = rng.integers(0, len(exact_RxB), (study.resamples, len(exact_RxB)))
-    return rng.binomial(study.samples, exact_RxB[chosen]).mean(axis=1) / study.samples
+    draws: np.ndarray = rng.binomial(study.samples, exact_RxB[chosen]).mean(axis=1) / study.samples
+    return draws

@@ -104,7 +104,9 @@ class Cluster:
         submitit = _submitit()
         if shutil.which("srun") is None:
             raise InputError("cluster='slurm': there is no srun here. Give the command on a node of the cluster.")
-        executor = submitit.SlurmExecutor(pathlib.Path(workdir).absolute() / "jobs", max_num_timeout=TIMEOUTS)
+        executor: SlurmExecutor = submitit.SlurmExecutor(
+            pathlib.Path(workdir).absolute() / "jobs", max_num_timeout=TIMEOUTS
+        )
         executor.update_parameters(
             job_name="jaxscale",
             signal_delay_s=NOTICE_SECONDS,
@@ -159,7 +161,8 @@ class Job:
 
     def checkpoint(self) -> "DelayedSubmission":
         """What to submit in place of a job whose time was over: the same, for it goes on where it stopped."""
-        return _submitit().helpers.DelayedSubmission(self)
+        submission: DelayedSubmission = _submitit().helpers.DelayedSubmission(self)
+        return submission
 
 
 @contextlib.contextmanager

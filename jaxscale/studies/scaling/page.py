@@ -67,7 +67,8 @@ def _prediction(predicted: dict[str, Any]) -> str:
 
 def _law(observed: dict[str, Any]) -> str:
     level = observed.get("level")
-    return observed.get("law", "") + (f", at {percent(level)}" if level else "")
+    law: str = observed.get("law", "") + (f", at {percent(level)}" if level else "")
+    return law
 
 
 def _loss(rows: list[Row], verdict: dict[str, Any]) -> str:

@@ -132,4 +132,5 @@ def _measure(
         names = [name for name, n, _ in cells(study) if n == largest]
         folders = {name: (workdir / "runs" / name, summaries[name]) for name in names}
         files.write_json(path, geometry.measure(study, store, folders))
-    return files.read_json(path)
+    measured: dict[str, Any] = files.read_json(path)
+    return measured

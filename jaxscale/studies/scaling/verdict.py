@@ -1,6 +1,6 @@
 """From a table of runs and a dimension to a verdict: predicted against observed exponent, with every caveat."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -126,7 +126,7 @@ def _finite(value: float) -> float | None:
 
 
 def _sentence(study: DataScaling, measured: Part, predicted: Part, observed: Part, finding: Finding) -> str:
-    number = lambda value, ends: f"{value:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
+    number: Callable[[float, Sequence[float]], str] = lambda value, ends: f"{value:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
     meaning = {
         "consistent": "The intervals meet, and those of half or twice the dimension would not.",
         "inconsistent": "The intervals do not meet.",
@@ -152,7 +152,7 @@ def _sentence(study: DataScaling, measured: Part, predicted: Part, observed: Par
 def _curve(
     sizes: np.ndarray, loss: np.typing.ArrayLike, lower: np.typing.ArrayLike, upper: np.typing.ArrayLike
 ) -> dict[str, list[float]]:
-    plain = lambda values: [float(v) for v in values]
+    plain: Callable[[Any], list[float]] = lambda values: [float(v) for v in values]
     return {"n": plain(sizes), "loss": plain(loss), "lower": plain(lower), "upper": plain(upper)}
 
 
