@@ -17,7 +17,6 @@ from jaxscale.theory.bounds import (
     architecture,
     generalization_bound,
     log_covering_number,
-    samples_for_bound,
 )
 from jaxscale.theory.cross_entropy import Bracket, cross_entropy_bracket, cross_entropy_exponent
 from jaxscale.theory.exponents import (
@@ -34,18 +33,11 @@ from jaxscale.theory.inverse import (
     dimension_from_compute_exponent,
     dimension_from_data_exponent,
     dimension_from_model_exponent,
-    error_of_parameters,
-    error_of_samples,
-    parameters_for_error,
-    samples_for_error,
-    smoothness_from_data_exponent,
 )
 from jaxscale.theory.rivals import (
     OVERLAYS,
     bahri_exponent,
-    cagnetta_exponent,
     sharma_kaplan_exponent,
-    spigler_exponent,
 )
 
 __all__ = [
@@ -57,7 +49,6 @@ __all__ = [
     "ComputeSplit",
     "architecture",
     "bahri_exponent",
-    "cagnetta_exponent",
     "compute_exponent",
     "compute_split",
     "consistency",
@@ -67,19 +58,12 @@ __all__ = [
     "dimension_from_compute_exponent",
     "dimension_from_data_exponent",
     "dimension_from_model_exponent",
-    "error_of_parameters",
-    "error_of_samples",
     "exponent_interval",
     "generalization_bound",
     "log_covering_number",
     "model_exponent",
     "optimal_size_exponent",
-    "parameters_for_error",
-    "samples_for_bound",
-    "samples_for_error",
     "sharma_kaplan_exponent",
-    "smoothness_from_data_exponent",
-    "spigler_exponent",
 ]
 
 

@@ -211,29 +211,6 @@ def generalization_bound(
     return best
 
 
-def samples_for_bound(error: float, d: float, width: float, **properties: float) -> float:
-    """The least n, to a part in 10⁶, at which `generalization_bound` falls to `error`.
-
-    Args:
-      error: squared error aimed at, > 0.
-      d: intrinsic dimension, a whole number >= 1.
-      width: D, of the ambient space, >= d.
-      **properties: the other arguments of `generalization_bound`.
-
-    Raises:
-      InputError: if an argument is out of range, or no n below 1e300 is enough.
-    """
-    error = _number(positive, "error", error)
-    total = lambda log_n: generalization_bound(math.exp(log_n), d, width, **properties).total
-    low, high = 0.0, math.log(1e300)
-    if total(high) > error:
-        raise InputError(f"error={error} is not reached by any n below 1e300. Aim for a larger error.")
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (low, middle) if total(middle) <= error else (middle, high)
-    return math.exp(high)
-
-
 def _space(d: float, width: float) -> tuple[int, float]:
     """d and width, checked: a whole number of at least 1, and a number of at least d."""
     whole = lambda d: (d >= 1) & (d == np.floor(d))

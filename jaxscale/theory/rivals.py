@@ -6,12 +6,10 @@
 from collections.abc import Callable
 from typing import Literal
 
-import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jaxscale.arguments import choice
-from jaxscale.theory.ranges import Numbers, dimension, in_range, positive
+from jaxscale.theory.ranges import Numbers, dimension
 
 _INTERPOLATION = {"lipschitz": 1, "smooth_loss": 2, "piecewise_linear": 4}
 
@@ -54,42 +52,6 @@ def bahri_exponent(
     choice("interpolation", interpolation, tuple(_INTERPOLATION))
     d = dimension(d)
     return d / d if regime == "variance" else _INTERPOLATION[interpolation] / d
-
-
-def spigler_exponent(d: ArrayLike, teacher: ArrayLike, student: ArrayLike) -> Numbers:
-    """Learning-curve exponent min(α_T - d, 2 α_S) / d of kernel regression, Spigler, Geiger & Wyart 2020.
-
-    α_T and α_S are the powers with which the Fourier transforms of the kernels fall: of the Gaussian field that is
-    learned, and of the kernel that learns (arXiv 1905.10843). A Laplace kernel has d + 1, a Matérn field of smoothness
-    ν has d + 2ν; the exponent of a field that a Laplace kernel can follow is then 2ν/d.
-
-    Args:
-      d: intrinsic dimension of the data, > 0; scalar or any array.
-      teacher: α_T, above d.
-      student: α_S, above d.
-
-    Raises:
-      InputError: if a concrete argument is out of range.
-    """
-    d = dimension(d)
-    teacher = in_range("teacher", teacher, lambda a: a > d, "above d, where the field is continuous")
-    student = in_range("student", student, lambda a: a > d, "above d, where the kernel is continuous")
-    plain = all(isinstance(value, (int, float, np.generic, np.ndarray)) for value in (d, teacher, student))
-    return (np if plain else jnp).minimum(teacher - d, 2 * student) / d
-
-
-def cagnetta_exponent(entropy_exponent: ArrayLike, correlation_exponent: ArrayLike) -> Numbers:
-    """α_D = γ / (2β) from statistics of the text alone, Cagnetta et al. 2026 (arXiv 2602.07488): a rival without d.
-
-    Args:
-      entropy_exponent: γ, with which the conditional entropy of the next token given m tokens approaches its limit,
-        m^-γ; > 0, scalar or any array.
-      correlation_exponent: β, with which correlations between tokens at distance m fall, m^-β; > 0.
-
-    Raises:
-      InputError: if a concrete exponent is not positive.
-    """
-    return positive("entropy_exponent", entropy_exponent) / (2 * positive("correlation_exponent", correlation_exponent))
 
 
 # Predictions from d alone, as (which exponent, what to call it, how to compute it).

@@ -17,19 +17,6 @@ def test_rivals_of_the_model_exponent_at_dimension_ten():
     assert theory.bahri_exponent(10.0) == 0.4
     assert theory.bahri_exponent(10.0, interpolation="lipschitz") == 0.1
     assert theory.bahri_exponent(10.0, regime="variance") == 1.0
-    assert theory.cagnetta_exponent(0.3, 0.5) == pytest.approx(0.3)
-
-
-@given(d=dimensions, smoothness=st.floats(0.05, 1.0))
-def test_a_laplace_kernel_learns_a_matern_field_at_twice_its_smoothness_over_d(d, smoothness):
-    # α_T = d + 2ν, α_S = d + 1; at ν <= 1 the kernel can always follow, and the exponent is α_N of the theory.
-    exponent = theory.spigler_exponent(d, teacher=d + 2 * smoothness, student=d + 1)
-    assert exponent == pytest.approx(theory.model_exponent(d, smoothness), rel=1e-9)
-
-
-def test_a_smooth_field_is_learned_at_the_pace_of_the_kernel():
-    assert theory.spigler_exponent(2.0, teacher=100.0, student=3.0) == 3.0
-    assert float(jax.jit(theory.spigler_exponent)(2.0, 100.0, 3.0)) == 3.0
 
 
 @given(d=dimensions, beta=st.floats(0.05, 1.0))
@@ -76,8 +63,6 @@ def test_rivals_trace():
         (lambda: theory.bahri_exponent(-1.0), "d=-1"),
         (lambda: theory.bahri_exponent(1.0, regime="other"), "regime='other'"),
         (lambda: theory.bahri_exponent(1.0, interpolation="other"), "interpolation='other'"),
-        (lambda: theory.spigler_exponent(2.0, 1.5, 3.0), "teacher=1.5"),
-        (lambda: theory.cagnetta_exponent(0.0, 1.0), "entropy_exponent=0"),
         (lambda: theory.cross_entropy_exponent(3.0, 1.0, 2.0), "small_value_index=2"),
         (lambda: theory.cross_entropy_bracket(3.0, 1.5), "beta=1.5"),
         (lambda: theory.compute_split(0.0, 0.3), "alpha_model=0"),

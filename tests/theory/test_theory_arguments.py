@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import math
 
 import jax
 import numpy as np
@@ -17,15 +16,10 @@ USUAL = {
     "N": 100.0,
     "width": 3,
     "grid": 3,
-    "error": 0.1,
     "alpha": 0.3,
     "alpha_data": 0.3,
     "alpha_model": 0.3,
     "delta": 0.1,
-    "teacher": 3.0,
-    "student": 3.0,
-    "entropy_exponent": 0.3,
-    "correlation_exponent": 0.4,
     "exponent": theory.data_exponent,
     "d_interval": (1.0, 3.0),
     "sizes": theory.architecture(2, 3, 4),
@@ -35,7 +29,6 @@ ARGUMENTS = [
     (name, argument.name)
     for name, function in FUNCTIONS.items()
     for argument in inspect.signature(function).parameters.values()
-    if argument.kind is not argument.VAR_KEYWORD
 ]
 WRONG = [1j, [1, "a"], np.array(["a"]), b"x", {}, "x", True, None, np.nan, -1, 10**400, np.array([1.0, -2.0])]
 
@@ -66,17 +59,8 @@ def test_the_message_is_a_sentence(call, said):
     assert str(error.value) == said
 
 
-def test_samples_beyond_the_largest_number_are_infinite_for_numbers_of_every_kind():
-    # (1 / 0.01)^(1 / α_D) = 10^(2 (2β + d) / 2β) = 10^975
-    for number in (float, np.float32, np.float64):
-        assert theory.samples_for_error(number(1e-2), 97.3, 0.1) == math.inf
-    assert math.log10(1 / 1e-2) / theory.data_exponent(97.3, 0.1) == pytest.approx(975)
-    assert theory.parameters_for_error(1e-2, 1000.0) == math.inf
-    assert theory.samples_for_error(np.array([1e-2, 0.9]), 97.3, 0.1)[0] == math.inf
-
-
 def test_integers_have_no_end():
-    assert theory.error_of_samples(10**30, 5) == pytest.approx(theory.error_of_samples(1e30, 5.0))
+    assert theory.data_exponent(10**30) == pytest.approx(theory.data_exponent(1e30))
 
 
 @pytest.mark.parametrize("d", [600, 10**6])
@@ -88,5 +72,5 @@ def test_a_bound_beyond_the_largest_number_is_refused(d):
 
 
 def test_a_traced_argument_beside_a_concrete_one_is_not_checked():
-    error = jax.jit(lambda error_of_one: theory.samples_for_error(0.1, 3.0, error_of_one=error_of_one))(1.0)
-    assert error == pytest.approx(theory.samples_for_error(0.1, 3.0), rel=1e-5)
+    exponent = jax.jit(lambda beta: theory.data_exponent(3.0, beta))(0.5)
+    assert exponent == pytest.approx(theory.data_exponent(3.0, 0.5), rel=1e-5)
