@@ -67,9 +67,6 @@ def local_pca(
 
     References:
       Fukunaga & Olsen, An algorithm for finding intrinsic dimensionality of data, IEEE Trans. Computers, 1971.
-      Fan, Gu, Qiao & Zhang, Intrinsic dimension estimation of data by principal component analysis, 2010.
-      Bruske & Sommer, Intrinsic dimensionality estimation with optimally topology preserving maps, IEEE PAMI, 1998.
-      Jackson, Stopping rules in principal components analysis, Ecology, 1993.
     """
     threshold = checked_threshold(rule, threshold)
     k = integer("k", k, 2)
