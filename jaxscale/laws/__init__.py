@@ -19,7 +19,6 @@ from jaxscale.laws.influences import Influence
 from jaxscale.laws.law import EXPONENT, Law, Range, power
 from jaxscale.laws.objective import (
     Objective,
-    asymmetric,
     huber,
     least_absolute_deviations,
     least_squares,
@@ -55,7 +54,6 @@ __all__ = [
     "additive",
     "against_theory",
     "agreement",
-    "asymmetric",
     "back_test",
     "compare",
     "document",

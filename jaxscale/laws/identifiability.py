@@ -91,7 +91,7 @@ def power(task: FitProblem, found: Search) -> float:
     """q = Σ ψr / Σ ρ, with which the objective grows around its residuals: from 1 for |r| to 2 for r²."""
     residual = task.residuals(found.z)
     with jax.enable_x64(True):
-        slope = np.asarray(pieces(residual, found.delta, None, task.objective.quantile).slope)
+        slope = np.asarray(pieces(residual, found.delta, None).slope)
     whole = found.total
     return float(np.clip(np.sum(task.weight * slope * residual) / max(whole, _LEAST_TOTAL), 1.0, 2.0))
 

@@ -2,13 +2,11 @@
 
     huber(1e-3)                 # the objective of Hoffmann et al. 2022, and the default
     least_squares(), least_absolute_deviations()
-    asymmetric(0.1)             # the curve below which a tenth of the runs lie
 
-All are one function of three numbers, so a fit, its resamples and a sweep over δ are lanes of one compiled program.
+All are one function of one number, so a fit, its resamples and a sweep over δ are lanes of one compiled program.
 """
 
 import dataclasses
-from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -26,27 +24,22 @@ _NARROWEST = 1e-8
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Σ_i w_i 2 |τ - 1{r_i > 0}| h_δ(r_i) with r_i = log fitted_i - log observed_i (or fitted_i - observed_i).
+    """Σ_i w_i h_δ(r_i) with r_i = log fitted_i - log observed_i (or fitted_i - observed_i).
 
     h_δ(r) is r²/2 up to |r| = δ and δ (|r| - δ/2) beyond (Huber 1964). A sum, not a mean.
 
     Attributes:
       delta: δ; infinite for least squares, 0 for least absolute deviations, whose h is |r|.
-      quantile: τ in (0, 1); 1/2 weighs both sides alike, below it runs above the curve count less.
       residual: "log", or "absolute" for the loss itself.
     """
 
     delta: float = 1e-3
-    quantile: float = 0.5
     residual: Literal["log", "absolute"] = "log"
 
     def __post_init__(self) -> None:
-        for name, example in (("delta", 1e-3), ("quantile", 0.5)):
-            object.__setattr__(self, name, arguments.real(name, getattr(self, name), example))
+        object.__setattr__(self, "delta", arguments.real("delta", self.delta, 1e-3))
         if not self.delta >= 0:
             raise InputError(f"delta={self.delta} must be from 0, least absolute deviations, up to infinity.")
-        if not 0 < self.quantile < 1:
-            raise InputError(f"quantile={self.quantile} is not between 0 and 1. Pass 0.5 to weigh both sides alike.")
         arguments.choice("residual", self.residual, ("log", "absolute"))
 
     def target(self, loss: np.ndarray) -> np.ndarray:
@@ -66,12 +59,11 @@ class Objective:
             each = 0.5 * size**2
         else:
             each = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
-        return np.sum(weight * tilt(np, residual, self.quantile) * each, axis=-1)
+        return np.sum(weight * each, axis=-1)
 
     def __str__(self) -> str:
         name = {0.0: "least absolute deviations", np.inf: "least squares"}.get(self.delta, f"Huber δ={self.delta:g}")
-        side = "" if self.quantile == 0.5 else f", quantile {self.quantile:g}"
-        return f"{name}{side}, {'log' if self.residual == 'log' else 'absolute'} residuals"
+        return f"{name}, {'log' if self.residual == 'log' else 'absolute'} residuals"
 
 
 def checked(objective: Objective | None) -> Objective:
@@ -96,16 +88,6 @@ def least_absolute_deviations(residual: Literal["log", "absolute"] = "log") -> O
     return Objective(0.0, residual=residual)
 
 
-def asymmetric(quantile: float, delta: float = 1e-3) -> Objective:
-    """Huber's function with the sides weighed τ : 1-τ, so that a share τ of the runs comes to lie below the curve."""
-    return Objective(delta, quantile)
-
-
-def tilt(xp: ModuleType, residual: np.ndarray | jax.Array, quantile: float | jax.Array) -> Any:
-    """The weight of each residual for the side it lies on; r > 0 is a run below the curve."""
-    return xp.where(residual > 0, 2 * (1 - quantile), 2 * quantile)
-
-
 class Pieces(NamedTuple):
     """What a step needs of ρ at every residual: its derivative ψ, its second derivative, and the weight ψ/r."""
 
@@ -114,16 +96,16 @@ class Pieces(NamedTuple):
     majorizer: jax.Array
 
 
-def value(residual: jax.Array, delta: jax.Array, smoothing: jax.Array | None, quantile: jax.Array) -> jax.Array:
+def value(residual: jax.Array, delta: jax.Array, smoothing: jax.Array | None) -> jax.Array:
     """ρ at every residual, with corners rounded over a width `smoothing`; None for Huber's function itself.
 
     Rounding ψ = (|r+δ| - |r-δ|)/2 to (q₊ - q₋)/2 with q± = √((r±δ)² + s²) leads from s = ∞, least squares, to Huber's
     function at s = 0 through convex functions that are smooth all the way: a path for Newton to follow where Huber's
     own ψ has more corners than curvature, as for small δ.
     """
-    x, side = jnp.abs(residual), tilt(jnp, residual, quantile)
+    x = jnp.abs(residual)
     if smoothing is None:
-        return side * jnp.where(x <= delta, 0.5 * x * x, delta * (x - 0.5 * delta))
+        return jnp.where(x <= delta, 0.5 * x * x, delta * (x - 0.5 * delta))
     s2 = smoothing * smoothing
     plus, minus = jnp.sqrt((x + delta) ** 2 + s2), jnp.sqrt((x - delta) ** 2 + s2)
     center = jnp.sqrt(delta * delta + s2)
@@ -131,20 +113,17 @@ def value(residual: jax.Array, delta: jax.Array, smoothing: jax.Array | None, qu
     # x - δ + q₋ without cancellation where x < δ; likewise q_0 - δ.
     low = jnp.where(x < delta, s2 / (minus - x + delta), minus + x - delta)
     log_ratio = jnp.log((x + delta + plus) / low * (s2 / (center + delta) ** 2))
-    return side * 0.25 * (2 * x * slope + delta * (plus + minus - 2 * center) + s2 * log_ratio)
+    return 0.25 * (2 * x * slope + delta * (plus + minus - 2 * center) + s2 * log_ratio)
 
 
-def pieces(
-    residual: np.ndarray | jax.Array, delta: float | jax.Array, smoothing: jax.Array | None, quantile: float | jax.Array
-) -> Pieces:
+def pieces(residual: np.ndarray | jax.Array, delta: float | jax.Array, smoothing: jax.Array | None) -> Pieces:
     """ψ, ρ'' and ψ/r of the function `value` computes."""
-    side = tilt(jnp, residual, quantile)
     if smoothing is None:
         x = jnp.abs(residual)
-        majorizer = side * jnp.minimum(1.0, delta / jnp.maximum(x, 1e-300))
-        return Pieces(majorizer * residual, jnp.where(x <= delta, side, 0.0), majorizer)
+        majorizer = jnp.minimum(1.0, delta / jnp.maximum(x, 1e-300))
+        return Pieces(majorizer * residual, jnp.where(x <= delta, 1.0, 0.0), majorizer)
     s2 = smoothing * smoothing
     plus, minus = jnp.sqrt((residual + delta) ** 2 + s2), jnp.sqrt((residual - delta) ** 2 + s2)
-    majorizer = side * 2 * delta / (plus + minus)
-    curvature = side * 0.5 * ((residual + delta) / plus - (residual - delta) / minus)
+    majorizer = 2 * delta / (plus + minus)
+    curvature: Any = 0.5 * ((residual + delta) / plus - (residual - delta) / minus)
     return Pieces(majorizer * residual, curvature, majorizer)

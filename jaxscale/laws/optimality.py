@@ -100,12 +100,12 @@ def stationarity(task: FitProblem, z: np.ndarray, delta: float) -> float:
     fitted, jacobian = linearized(task, z)
     residual = fitted - task.target
     with jax.enable_x64(True):
-        rho = pieces(residual, delta, None, task.objective.quantile)
+        rho = pieces(residual, delta, None)
     gradient = jacobian.T @ (task.weight * np.asarray(rho.slope))
     gram = (jacobian.T * (task.weight * np.asarray(rho.majorizer))) @ jacobian
     scale = np.sqrt(np.maximum(np.diag(gram), _NOTHING))
     step = np.linalg.lstsq(gram / np.outer(scale, scale), gradient / scale, rcond=1e-14)[0]
-    working = Objective(delta, task.objective.quantile).total(residual, task.weight)
+    working = Objective(delta).total(residual, task.weight)
     return float(0.5 * gradient @ (step / scale) / max(working, _NOTHING))
 
 

@@ -44,7 +44,6 @@ class Lane(NamedTuple):
     weight: Any  # (B, R)
     delta: Any  # (B,)
     sharp: Any  # (B,) width below which rounded corners are taken for sharp
-    quantile: Any  # (B,)
     bounds: Any  # (B, P, 2)
 
 
@@ -102,7 +101,7 @@ def _iterate(
     fitted, tangent = jax.linearize(predict, z)
     jacobian_RxP = jax.vmap(tangent, out_axes=1)(jnp.eye(len(z), dtype=z.dtype))
     residual = fitted - lane.target
-    rho = pieces(residual, lane.delta, smoothing, lane.quantile)
+    rho = pieces(residual, lane.delta, smoothing)
     gradient = (lane.weight * rho.slope) @ jacobian_RxP
     # Gauss-Newton: second derivatives of the curve, weighted by slopes that sum to nearly nothing, gain no iteration.
     weighted_RxPx2 = jacobian_RxP[..., None] * (lane.weight * jnp.stack([rho.curvature, rho.majorizer])).T[:, None]
@@ -118,7 +117,7 @@ def _iterate(
     candidates = jnp.clip(z + state.reach * jnp.stack(steps), lower, upper)
 
     def total(residual: jax.Array) -> jax.Array:
-        values = value(residual, lane.delta, smoothing, lane.quantile)
+        values = value(residual, lane.delta, smoothing)
         # A run of weight 0, such as padding, must not spoil the sum where the curve leaves the numbers.
         return jnp.sum(jnp.where(lane.weight > 0, lane.weight * values, 0))
 

@@ -202,8 +202,7 @@ def refit(
     each = z.shape[1]
     bounds = np.where(np.isnan(held)[..., None], task.law.bounds, held[..., None])
     repeat = lambda values: np.repeat(values, each, axis=0)
-    sharp, quantile = _sharp(task, delta, found.typical), np.full(count, task.objective.quantile)
-    lanes = Lane(*map(repeat, (target, weight, delta, sharp, quantile, bounds)))
+    lanes = Lane(*map(repeat, (target, weight, delta, _sharp(task, delta, found.typical), bounds)))
     # Near an optimum corners that are few beside the residuals within δ need no rounding.
     few_within = _within(task, delta, found.typical) <= _MANY_WITHIN
     smoothing = np.where(few_within, np.maximum(delta, 0.3 * found.typical), 0.0)
@@ -233,8 +232,7 @@ def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
     count = len(z)
     delta = task.objective.working_delta(typical)
     tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
-    sharp = _sharp(task, delta, typical)
-    lanes = Lane(*map(tile, (task.target, task.weight, delta, sharp, task.objective.quantile, task.law.bounds)))
+    lanes = Lane(*map(tile, (task.target, task.weight, delta, _sharp(task, delta, typical), task.law.bounds)))
     with np.errstate(invalid="ignore"):
         own = np.nan_to_num(np.median(np.abs(task.residuals(z)), axis=-1), nan=1.0, posinf=1.0)
     smoothing = np.where(delta < _SMOOTH * typical, np.maximum(own, typical), 0.0)

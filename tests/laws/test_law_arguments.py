@@ -39,7 +39,6 @@ CALLS = {
     "agreement d": lambda v: agreement(d=v),
     "agreement d_interval": lambda v: agreement(d_interval=v),
     "huber delta": laws.huber,
-    "asymmetric quantile": laws.asymmetric,
     "least_squares residual": laws.least_squares,
     "smoothness x": lambda v: smoothness.estimate(v, X[:, 0], key=KEY),
     "smoothness y": lambda v: smoothness.estimate(X, v, key=KEY),
