@@ -53,7 +53,6 @@ def save(
     network: Network | Saved,
     folder: str | os.PathLike[str],
     form: Form = "safetensors",
-    params: dict[str, Any] | None = None,
     notes: dict[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes `architecture.json` and the numbers in float64; the folder is made if need be, and returned.
@@ -62,7 +61,6 @@ def save(
       network: as compiled, or read back.
       folder: a network in it is replaced.
       form: "safetensors" writes model.safetensors, "orbax" a folder `checkpoint`.
-      params: trained ones, instead of the network's own.
       notes: plain values to keep along with it.
 
     Raises:
@@ -72,7 +70,7 @@ def save(
     if form not in ("safetensors", "orbax"):
         raise InputError(f"form={form!r} is not one of safetensors, orbax. Pass one of these.")
     low, high = network.domain
-    tree = variables_of(network.params if params is None else params, network.encoding, np.float64)
+    tree = variables_of(network.params, network.encoding, np.float64)
     description = {
         "form": form,
         "shape": dataclasses.asdict(network.shape),
