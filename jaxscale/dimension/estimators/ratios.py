@@ -136,9 +136,8 @@ def _twonn(hoods: Neighborhoods, method: Method, discard: float) -> Estimate:
         hoods,
         dimension,
         influence,
-        analytic_variance,
         used,
-        scale=hoods.distances[:, -1],
+        analytic_variance,
         local=_local(log_ratios, used, 1),
         read=lambda part: fit(*_log_ratios(part, 1))[0],
     )
@@ -159,9 +158,8 @@ def _gride(hoods: Neighborhoods, n1: int) -> Estimate:
         hoods,
         dimension,
         influence,
-        analytic_variance,
         used,
-        scale=hoods.distances[:, -1],
+        analytic_variance,
         local=_local(log_ratios, used, one_ratio_of_e),
         read=read,
     )
