@@ -150,11 +150,7 @@ ROWS = [
         {"scikit-dimension": skdim("CorrInt", k1=10, k2=20)},
     ),
     _local_pca("Fukunaga-Olsen", "fo", "FO"),
-    _local_pca("Fan", "fan", "Fan"),
-    _local_pca("largest gap", "maxgap", "maxgap"),
     _local_pca("95% of variance", "ratio", "ratio", alphaRatio=0.95),  # theirs is 5%, for which one direction will do
-    _local_pca("Kaiser", "kaiser", "Kaiser"),
-    _local_pca("broken stick", "broken_stick", "broken_stick"),
     _local_pca("participation ratio", "participation_ratio", "participation_ratio"),
     Row(
         "MiND_MLk k=10",

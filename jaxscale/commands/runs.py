@@ -21,8 +21,6 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> None:
-    if pathlib.Path(options.config, "architecture.json").is_file():
-        return _train_construction(options, overrides)
     from jaxscale import config, progress, training
     from jaxscale.sharding import processes
 
@@ -48,21 +46,6 @@ def train(options: argparse.Namespace, overrides: list[str]) -> None:
     print(f"{'metrics':12} {folder / 'metrics.jsonl'} (tensorboard --logdir {folder})")
     if options.profile:
         print(f"{'profile':12} {folder / 'profile'}")
-
-
-def _train_construction(options: argparse.Namespace, arguments: list[str]) -> None:
-    """Gradient descent from a folder of `jaxscale construct`."""
-    from jaxscale import progress
-    from jaxscale.constructions import command
-
-    if options.dry_run or options.profile:
-        raise InputError("--dry-run and --profile are for runs of a config file. Leave them out for a construction.")
-    folder = pathlib.Path(options.config)
-    with progress.OnTerminal() as bars:
-        summary = command.train_from(folder, arguments, options.workdir, bars.run(folder.name, 0, 1))
-    if options.json:
-        return print_json(summary)
-    print("\n".join(f"{name:18} {value}" for name, value in summary.items()))
 
 
 def _print_dry_run(facts: Mapping[str, Any]) -> None:

@@ -1,24 +1,21 @@
-"""`jaxscale construct`, and `jaxscale train` from a construction: what the command line needs beyond the library.
+"""`jaxscale construct`: what the command line needs beyond the library.
 
 jaxscale construct cone --dim 2 --epsilon 0.1 --out cone2
-jaxscale train cone2 --parts readout --steps 2000 --workdir cone2-trained
 """
 
 import argparse
 import contextlib
-import dataclasses
-import hashlib
 import importlib.util
 import math
 import pathlib
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxscale import config, files
+from jaxscale import files
 from jaxscale.constructions import cloud_atlas, export, manifolds
 from jaxscale.constructions.approximation import Approximation
 from jaxscale.constructions.atlases import Atlas
@@ -26,9 +23,7 @@ from jaxscale.constructions.certificate import certify, write
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.manifold import approximate_on
 from jaxscale.constructions.targets import LARGEST_EXPONENT, Holder, Target, cone, waves
-from jaxscale.constructions.training import check, root_mean_square_error, train
 from jaxscale.errors import InputError
-from jaxscale.training.checkpoints import Checkpoints
 
 PLACES = ("cube", "circle", "sphere", "torus", "swiss_roll")
 
@@ -110,73 +105,6 @@ def _in_flags() -> Iterator[None]:
         ):
             said = re.sub(rf"(?<![\w-]){name}='?([^\s',;)]+)'?", rf"--{name} \1", said)
         raise InputError(said.replace("raise the limit", "raise --limit")) from error
-
-
-@dataclasses.dataclass(frozen=True)
-class Descent(config.Configuration):
-    """What a workdir of `jaxscale train` belongs to, in its `config.json`: options, digest of network and points."""
-
-    kind: ClassVar[str] = "descent"
-    command: ClassVar[str] = "train"
-
-    parts: str
-    steps: int
-    learning_rate: float
-    batch: int
-    points: int
-    seed: int
-    digest: str
-
-
-def train_from(
-    folder: pathlib.Path, arguments: list[str], workdir: str | None, report: Callable[..., None]
-) -> dict[str, Any]:
-    """Trains the network in a folder of `jaxscale construct`; returns a summary of errors before and after.
-
-    After an interruption the same command goes on from the newest checkpoint in the workdir, to the same end.
-    """
-    parser = argparse.ArgumentParser(prog=f"jaxscale train {folder}", allow_abbrev=False)
-    add = parser.add_argument
-    add("--parts", default="all", choices=("readout", "values", "all"), help="what may move (default %(default)s)")
-    add("--steps", type=int, default=2000, help="default %(default)s")
-    add("--learning-rate", type=float, default=1e-3, help="default %(default)s")
-    add("--batch", type=int, default=256, help="points a step (default %(default)s)")
-    add("--points", type=int, default=4096, help="points to train on (default %(default)s)")
-    add("--seed", type=int, default=0, help="default %(default)s")
-    options = parser.parse_args(arguments)
-    if not workdir:
-        raise InputError("--workdir is needed to train: the folder for checkpoints and the trained network.")
-    saved = export.load(folder)
-    if saved.notes.get("on") != "cube":
-        raise InputError(f"{str(folder)!r} holds a network on {saved.notes.get('on')}; points are drawn on cubes only.")
-    f = _target(saved.notes["name"], saved.notes["beta"])[0]
-    rng = np.random.default_rng(options.seed)
-    x, fresh = rng.uniform(*saved.domain, size=(2, options.points, len(saved.shape.inputs)))
-    module, start = saved.module(head_chunk=64), saved.variables()
-    y = f(x)
-    check(x, y, options.steps, options.batch, [options.learning_rate])
-    descent = Descent(**vars(options), digest=_digest((start, x, y)))
-    config.refuse_other(workdir, descent)
-    with files.workplace(workdir) as place, Checkpoints(place / "checkpoints") as store:
-        config.claim(place, descent)
-        how = (options.parts, options.steps, options.learning_rate, options.batch, options.seed)
-        fitted = train(module, start, x, y, *how, report, store)
-    export.save(saved, workdir, params=fitted.params, notes=saved.notes | {"trained": vars(options)})
-    return {
-        "parts": options.parts,
-        "steps": options.steps,
-        "constructed_error": root_mean_square_error(module, start, fresh, f(fresh)),
-        "trained_error": root_mean_square_error(module, start | {"params": fitted.params}, fresh, f(fresh)),
-        "folder": str(workdir),
-    }
-
-
-def _digest(tree: Any) -> str:
-    """Of all numbers, in order, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _approximation(options: argparse.Namespace) -> tuple[Approximation, np.ndarray | None]:

@@ -41,9 +41,6 @@ class Encoding(Protocol):
     def gap(self, tokens: int) -> float:
         """The least gap over all pairs of tokens, positive."""
 
-    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
-        """Weights (rows,) and an offset: below zero up to token `last`, two and more beyond."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Circle:
@@ -85,21 +82,6 @@ class Circle:
         ideal = 1 - np.cos(self._spacing(tokens))
         return float(ideal - 2.0**-24) if ideal > 2 * 2.0**-24 else float(ideal)
 
-    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
-        # The chord between the tokens up to `last` and those beyond, seen from the middle of one of the two arcs: on
-        # half a turn and less its other end may lie anywhere outside, and sin(θ - a), a in the gap, is far steeper.
-        spacing = self._spacing(tokens)
-        if self.turn <= 0.5:
-            angle = spacing * (last + 1.5)
-            normal, offset, least = np.array([-np.sin(angle), np.cos(angle)]), 0.0, np.sin(spacing / 2)
-        else:
-            half = spacing * (tokens - 1 - last) / 2
-            angle = spacing * (tokens + last + 2) / 2
-            normal, offset = np.array([np.cos(angle), np.sin(angle)]), -np.cos(half)
-            least = np.cos(half - spacing / 2) - np.cos(half)
-        scale = 2.5 / least  # rounded coordinates move the value by less than the half that is to spare
-        return scale * normal, float(scale * offset)
-
     def _points(self, tokens: int) -> np.ndarray:
         angle = self._spacing(tokens) * np.arange(1, tokens + 1)
         return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -132,9 +114,6 @@ class Parabola:
     def gap(self, tokens: int) -> float:
         return 1.0
 
-    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
-        return np.array([4.0, 0.0]), 4.0 * (tokens // 2 - last) - 2
-
     def _centered(self, tokens: int, t: np.ndarray) -> np.ndarray:
         return np.asarray(t, dtype=float) - tokens // 2
 
@@ -158,11 +137,6 @@ class Binary:
 
     def gap(self, tokens: int) -> float:
         return 2.0
-
-    def threshold(self, tokens: int, last: int) -> tuple[np.ndarray, float]:
-        # The bits read as the number they stand for: Σ 2^i (1 + b_i)/2 = t.
-        weight = 2.0 * 2.0 ** np.arange(self.rows(tokens))
-        return weight, float(np.sum(weight)) - 4.0 * last - 2
 
     def _signs(self, tokens: int, t: np.ndarray) -> np.ndarray:
         return 2.0 * ((np.asarray(t)[..., None] >> np.arange(self.rows(tokens))) & 1) - 1

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from jaxscale import files
 from jaxscale.constructions.network import Network, variables_of
@@ -53,7 +54,6 @@ def save(
     network: Network | Saved,
     folder: str | os.PathLike[str],
     form: Form = "safetensors",
-    params: dict[str, Any] | None = None,
     notes: dict[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes `architecture.json` and the numbers in float64; the folder is made if need be, and returned.
@@ -62,7 +62,6 @@ def save(
       network: as compiled, or read back.
       folder: a network in it is replaced.
       form: "safetensors" writes model.safetensors, "orbax" a folder `checkpoint`.
-      params: trained ones, instead of the network's own.
       notes: plain values to keep along with it.
 
     Raises:
@@ -72,7 +71,7 @@ def save(
     if form not in ("safetensors", "orbax"):
         raise InputError(f"form={form!r} is not one of safetensors, orbax. Pass one of these.")
     low, high = network.domain
-    tree = variables_of(network.params if params is None else params, network.encoding, np.float64)
+    tree = variables_of(network.params, network.encoding, np.float64)
     description = {
         "form": form,
         "shape": dataclasses.asdict(network.shape),
@@ -84,7 +83,8 @@ def save(
         if form == "safetensors":
             import safetensors.numpy
 
-            files.write_bytes(part / "model.safetensors", safetensors.numpy.save(_flat(tree)))
+            flat = jax.tree.map(np.ascontiguousarray, traverse_util.flatten_dict(tree, sep="/"))
+            files.write_bytes(part / "model.safetensors", safetensors.numpy.save(flat))
         else:
             import orbax.checkpoint as ocp
 
@@ -105,7 +105,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         if description["form"] == "safetensors":
             import safetensors.numpy
 
-            tree = _nested(safetensors.numpy.load_file(folder / "model.safetensors"))
+            tree = traverse_util.unflatten_dict(safetensors.numpy.load_file(folder / "model.safetensors"), sep="/")
         else:
             import orbax.checkpoint as ocp
 
@@ -132,19 +132,3 @@ def _shape(fields: Mapping[str, Any]) -> rt.Shape:
         bound=fields["bound"],
         learned_rows=tuple(fields["learned_rows"]),
     )
-
-
-def _flat(tree: Any) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf) for path, leaf in leaves}
-
-
-def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *path, last = name.split("/")
-        place = tree
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = leaf
-    return tree

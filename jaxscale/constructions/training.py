@@ -8,8 +8,7 @@ What may move is chosen by `parts`: the numbers that stand for values of the fun
 """
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +20,8 @@ from jaxscale.arguments import integer
 from jaxscale.errors import InputError, RunError
 from jaxscale.models import relu_transformer as rt
 
-if TYPE_CHECKING:
-    from jaxscale.training.checkpoints import Checkpoints
-
 Parts = Literal["readout", "values", "all"]
-CHUNK = 100  # steps between reports, and checkpoints
+CHUNK = 100  # steps between looks at the losses
 
 # Clipped, since a batch with a large error would otherwise lead Adam's moments for many steps.
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
@@ -74,8 +70,6 @@ def train(
     learning_rate: float = 1e-3,
     batch: int = 256,
     seed: int = 0,
-    report: Callable[..., None] = lambda **values: None,
-    store: "Checkpoints | None" = None,
 ) -> Fitted:
     """Minimizes the mean squared error on (x, y) by Adam with a cosine schedule and clipped gradients.
 
@@ -89,9 +83,6 @@ def train(
       learning_rate: at the start; falls to zero as a cosine.
       batch: points drawn for each step, with replacement; all points in order if there are no more.
       seed: of the draws.
-      report: called every hundred steps with step, steps and train_loss.
-      store: checkpoints of this very training, one every hundred steps. It goes on from the newest there, to the same
-        end bit by bit.
 
     Returns:
       `Fitted`.
@@ -102,7 +93,7 @@ def train(
     """
     fixed = variables["fixed"]
     starts, rates = [variables["params"]], [learning_rate]
-    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, seed, report, store)[0]
+    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, seed)[0]
 
 
 def train_each(
@@ -116,8 +107,6 @@ def train_each(
     steps: int = 2000,
     batch: int = 256,
     seed: int = 0,
-    report: Callable[..., None] = lambda **values: None,
-    store: "Checkpoints | None" = None,
 ) -> list[Fitted]:
     """`train` from each of `starts` at its own learning rate, side by side in one program, on the same batches.
 
@@ -128,14 +117,17 @@ def train_each(
       RunError: all runs diverged.
     """
     x, y = np.asarray(x), np.asarray(y)
-    check(x, y, steps, batch, learning_rates)
+    if x.ndim != 2 or y.shape != (len(x),) or not len(x):
+        raise InputError(f"x must be (n, D) and y (n,); they are {x.shape} and {y.shape}.")
+    integer("steps", steps, 1)
+    integer("batch", batch, 1)
+    if not all(0 < rate < np.inf for rate in learning_rates):
+        raise InputError(f"learning_rate={learning_rates} must be positive and finite. Pass such numbers.")
     dtype = jax.tree.leaves(starts[0])[0].dtype
     with jax.enable_x64(dtype == np.float64):
         params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
         moments = jax.vmap(OPTIMIZER.init)(params)
         state = Descending(params, moments, np.zeros((steps, len(starts)), dtype), np.zeros((), np.int32))
-        if store is not None and (found := store.restore_newest(jax.tree.map(_abstract, state))):
-            state = found[0]
         settings = jax.device_put(
             {
                 "rate": np.asarray(learning_rates, dtype),
@@ -155,36 +147,17 @@ def train_each(
                     f"the loss is {losses[~np.isfinite(losses)][0]} near step {step}. Use a smaller learning_rate, or "
                     "fewer parts."
                 )
-            loss = float(np.nanmin(losses.mean(axis=0)))
-            if store is not None:
-                store.save(step + count, state, {}, loss)
-            report(step=step + count, steps=steps, train_loss=loss)
         params, losses = jax.tree.map(np.asarray, (state.params, state.losses))
-        pick: Callable[[int], dict[str, Any]] = lambda i: jax.tree.map(lambda leaf: leaf[i], params)
-        return [Fitted(pick(i), losses[:, i]) for i in range(len(starts))]
-
-
-def check(x: np.ndarray, y: np.ndarray, steps: int, batch: int, learning_rates: list[float]) -> None:
-    """InputError for what `train` cannot use."""
-    if x.ndim != 2 or y.shape != (len(x),) or not len(x):
-        raise InputError(f"x must be (n, D) and y (n,); they are {x.shape} and {y.shape}.")
-    integer("steps", steps, 1)
-    integer("batch", batch, 1)
-    if not all(0 < rate < np.inf for rate in learning_rates):
-        raise InputError(f"learning_rate={learning_rates} must be positive and finite. Pass such numbers.")
+        return [Fitted(jax.tree.map(lambda leaf, i=i: leaf[i], params), losses[:, i]) for i in range(len(starts))]
 
 
 class Descending(NamedTuple):
-    """R runs side by side, as it goes into a checkpoint: arrays led by R, losses (steps, R), steps done."""
+    """R runs side by side: arrays led by R, losses (steps, R), steps done."""
 
     params: Any
     moments: Any
     losses: Any
     step: Any
-
-
-def _abstract(leaf: jax.Array | np.ndarray) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("module", "batch", "count"))
@@ -234,11 +207,3 @@ def mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x:
 def _mean_squared_error(module: rt.ReluTransformer, variables: dict[str, Any], x: jax.Array, y: jax.Array) -> jax.Array:
     predicted: Any = module.apply(variables, x)
     return jnp.mean((predicted - y) ** 2)
-
-
-def root_mean_square_error(
-    module: rt.ReluTransformer, variables: dict[str, Any], x: np.ndarray, y: np.ndarray
-) -> float:
-    """The root of `mean_squared_error`."""
-    error: float = mean_squared_error(module, variables, x, y) ** 0.5
-    return error

@@ -1,4 +1,4 @@
-"""Clouds whose intrinsic dimension is known: the standard benchmark, and shapes and fractals to build more.
+"""Clouds whose intrinsic dimension is known: the standard benchmark, and shapes to build more.
 
 cloud = embed(sphere(5), width=768, key=jax.random.key(1))
 x = with_noise(cloud, 0.01).sample(jax.random.key(0), 2500)             # (2500, 768); jitted
@@ -82,19 +82,6 @@ def cube(d: int) -> Manifold:
     return Manifold(f"cube({d})", d, d, lambda key, n: jax.random.uniform(key, (n, d)))
 
 
-def cube_boundary(d: int) -> Manifold:
-    """The 2(d+1) faces of the cube [0, 1]^(d+1): dimension d in R^(d+1)."""
-    _check_dimension(d)
-
-    def draw(key: jax.Array, n: int) -> jax.Array:
-        inner_key, face_key, side_key = jax.random.split(key, 3)
-        face = jax.random.randint(face_key, (n, 1), 0, d + 1)
-        side = jax.random.bernoulli(side_key, shape=(n, 1))
-        return jnp.where(jnp.arange(d + 1) == face, side, jax.random.uniform(inner_key, (n, d + 1)))
-
-    return Manifold(f"cube_boundary({d})", d, d + 1, draw)
-
-
 def gaussian(d: int) -> Manifold:
     """The standard normal distribution in R^d."""
     _check_dimension(d)
@@ -130,12 +117,6 @@ def flat_torus(radii: Sequence[float]) -> Manifold:
         return jnp.concatenate([lengths * jnp.cos(angles), lengths * jnp.sin(angles)], axis=1)
 
     return Manifold(f"flat_torus({_listed(radii)})", len(lengths), 2 * len(lengths), draw)
-
-
-def clifford_torus(d: int) -> Manifold:
-    """The flat torus of d equal circles that lies in the unit sphere of R^(2d)."""
-    _check_dimension(d)
-    return dataclasses.replace(flat_torus([d**-0.5] * d), name=f"clifford_torus({d})")
 
 
 def torus(radii: Sequence[float] = (2.0, 1.0)) -> Manifold:
@@ -344,7 +325,7 @@ def benchmark() -> Mapping[str, Manifold]:
         M2      two entries of its matrix lie one column away, which changes the shape but not the dimension;
         M5b     five turns of pitch π over radii from zero to 10π, not one of 2π over [-π, π]: sheets lie close;
         M7      angles from 1.5π to 4.5π and a height of 21, without the center of the roll;
-        M10     the faces of a cube of one more dimension (`cube_boundary`), equally many on each, the last cut short;
+        M10     the faces of a cube of one more dimension, equally many on each, the last cut short;
         M13b    a helix of radius 100 and pitch 2π in R^3, padded with zeros.
 
     References:
@@ -387,7 +368,7 @@ def benchmark() -> Mapping[str, Manifold]:
     )
 
 
-# Fractals, under the measure that gives equal parts equal weight.
+# A fractal, under the measure that gives equal parts equal weight.
 
 
 def cantor(d: int = 1, ratio: float = 1 / 3) -> Manifold:
@@ -397,42 +378,14 @@ def cantor(d: int = 1, ratio: float = 1 / 3) -> Manifold:
     """
     _check_dimension(d)
     _check_ratio(ratio)
-    corners = lambda key, shape: jax.random.bernoulli(key, shape=(*shape, d)).astype(float)
-    return Manifold(f"cantor({d}, {ratio:.3g})", d * math.log(2) / -math.log(ratio), d, _self_similar(corners, ratio))
-
-
-def sierpinski(d: int = 2) -> Manifold:
-    """Sierpiński's simplex with the corners 0, e_1, …, e_d: dimension log2(d+1); the triangle for d = 2."""
-    _check_dimension(d)
-    corners = lambda key, shape: jax.nn.one_hot(jax.random.randint(key, shape, -1, d), d)
-    return Manifold(f"sierpinski({d})", math.log2(d + 1), d, _self_similar(corners, 0.5))
-
-
-def henon() -> Manifold:
-    """The attractor of (x, y) -> (1 - 1.4x² + y, 0.3x) under its natural measure (Hénon 1976).
-
-    Its dimension is 1 + λ/(λ - ln 0.3) = 1.258 (Kaplan & Yorke 1979) from the Lyapunov exponent λ = 0.4192; that is the
-    information dimension, which neighbors' distances read. Box counting gives 1.26, the correlation integral 1.21.
-    """
-
-    def draw(key: jax.Array, n: int) -> jax.Array:
-        start_2xN = jax.random.uniform(key, (2, n), minval=-0.1, maxval=0.1)
-        # Nearby orbits part by e^0.42 a step: 200 steps on, the points are independent and as good as on the attractor.
-        step = lambda _, point: (1 - 1.4 * point[0] ** 2 + point[1], 0.3 * point[0])
-        return jnp.stack(lax.fori_loop(0, 200, step, tuple(start_2xN)), axis=1)
-
-    return Manifold("henon()", 1.258, 2, draw)
-
-
-def _self_similar(corners: Callable[[jax.Array, tuple[int, ...]], jax.Array], ratio: float) -> Draw:
-    """Draws from the set that is the union of its own copies, shrunk by `ratio` towards random `corners`."""
 
     def draw(key: jax.Array, n: int) -> jax.Array:
         depth = math.ceil(math.log(jnp.finfo(float).eps) / math.log(ratio)) + 8  # finer than doubles near one
         weights = (1 - ratio) * ratio ** np.arange(depth)
-        return jnp.einsum("nld,l->nd", corners(key, (n, depth)), weights, precision="highest")
+        ends = jax.random.bernoulli(key, shape=(n, depth, d)).astype(float)
+        return jnp.einsum("nld,l->nd", ends, weights, precision="highest")
 
-    return draw
+    return Manifold(f"cantor({d}, {ratio:.3g})", d * math.log(2) / -math.log(ratio), d, draw)
 
 
 # What is done to a cloud.
@@ -466,18 +419,6 @@ def with_noise(manifold: Manifold, sigma: float) -> Manifold:
         return points + sigma * jax.random.normal(noise_key, points.shape, points.dtype)
 
     return Manifold(f"with_noise({manifold.name}, {sigma:g})", manifold.dimension, manifold.width, draw)
-
-
-def with_density(manifold: Manifold, acceptance: Callable[[jax.Array], jax.Array]) -> Manifold:
-    """`manifold` with its density times `acceptance`, up to a constant: exact, by rejection.
-
-    Args:
-      manifold: of which to keep some points.
-      acceptance: (n, width) points to (n,) chances in [0, 1] that a point is kept; pure. Time grows with the inverse of
-        their mean; a point refused a thousand times in a row comes out as nan.
-    """
-    draw = lambda key, n: _accepted(key, n, manifold.draw, acceptance)
-    return Manifold(f"with_density({manifold.name})", manifold.dimension, manifold.width, draw)
 
 
 def product(*manifolds: Manifold) -> Manifold:

@@ -19,7 +19,7 @@ from jaxscale.dimension.estimators.mada import mada
 from jaxscale.dimension.estimators.minimum_neighbor_distance import mind_ml
 from jaxscale.dimension.estimators.moments import mom
 from jaxscale.dimension.estimators.persistent_homology import ph0
-from jaxscale.dimension.estimators.ratios import GammaPosterior, gride, twonn, twonn_posterior
+from jaxscale.dimension.estimators.ratios import gride, twonn
 from jaxscale.dimension.estimators.reference_balls import DancoReferences, danco_references
 from jaxscale.dimension.estimators.registry import ESTIMATORS
 from jaxscale.dimension.estimators.tight import tle
@@ -34,7 +34,6 @@ __all__ = [
     "Calibrated",
     "DancoReferences",
     "Estimate",
-    "GammaPosterior",
     "Neighborhoods",
     "Neighbors",
     "Places",
@@ -73,7 +72,6 @@ __all__ = [
     "read_references",
     "tle",
     "twonn",
-    "twonn_posterior",
 ]
 
 

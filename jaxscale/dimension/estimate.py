@@ -66,9 +66,9 @@ def from_influence(
     hoods: Neighborhoods,
     dimension: jax.Array,
     influence: jax.Array,
-    analytic_variance: jax.Array,
     used: jax.Array,
-    scale: jax.Array,
+    analytic_variance: jax.Array | None = None,
+    scale: jax.Array | None = None,
     local: jax.Array | None = None,
     read: Callable[[Neighborhoods], jax.Array] | None = None,
 ) -> Estimate:
@@ -83,13 +83,18 @@ def from_influence(
       hoods: the neighborhoods the estimate was read from; columns beyond those used should be cut off first.
       dimension: scalar.
       influence: (n,) ψ, zero for points not used.
-      analytic_variance: scalar, as if points were independent.
       used: (n,) booleans.
-      scale: (n,) distance at which each point was read; their mean over the points used is reported.
+      analytic_variance: scalar, as if points were independent; if None that of the mean of their influences.
+      scale: (n,) distance at which each point was read, that to its last neighbor if None; their mean over the points
+        used is reported.
       local: (n,) or None.
       read: the dimension of any neighborhoods with as many neighbors as `hoods`, by the same formula; must heed `used`.
     """
     count = jnp.sum(used)
+    if analytic_variance is None:
+        analytic_variance = jnp.sum(influence**2) / count**2
+    if scale is None:
+        scale = hoods.distances[:, -1]
     if read is not None and can_be_halved(hoods):
         variance = dimension**2 * half_sample_variance(read, hoods, count)
     else:

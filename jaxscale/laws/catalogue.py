@@ -343,8 +343,6 @@ LAWS = {
         repeated_data(),
         broken(1, "bnsl"),
         broken(2, "bnsl2"),
-        additive(("n",), floor=False, name="m1"),
-        additive(("n",), name="m2"),
         saturating(),
         sigmoidal(),
     )

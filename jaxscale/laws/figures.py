@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from jaxscale.page.plots import FIT, POINT, PREDICTION, empty, literal, spread_colors, translucent
+from jaxscale.page.plots import FIT, POINT, PREDICTION, band, empty, literal, spread_colors
 
 _LEAST_EXCESS = 1e-16
 _MOST_EXCESS = 1e6
@@ -23,7 +23,7 @@ def along_figure(document: dict[str, Any], column: str) -> go.Figure:
         held = ", ".join(f"{name} = {value:.3g}" for name, value in curve["held"].items())
         name = f"law at {held}" if held else "fitted law"
         if "lower" in curve:
-            figure.add_trace(_band(curve["x"], curve["lower"], curve["upper"], colors[place], name))
+            figure.add_trace(band(curve["x"], curve["lower"], curve["upper"], colors[place], name))
         line = {"color": colors[place], "width": 2.5}
         figure.add_trace(
             go.Scatter(
@@ -89,7 +89,7 @@ def back_test_figure(test: dict[str, Any]) -> go.Figure:
         ahead = sorted(cut["runs"], key=lambda run: run["x"])
         x, name = [run["x"] for run in ahead], f"fitted below {cut['below']:.3g}"
         relative = {end: [run[end] / run["forecast"] for run in ahead] for end in ("loss", "lower", "upper")}
-        figure.add_trace(_band(x, relative["lower"], relative["upper"], colors[place], name))
+        figure.add_trace(band(x, relative["lower"], relative["upper"], colors[place], name))
         figure.add_trace(
             go.Scatter(
                 x=x,
@@ -160,18 +160,4 @@ def _runs(table: dict[str, Any], x: Sequence[float], y: Sequence[float], what: s
         customdata=[literal(name) for name in table["names"]],
         hovertemplate=f"<b>%{{customdata}}</b><br>{what} %{{y:.4g}}<extra></extra>",
         name="runs",
-    )
-
-
-def _band(x: Sequence[float], lower: Sequence[float], upper: Sequence[float], color: str, name: str) -> go.Scatter:
-    return go.Scatter(
-        x=[*x, *reversed(x)],
-        y=[*upper, *reversed(lower)],
-        fill="toself",
-        fillcolor=translucent(color),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        legendgroup=name,
-        showlegend=False,
     )

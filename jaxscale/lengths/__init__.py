@@ -18,7 +18,7 @@ from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.simulation import Short, last, proportional, random_draw
 from jaxscale.lengths.strings import PAD, Statistics, summarize
 from jaxscale.lengths.subsampling import thin
-from jaxscale.lengths.tasks import ModPTask, SimpleTask, Target, check_length
+from jaxscale.lengths.tasks import ModPTask, SimpleTask, Target
 from jaxscale.lengths.thresholds import exponent, threshold
 from jaxscale.lengths.transformer import LimitTransformer, StringLaw
 
@@ -38,7 +38,6 @@ __all__ = [
     "adversarial",
     "bounds",
     "certificate",
-    "check_length",
     "complexity",
     "constructions",
     "evaluation",

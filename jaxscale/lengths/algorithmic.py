@@ -16,7 +16,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxscale.errors import InputError
 from jaxscale.lengths.strings import PAD, Length, pad
 
 # (key, length, size) to (size,) tokens.
@@ -90,13 +89,6 @@ class Algorithmic:
     def room(self, size: int) -> int:
         """Tokens within which prompts of up to `size` end with their answers."""
         return 2 * size + 4 if self.longest_answer is None else size + 3 + self.longest_answer
-
-    def check_lengths(self, shortest: int, longest: int) -> None:
-        """Raises InputError, before anything is drawn, for prompts the task does not speak of."""
-        if shortest < self.shortest:
-            raise InputError(f"shortest={shortest} is below {self.shortest}, the least of {self.name}. Raise it.")
-        if self.longest is not None and longest > self.longest:
-            raise InputError(f"longest={longest} exceeds {self.longest}, the most of {self.name}. Lower it.")
 
 
 def _biased_bits(key: jax.Array, length: Length, size: int) -> jax.Array:

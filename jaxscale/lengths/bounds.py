@@ -55,7 +55,7 @@ def one_layer_worst_case(
 
     The proof's step |Σ|³ + τ <= |Σ|³ τ is undone. The exponent of L/ε is the number of attention sets that proportions
     must be right in, a head of f and one of g each: 2 only for one head, since sets may live on nested scales; see
-    `witness_length`. Two printed versions of the first term are 2^p / γ; only 2^(p/γ) follows from N^-γ <= 2^-p.
+    `constructions.witness`. Two printed versions of the first term are 2^p / γ; only 2^(p/γ) follows from N^-γ <= 2^-p.
 
     Args:
       lipschitz: L, the larger one of f and g; see `complexity`.
@@ -78,28 +78,6 @@ def one_layer_worst_case(
         name="Theorem 4.1",
         remark="The quoted form is a statement about one head.",
     )
-
-
-def after_hardmax(lipschitz: ArrayLike, period: ArrayLike, locality: ArrayLike, epsilon: ArrayLike) -> jax.Array:
-    """log10 of τ Δ L² / ε², to which the paper says N falls once attention is hardmax."""
-    length, tau = _logs(lipschitz=lipschitz, locality=_at_least_one(locality))
-    period, epsilon = _logs(period=period, epsilon=epsilon)
-    return tau + period + 2 * (length - epsilon)
-
-
-def witness_length(
-    lipschitz: ArrayLike, epsilon: ArrayLike, heads: ArrayLike, bits: ArrayLike | None = None
-) -> jax.Array:
-    """log10 of a length below which two given networks agree within ε though they differ at larger lengths.
-
-    With m = heads - 1, f(x) = ReLU(p_0 - (o_1 + … + o_m)/δ), o_h the share of symbol h-1 among h-1 and h, is 0 on all
-    strings shorter than (m/δ)^m and tends to 1; scaled to ε its norm is L = ε √m / δ. So N >= (L/ε)^(heads-1), whatever
-    the theorem says of one head; precision of p bits ends it at 2^(p (heads-1)). Derived, see docs/lengths.
-    """
-    length, epsilon = _logs(lipschitz=lipschitz, epsilon=epsilon)
-    levels = _positive("heads", heads) - 1
-    found = levels * (length - epsilon)
-    return found if bits is None else jnp.minimum(found, levels * _positive("bits", bits) * jnp.log10(2.0))
 
 
 def one_layer_average(epsilon: ArrayLike, alpha: ArrayLike, attended: ArrayLike | None = None) -> LengthBound:
@@ -141,20 +119,6 @@ def two_layers(log10_constant: ArrayLike, gap: ArrayLike, epsilon: ArrayLike) ->
     gap, epsilon = _logs(gap=gap, epsilon=epsilon)
     found = (jnp.asarray(log10_constant, jnp.float32) - epsilon) * jnp.maximum(10**-gap, 3.0)
     return LengthBound(found, found, "Theorem 5.2", "Two layers, one head in the second.")
-
-
-def subsampling_error(bound: ArrayLike, lipschitz: ArrayLike, locality: ArrayLike, kept: ArrayLike) -> jax.Array:
-    """Lemma 5.3: log10 of (G + L)(τ + 1) / n^(1/3), the change of a mean over (suffix, histogram) pairs.
-
-    Args:
-      bound: G, the largest value of what is averaged.
-      lipschitz: L, its Lipschitz constant in the histogram.
-      locality: τ.
-      kept: n, tokens kept.
-    """
-    total = _positive("bound", bound) + _positive("lipschitz", lipschitz)
-    (kept,) = _logs(kept=kept)
-    return jnp.log10(total * (_at_least_one(locality + 1))) - kept / 3
 
 
 def k_gram(order: ArrayLike, alphabet: ArrayLike, epsilon: ArrayLike) -> LengthBound:

@@ -14,7 +14,7 @@ statistic a task reads does not concentrate: otherwise the loss would fall with 
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,6 @@ import numpy as np
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
 from jaxscale.lengths.strings import Length, Statistics, Tokens
-
-if TYPE_CHECKING:
-    from jaxscale.lengths.kgram import KGramTask
 
 
 @jax.tree_util.register_dataclass
@@ -225,15 +222,6 @@ def check_alphabet(alphabet: int) -> None:
     """Raises InputError for an alphabet of which nothing can be learned."""
     if alphabet < 2:
         raise InputError(f"alphabet={alphabet} must be at least 2: strings over one symbol are all alike.")
-
-
-def check_length(task: "SimpleTask | ModPTask | KGramTask", length: int, name: str = "length") -> None:
-    """Raises InputError if strings of `length` tokens are too short for `task`."""
-    if length < task.shortest:
-        raise InputError(
-            f"{name}={length} is below {task.shortest}, the shortest string {type(task).__name__} speaks of. "
-            "Give longer strings."
-        )
 
 
 def _whole(seen: Statistics) -> jax.Array:

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from jaxscale import config as configs
 from jaxscale import files
@@ -164,10 +165,13 @@ def from_tensors(model: configs.Decoder, vocab_size: int, tensors: Mapping[str, 
         biases = np.split(tensor(f"{at}.attn.c_attn.bias", 3 * D), 3)
         for name, kernel, bias in zip(("query", "key", "value"), kernels, biases, strict=True):
             flat |= {f"attention/{name}/kernel": kernel, f"attention/{name}/bias": bias}
-        return _nested(flat)
+        nested: dict[str, Any] = traverse_util.unflatten_dict(flat, sep="/")
+        return nested
 
     shapes = {"wte.weight": (vocab_size, D), "wpe.weight": (model.context, D)}
-    params = _nested({ours: tensor(theirs, *shapes.get(theirs, (D,))) for ours, theirs in OUTSIDE.items()})
+    params = traverse_util.unflatten_dict(
+        {ours: tensor(theirs, *shapes.get(theirs, (D,))) for ours, theirs in OUTSIDE.items()}, sep="/"
+    )
     if not model.tied:
         params["head"] = tensor("lm_head.weight", vocab_size, D).T
     blocks = [block(i) for i in range(model.layers)]
@@ -261,15 +265,3 @@ def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
         except Exception as error:  # the library's error type is not public
             raise InputError(f"{str(folder / name)!r} cannot be read: {error}. Fetch it again.") from error
     return tensors
-
-
-def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """{"a/b": leaf} as {"a": {"b": leaf}}."""
-    nested: dict[str, Any] = {}
-    for path, leaf in flat.items():
-        *parents, last = path.split("/")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = leaf
-    return nested

@@ -75,3 +75,18 @@ def literal(text: str) -> str:
 def translucent(color: str) -> str:
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.16)"
+
+
+def band(x: Sequence[float], lower: Sequence[float], upper: Sequence[float], color: str, name: str) -> go.Scatter:
+    """What lies between two curves over `x`, shaded; shown and hidden with the curve `name` of the legend."""
+    return go.Scatter(
+        x=[*x, *reversed(x)],
+        y=[*upper, *reversed(lower)],
+        fill="toself",
+        fillcolor=translucent(color),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        legendgroup=name,
+        showlegend=False,
+    )

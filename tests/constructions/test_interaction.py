@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale.constructions.encodings import ENCODINGS, Binary, Circle, Parabola, named, unit
-from jaxscale.constructions.interaction import SAFETY, Rows, gating_network, interaction_heads, selection_scale
+from jaxscale.constructions.interaction import SAFETY, Rows, interaction_heads, selection_scale
 from jaxscale.errors import InputError
 
 BITS = {"float64": 52, "float32": 23, "tf32": 10, "bf16": 7}
@@ -119,30 +119,6 @@ def test_binary_selects_among_131_072_tokens_in_short_formats(precision):
     assert seen[1_234] == 1 and np.sum(seen > 0) == 1
     assert np.sum(q @ k[1_234] > 0) == 1
     assert np.abs(heads.query).max() <= 17 and np.abs(heads.key).max() <= 17
-
-
-@given(encodings, st.integers(2, 60), st.data())
-def test_gating_keeps_what_comes_first_and_clears_the_rest_exactly(encoding, tokens, draw):
-    last, seed = draw.draw(st.integers(0, tokens - 2)), draw.draw(st.integers(0, 99))
-    data = np.random.default_rng(seed).uniform(-3, 3, tokens)
-    h, rows = tokens_of(encoding, tokens, data)
-    hidden = h
-    layers = gating_network([0], last, 3.0, encoding, tokens, rows)
-    for i, (kernel, bias) in enumerate(layers):
-        hidden = hidden @ kernel + bias
-        hidden = np.maximum(hidden, 0) if i < 2 else hidden
-    wanted = h.copy()
-    wanted[last + 1 :, 0] = 0
-    np.testing.assert_array_equal(h + hidden, wanted)
-
-
-def test_gating_holds_for_long_sequences_in_float32():
-    tokens, last = 262_144, 100_000
-    for encoding in (Circle(), Parabola(), Binary()):
-        weight, offset = encoding.threshold(tokens, last)
-        value = (encoding.table(tokens) @ weight + offset)[[0, last - 1, last, last + 1, last + 2, tokens - 1]]
-        assert np.all(value[:3] < 0) and np.all(value[3:] >= 2)
-    assert np.abs(Circle().threshold(tokens, last)[0]).max() < 4 * tokens  # O(l), where selection takes O(l²)
 
 
 def test_unit_is_the_lowest_bit():

@@ -192,17 +192,11 @@ def test_the_benchmark_draws_from_the_published_distributions(label):
     ("manifold", "tolerance"),
     [  # Three standard errors of the estimate at n = 2000 and k = 10, and a few percent for curvature and boundaries.
         (manifolds.ball(3), 0.25),
-        (manifolds.cube_boundary(3), 0.25),
-        (manifolds.clifford_torus(3), 0.25),
         (manifolds.torus(), 0.12),
         (manifolds.torus((4, 2, 1)), 0.25),
         (manifolds.swiss_roll(holes=[(4, 5, -1, 1)]), 0.15),
         (manifolds.cantor(2), 0.1),
         (manifolds.cantor(3, 0.25), 0.15),
-        (manifolds.sierpinski(), 0.1),
-        (manifolds.sierpinski(3), 0.12),
-        (manifolds.henon(), 0.1),
-        (manifolds.product(manifolds.sphere(1), manifolds.henon()), 0.15),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -215,8 +209,6 @@ def test_shapes_and_fractals_read_their_dimension(manifold, tolerance):
 
 def test_dimensions_of_fractals_are_those_of_self_similarity():
     assert manifolds.cantor(2).dimension == pytest.approx(2 * np.log(2) / np.log(3))
-    assert manifolds.sierpinski(2).dimension == pytest.approx(np.log(3) / np.log(2))
-    assert manifolds.sierpinski(3).dimension == 2
     product = manifolds.product(manifolds.cantor(), manifolds.cube(2))
     assert product.dimension == pytest.approx(2 + np.log(2) / np.log(3)) and product.width == 3
 
@@ -227,13 +219,6 @@ def test_spheres_and_balls_are_uniform():
     assert kolmogorov_smirnov(sphere[:, 0], lambda x: (x + 1) / 2) < 1.95  # Archimedes: each coordinate is uniform
     ball = np.asarray(manifolds.ball(5).sample(KEY, N), float)
     assert kolmogorov_smirnov(np.linalg.norm(ball, axis=1), lambda r: r**5) < 1.95
-
-
-def test_faces_of_a_cube_are_equally_likely():
-    x = np.asarray(manifolds.cube_boundary(2).sample(KEY, 6 * N))
-    on_face = np.concatenate([x == 0, x == 1], axis=1)
-    assert np.all(on_face.sum(1) == 1)
-    assert np.all(abs(on_face.sum(0) - N) < 5 * np.sqrt(N))
 
 
 def test_a_torus_is_uniform_over_its_surface():
@@ -252,8 +237,6 @@ def test_a_torus_of_more_dimensions_satisfies_its_equation():
 def test_flat_tori_are_products_of_circles():
     x = np.asarray(manifolds.flat_torus((3, 0.5)).sample(KEY, N), float)
     np.testing.assert_allclose(np.hypot(x[:, :2], x[:, 2:]), np.tile([3, 0.5], (N, 1)), rtol=1e-5)
-    clifford = np.asarray(manifolds.clifford_torus(4).sample(KEY, N), float)
-    np.testing.assert_allclose(np.linalg.norm(clifford, axis=1), 1, rtol=1e-5)
 
 
 def test_a_hole_in_the_roll_is_empty_and_the_rest_is_not():
@@ -263,15 +246,6 @@ def test_a_hole_in_the_roll_is_empty_and_the_rest_is_not():
         (φ > 4.001) & (φ < 5.999) & (r > 0) & (r < 2)
     )
     assert np.any((φ > 2) & (φ < 3) & (r > 1)) and np.any((φ > 4) & (φ < 6) & (r < 0))
-
-
-def test_henon_stays_on_its_attractor_and_repeats_no_point():
-    x = np.asarray(manifolds.henon().sample(KEY, N), float)
-    image = np.stack([1 - 1.4 * x[:, 0] ** 2 + x[:, 1], 0.3 * x[:, 0]], axis=1)
-    # The image of the attractor is the attractor: its points lie as close to the cloud as the cloud's own do.
-    to_cloud = np.sqrt(((image[:, None] - x) ** 2).sum(-1)).min(1)
-    assert np.median(to_cloud) < 0.01 and to_cloud.max() < 0.2
-    assert len(np.unique(x, axis=0)) > 0.99 * N
 
 
 def test_cantor_points_have_no_middle_third_at_any_scale():
@@ -305,19 +279,9 @@ def test_noise_is_independent_of_the_points():
     assert np.var(x) == pytest.approx(2, rel=0.1)  # four were the draws the same, by one key
 
 
-def test_density_is_the_one_asked_for():
-    linear = manifolds.with_density(manifolds.cube(2), lambda x: x[:, 0])
-    x = np.asarray(linear.sample(KEY, N), float)
-    assert kolmogorov_smirnov(x[:, 0], lambda t: t**2) < 1.95
-    assert kolmogorov_smirnov(x[:, 1], lambda t: t) < 1.95
-    rare = manifolds.with_density(manifolds.sphere(2), lambda x: jnp.exp(8 * (x[:, 2] - 1)))  # von Mises and Fisher's
-    z = np.asarray(rare.sample(KEY, N), float)[:, 2]
-    assert kolmogorov_smirnov(z, lambda t: (np.exp(8 * t) - np.exp(-8)) / (np.exp(8) - np.exp(-8))) < 1.95
-
-
 def test_points_that_are_never_accepted_are_nan_rather_than_waited_for():
-    never = manifolds.with_density(manifolds.cube(1), lambda x: jnp.zeros(len(x)))
-    assert np.all(np.isnan(never.sample(KEY, 4)))
+    everywhere = manifolds.swiss_roll(holes=[(-1, 7, -4, 4)])
+    assert np.all(np.isnan(everywhere.sample(KEY, 4)))
 
 
 def test_a_product_has_independent_factors():

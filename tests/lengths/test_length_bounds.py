@@ -39,8 +39,6 @@ def test_undoing_a_step_of_the_proof_helps_at_large_locality():
 def test_several_heads_multiply_scales_until_precision_ends_them():
     derived = [float(bounds.one_layer_worst_case(1, 1, 1, 2, 1, 8, 0.01, heads).derived) for heads in (1, 2, 3)]
     assert np.diff(derived) == pytest.approx([4, 4], abs=1e-3)  # (L/ε)² for each further head of the two networks
-    assert float(bounds.witness_length(1, 0.01, heads=3)) == pytest.approx(4)
-    assert float(bounds.witness_length(1, 0.01, heads=3, bits=4)) == pytest.approx(8 * math.log10(2))
 
 
 @pytest.mark.parametrize(("alpha", "quoted", "derived"), [(0.1, 22, 5), (0.5, 6, 2), (1, 4, 2), (2, 3, 2)])
@@ -71,11 +69,6 @@ def test_the_exponent_of_the_corollary_is_quadratic_in_the_order():
 def test_two_layer_bound_has_the_exponent_of_the_larger_term():
     for gap, power in ((1.0, 3), (0.1, 10)):
         assert float(bounds.two_layers(5.0, gap, 0.1).quoted) == pytest.approx(6 * power, rel=1e-5)
-
-
-def test_subsampling_error_has_the_cube_root():
-    ends = [float(bounds.subsampling_error(1, 2, 3, kept)) for kept in (1e3, 1e6)]
-    assert ends == pytest.approx([math.log10(12) - 1, math.log10(12) - 2], abs=1e-5)
 
 
 def test_bounds_trace_and_broadcast():

@@ -15,7 +15,6 @@ from jaxscale.lengths import (
     KGramTask,
     ModPTask,
     SimpleTask,
-    check_length,
     references,
     summarize,
 )
@@ -168,12 +167,8 @@ def test_sums_are_of_numbers_without_leading_zeros():
         (lambda: ModPTask(period=3, residue=3), "residue=3 must lie in 0..2"),
         (lambda: KGramTask(symbols=1, alphabet=1), "alphabet=1 must be at least 2"),
         (lambda: KGramTask(order=2, longest_order=1), "order=2 must lie in 1..1"),
-        (lambda: check_length(KGramTask(order=3, longest_order=3), 3), "length=3 is below 4"),
-        (lambda: check_length(ModPTask(period=5), 4), "length=4 is below 5"),
         (lambda: KGramTask(order=2, longest_order=2).sample_limit(jax.random.key(0), 1), "locality=1 must be"),
         (lambda: SimpleTask(alpha=2.0).sample_statistics(jax.random.key(0), 4), "need alpha=1"),
-        (lambda: ALGORITHMIC["sort"].check_lengths(1, 200), "longest=200 exceeds 150"),
-        (lambda: ALGORITHMIC["addition"].check_lengths(1, 10), "shortest=1 is below 3"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -221,8 +221,8 @@ def _binomial(name: str, hoods: Neighborhoods, k_N: jax.Array, tau: jax.Array) -
         hoods,
         dimension,
         jnp.where(hoods.sound, influence_N, jnp.nan),
-        (1 / share - 1) / (total * log_tau**2),
         used_N,
+        (1 / share - 1) / (total * log_tau**2),
         scale=outer_N,
         local=jnp.where(used_N & hoods.sound, local_N, jnp.nan),
     )

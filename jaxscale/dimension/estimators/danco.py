@@ -122,9 +122,7 @@ def _estimate(
         hoods,
         dimension=jnp.where(hoods.sound & (count > 0), dimension, jnp.nan),
         influence=influence,
-        analytic_variance=jnp.sum(influence**2) / count**2,
         used=used,
-        scale=hoods.distances[:, -1],
     )
     # The references are means over a sample like the cloud, but for the number of points.
     chance = jnp.sqrt(1 + count / references.reads)

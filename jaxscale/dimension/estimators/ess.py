@@ -13,11 +13,10 @@ import numpy as np
 from scipy.special import gammaln
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimate import Estimate, from_influence
+from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.estimators.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
-from jaxscale.dimension.points import Metric, check_choice, is_traced
-from jaxscale.errors import InputError
+from jaxscale.dimension.points import Metric, check_choice
 
 Pooling = Literal["skewness", "arithmetic"]
 
@@ -75,13 +74,7 @@ def ess(
     check_choice("pooling", pooling, Pooling)
     # Two vectors less their mean are opposite.
     k = integer("k", k, 3)
-    estimate: Estimate = _ess(neighborhoods(x, k, metric, nonfinite, duplicates), pooling)
-    if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
-        raise InputError(
-            f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "
-            "Pass a larger k, or points of which fewer coincide."
-        )
-    return estimate
+    return refuse_if_none_used(_ess(neighborhoods(x, k, metric, nonfinite, duplicates), pooling), k)
 
 
 @functools.partial(jax.jit, static_argnames="pooling")
@@ -102,16 +95,7 @@ def _ess(hoods: Neighborhoods, pooling: Pooling) -> Estimate:
         dimension, slope = jax.jvp(_dimension_of_deficit, (mean(deficit),), (jnp.ones((), deficit.dtype),))
         influence = slope * (deficit - mean(deficit))
     influence = jnp.where(used, influence, 0)
-    return from_influence(
-        "ess",
-        hoods,
-        dimension,
-        influence,
-        analytic_variance=jnp.sum(influence**2) / count**2,
-        used=used,
-        scale=hoods.distances[:, -1],
-        local=local,
-    )
+    return from_influence("ess", hoods, dimension, influence, used, local=local)
 
 
 def _deficit(vectors_kxD: jax.Array) -> jax.Array:

@@ -153,8 +153,8 @@ def _mle(hoods: Neighborhoods, first: int, pooling: Pooling, normalization: Norm
         hoods,
         jnp.mean(dimension_M),
         jnp.mean(influence_NxM, axis=1),
-        _variance_of_mean_over_k(variance_M),
         used_N,
+        _variance_of_mean_over_k(variance_M),
         scale=jnp.mean(hoods.distances[:, first - 1 :], axis=1),
         local=jnp.mean(local_NxM, axis=1),
         read=lambda part: jnp.mean(_at_each_k(part, first, pooling, normalization)[2]),
@@ -199,7 +199,7 @@ def _mle_radius(hoods: Neighborhoods, radius: jax.Array, noise: jax.Array) -> Es
     local_N = _local(log_sums_N, terms_N - 1, terms_N > 1)
     dimension, influence_N, variance = _pool_harmonic(log_sums_N, terms_N, local_N, used_N, correction=1)
     return from_influence(
-        "mle_radius", hoods, dimension, influence_N, variance, used_N, scale=radius_Nx1[:, 0], local=local_N
+        "mle_radius", hoods, dimension, influence_N, used_N, variance, scale=radius_Nx1[:, 0], local=local_N
     )
 
 

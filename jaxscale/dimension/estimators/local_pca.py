@@ -11,13 +11,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimate import Estimate, from_influence, known_error
+from jaxscale.dimension.estimate import Estimate, from_influence, known_error, refuse_if_none_used
 from jaxscale.dimension.estimators.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.estimators.spectra import Rule, checked_threshold, dimension_of_spectrum, participation_ratio
 from jaxscale.dimension.gradients import without_gradient
 from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
-from jaxscale.dimension.points import Metric, is_traced, replicated
-from jaxscale.errors import InputError
+from jaxscale.dimension.points import Metric, replicated
 
 # Runs of rows that are left out in turn for a standard error.
 BLOCKS = 20
@@ -67,19 +66,11 @@ def local_pca(
 
     References:
       Fukunaga & Olsen, An algorithm for finding intrinsic dimensionality of data, IEEE Trans. Computers, 1971.
-      Fan, Gu, Qiao & Zhang, Intrinsic dimension estimation of data by principal component analysis, 2010.
-      Bruske & Sommer, Intrinsic dimensionality estimation with optimally topology preserving maps, IEEE PAMI, 1998.
-      Jackson, Stopping rules in principal components analysis, Ecology, 1993.
     """
     threshold = checked_threshold(rule, threshold)
     k = integer("k", k, 2)
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
-    estimate = _local_pca(hoods, rule, threshold)
-    if not is_traced(estimate.points_used) and int(estimate.points_used) == 0:
-        raise InputError(
-            f"the distances of all points of x to their k={k} neighbors are zero in {estimate.scale.dtype}. "
-            "Pass a larger k, or points of which fewer coincide."
-        )
+    estimate = refuse_if_none_used(_local_pca(hoods, rule, threshold), k)
     return _counting(estimate, hoods, rule)
 
 
@@ -107,16 +98,7 @@ def _local_pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
     local = jnp.where(used & hoods.sound, local, jnp.nan)
     dimension = jnp.sum(jnp.where(used, local, 0)) / count
     influence = jnp.where(used, local - dimension, 0)
-    return from_influence(
-        "local_pca",
-        hoods,
-        dimension,
-        influence,
-        analytic_variance=jnp.sum(influence**2) / count**2,
-        used=used,
-        scale=hoods.distances[:, -1],
-        local=local,
-    )
+    return from_influence("local_pca", hoods, dimension, influence, used, local=local)
 
 
 def pca(

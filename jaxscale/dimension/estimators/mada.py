@@ -59,16 +59,13 @@ def mada(
 @jax.jit
 def _mada(hoods: Neighborhoods) -> Estimate:
     dimension, used_N, local_N = _read(hoods)
-    count = jnp.sum(used_N)
     influence_N = jnp.where(used_N, local_N - dimension, 0)
     return from_influence(
         "mada",
         hoods,
         dimension,
         influence_N,
-        jnp.sum(influence_N**2) / count**2,
         used_N,
-        scale=hoods.distances[:, -1],
         local=jnp.where(used_N, local_N, jnp.nan),
         read=lambda part: _read(part)[0],
     )

@@ -75,9 +75,8 @@ def _mom(hoods: Neighborhoods, pooling: MomentPooling, normalization: MomentNorm
         hoods,
         dimension,
         influence_N,
-        variance,
         used_N,
-        scale=hoods.distances[:, -1],
+        variance,
         local=local_N,
         read=lambda part: _read(part, pooling, normalization)[0],
     )

@@ -2,7 +2,6 @@
 
 twonn(x)                                          # T_2 / T_1, the smallest scale there is
 gride(x, n1=16)                                   # T_32 / T_16, a larger one
-twonn_posterior(x).interval(0.95)                 # Bayesian
 
 Where the density is constant over a ball of the n2 nearest neighbors, the T_j^d are arrival times of a Poisson process:
 μ = T_n2 / T_n1 depends on the dimension alone, and μ^-d is Beta(n1, n2 - n1).
@@ -10,14 +9,12 @@ Where the density is constant over a ball of the n2 nearest neighbors, the T_j^d
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import ndtri
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
@@ -129,76 +126,6 @@ def gride(
     return refuse_if_none_used(_gride(hoods, n1), k=n2)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GammaPosterior:
-    """A dimension known up to a gamma distribution: density d^(shape-1) exp(-rate d), up to its constant.
-
-    Attributes:
-      shape, rate: scalars.
-    """
-
-    shape: jax.Array
-    rate: jax.Array
-
-    @property
-    def mean(self) -> jax.Array:
-        """The posterior mean."""
-        return self.shape / self.rate
-
-    @property
-    def mode(self) -> jax.Array:
-        """The likeliest dimension a posteriori."""
-        return jnp.maximum(self.shape - 1, 0) / self.rate
-
-    def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
-        """Equal-tailed credible interval.
-
-        Quantiles by the cube-root normal approximation of Wilson & Hilferty 1931, off by less than a hundredth of the
-        posterior's standard deviation from a shape of ten on.
-        """
-        reach = ndtri((1 + level) / 2) / (3 * jnp.sqrt(self.shape))
-        center = 1 - 1 / (9 * self.shape)
-        return self.mean * jnp.maximum(center - reach, 0) ** 3, self.mean * (center + reach) ** 3
-
-
-def twonn_posterior(
-    x: jax.typing.ArrayLike | Neighborhoods,
-    prior_shape: float = 1e-3,
-    prior_rate: float = 1e-3,
-    metric: Metric = "euclidean",
-    nonfinite: Nonfinite = "raise",
-    duplicates: Duplicates = "collapse",
-) -> GammaPosterior:
-    """The posterior of the dimension given all ratios T_2 / T_1, under a gamma prior (Denti et al. 2022).
-
-    The likelihood d^N exp(-(d+1) Σ log μ_i) makes the prior conjugate: Gamma(a, b) becomes Gamma(a + N, b + Σ log μ_i).
-    It takes the ratios for independent. They are not, so its intervals are too narrow, as is the analytic standard
-    error of `twonn`.
-
-    Args:
-      x, metric, nonfinite, duplicates: as for `twonn`.
-      prior_shape, prior_rate: a and b, positive; the default is nearly flat in log d.
-
-    Returns:
-      `GammaPosterior`.
-
-    Raises:
-      InputError: as `twonn`, and if the prior is not positive.
-    """
-    if not (prior_shape > 0 and prior_rate > 0):
-        raise InputError(f"the prior must be positive; prior_shape={prior_shape} and prior_rate={prior_rate}.")
-    hoods = neighborhoods(x, 2, metric, nonfinite, duplicates)
-    posterior: GammaPosterior = _twonn_posterior(hoods, prior_shape, prior_rate)
-    return posterior
-
-
-@jax.jit
-def _twonn_posterior(hoods: Neighborhoods, prior_shape: jax.Array, prior_rate: jax.Array) -> GammaPosterior:
-    log_ratios, used = _log_ratios(hoods, 1)
-    return GammaPosterior(shape=prior_shape + jnp.sum(used), rate=prior_rate + jnp.sum(log_ratios))
-
-
 @functools.partial(jax.jit, static_argnames=("method", "discard"))
 def _twonn(hoods: Neighborhoods, method: Method, discard: float) -> Estimate:
     log_ratios, used = _log_ratios(hoods, 1)
@@ -209,9 +136,8 @@ def _twonn(hoods: Neighborhoods, method: Method, discard: float) -> Estimate:
         hoods,
         dimension,
         influence,
-        analytic_variance,
         used,
-        scale=hoods.distances[:, -1],
+        analytic_variance,
         local=_local(log_ratios, used, 1),
         read=lambda part: fit(*_log_ratios(part, 1))[0],
     )
@@ -232,9 +158,8 @@ def _gride(hoods: Neighborhoods, n1: int) -> Estimate:
         hoods,
         dimension,
         influence,
-        analytic_variance,
         used,
-        scale=hoods.distances[:, -1],
+        analytic_variance,
         local=_local(log_ratios, used, one_ratio_of_e),
         read=read,
     )

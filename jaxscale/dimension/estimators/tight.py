@@ -94,9 +94,7 @@ def _tle(hoods: Neighborhoods, pooling: Pooling) -> Estimate:
         hoods,
         dimension,
         influence_N,
-        jnp.sum(influence_N**2) / count**2,
         used_N,
-        scale=farthest_N,
         local=jnp.where(used_N, local_N, jnp.nan),
     )
 

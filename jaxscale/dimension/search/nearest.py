@@ -219,20 +219,6 @@ def find_neighbors(
     return Neighbors(angle_of_chord(distances) if metric == "cosine" else distances, indices)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
-def _nearest(
-    points: jax.Array,
-    queries: jax.Array | None,
-    mask: jax.Array,
-    k: int,
-    exclude_self: bool,
-    effort: Effort,
-    rows: NamedSharding | None,
-) -> tuple[jax.Array, jax.Array]:
-    """Distances and indices (m, k), whose derivative is that of the distances to the neighbors found."""
-    return search_without_derivative(points, queries, mask, k, exclude_self, effort, rows)
-
-
 def search_without_derivative(
     points: jax.Array,
     queries: jax.Array | None,
@@ -252,6 +238,10 @@ def search_without_derivative(
     own = targets if queries is None and exclude_self else jnp.full_like(targets, -1)
     squared, indices = nearest_squared(points, queries, mask, own, scale, k, effort)
     return jnp.sqrt(squared) / scale, indices
+
+
+# Its derivative is that of the distances to the neighbors found.
+_nearest = jax.custom_jvp(search_without_derivative, nondiff_argnums=(3, 4, 5, 6))
 
 
 @_nearest.defjvp

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from jaxscale.page.numerals import number
-from jaxscale.page.plots import FIT, MARKS, PREDICTION, empty, spread_colors, translucent
+from jaxscale.page.plots import FIT, MARKS, PREDICTION, band, empty, spread_colors
 from jaxscale.studies.lengths.config import NAMES
 
 Verdict = dict[str, Any]
@@ -37,20 +37,8 @@ def length_figure(rows: list[dict[str, Any]], parameters: dict[str, float]) -> g
         lengths = [length for length, _ in curves[0]]
         losses = [sorted(curve[i][1] for curve in curves) for i in range(len(lengths))]
         name = f"N = {number(n)}"
-        ends = [each[0] for each in losses] + [each[-1] for each in reversed(losses)]
-        figure.add_trace(
-            go.Scatter(
-                x=[*lengths, *reversed(lengths)],
-                y=ends,
-                fill="toself",
-                fillcolor=translucent(colors[n]),
-                line={"width": 0},
-                mode="lines",
-                hoverinfo="skip",
-                legendgroup=name,
-                showlegend=False,
-            )
-        )
+        lower, upper = ([each[end] for each in losses] for end in (0, -1))
+        figure.add_trace(band(lengths, lower, upper, colors[n], name))
         figure.add_trace(
             go.Scatter(
                 x=lengths,

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from jaxscale.page.numerals import number
-from jaxscale.page.plots import FIT, POINT, PREDICTION, empty, literal, spread_colors, translucent
+from jaxscale.page.plots import FIT, POINT, PREDICTION, band, empty, literal, spread_colors
 from jaxscale.studies.scaling.folder import Curve, Row
 
 MOST_TICKS = 12
@@ -124,18 +124,7 @@ def _add_law(figure: go.Figure, curve: dict[str, Any] | None, name: str, color: 
         return
     sizes = curve["n"]
     if curve.get("lower") and curve.get("upper"):
-        band = go.Scatter(
-            x=[*sizes, *reversed(sizes)],
-            y=[*curve["upper"], *reversed(curve["lower"])],
-            fill="toself",
-            fillcolor=translucent(color),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            legendgroup=name,
-            showlegend=False,
-        )
-        figure.add_trace(band)
+        figure.add_trace(band(sizes, curve["lower"], curve["upper"], color, name))
     figure.add_trace(_line(sizes, curve["loss"], name, color, dash))
 
 

@@ -162,18 +162,6 @@ def test_influences_are_derivatives_in_the_weight_of_a_point(estimator, n1, n2, 
             )
 
 
-def test_posterior_is_conjugate_and_its_quantiles_are_those_of_the_gamma():
-    x = cube(3)
-    near = distances(x, 2)
-    posterior = dimension.twonn_posterior(x, prior_shape=2.0, prior_rate=1.0)
-    shape, rate = 2 + N, 1 + np.log(near[:, 1] / near[:, 0]).sum()
-    np.testing.assert_allclose([posterior.mean, posterior.mode], [shape / rate, (shape - 1) / rate], rtol=1e-5)
-    for shape in (10.0, 100.0, 1e4):
-        exact = scipy.stats.gamma(shape)
-        lower, upper = dimension.GammaPosterior(shape=jnp.float32(shape), rate=jnp.float32(1)).interval(0.9)
-        np.testing.assert_allclose([lower, upper], exact.ppf([0.05, 0.95]), atol=0.01 * exact.std())
-
-
 def test_local_dimensions_are_those_of_one_ratio():
     x = cube(3)
     near = distances(x, 12)
@@ -253,7 +241,6 @@ def test_equally_far_neighbors_have_no_finite_dimension():
         (lambda: dimension.gride(dimension.neighborhoods(cube(3), 5), 4), "k=8 needs neighborhoods of 8"),
         (lambda: dimension.twonn(np.ones((N, WIDTH))), "599 repeat an earlier one"),
         (lambda: dimension.twonn(np.repeat(cube(3)[:9], 3, axis=0), duplicates="keep"), "k=2 neighbors are zero"),
-        (lambda: dimension.twonn_posterior(cube(3), prior_shape=0), "prior_shape=0"),
     ],
 )
 def test_bad_input_is_named(call, message):

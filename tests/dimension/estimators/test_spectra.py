@@ -13,29 +13,9 @@ from jaxscale.errors import InputError
 M = 12
 
 
-def fan(λ):
-    share = np.cumsum(λ) / np.sum(λ)
-    r = 1 + np.flatnonzero(share >= 0.95)[0]
-    clean = λ[:r] - (np.mean(λ[r:]) if r < len(λ) else 0)
-    for i in range(r):
-        gap = i + 1 == r or clean[i] > 10 * clean[i + 1]
-        if gap or np.sum(clean[: i + 1]) > 0.8 * np.sum(clean):
-            return i + 1
-
-
-def broken_stick(λ):
-    m = len(λ)
-    pieces = [sum(1 / j for j in range(i, m + 1)) / m for i in range(1, m + 1)]
-    return next((i for i in range(m) if λ[i] / np.sum(λ) < pieces[i]), m)
-
-
 DEFINITIONS = {
     "fo": lambda λ: np.sum(λ > 0.05 * λ[0]),
-    "fan": fan,
-    "maxgap": lambda λ: 1 + np.argmax(λ[:-1] / λ[1:]) if len(λ) > 1 else 1,
     "ratio": lambda λ: 1 + np.flatnonzero(np.cumsum(λ) / np.sum(λ) >= 0.95)[0],
-    "kaiser": lambda λ: np.sum(λ >= np.mean(λ)),
-    "broken_stick": broken_stick,
     "participation_ratio": lambda λ: np.sum(λ) ** 2 / np.sum(λ**2),
 }
 each_rule = pytest.mark.parametrize("rule", DEFINITIONS)
@@ -53,7 +33,7 @@ def spectra():
 def test_a_rule_is_its_definition(rule, rank):
     expected = [DEFINITIONS[rule](λ[:rank]) for λ in spectra()]
     counts = dimension_of_spectrum(jnp.asarray(spectra(), jnp.float32), rank, rule, THRESHOLDS.get(rule, 0.0))
-    if rank == M and rule != "maxgap":
+    if rank == M:
         assert len(np.unique(expected)) > 5
     # No spectrum is within 1e-6, the rounding of float32, of a threshold.
     np.testing.assert_allclose(counts, expected, rtol=1e-5)
@@ -69,7 +49,7 @@ def test_ranks_may_differ_and_scale_does_not_matter(rule):
     np.testing.assert_allclose(dimension_of_spectrum(2.0**40 * λ, rank, rule, 0.5), counts, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rule", ["fo", "maxgap", "ratio", "participation_ratio"])
+@each_rule
 def test_equal_directions_are_counted_and_rounding_is_not(rule):
     λ = jnp.array([1.0] * 3 + [3e-7, -2e-7, 1e-12] + [0.0] * 3)
     np.testing.assert_allclose(dimension_of_spectrum(λ, 9, rule, THRESHOLDS.get(rule, 0.0)), 3, rtol=1e-6)
@@ -92,7 +72,7 @@ def test_the_participation_ratio_lies_between_one_and_all(values):
     ("rule", "threshold", "message"),
     [
         ("pca", None, "rule must be 'fo' or"),
-        ("maxgap", 0.5, "rule='maxgap' has no threshold; threshold=0.5"),
+        ("participation_ratio", 0.5, "rule='participation_ratio' has no threshold; threshold=0.5"),
         ("fo", 1.0, r"below 1; it is 1\.0"),
         ("ratio", 0.0, "above 0"),
     ],
