@@ -1,4 +1,10 @@
-"""Trees of arrays in one file, written whole or not at all: what training under way goes on from."""
+"""Trees of arrays in one file, written whole or not at all: what training under way goes on from.
+
+One npz file rather than a checkpoint of orbax, whose fixed costs are large beside states this small: 96 networks of
+width 16 (130 arrays, 9 MB) were saved in 41 ms and read in 65 ms, by orbax 0.12.8 in 209 and 154 ms, as 12 files
+(medians of ten, in turn, on two busy processor cores). Writing in the background, orbax held training up for no longer
+(37 ms), but took 100 ms of processor time instead of 16, in threads that may fail later; at 132 MB it was the faster.
+"""
 
 import io
 import os

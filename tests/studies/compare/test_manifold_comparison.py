@@ -7,6 +7,7 @@ import pytest
 
 from jaxscale import cli, studies
 from jaxscale.errors import InputError
+from jaxscale.studies.compare import study as comparison
 from jaxscale.studies.compare.study import compare
 
 SIZES, SEEDS = (64, 256, 1024, 4096), (0, 1, 2)
@@ -35,6 +36,14 @@ def write(folder, exponent, scale=1.0, mixer="softmax", sizes=SIZES):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """Ends of intervals are asked for within hundredths: no test needs thousands of draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "RESAMPLES", 200)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("studies")
@@ -46,8 +55,13 @@ def folders(tmp_path_factory):
     ]
 
 
-def test_what_seeds_share_does_not_blur_a_difference(folders):
-    relu, mlp, _ = compare(folders)["studies"][1:]
+@pytest.fixture(scope="module")
+def found(folders):
+    return compare(folders)["studies"]
+
+
+def test_what_seeds_share_does_not_blur_a_difference(found):
+    relu, mlp, _ = found[1:]
     low, high = mlp["difference"]["interval"]
     assert mlp["difference"]["exponent"] == pytest.approx(-0.2, abs=0.01)
     # Targets differ threefold between seeds, and the difference is known to a few thousandths.
@@ -58,8 +72,8 @@ def test_what_seeds_share_does_not_blur_a_difference(folders):
     assert relu["changed"] == {"network.mixer": "relu"}
 
 
-def test_fewer_sizes_in_common_than_make_a_law_are_no_difference(folders):
-    late = compare(folders)["studies"][3]
+def test_fewer_sizes_in_common_than_make_a_law_are_no_difference(found):
+    late = found[3]
     assert late["difference"] is None and late["ratio_where_it_counts"] == pytest.approx([1, 1], rel=0.02)
 
 
@@ -79,5 +93,5 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path, capsys):
         compare(folders[:1])
     with pytest.raises(InputError, match=r"none has no config\.json"):
         compare([folders[0], tmp_path / "none"])
-    assert cli.main(["compare", *map(str, folders), "--workdir", str(folders[0])]) == 2
+    assert cli.main(["compare", str(folders[0]), str(folders[3]), "--workdir", str(folders[0])]) == 2
     assert "is the folder of a study" in capsys.readouterr().err

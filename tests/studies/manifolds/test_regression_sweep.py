@@ -36,7 +36,7 @@ def problems():
 
 def lanes_of(problem, size, noisy):
     count = len(problem)
-    return Lanes(
+    return Lanes(  # three lanes in most tests, which then share one program
         problem=jnp.asarray(problem, jnp.int32),
         seed=jnp.asarray(problem, jnp.int32),
         size=jnp.asarray(size, jnp.int32),
@@ -59,31 +59,31 @@ def test_a_lane_does_not_depend_on_those_beside_it_nor_on_devices(problems):
     lanes = spread(lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]), [0, 1, 2])
     assert len(lanes.seed) == 8
     assert len(lanes.seed.sharding.device_set) == jax.device_count() == 8
-    alone = lanes_of([1], [32], [True])
-    together, single = (trained(problems, one, 2)[0] for one in (lanes, alone))
+    elsewhere = lanes_of([1, 0, 1], [32, 48, 16], [True, False, True])
+    together, other = (trained(problems, one, 2)[0] for one in (lanes, elsewhere))
     pick = lambda leaf, i: np.asarray(leaf)[i]
     chex.assert_trees_all_close(
         jax.tree.map(lambda leaf: pick(leaf, 1), together.params),
-        jax.tree.map(lambda leaf: pick(leaf, 0), single.params),
+        jax.tree.map(lambda leaf: pick(leaf, 0), other.params),
         atol=1e-4,
     )
 
 
 def test_what_is_kept_is_the_least_validation_loss_seen(problems):
-    lanes = lanes_of([0, 1], [16, 16], [True, True])
+    lanes = lanes_of([0, 1, 0], [16, 16, 32], [True, True, True])
     runs, seen = trained(problems, lanes, 3)
     assert all((after <= before).all() for before, after in itertools.pairwise(seen))
     assert set(np.asarray(runs.best_step)) <= {20, 40, 60}
 
 
 def test_training_on_the_truth_in_excess_errs_less_than_on_few_noisy_labels(problems):
-    lanes = lanes_of([0, 0], [16, 512], [True, False])
-    few, excess = errors(NET, "squared_error", problems, lanes, trained(problems, lanes, 3)[0])
+    lanes = lanes_of([0, 0, 0], [16, 512, 512], [True, False, False])
+    few, excess, _ = errors(NET, "squared_error", problems, lanes, trained(problems, lanes, 3)[0])
     assert 0 < excess < few
 
 
 def test_only_the_first_points_of_the_pool_are_trained_on(problems):
-    lanes = lanes_of([0], [16], [True])
+    lanes = lanes_of([0, 1, 0], [16, 16, 16], [True, True, True])
     spoilt = jax.tree.map(lambda leaf: leaf, problems)
     spoilt = type(problems)(**{**vars(spoilt), "labels": spoilt.labels.at[:, 16:].set(jnp.nan)})
     chex.assert_trees_all_equal(trained(problems, lanes, 1)[0].params, trained(spoilt, lanes, 1)[0].params)
