@@ -8,6 +8,8 @@ width 16 (130 arrays, 9 MB) were saved in 41 ms and read in 65 ms, by orbax 0.12
 
 import io
 import os
+import zipfile
+import zlib
 from typing import Any
 
 import jax
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import files
+from jaxscale.errors import RunError
 
 
 def save_tree(path: str | os.PathLike[str], tree: Any) -> None:
@@ -25,7 +28,18 @@ def save_tree(path: str | os.PathLike[str], tree: Any) -> None:
 
 
 def load_tree(path: str | os.PathLike[str], like: Any) -> Any:
-    """The tree that `save_tree` wrote, of the structure of `like`."""
-    with np.load(path) as arrays:
-        leaves = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
-    return jax.tree.unflatten(jax.tree.structure(like), map(jnp.asarray, leaves))
+    """The tree that `save_tree` wrote, of the structure of `like`.
+
+    Raises:
+      RunError: if the file is damaged, or holds a tree of other shapes.
+    """
+    expected, structure = jax.tree.flatten(like)
+    remedy = "Delete it, and the same command trains these networks anew."
+    try:
+        with np.load(path) as arrays:
+            leaves = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path} is damaged: {error}. {remedy}") from None
+    if [leaf.shape for leaf in leaves] != [np.shape(leaf) for leaf in expected]:
+        raise RunError(f"{path} holds other networks than those of this configuration. {remedy}")
+    return jax.tree.unflatten(structure, map(jnp.asarray, leaves))

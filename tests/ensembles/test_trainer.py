@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from jaxscale import ensembles
+from jaxscale.errors import RunError
 
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 RATES = jnp.array([1e-2, 3e-2, 1e-1])
@@ -98,3 +99,14 @@ def test_saved_trees_come_back(tmp_path):
     networks, _ = trained([0, 1], [1])
     ensembles.save_tree(tmp_path / "networks.npz", networks)
     chex.assert_trees_all_equal(ensembles.load_tree(tmp_path / "networks.npz", networks), networks)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "other"])
+def test_a_damaged_file_of_networks_is_named_with_the_remedy(damage, tmp_path):
+    path, networks = tmp_path / "networks.npz", (jnp.arange(300.0), {"step": np.int32(3)})
+    ensembles.save_tree(path, networks)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes({"cut": data[:200], "changed": data, "empty": b"", "other": path.read_bytes()}[damage])
+    with pytest.raises(RunError, match=r"networks\.npz (is damaged|holds other networks).*Delete it"):
+        ensembles.load_tree(path, networks if damage != "other" else (jnp.zeros(7), {"step": np.int32(0)}))
