@@ -72,7 +72,7 @@ class Atlas:
 
     @property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high ends (D,) of a box around the manifold, as wide as its points are refused from."""
+        """Lower and upper ends (D,) of a box around the manifold, as wide as its points are refused from."""
         margin = self.spacing + self.tolerance
         return self.net.min(axis=0) - margin, self.net.max(axis=0) + margin
 

@@ -88,9 +88,13 @@ def certify(
     false_claims = claims.refuted_claims(network.program, _some(x, network, seed))
     given = tolerance if tolerance is not None else bound or None
     tolerances = _tolerances(values) if given is None else np.array([given])
-    low, high = float(network.program.low.min()), float(network.program.high.max())
+    lower, upper = float(network.program.lower.min()), float(network.program.upper.max())
     document |= {
-        "output": {"low": low, "high": high, "taken": [_finite(float(end)) for end in (values.min(), values.max())]},
+        "output": {
+            "lower": lower,
+            "upper": upper,
+            "taken": [_finite(float(end)) for end in (values.min(), values.max())],
+        },
         "refuted": refuted + false_claims,
         # The bounds on rounding rest on intervals.
         "rounding": {name: _rounding(found, tolerances, not false_claims) for name, found in rounded.items()},
@@ -100,7 +104,7 @@ def certify(
     if refuted and isinstance(made, Approximation):
         document |= {"approximation_bound": None, "refuted_bound": made.bound}
     if bound and isinstance(made, Approximation):
-        document["capacity"] = _capacity(made, bound, max(abs(low), abs(high)))
+        document["capacity"] = _capacity(made, bound, max(abs(lower), abs(upper)))
     return document
 
 
@@ -122,11 +126,11 @@ def _of_approximation(
 
 def _points_of_box(network: Network, points: int, seed: int) -> np.ndarray:
     """Points of a program's domain: random ones, and corners."""
-    low, high = network.domain
-    D, rng = len(low), np.random.default_rng(seed)
+    lower, upper = network.domain
+    D, rng = len(lower), np.random.default_rng(seed)
     corners = np.arange(2**D) if 2**D <= LARGEST_CORNERS else rng.integers(2**62, size=LARGEST_CORNERS)
-    upper = (corners[:, None] >> np.arange(D) % 62) & 1
-    return np.concatenate([np.where(upper, high, low), rng.uniform(low, high, (points, D))])
+    at_upper = (corners[:, None] >> np.arange(D) % 62) & 1
+    return np.concatenate([np.where(at_upper, upper, lower), rng.uniform(lower, upper, (points, D))])
 
 
 def _values_of(program: Expression, x: np.ndarray) -> np.ndarray:
@@ -281,7 +285,7 @@ def _class(network: Network) -> dict[str, Any]:
         "l": shape.tokens,
         "L_FFN": shape.ffn_depth,
         "w_FFN": shape.ffn_width,
-        "R": max(float(np.abs(network.program.low).max()), float(np.abs(network.program.high).max())),
+        "R": max(float(np.abs(network.program.lower).max()), float(np.abs(network.program.upper).max())),
         "kappa": network.kappa,
         "parameters": shape.parameters,
         "nonzeros": network.nonzeros,
@@ -328,8 +332,8 @@ def _blocks(network: Network) -> list[dict[str, Any]]:
 
 def _capacity(made: Approximation, epsilon: float, bound: float) -> dict[str, Any]:
     shape, kappa = made.network.shape, made.network.kappa
-    low, high = made.network.domain
-    largest = float(max(np.abs(low).max(), np.abs(high).max()))
+    lower, upper = made.network.domain
+    largest = float(max(np.abs(lower).max(), np.abs(upper).max()))
     return {
         "epsilon": epsilon,
         "log_covering_number": capacity.log_covering_number(shape, kappa, epsilon, largest),

@@ -114,7 +114,7 @@ def _excess(claim: Claim, known: dict[Atom, np.ndarray], points: int) -> tuple[f
         value = combined(x, known, points)
         size = np.abs(x.offset)[:, None] + sum(abs(matrix) @ np.abs(known[atom]) for atom, matrix in x.terms)
         outside = np.zeros(value.shape)
-        for end, sign in ((claim.low, -1), (claim.high, 1)):
+        for end, sign in ((claim.lower, -1), (claim.upper, 1)):
             if end is not None:
                 end = np.broadcast_to(end, (x.size,))[:, None]
                 outside = np.maximum(outside, sign * (value - end) - 1e-13 * size - 1e-9 * np.abs(end))

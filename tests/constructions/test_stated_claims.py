@@ -13,7 +13,7 @@ from jaxscale.errors import InputError
 
 LINE = np.random.default_rng(0).uniform(size=(400, 1))
 PLANE = np.random.default_rng(1).uniform(size=(400, 2))
-X, Y, Z = con.inputs("x y z", low=-1)
+X, Y, Z = con.inputs("x y z", lower=-1)
 BOX = np.random.default_rng(2).uniform(-1, 1, (100, 3))
 
 
@@ -58,11 +58,11 @@ def test_values_of_float32_are_known_by_their_bits():
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ((X * Y).within(low=0) * Z, r"within\(low=0\) does not hold: the value is -0\.\d+ at x=-?0\.\d+, y="),
-        (con.relu((X + Y).within(low=0.5) + 3), r"within\(low=0.5\)"),
-        (con.stack([X, Y * Z]).within(high=[1, 0.1])[1] + 1, r"within\(high=\[1 … 0.1\]\) .* entry 1 of the value"),
+        ((X * Y).within(lower=0) * Z, r"within\(lower=0\) does not hold: the value is -0\.\d+ at x=-?0\.\d+, y="),
+        (con.relu((X + Y).within(lower=0.5) + 3), r"within\(lower=0.5\)"),
+        (con.stack([X, Y * Z]).within(upper=[1, 0.1])[1] + 1, r"within\(upper=\[1 … 0.1\]\) .* entry 1 of the value"),
         ((X + Y).within(active=1), r"within\(active=1\) .* combines 2 atoms that differ from zero"),
-        ((X * Y).within(0.5, 1) - X * Y, r"within\(low=0.5, high=1\)"),
+        ((X * Y).within(0.5, 1) - X * Y, r"within\(lower=0.5, upper=1\)"),
     ],
 )
 def test_false_claims_are_refuted_by_name(program, message):
@@ -74,8 +74,8 @@ def test_false_claims_are_refuted_by_name(program, message):
 
 
 def test_what_rests_on_a_false_claim_is_not_reported_again():
-    (sentence,) = refuted_claims(con.reciprocal(X.within(low=0.1)), BOX)
-    assert "low=0.1" in sentence
+    (sentence,) = refuted_claims(con.reciprocal(X.within(lower=0.1)), BOX)
+    assert "lower=0.1" in sentence
 
 
 @pytest.mark.parametrize(
