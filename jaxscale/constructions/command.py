@@ -42,7 +42,7 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     _check(options)
     with files.whole_folder(options.out) as folder, _in_flags():
         made, singular = _approximation(options)
-        document = certify(made, points=options.points, seed=options.seed, series=True, singular=singular)
+        document = certify(made, n=options.points, key=options.seed, series=True, singular=singular)
         document["target"] = {"name": options.target, "beta": options.beta, "on": options.on}
         write(document, folder, title=f"{options.target} on the {made.domain}")
         export.save(made.network, folder, notes=document["target"])
@@ -159,8 +159,8 @@ def train_from(
     config.refuse_other(workdir, descent)
     with files.workplace(workdir) as place, Checkpoints(place / "checkpoints") as store:
         config.claim(place, descent)
-        how = (options.parts, options.steps, options.learning_rate, options.batch, options.seed)
-        fitted = train(module, start, x, y, *how, report, store)
+        how = (options.parts, options.steps, options.learning_rate, options.batch)
+        fitted = train(module, start, x, y, *how, key=options.seed, report=report, store=store)
     export.save(saved, workdir, params=fitted.params, notes=saved.notes | {"trained": vars(options)})
     return {
         "parts": options.parts,
@@ -211,8 +211,8 @@ def _atlas(options: argparse.Namespace, dim: int) -> Atlas:
 
         return cloud_atlas.from_points(np.asarray(point_files.open_points(options.on)))
     if options.on == "sphere":
-        return manifolds.sphere(dim, options.width, key)
-    return getattr(manifolds, options.on)(options.width, key)
+        return manifolds.sphere(dim, options.width, key=key)
+    return getattr(manifolds, options.on)(options.width, key=key)
 
 
 def _target(name: str, beta: float) -> tuple[Target, float | None]:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from jaxscale import ensembles
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.errors import InputError, RunError
 from jaxscale.models import relu_transformer as rt
 
@@ -72,7 +72,8 @@ def train(
     steps: int = 2000,
     learning_rate: float = 1e-3,
     batch: int = 256,
-    seed: int = 0,
+    *,
+    key: jax.Array | int = 0,
     report: Callable[..., None] = lambda **values: None,
     store: "Checkpoints | None" = None,
 ) -> Fitted:
@@ -87,7 +88,7 @@ def train(
       steps: of one batch each.
       learning_rate: at the start; falls to zero as a cosine.
       batch: points drawn for each step, with replacement; all points in order if there are no more.
-      seed: of the draws.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the batches.
       report: called every hundred steps with step, steps and train_loss.
       store: checkpoints of this very training, one every hundred steps. It goes on from the newest there, to the same
         end bit by bit.
@@ -101,7 +102,7 @@ def train(
     """
     fixed = variables["fixed"]
     starts, rates = [variables["params"]], [learning_rate]
-    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, seed, report, store)[0]
+    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, key=key, report=report, store=store)[0]
 
 
 def train_each(
@@ -114,13 +115,21 @@ def train_each(
     parts: Parts = "all",
     steps: int = 2000,
     batch: int = 256,
-    seed: int = 0,
+    *,
+    key: jax.Array | int = 0,
     report: Callable[..., None] = lambda **values: None,
     store: "Checkpoints | None" = None,
 ) -> list[Fitted]:
     """`train` from each of `starts` at its own learning rate, side by side in one program, on the same batches.
 
     Which numbers move is read off the first start. A run whose loss became infinite or nan is returned as it is.
+
+    Args:
+      starts: parameters to start from.
+      learning_rates: one each.
+      fixed: the fixed encoding.
+      module, x, y, parts, steps, batch, report, store: as for `train`.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the batches.
 
     Raises:
       InputError: as `train`.
@@ -142,7 +151,7 @@ def train_each(
                 "mask": movable(starts[0], parts),
                 "x": x.astype(dtype),
                 "y": y.astype(dtype),
-                "key": jax.random.key(seed),
+                "key": random_key("key", key),
             }
         )
         while (step := int(state.step)) < steps:
@@ -213,11 +222,19 @@ def _advance(
     return Descending(now.params, now.moments, losses, now.step)
 
 
-def random_params(module: rt.ReluTransformer, seed: int, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:
-    """Random parameters of the module's shape, as `module.init` draws them."""
+def random_params(
+    module: rt.ReluTransformer, dtype: jax.typing.DTypeLike = np.float32, *, key: jax.Array | int
+) -> dict[str, Any]:
+    """Random parameters of the module's shape, as `module.init` draws them.
+
+    Args:
+      module: the network.
+      dtype: of the parameters.
+      key: a JAX random key, or an int for `jax.random.key`.
+    """
     with jax.enable_x64(dtype == np.float64):
         points = np.zeros((1, len(module.shape.inputs)), dtype)
-        drawn = jax.jit(module.clone(dtype=dtype).init)(jax.random.key(seed), points)
+        drawn = jax.jit(module.clone(dtype=dtype).init)(random_key("key", key), points)
         return jax.tree.map(np.asarray, drawn["params"])
 
 

@@ -49,7 +49,7 @@ def test_each_process_builds_its_own_rows():
     finally:
         for process in processes:
             process.kill()
-    expected = Batches.of(Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100)), 500, 8, 8, 3).rows(5)
+    expected = Batches.of(Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100)), 500, 8, 8, key=3).rows(5)
     assert [s["built"] for s in said] == [[[0, 2], [2, 4]], [[4, 6], [6, 8]]]
     shards = {int(row): values for s in said for row, values in s["shards"].items()}
     np.testing.assert_array_equal(np.concatenate([shards[row] for row in sorted(shards)]), expected)

@@ -79,7 +79,7 @@ FITS = {
     "frontier": lambda v: laws.frontier(v, 1e20),
     "back_test": lambda v: laws.back_test(v, key=KEY),
     "against_theory": lambda v: laws.against_theory(v, 8.0),
-    "document": lambda v: laws.document(v, KEY),
+    "document": lambda v: laws.document(v, key=KEY),
 }
 
 
