@@ -27,7 +27,7 @@ class Watched(Batches):
         return super().rows(step, start, stop)
 
 split = Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100))
-batches = Watched.of(split, 500, 8, 8, 3)
+batches = Watched.of(split, 500, 8, 8, key=3)
 mesh = sharding.make_mesh(Mesh(replica=2, fsdp=2))
 batch = batches.on_device(5, sharding.batch_sharding(mesh))
 shards = {s.index[0].start or 0: s.data.tolist() for s in batch.addressable_shards}
