@@ -52,7 +52,7 @@ def cube():
             for N in grids:
                 f, holder = cone(np.zeros(d), beta), con.Holder(1.0, beta)
                 made = con.approximate(f, d, grid=N, holder=holder, backend="structured")
-                measured.append(sup_error(made.formula, f, probe_points(made, 1500, 0, np.zeros((1, d))), N**d))
+                measured.append(sup_error(made.formula, f, probe_points(made, 1500, np.zeros((1, d)), key=0), N**d))
                 assert measured[-1] <= made.bound
             rows.append(series(grids, measured, d=d, beta=beta, bound_at_finest=made.bound))
     return {"rows": rows}
@@ -72,7 +72,7 @@ def on_manifold(atlas, axis, grids, beta, points=5000):
         made = con.Approximation(None, f, atlas.dimension, N, holder, proved, atlas.name, atlas=atlas)
         drawn = {"singular": around(made, places)}
         at_rough.append(sup_error(formula, f, drawn, 10 * len(atlas.centers)))
-        drawn |= probe_points(made, points, 0)
+        drawn |= probe_points(made, points, key=0)
         measured.append(sup_error(formula, f, drawn, 10 * len(atlas.centers)))
         assert measured[-1] <= proved
         progress(f"{atlas.name}, β = {beta}, N = {N}: {measured[-1]:.4g}")
@@ -84,7 +84,7 @@ def on_manifold(atlas, axis, grids, beta, points=5000):
 
 def around(made, places):
     """All points that `probe_points` has to offer near these places."""
-    return probe_points(made, 13**made.dimension * len(places), 0, places)["singular"]
+    return probe_points(made, 13**made.dimension * len(places), places, key=0)["singular"]
 
 
 def sup_error(formula, f, drawn, size):
@@ -101,7 +101,7 @@ def series(grids, measured, **about):
 def circle():
     key, grids = jax.random.key(3), (32, 64, 128, 256, 512, 1024)
     rows = [
-        on_manifold(con.circle(width, key), isometry(2, width, key)[:, 1], grids, beta)
+        on_manifold(con.circle(width, key=key), isometry(2, width, key=key)[:, 1], grids, beta)
         for beta in (1.0, 0.5)
         for width in (3, 8, 32)
     ]
@@ -111,7 +111,7 @@ def circle():
 def surface(make, grids):
     key = jax.random.key(3)
     rows = [
-        on_manifold(make(width=width, key=key), isometry(3, width, key)[:, 2], grids, beta)
+        on_manifold(make(width=width, key=key), isometry(3, width, key=key)[:, 2], grids, beta)
         for beta in (1.0, 0.5)
         for width in (3, 32)
     ]

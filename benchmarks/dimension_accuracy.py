@@ -272,7 +272,7 @@ def draw(clouds, folder, n, seeds, python):
         for seed in range(seeds):
             path = folder / f"{label}-{seed}.npy"
             if not path.exists():
-                np.save(path, np.asarray(manifold.sample(jax.random.key(seed), n), np.float32))
+                np.save(path, np.asarray(manifold.sample(n, key=jax.random.key(seed)), np.float32))
     return dimensions
 
 

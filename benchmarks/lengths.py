@@ -41,7 +41,7 @@ def generators(_):
     found = {}
     for task in (SimpleTask(omega=4.0), ModPTask(period=5)):
         strings, length = 1024, 4096
-        draw = jax.jit(jax.vmap(lambda key, task=task, length=length: task.sample(key, length, length)))
+        draw = jax.jit(jax.vmap(lambda key, task=task, length=length: task.sample(length, length, key=key)))
         keys = jax.random.split(jax.random.key(0), strings)
         jax.block_until_ready(draw(keys))
         rates = []
@@ -82,7 +82,7 @@ def simulation_one_layer():
     texts = [np.concatenate([rng.choice(4, long // 2, p=law) for law in laws]) for laws in halves]
     builders = {
         "proportional": lambda tokens, n: lengths.proportional(tokens, long, n, 4, 3, 2),
-        "random draw": lambda tokens, n: lengths.random_draw(jax.random.key(1), tokens, long, n, 4, 3, 2),
+        "random draw": lambda tokens, n: lengths.random_draw(tokens, long, n, 4, 3, 2, key=jax.random.key(1)),
         "last N tokens": lambda tokens, n: lengths.last(tokens, long, n, 3),
     }
 
@@ -110,13 +110,13 @@ def simulation_two_layers():
     @jax.vmap
     def made(key):
         params = net.init(key, jnp.zeros(1, jnp.int32))["params"]
-        texts = [task.sample(jax.random.fold_in(key, i), long // 6, long // 6) for i in range(6)]
+        texts = [task.sample(long // 6, long // 6, key=jax.random.fold_in(key, i)) for i in range(6)]
         return params, jnp.concatenate(texts)
 
     params, tokens = made(keys)
     builders = {
-        "blocks of n^(1/3)": lambda key, tokens, n: lengths.thin(key, tokens, long, n, locality=3, size=2 * n + 64),
-        "random draw": lambda key, tokens, n: lengths.thin(key, tokens, long, n, 1.0, locality=3, size=2 * n + 64),
+        "blocks of n^(1/3)": lambda key, tokens, n: lengths.thin(tokens, long, n, key=key, locality=3, size=2 * n + 64),
+        "random draw": lambda key, tokens, n: lengths.thin(tokens, long, n, 1.0, key=key, locality=3, size=2 * n + 64),
         "last N tokens": lambda key, tokens, n: lengths.last(tokens, long, n),
     }
     run = lambda params, tokens, length: net.apply({"params": params}, tokens, length, method="running")
@@ -166,7 +166,7 @@ def construction(_):
             net = constructions.k_gram(order, 3, 1.0, 4.0)[0]
 
             def one(key):
-                tokens = task.sample(key, length, length)
+                tokens = task.sample(length, length, key=key)
                 target = task.target(tokens, length)
                 output = net.apply({"params": params}, tokens, length, method="running")
                 return jnp.sum(jnp.abs(output - target.value)), target.valid

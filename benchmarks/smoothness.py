@@ -26,7 +26,7 @@ POINTS = 1536
 
 def design(d, beta, noise, fields):
     """Mean reading over the truth, its spread over fields, and the share of intervals that hold the truth."""
-    x = np.asarray(manifolds.flat_torus([1.0] * d).sample(jax.random.key(d), POINTS), float)
+    x = np.asarray(manifolds.flat_torus([1.0] * d).sample(POINTS, key=jax.random.key(d)), float)
     labels = smoothness.fractional_field(x, beta, key=jax.random.key(1), fields=fields)
     labels = labels + noise * np.random.default_rng(2).normal(size=labels.shape)
     found = [smoothness.madogram(x, y, key=jax.random.key(index)) for index, y in enumerate(labels)]

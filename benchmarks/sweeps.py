@@ -94,9 +94,9 @@ class Worker:
         store = self.store(first)
         tokens = np.stack(
             [
-                data.Batches.of(store.train, run.tokens, run.model.context, run.training.batch_size, run.seed).of_steps(
-                    0, steps
-                )
+                data.Batches.of(
+                    store.train, run.tokens, run.model.context, run.training.batch_size, key=run.seed
+                ).of_steps(0, steps)
                 for run in runs.values()
             ]
         )

@@ -76,19 +76,39 @@ def choice(name: str, value: object, known: Collection[str]) -> str:
 
 
 def random_key(name: str, value: object) -> jax.Array:
-    """`value`, one JAX random key of either style, for the argument `name`.
+    """`value` as a JAX random key, for the argument `name`: a key of either style as it is, an int by `jax.random.key`.
+
+    Both may be traced.
 
     Raises:
-      InputError: `value` is anything else, such as a seed.
+      InputError: `value` is neither.
     """
     import jax
 
     kind, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     of_new_style = kind is not None and jax.numpy.issubdtype(kind, jax.dtypes.prng_key) and shape == ()
-    if not of_new_style and not (kind == np.uint32 and shape is not None and len(shape) == 1):
-        seed = _suggestion(value, 0)
-        raise InputError(f"{name}={value!r} is not a JAX random key. Pass {name}=jax.random.key({seed}).")
-    return cast("jax.Array", value)
+    if of_new_style or (kind == np.uint32 and shape is not None and len(shape) == 1):
+        return cast("jax.Array", value)
+    of_integer = shape == () and kind is not None and jax.numpy.issubdtype(kind, np.integer)
+    if of_integer or (isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63):
+        return jax.random.key(cast(int, value))
+    raise InputError(
+        f"{name}={value!r} is not a JAX random key, nor an int that makes one. "
+        f"Pass {name}=jax.random.key({min(_suggestion(value, 0), 2**32 - 1)})."
+    )
+
+
+def numpy_seed(name: str, value: object) -> int:
+    """The seed of a NumPy generator whose draws `value` alone determines, a key or an int for the argument `name`.
+
+    The words of the key as one number: of an int from 0 to 2^32 - 1 that is the int, as JAX makes keys by default.
+
+    Raises:
+      InputError: `value` is neither.
+    """
+    import jax
+
+    return int.from_bytes(np.asarray(jax.random.key_data(random_key(name, value))).astype(">u4").tobytes(), "big")
 
 
 def _is_boolean(value: object) -> bool:

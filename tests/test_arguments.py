@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale.arguments import choice, integer, random_key, real
+from jaxscale.arguments import choice, integer, numpy_seed, random_key, real
 from jaxscale.errors import InputError
 
 
@@ -38,7 +38,7 @@ def test_what_is_no_number_is_refused_by_name(value):
         real("level", value, 0.95)
 
 
-def test_keys_of_both_styles_pass_and_seeds_do_not():
+def test_keys_of_both_styles_pass_and_ints_become_keys():
     for key in (
         jax.random.key(0),
         jax.random.PRNGKey(0),
@@ -46,9 +46,24 @@ def test_keys_of_both_styles_pass_and_seeds_do_not():
         jax.random.key(0, impl="rbg"),
     ):
         assert random_key("key", key) is key
-    for wrong in (3, None, "3", jax.random.split(jax.random.key(0)), np.zeros(2)):
-        with pytest.raises(InputError, match="is not a JAX random key"):
+    for value in (3, np.int64(3), np.uint8(3), jnp.int32(3)):
+        assert jnp.array_equal(random_key("key", value), jax.random.key(3))
+    assert jnp.array_equal(jax.jit(lambda value: random_key("key", value))(3), jax.random.key(3))
+    many = jax.random.split(jax.random.key(0))
+    for wrong in (3.0, True, np.True_, None, "3", 2**70, many, np.zeros(2), np.arange(2)):
+        with pytest.raises(InputError, match=r"is not a JAX random key, nor an int .* Pass key=jax.random.key\("):
             random_key("key", wrong)
+
+
+def test_numpy_draws_of_an_int_as_numpy_does_and_of_a_key_by_all_its_words():
+    for value in (5, jax.random.key(5), jax.random.PRNGKey(5)):
+        assert numpy_seed("key", value) == 5
+    first, second = jax.random.split(jax.random.key(0))
+    assert numpy_seed("key", first) != numpy_seed("key", second)
+    high, low = jax.random.key_data(first).tolist()
+    assert numpy_seed("key", first) == (high << 32) + low
+    with pytest.raises(InputError, match="is not a JAX random key"):
+        numpy_seed("key", 0.5)
 
 
 def test_a_name_is_one_of_those_known():

@@ -155,7 +155,7 @@ def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int,
     from jaxscale.data import point_files
 
     def read(path: str) -> np.ndarray:
-        return point_files.draw_rows(point_files.open_points(path, options.array), options.max_points, options.seed)
+        return point_files.draw_rows(point_files.open_points(path, options.array), options.max_points, key=options.seed)
 
     if len(options.file) > 1:
         for path in options.file:
@@ -193,12 +193,12 @@ def _clouds_of_model(
     states = hidden_states.hidden_states(
         model,
         (document.text for document in data.documents(corpus)),
-        points=options.max_points or 4000,
+        n=options.max_points or 4000,
         tokens_per_document=options.tokens_per_document,
         layers=layers,
         context=options.context,
         batch_size=options.batch_size,
-        seed=options.seed,
+        key=options.seed,
         report=bars.run(f"tokens through {options.model}", 0, 1, "model"),
     )
     for index, (layer, points) in enumerate(states.layers.items()):

@@ -84,7 +84,7 @@ def _fit(options: argparse.Namespace) -> None:
     fit = laws.fit(table, law, key=fit_key, **chosen)
     check = laws.against_theory(fit, *dimension, *beta) if dimension else None
     comparison = laws.compare(table, others, key=compare_key, **chosen) if options.compare else None
-    said = finite(laws.document(fit, document_key, check, comparison))
+    said = finite(laws.document(fit, check, comparison, key=document_key))
     if options.page:
         from jaxscale.laws.page import write_law_page
 

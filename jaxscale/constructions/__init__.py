@@ -2,7 +2,7 @@
 
     from jaxscale import constructions as con
 
-    x, y, z = con.inputs("x y z", low=-1, high=1)
+    x, y, z = con.inputs("x y z", lower=-1, upper=1)
     network = con.compile(x * y + con.maximum(z, 0.3))
     con.evaluate(network, points)                        # (B, 3) -> (B,), equal to the formula up to rounding
 

@@ -41,10 +41,10 @@ class Functional:
         out[-1] += self.constant
         return out
 
-    def interval(self, low: np.ndarray, high: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, lower: np.ndarray, upper: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(l,) ends over each token, data rows in (rows, l) intervals."""
         fixed = self.constant + sum((c * table[:, column] for column, c in self.columns), np.zeros(len(table)))
-        ends = [(c * low[row], c * high[row]) for row, c in self.rows]
+        ends = [(c * lower[row], c * upper[row]) for row, c in self.rows]
         least = sum((np.minimum(a, b) for a, b in ends), fixed)
         return least, sum((np.maximum(a, b) for a, b in ends), fixed)
 
@@ -52,7 +52,7 @@ class Functional:
 ONE = Functional(constant=1.0)
 
 
-class Table:
+class AddressTable:
     """Columns that tokens carry; sites of l tokens in all."""
 
     def __init__(self, sizes: list[int]):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, numpy_seed
 from jaxscale.constructions.atlases import Atlas
 from jaxscale.constructions.executors import evaluate
 from jaxscale.constructions.network import Network
@@ -99,17 +99,23 @@ def lattice(dim: int, N: int) -> np.ndarray:
 
 
 def probe_points(
-    made: Approximation, points: int, seed: int, singular: np.ndarray | None = None
+    made: Approximation, n: int, singular: np.ndarray | None = None, *, key: jax.Array | int
 ) -> dict[str, np.ndarray]:
     """Points to measure errors at, of each kind so many at most, on the cube or the manifold.
 
     Grid points, cell midpoints, random points, and around the points `singular` (n, D), where the function is known to
     be rough, points at distances of a sixth of a cell up to one cell along each coordinate.
+
+    Args:
+      made: the approximation.
+      n: points of each kind at most.
+      singular: (n, D), or None.
+      key: a JAX random key, or an int for `jax.random.key`.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(numpy_seed("key", key))
     N, d, atlas = made.grid, made.dimension, made.atlas
     draw: Callable[[int], np.ndarray] = lambda count: (
-        rng.choice(count, points, replace=False) if count > points else np.arange(count)
+        rng.choice(count, n, replace=False) if count > n else np.arange(count)
     )
     near = None
     if singular is not None:
@@ -118,15 +124,17 @@ def probe_points(
         near = singular[chosen // len(steps)], steps[chosen % len(steps)]
     if atlas is None:
         sides = {"grid": (N + 1, 0.0), "midpoints": (N, 0.5)}
-        digits = {kind: np.stack(np.unravel_index(draw(n**d), (n,) * d), axis=1) for kind, (n, _) in sides.items()}
+        digits = {
+            kind: np.stack(np.unravel_index(draw(side**d), (side,) * d), axis=1) for kind, (side, _) in sides.items()
+        }
         found = {kind: (digits[kind] + shift) / N for kind, (_, shift) in sides.items()}
-        found["random"] = rng.uniform(size=(points, d))
+        found["random"] = rng.uniform(size=(n, d))
         if near is not None:
             found["singular"] = np.clip(near[0] + near[1], 0, 1)
         return found
-    found = {"random": atlas.net[rng.integers(len(atlas.net), size=points)]}
-    for kind, n, shift in (("grid", N + 1, 0.0), ("midpoints", N, 0.5)):
-        cells = lattice(d, n - 1) if n > 1 else np.zeros((1, d))
+    found = {"random": atlas.net[rng.integers(len(atlas.net), size=n)]}
+    for kind, side, shift in (("grid", N + 1, 0.0), ("midpoints", N, 0.5)):
+        cells = lattice(d, side - 1) if side > 1 else np.zeros((1, d))
         chosen = draw(len(atlas.centers) * len(cells))
         chart, cell = chosen // len(cells), cells[chosen % len(cells)]
         found[kind] = _lifted(atlas, chart, atlas.radius * (2 * (cell + shift) / N - 1))

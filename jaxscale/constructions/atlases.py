@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.constructions.primitives import INNER
 from jaxscale.errors import InputError
 
@@ -75,7 +75,7 @@ class Atlas:
 
     @property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high ends (D,) of a box around the manifold, as wide as its points are refused from."""
+        """Lower and upper ends (D,) of a box around the manifold, as wide as its points are refused from."""
         margin = self.spacing + self.tolerance
         return self.net.min(axis=0) - margin, self.net.max(axis=0) + margin
 
@@ -204,8 +204,13 @@ def farthest_points(points: np.ndarray, radius: float) -> np.ndarray:
     return np.array(chosen)
 
 
-def isometry(source: int, width: int | None, key: jax.Array | None) -> np.ndarray:
+def isometry(source: int, width: int | None, *, key: jax.Array | int | None) -> np.ndarray:
     """(width, source) orthonormal columns: the first axes without a key, else uniform at random.
+
+    Args:
+      source: columns.
+      width: rows; as many if None.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Raises:
       InputError: if the width is smaller than the source.
@@ -215,6 +220,7 @@ def isometry(source: int, width: int | None, key: jax.Array | None) -> np.ndarra
         raise InputError(f"width={width} cannot hold a manifold that needs {source} coordinates. Pass a larger width.")
     if key is None:
         return np.eye(width, source)
+    key = random_key("key", key)
     with jax.enable_x64(True):
         basis, triangle = jnp.linalg.qr(jax.random.normal(key, (width, source)))
         return np.asarray(basis * jnp.sign(jnp.diagonal(triangle)), dtype=float)

@@ -18,14 +18,14 @@ Layers = tuple[tuple[np.ndarray, np.ndarray], ...]  # (kernel, bias) of each aff
 
 
 class Atom:
-    """`size` numbers that affine combinations refer to, each within [low, high]. Compared by identity.
+    """`size` numbers that affine combinations refer to, each within [lower, upper]. Compared by identity.
 
     No block before `earliest` computes it, though all it needs may be known.
     """
 
     size: int
-    low: np.ndarray
-    high: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
     name: str = ""
     earliest: int = 0
 
@@ -46,9 +46,9 @@ class Atom:
 class Input(Atom):
     """The coordinates of a point."""
 
-    def __init__(self, names: Sequence[str], low: np.ndarray, high: np.ndarray):
+    def __init__(self, names: Sequence[str], lower: np.ndarray, upper: np.ndarray):
         self.names, self.size = tuple(names), len(names)
-        self.low, self.high = low, high
+        self.lower, self.upper = lower, upper
         self.name = " ".join(names)
 
 
@@ -58,10 +58,10 @@ class Product(Atom):
     def __init__(self, left: Expression, right: Expression, name: str = "product"):
         self.left, self.right, self.size, self.name = left, right, left.size, name
         with np.errstate(over="ignore"):  # an expression is refused where an interval is not finite
-            ends = np.stack([a * b for a in (left.low, left.high) for b in (right.low, right.high)])
-        self.low, self.high = ends.min(axis=0), ends.max(axis=0)
+            ends = np.stack([a * b for a in (left.lower, left.upper) for b in (right.lower, right.upper)])
+        self.lower, self.upper = ends.min(axis=0), ends.max(axis=0)
         if left.same_as(right):
-            self.low = np.where((left.low < 0) & (left.high > 0), 0, np.maximum(self.low, 0))
+            self.lower = np.where((left.lower < 0) & (left.upper > 0), 0, np.maximum(self.lower, 0))
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
@@ -84,7 +84,7 @@ class Dot(Atom):
         self.left, self.right, self.name = left, right, name
         terms = Product(left, right)
         with np.errstate(over="ignore", invalid="ignore"):
-            self.low, self.high = np.sum(terms.low, keepdims=True), np.sum(terms.high, keepdims=True)
+            self.lower, self.upper = np.sum(terms.lower, keepdims=True), np.sum(terms.upper, keepdims=True)
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
@@ -121,33 +121,33 @@ class Kind:
         outputs: np.ndarray = hidden[0]
         return outputs
 
-    def interval(self, low_kxN: np.ndarray, high_kxN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, lower_kxN: np.ndarray, upper_kxN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """An interval for each column of arguments, layer by layer."""
-        low, high = low_kxN, high_kxN
+        lower, upper = lower_kxN, upper_kxN
         for i, (kernel, bias) in enumerate(self.layers):
             up, down = np.maximum(kernel, 0).T, np.minimum(kernel, 0).T
-            low, high = up @ low + down @ high + bias[:, None], up @ high + down @ low + bias[:, None]
+            lower, upper = up @ lower + down @ upper + bias[:, None], up @ upper + down @ lower + bias[:, None]
             if i < len(self.layers) - 1:
-                low, high = np.maximum(low, 0), np.maximum(high, 0)
-        return low[0], high[0]
+                lower, upper = np.maximum(lower, 0), np.maximum(upper, 0)
+        return lower[0], upper[0]
 
 
-class Network(Atom):
+class NetworkAtom(Atom):
     """A `Kind` of network at each entry of its arguments."""
 
     def __init__(self, kind: Kind, operands: Sequence[Expression], name: str = ""):
         self.kind, self.operands = kind, tuple(operands)
         self.size, self.name = operands[0].size, name or kind.name
         with np.errstate(over="ignore", invalid="ignore"):
-            ends = np.stack([x.low for x in operands]), np.stack([x.high for x in operands])
-            self.low, self.high = kind.interval(*ends)
+            ends = np.stack([x.lower for x in operands]), np.stack([x.upper for x in operands])
+            self.lower, self.upper = kind.interval(*ends)
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
         return self.operands
 
-    def take(self, index: np.ndarray) -> Network:
-        return Network(self.kind, [x[index] for x in self.operands], self.name)
+    def take(self, index: np.ndarray) -> NetworkAtom:
+        return NetworkAtom(self.kind, [x[index] for x in self.operands], self.name)
 
     def values(self, arguments: Sequence[np.ndarray]) -> np.ndarray:
         x_kxNxB = np.stack(arguments)
@@ -159,7 +159,7 @@ class Linear(Atom):
 
     def __init__(self, argument: Expression, name: str = "sum"):
         self.argument, self.size, self.name = argument, argument.size, name
-        self.low, self.high = argument.low, argument.high
+        self.lower, self.upper = argument.lower, argument.upper
 
     @property
     def arguments(self) -> tuple[Expression, ...]:

@@ -14,10 +14,11 @@ import math
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxscale import files
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, numpy_seed
 from jaxscale.constructions import capacity, claims
 from jaxscale.constructions.approximation import Approximation, probe_points
 from jaxscale.constructions.executors import Precision, evaluate
@@ -36,11 +37,12 @@ LARGEST_CORNERS = 1024
 def certify(
     made: Approximation | Network,
     tolerance: float | None = None,
-    points: int = 2000,
-    seed: int = 0,
+    n: int = 2000,
     precision: Precision = "float64",
     series: bool = False,
     singular: np.ndarray | None = None,
+    *,
+    key: jax.Array | int = 0,
 ) -> dict[str, Any]:
     """The certificate of an approximation, or of a program of one's own.
 
@@ -49,20 +51,20 @@ def certify(
       tolerance: rounding that is called safe. If None, the approximation bound; without one a thousandth of the range
         that the values of each output were seen to take, which is no wider than the range they do take. Of an output
         that was seen to take one value, a thousandth of that.
-      points: of each kind at most, at which errors and claims are measured.
-      seed: of the random ones.
+      n: points of each kind at most, at which errors and claims are measured.
       precision: of the measurement.
       series: whether to measure the error of coarser grids too, for the plot of error against N.
       singular: (n, D) points where the function is known to be rough, which are looked at closely.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the random points.
 
     Returns:
       A document of plain values; see `docs/constructions`. Its `refuted` holds a sentence for each thing stated that
       points show to be false: then neither the approximation bound nor "safe" can be relied on.
 
     Raises:
-      InputError: `points` or `tolerance` is out of range, or f is not finite at one of the points.
+      InputError: `n` or `tolerance` is out of range, or f is not finite at one of the points.
     """
-    points, seed = integer("points", points, 1), integer("seed", seed, 0)
+    n, seed = integer("n", n, 1), numpy_seed("key", key)
     if tolerance is not None and not 0 <= (tolerance := float(tolerance)) < math.inf:
         raise InputError(f"tolerance={tolerance} must be finite and not negative. Pass such a number.")
     network = made.network if isinstance(made, Approximation) else made
@@ -74,23 +76,27 @@ def certify(
     }
     bound = None
     if isinstance(made, Approximation):
-        drawn = probe_points(made, points, seed, singular)
+        drawn = probe_points(made, n, singular, key=key)
         x = np.concatenate(list(drawn.values()))
         values = values_at(made.target, x)[:, None]
         document |= _of_approximation(made, drawn, values[:, 0], precision)
         if series:
-            document["series"] = error_series(made, points, seed, singular)
-        refuted = _refuted_smoothness(document, made, x, seed, rounded[precision].bound)
+            document["series"] = error_series(made, n, singular, key=key)
+        refuted = _refuted_smoothness(document, made, x, key, rounded[precision].bound)
         bound = None if refuted else made.bound
     else:
-        x = _points_of_box(network, points, seed)
+        x = _points_of_box(network, n, seed)
         values, refuted = _values_of(network.program, x), []
     false_claims = claims.refuted_claims(network.program, _some(x, network, seed))
     given = tolerance if tolerance is not None else bound or None
     tolerances = _tolerances(values) if given is None else np.array([given])
-    low, high = float(network.program.low.min()), float(network.program.high.max())
+    lower, upper = float(network.program.lower.min()), float(network.program.upper.max())
     document |= {
-        "output": {"low": low, "high": high, "taken": [_finite(float(end)) for end in (values.min(), values.max())]},
+        "output": {
+            "lower": lower,
+            "upper": upper,
+            "taken": [_finite(float(end)) for end in (values.min(), values.max())],
+        },
         "refuted": refuted + false_claims,
         # The bounds on rounding rest on intervals.
         "rounding": {name: _rounding(found, tolerances, not false_claims) for name, found in rounded.items()},
@@ -100,7 +106,7 @@ def certify(
     if refuted and isinstance(made, Approximation):
         document |= {"approximation_bound": None, "refuted_bound": made.bound}
     if bound and isinstance(made, Approximation):
-        document["capacity"] = _capacity(made, bound, max(abs(low), abs(high)))
+        document["capacity"] = _capacity(made, bound, max(abs(lower), abs(upper)))
     return document
 
 
@@ -120,13 +126,13 @@ def _of_approximation(
     }
 
 
-def _points_of_box(network: Network, points: int, seed: int) -> np.ndarray:
+def _points_of_box(network: Network, n: int, seed: int) -> np.ndarray:
     """Points of a program's domain: random ones, and corners."""
-    low, high = network.domain
-    D, rng = len(low), np.random.default_rng(seed)
+    lower, upper = network.domain
+    D, rng = len(lower), np.random.default_rng(seed)
     corners = np.arange(2**D) if 2**D <= LARGEST_CORNERS else rng.integers(2**62, size=LARGEST_CORNERS)
-    upper = (corners[:, None] >> np.arange(D) % 62) & 1
-    return np.concatenate([np.where(upper, high, low), rng.uniform(low, high, (points, D))])
+    at_upper = (corners[:, None] >> np.arange(D) % 62) & 1
+    return np.concatenate([np.where(at_upper, upper, lower), rng.uniform(lower, upper, (n, D))])
 
 
 def _values_of(program: Expression, x: np.ndarray) -> np.ndarray:
@@ -152,7 +158,7 @@ def _tolerances(values: np.ndarray) -> np.ndarray:
 
 
 def _refuted_smoothness(
-    document: dict[str, Any], made: Approximation, x: np.ndarray, seed: int, rounded: float
+    document: dict[str, Any], made: Approximation, x: np.ndarray, key: jax.Array | int, rounded: float
 ) -> list[str]:
     """What shows that the function is rougher than was stated, in a sentence; nothing if nothing does.
 
@@ -161,7 +167,7 @@ def _refuted_smoothness(
     holder, measured = made.holder, document["measured"]
     if holder is None:
         return []
-    change = claims.largest_change(made.target, x, holder, seed)
+    change = claims.largest_change(made.target, x, holder, key=key)
     document["holder"]["at_least"] = change.constant
     stated = f"The stated Hölder constant {holder.constant:.6g} of exponent {holder.exponent:g} is refuted"
     if change.constant > holder.constant * (1 + 1e-9):
@@ -236,8 +242,16 @@ def theorem(made: Approximation) -> dict[str, Any]:
     }
 
 
-def error_series(made: Approximation, points: int, seed: int, singular: np.ndarray | None = None) -> dict[str, Any]:
-    """Sup error and bound of the formula on grids N, N/2, …, and the slope of log error on log N."""
+def error_series(
+    made: Approximation, n: int, singular: np.ndarray | None = None, *, key: jax.Array | int
+) -> dict[str, Any]:
+    """Sup error and bound of the formula on grids N, N/2, …, and the slope of log error on log N.
+
+    Args:
+      made: of the finest grid.
+      n, singular: as for `certify`.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the random points.
+    """
     from jaxscale.constructions.cube import approximate
     from jaxscale.constructions.manifold import approximate_on
 
@@ -248,7 +262,7 @@ def error_series(made: Approximation, points: int, seed: int, singular: np.ndarr
             coarse = approximate(made.target, made.dimension, grid=N, holder=made.holder, backend="structured")
         else:
             coarse = approximate_on(made.atlas, made.target, grid=N, holder=made.holder, backend="structured")
-        x = np.concatenate(list(probe_points(coarse, points, seed, singular).values()))
+        x = np.concatenate(list(probe_points(coarse, n, singular, key=key).values()))
         tokens = coarse.network.shape.tokens
         parts = np.array_split(x, math.ceil(len(x) * tokens / 2e7))
         sup = max(float(np.abs(coarse.formula(part) - values_at(made.target, part)).max()) for part in parts)
@@ -282,7 +296,7 @@ def _class(network: Network) -> dict[str, Any]:
         "l": shape.tokens,
         "L_FFN": shape.ffn_depth,
         "w_FFN": shape.ffn_width,
-        "R": max(float(np.abs(network.program.low).max()), float(np.abs(network.program.high).max())),
+        "R": max(float(np.abs(network.program.lower).max()), float(np.abs(network.program.upper).max())),
         "kappa": network.kappa,
         "parameters": shape.parameters,
         "nonzeros": network.nonzeros,
@@ -329,8 +343,8 @@ def _blocks(network: Network) -> list[dict[str, Any]]:
 
 def _capacity(made: Approximation, epsilon: float, bound: float) -> dict[str, Any]:
     shape, kappa = made.network.shape, made.network.kappa
-    low, high = made.network.domain
-    largest = float(max(np.abs(low).max(), np.abs(high).max()))
+    lower, upper = made.network.domain
+    largest = float(max(np.abs(lower).max(), np.abs(upper).max()))
     return {
         "epsilon": epsilon,
         "log_covering_number": capacity.log_covering_number(shape, kappa, epsilon, largest),

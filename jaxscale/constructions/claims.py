@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
+from jaxscale.arguments import numpy_seed
 from jaxscale.constructions.atoms import Atom
 from jaxscale.constructions.expressions import Claim, Expression, atom_values, atoms_of, combined
 from jaxscale.constructions.targets import Holder, Target, values_at
@@ -40,7 +42,7 @@ class Change(NamedTuple):
     constant: float
 
 
-def largest_change(f: Target, x: np.ndarray, holder: Holder, seed: int = 0) -> Change:
+def largest_change(f: Target, x: np.ndarray, holder: Holder, *, key: jax.Array | int = 0) -> Change:
     """Of pairs among the points (n, D), the one whose difference needs the largest Hölder constant.
 
     The pairs are near neighbors, which show kinks, and random ones, which show what small exponents limit. What the
@@ -50,10 +52,16 @@ def largest_change(f: Target, x: np.ndarray, holder: Holder, seed: int = 0) -> C
         Δ^(s+1) f(a) = ∫ (D^s f(a + h + uh) - D^s f(a + uh)) h^s B_s(u) du,     ∫ B_s(u) du = 1,
 
     with steps h and the B-spline B_s ≥ 0, so that it is at most H |h|^s |h|^(β-s).
+
+    Args:
+      f: the function.
+      x: points (n, D).
+      holder: what is stated of it.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the random pairs.
     """
     s, beta = holder.order, holder.exponent
     weights = ((-1, 1), (1, -2, 1), (-1, 3, -3, 1))[s]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(numpy_seed("key", key))
     x = np.unique(x, axis=0)
     here = np.repeat(np.arange(len(x)), 2 * NEAREST)
     near = cKDTree(x).query(x, k=list(range(2, NEAREST + 2)))[1]
@@ -114,7 +122,7 @@ def _excess(claim: Claim, known: dict[Atom, np.ndarray], points: int) -> tuple[f
         value = combined(x, known, points)
         size = np.abs(x.offset)[:, None] + sum(abs(matrix) @ np.abs(known[atom]) for atom, matrix in x.terms)
         outside = np.zeros(value.shape)
-        for end, sign in ((claim.low, -1), (claim.high, 1)):
+        for end, sign in ((claim.lower, -1), (claim.upper, 1)):
             if end is not None:
                 end = np.broadcast_to(end, (x.size,))[:, None]
                 outside = np.maximum(outside, sign * (value - end) - 1e-13 * size - 1e-9 * np.abs(end))

@@ -37,7 +37,7 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     _check(options)
     with files.whole_folder(options.out) as folder, _in_flags():
         made, singular = _approximation(options)
-        document = certify(made, points=options.points, seed=options.seed, series=True, singular=singular)
+        document = certify(made, n=options.points, key=options.seed, series=True, singular=singular)
         document["target"] = {"name": options.target, "beta": options.beta, "on": options.on}
         write(document, folder, title=f"{options.target} on the {made.domain}")
         export.save(made.network, folder, notes=document["target"])
@@ -139,8 +139,8 @@ def _atlas(options: argparse.Namespace, dim: int) -> Atlas:
 
         return cloud_atlas.from_points(np.asarray(point_files.open_points(options.on)))
     if options.on == "sphere":
-        return manifolds.sphere(dim, options.width, key)
-    atlas: Atlas = getattr(manifolds, options.on)(options.width, key)
+        return manifolds.sphere(dim, options.width, key=key)
+    atlas: Atlas = getattr(manifolds, options.on)(options.width, key=key)
     return atlas
 
 

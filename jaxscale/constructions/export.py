@@ -31,7 +31,7 @@ class Saved:
       shape: its class.
       params: Flax parameters, float64 numpy.
       encoding: (l, d_embd).
-      domain: low and high ends of the inputs, (D,) each.
+      domain: lower and upper ends of the inputs, (D,) each.
       notes: what was saved along with it, such as the function it stands for.
     """
 
@@ -70,13 +70,13 @@ def save(
     """
     if form not in ("safetensors", "orbax"):
         raise InputError(f"form={form!r} is not one of safetensors, orbax. Pass one of these.")
-    low, high = network.domain
+    lower, upper = network.domain
     tree = variables_of(network.params, network.encoding, np.float64)
     description = {
         "form": form,
         "shape": dataclasses.asdict(network.shape),
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "lower": lower.tolist(),
+        "upper": upper.tolist(),
         "notes": notes or {},
     }
     with files.full_disk_told(folder), files.whole_folder(folder) as part:
@@ -112,7 +112,8 @@ def load(folder: str | os.PathLike[str]) -> Saved:
             with ocp.StandardCheckpointer() as reader:
                 tree = reader.restore((folder / "checkpoint").absolute())
         tree = jax.tree.map(np.asarray, tree)
-        domain = np.array(description["low"]), np.array(description["high"])
+        ends = ("low", "high") if "low" in description else ("lower", "upper")  # the former as version 0.1 wrote them
+        domain = np.array(description[ends[0]]), np.array(description[ends[1]])
         return Saved(shape, tree["params"], tree["fixed"]["encoding"], domain, description["notes"])
     except Exception as error:  # the type of safetensors' own is not public
         raise InputError(f"{str(folder)!r} cannot be read as a network: {error}. Export it again.") from error
@@ -122,7 +123,7 @@ def _shape(fields: Mapping[str, Any]) -> rt.Shape:
     pairs: Callable[[Any], tuple[tuple[int, int], ...]] = lambda ends: tuple(
         (int(token), int(row)) for token, row in ends
     )
-    blocks = tuple(rt.Block(b["heads"], b["rank"], tuple(b["hidden"])) for b in fields["blocks"])
+    blocks = tuple(rt.BlockShape(b["heads"], b["rank"], tuple(b["hidden"])) for b in fields["blocks"])
     return rt.Shape(
         tokens=fields["tokens"],
         width=fields["width"],

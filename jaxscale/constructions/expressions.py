@@ -1,6 +1,6 @@
 """Real-valued programs: what `compile_program` turns into a transformer.
 
-    x, y, z = inputs("x y z", low=-1, high=1)
+    x, y, z = inputs("x y z", lower=-1, upper=1)
     program = x * y + maximum(z, 0.3)        # functions of `primitives`
     program.evaluate(points_BxD)             # the formula, in float64
 
@@ -32,12 +32,12 @@ class Claim:
     """What `within` said of an expression; None where it said nothing. `claims.refuted_claims` checks it at points."""
 
     expression: Expression
-    low: Any
-    high: Any
+    lower: Any
+    upper: Any
     active: int | None
 
     def __str__(self) -> str:
-        said = {"low": self.low, "high": self.high, "active": self.active}
+        said = {"lower": self.lower, "upper": self.upper, "active": self.active}
         return f"within({', '.join(f'{name}={_shown(value)}' for name, value in said.items() if value is not None)})"
 
 
@@ -47,7 +47,7 @@ class Expression:
     Attributes:
       terms: pairs of an atom and a sparse matrix (size, atom.size).
       offset: (size,).
-      low, high: (size,) an interval for each entry.
+      lower, upper: (size,) an interval for each entry.
       scalar: whether it was written as a single number rather than a vector.
       active: if not None, no more than so many atoms of a combination differ from zero at once, which bounds rounding.
       sources: the inputs it was written with, those that canceled too.
@@ -61,8 +61,8 @@ class Expression:
         terms: Iterable[tuple[Atom, sparse.csr_matrix]],
         offset: np.ndarray,
         scalar: bool = False,
-        low: Numbers | None = None,
-        high: Numbers | None = None,
+        lower: Numbers | None = None,
+        upper: Numbers | None = None,
         active: int | None = None,
         parents: Sequence[Expression] = (),
     ) -> None:
@@ -77,21 +77,21 @@ class Expression:
         self.terms: tuple[tuple[Atom, sparse.csr_matrix], ...] = tuple((a, m) for a, m in terms if m.nnz)
         self.offset = np.asarray(offset, dtype=float)
         self.scalar, self.active = scalar, active
-        self.low, self.high = self.offset.copy(), self.offset.copy()
+        self.lower, self.upper = self.offset.copy(), self.offset.copy()
         with np.errstate(over="ignore", invalid="ignore"):
             for atom, matrix in self.terms:
                 up, down = matrix.maximum(0), matrix.minimum(0)
-                self.low += up @ atom.low + down @ atom.high
-                self.high += up @ atom.high + down @ atom.low
-        if not np.all(np.isfinite(self.low) & np.isfinite(self.high)):
+                self.lower += up @ atom.lower + down @ atom.upper
+                self.upper += up @ atom.upper + down @ atom.lower
+        if not np.all(np.isfinite(self.lower) & np.isfinite(self.upper)):
             raise InputError(
                 "a number of the program may exceed the largest of float64, 1.8e308, for inputs in their intervals. "
-                "Narrow the intervals, or say what is known of it by within(low=…, high=…)."
+                "Narrow the intervals, or say what is known of it by within(lower=…, upper=…)."
             )
-        if low is not None:
-            self.low = np.clip(np.broadcast_to(low, self.low.shape), self.low, self.high)
-        if high is not None:
-            self.high = np.clip(np.broadcast_to(high, self.high.shape), self.low, self.high)
+        if lower is not None:
+            self.lower = np.clip(np.broadcast_to(lower, self.lower.shape), self.lower, self.upper)
+        if upper is not None:
+            self.upper = np.clip(np.broadcast_to(upper, self.upper.shape), self.lower, self.upper)
 
     @property
     def size(self) -> int:
@@ -110,15 +110,15 @@ class Expression:
         rows = np.arange(self.size)[index]
         flat = np.atleast_1d(rows)
         terms = [(atom, matrix[flat]) for atom, matrix in self.terms]
-        return Expression(terms, self.offset[flat], rows.ndim == 0, self.low[flat], self.high[flat], parents=[self])
+        return Expression(terms, self.offset[flat], rows.ndim == 0, self.lower[flat], self.upper[flat], parents=[self])
 
     def __add__(self, other: Expression | Numbers) -> Expression:
         a, b = _aligned(self, other)
         merged = dict(a.terms)
         for atom, matrix in b.terms:
             merged[atom] = merged[atom] + matrix if atom in merged else matrix
-        low, high, scalar = a.low + b.low, a.high + b.high, a.scalar and b.scalar
-        return Expression(merged.items(), a.offset + b.offset, scalar, low, high, parents=[a, b])
+        lower, upper, scalar = a.lower + b.lower, a.upper + b.upper, a.scalar and b.scalar
+        return Expression(merged.items(), a.offset + b.offset, scalar, lower, upper, parents=[a, b])
 
     __radd__ = __add__
 
@@ -168,28 +168,30 @@ class Expression:
             raise InputError(f"a matrix {matrix.shape} cannot multiply {self.size} numbers. Pass {self.size} columns.")
         terms = [(atom, (matrix @ m).tocsr()) for atom, m in self.terms]
         up, down = matrix.maximum(0), matrix.minimum(0)
-        low, high = up @ self.low + down @ self.high, up @ self.high + down @ self.low
-        return Expression(terms, matrix @ self.offset, single, low, high, parents=[self])
+        lower, upper = up @ self.lower + down @ self.upper, up @ self.upper + down @ self.lower
+        return Expression(terms, matrix @ self.offset, single, lower, upper, parents=[self])
 
     def sum(self) -> Expression:
         """The sum of all entries."""
         return np.ones(self.size) @ self
 
-    def within(self, low: Numbers | None = None, high: Numbers | None = None, active: int | None = None) -> Expression:
-        """The same, known to lie in [low, high], or to combine no more than `active` atoms that differ from zero.
+    def within(
+        self, lower: Numbers | None = None, upper: Numbers | None = None, active: int | None = None
+    ) -> Expression:
+        """The same, known to lie in [lower, upper], or to combine no more than `active` atoms that differ from zero.
 
         What the interval analysis cannot see, such as that a partition of unity sums to one, is said by this. `compile`
         takes it on trust: where a claim does not hold the compiled heads leak. `certify` checks it at points.
 
         Raises:
-          InputError: `low` exceeds `high`, or one of them is not a number.
+          InputError: `lower` exceeds `upper`, or one of them is not a number.
         """
-        low, high = (end if end is None else _numbers(end) for end in (low, high))
-        if low is not None and high is not None and np.any(low > high):
-            raise InputError(f"within(low={_shown(low)}, high={_shown(high)}) is empty. Pass low ≤ high.")
+        lower, upper = (end if end is None else _numbers(end) for end in (lower, upper))
+        if lower is not None and upper is not None and np.any(lower > upper):
+            raise InputError(f"within(lower={_shown(lower)}, upper={_shown(upper)}) is empty. Pass lower ≤ upper.")
         active = self.active if active is None else integer("active", active, 0)
-        same = Expression(self.terms, self.offset, self.scalar, low, high, active, parents=[self])
-        same.claims = (*same.claims, Claim(self, low, high, active))
+        same = Expression(self.terms, self.offset, self.scalar, lower, upper, active, parents=[self])
+        same.claims = (*same.claims, Claim(self, lower, upper, active))
         return same
 
     def named(self, name: str) -> Expression:
@@ -215,9 +217,12 @@ class Expression:
         return value[0] if self.scalar else value.T
 
     def _scaled(self, factor: np.ndarray) -> Expression:
-        low, high = np.minimum(self.low * factor, self.high * factor), np.maximum(self.low * factor, self.high * factor)
+        lower, upper = (
+            np.minimum(self.lower * factor, self.upper * factor),
+            np.maximum(self.lower * factor, self.upper * factor),
+        )
         terms = [(atom, (sparse.diags(factor) @ matrix).tocsr()) for atom, matrix in self.terms]
-        return Expression(terms, self.offset * factor, self.scalar, low, high, parents=[self])
+        return Expression(terms, self.offset * factor, self.scalar, lower, upper, parents=[self])
 
     def _repeated(self, n: int) -> Expression:
         return self[np.zeros(n, dtype=int)]
@@ -225,17 +230,19 @@ class Expression:
 
 def of_atom(atom: Atom, scalar: bool = False) -> Expression:
     """The atom itself as an expression; the constant it is, if its interval leaves it no choice."""
-    if not isinstance(atom, (Input, Linear)) and np.array_equal(atom.low, atom.high):
-        return Expression([], atom.low, scalar, parents=atom.arguments)
+    if not isinstance(atom, (Input, Linear)) and np.array_equal(atom.lower, atom.upper):
+        return Expression([], atom.lower, scalar, parents=atom.arguments)
     return Expression([(atom, sparse.identity(atom.size, format="csr"))], np.zeros(atom.size), scalar)
 
 
-def inputs(names: str | Sequence[str], low: Numbers = 0.0, high: Numbers = 1.0) -> Expression | tuple[Expression, ...]:
+def inputs(
+    names: str | Sequence[str], lower: Numbers = 0.0, upper: Numbers = 1.0
+) -> Expression | tuple[Expression, ...]:
     """The variables of a program, one expression each, and the intervals they lie in.
 
     Args:
       names: "x y z", or a list; their order is that of the coordinates of points.
-      low, high: ends of the intervals, one for all or one each.
+      lower, upper: ends of the intervals, one for all or one each.
 
     Returns:
       The variables in order; one alone, not a tuple, if there is one name.
@@ -244,19 +251,21 @@ def inputs(names: str | Sequence[str], low: Numbers = 0.0, high: Numbers = 1.0) 
       InputError: without names, or if an interval is empty or infinite.
     """
     names = names.split() if isinstance(names, str) else list(names)
-    vector = input_vector(names, low, high)
+    vector = input_vector(names, lower, upper)
     return vector[0] if len(names) == 1 else tuple(vector)
 
 
-def input_vector(names: int | Sequence[str], low: Numbers = 0.0, high: Numbers = 1.0) -> Expression:
+def input_vector(names: int | Sequence[str], lower: Numbers = 0.0, upper: Numbers = 1.0) -> Expression:
     """As `inputs`, the variables as one vector; `names` may be their number."""
     names = list(names) if isinstance(names, Sequence) else [f"x{i}" for i in range(integer("names", names, 1))]
     if not names:
         raise InputError("a program needs at least one input. Pass names, such as inputs('x y').")
-    low, high = (np.broadcast_to(np.asarray(end, dtype=float), (len(names),)).copy() for end in (low, high))
-    if not (np.all(np.isfinite(low) & np.isfinite(high)) and np.all(low <= high)):
-        raise InputError(f"inputs need finite intervals with low ≤ high; low={low}, high={high}. Pass such ends.")
-    return of_atom(Input(names, low, high))
+    lower, upper = (np.broadcast_to(np.asarray(end, dtype=float), (len(names),)).copy() for end in (lower, upper))
+    if not (np.all(np.isfinite(lower) & np.isfinite(upper)) and np.all(lower <= upper)):
+        raise InputError(
+            f"inputs need finite intervals with lower ≤ upper; lower={lower}, upper={upper}. Pass such ends."
+        )
+    return of_atom(Input(names, lower, upper))
 
 
 def stack(parts: Sequence[Expression | float]) -> Expression:
@@ -274,7 +283,7 @@ def stack(parts: Sequence[Expression | float]) -> Expression:
         column, data = (np.concatenate([getattr(m, field) for m, _ in coo]) for field in ("col", "data"))
         terms.append((atom, sparse.csr_matrix((data, (row, column)), shape=(total, atom.size))))
     join: Callable[[str], np.ndarray] = lambda field: np.concatenate([getattr(part, field) for part in vectors])
-    return Expression(terms, join("offset"), False, join("low"), join("high"), parents=vectors)
+    return Expression(terms, join("offset"), False, join("lower"), join("upper"), parents=vectors)
 
 
 def atoms_of(*expressions: Expression) -> list[Atom]:

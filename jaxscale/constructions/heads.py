@@ -21,15 +21,15 @@ Factor = tuple[np.ndarray, np.ndarray, np.ndarray]
 class Sources(NamedTuple):
     """The numbers that an expression combines: of entry `entry`, `coefficient` times what lies at (token, row).
 
-    Sorted by entry. `low` and `high` hold the number itself.
+    Sorted by entry. `lower` and `upper` hold the number itself.
     """
 
     entry: np.ndarray
     coefficient: np.ndarray
     token: np.ndarray
     row: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
 
     @classmethod
     def of(cls, x: Expression, place: dict[Atom, Place]) -> "Sources":
@@ -37,7 +37,7 @@ class Sources(NamedTuple):
         for atom, matrix in x.terms:
             coo = matrix.tocoo()
             token, row = place[atom]
-            columns.append((coo.row, coo.data, token[coo.col], row[coo.col], atom.low[coo.col], atom.high[coo.col]))
+            columns.append((coo.row, coo.data, token[coo.col], row[coo.col], atom.lower[coo.col], atom.upper[coo.col]))
         if not columns:
             none, nothing = np.zeros(0, dtype=int), np.zeros(0)
             return cls(none, nothing, none, none, nothing, nothing)
@@ -46,7 +46,7 @@ class Sources(NamedTuple):
         return cls(*(part[order] for part in joined))
 
 
-class Table(NamedTuple):
+class HeadTable(NamedTuple):
     """One head an entry; see the module."""
 
     token: np.ndarray
@@ -81,7 +81,7 @@ class PairHeads:
         if len(np.unique(sources.entry)) < len(sources.entry):
             return False
         entry = sources.entry
-        seen = x.high[entry] > 0
+        seen = x.upper[entry] > 0
         key = (sources.row[seen], sources.coefficient[seen], x.offset[entry[seen]])
         self._add(token[entry[seen]], sources.token[seen], row, 1.0, None, key)
         constant = np.maximum(x.offset, 0)
@@ -93,11 +93,11 @@ class PairHeads:
         """Every entry of x. Several signed numbers are shifted by their lower ends; a single one takes two heads."""
         sources = Sources.of(x, known)
         entry, coefficient, offset = sources.entry, sources.coefficient, x.offset.copy()
-        signed = (sources.low < 0) & (sources.high > 0)
+        signed = (sources.lower < 0) & (sources.upper > 0)
         several = np.bincount(entry[signed], minlength=x.size)[entry] > 1
-        shift = np.where(signed & several, sources.low, 0)
+        shift = np.where(signed & several, sources.lower, 0)
         np.add.at(offset, entry, coefficient * shift)
-        for sign, used in ((1.0, sources.high > 0), (-1.0, (sources.low < 0) & ~(signed & several))):
+        for sign, used in ((1.0, sources.upper > 0), (-1.0, (sources.lower < 0) & ~(signed & several))):
             key = (sources.row[used], np.full(int(np.sum(used)), sign), -sign * shift[used])
             self._add(token[entry[used]], sources.token[used], row, sign * coefficient[used], None, key)
         self.add_constant(token, row, offset)
@@ -116,7 +116,7 @@ class PairHeads:
     def add_product(self, row: np.ndarray, product: Product, known: dict[Atom, Place]) -> None:
         """A product of factors with one number an entry, at the tokens of the left one; of one or both signs."""
         left, right = Sources.of(product.left, known), Sources.of(product.right, known)
-        for sign, used in ((1.0, product.high > 0), (-1.0, product.low < 0)):
+        for sign, used in ((1.0, product.upper > 0), (-1.0, product.lower < 0)):
             target = np.broadcast_to(row, used.shape)[used]
             query = (left.row[used], sign * left.coefficient[used], sign * product.left.offset[used])
             key = (right.row[used], right.coefficient[used], product.right.offset[used])
@@ -136,12 +136,12 @@ class PairHeads:
             columns = (token, seen, row, coefficient, *(query or constant), *(key or constant))
             self._parts.append(tuple(np.broadcast_to(column, token.shape) for column in columns))
 
-    def table(self) -> Table:
-        return Table(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
+    def table(self) -> HeadTable:
+        return HeadTable(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
 
-    def kernels(self, table: Table, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def kernels(self, table: HeadTable, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Data kernels (m, 1, E) for `interaction_heads`, and the largest score of any pair of tokens (m,)."""
-        low, high = self._before.low.min(axis=1), self._before.high.max(axis=1)
+        lower, upper = self._before.lower.min(axis=1), self._before.upper.max(axis=1)
         kernels, ends = [], []
         for row, scale, offset in (
             (table.query_row, table.query_scale, table.query_offset),
@@ -151,6 +151,6 @@ class PairHeads:
             kernel[np.arange(len(row)), 0, row] = scale
             kernel[:, 0, rows.constant] += offset
             kernels.append(kernel)
-            ends.append((scale * low[row] + offset, scale * high[row] + offset))
+            ends.append((scale * lower[row] + offset, scale * upper[row] + offset))
         bound = np.max([a * b for a in ends[0] for b in ends[1]], axis=0)
         return kernels[0], kernels[1], np.maximum(bound, 0)

@@ -12,7 +12,7 @@ import abc
 import numpy as np
 from scipy import sparse
 
-from jaxscale.constructions.atoms import Atom, Dot, Input, Linear, Network, Product
+from jaxscale.constructions.atoms import Atom, Dot, Input, Linear, NetworkAtom, Product
 from jaxscale.constructions.expressions import Expression, levels, of_atom
 
 
@@ -33,13 +33,13 @@ class Legalizer(abc.ABC):
             for a, m in made.terms:
                 terms[a] = terms[a] + matrix @ m if a in terms else (matrix @ m).tocsr()
             offset = offset + matrix @ made.offset
-        return Expression(terms.items(), offset, x.scalar, x.low, x.high, x.active)
+        return Expression(terms.items(), offset, x.scalar, x.lower, x.upper, x.active)
 
     def _legal(self, atom: Atom) -> Expression:
         if isinstance(atom, Input):
             return of_atom(atom)
-        if isinstance(atom, Network):
-            return of_atom(Network(atom.kind, [self.expression(x) for x in atom.operands], atom.name))
+        if isinstance(atom, NetworkAtom):
+            return of_atom(NetworkAtom(atom.kind, [self.expression(x) for x in atom.operands], atom.name))
         if isinstance(atom, Dot):
             return self._dot(atom)
         if isinstance(atom, Product):
@@ -97,7 +97,7 @@ class Pairwise(Legalizer):
             claimed = self._claimed.setdefault(atom, np.zeros(atom.size, dtype=bool))
             claimed[matrix.indices] = True
             terms.append((atom, matrix))
-        return Expression(terms, x.offset, x.scalar, x.low, x.high)
+        return Expression(terms, x.offset, x.scalar, x.lower, x.upper)
 
     def _anew(self, atom: Atom, index: np.ndarray) -> Atom:
         if not isinstance(atom, Product):

@@ -17,15 +17,27 @@ from jaxscale.errors import InputError
 NEWTON_STEPS = 12
 
 
-def circle(width: int | None = None, key: jax.Array | None = None, radius: float = 0.8) -> Atlas:
-    """The unit circle S¹ in R^width, two or more, turned at random if there is a key; charts of `radius` below √1.5."""
-    return sphere(1, width, key, radius)
+def circle(width: int | None = None, radius: float = 0.8, *, key: jax.Array | int | None = None) -> Atlas:
+    """The unit circle S¹.
+
+    Args:
+      width: of the space R^width it lies in, two or more.
+      radius: of charts, below √1.5.
+      key: a JAX random key, or an int for `jax.random.key`. It turns the circle at random.
+    """
+    return sphere(1, width, radius, key=key)
 
 
-def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, radius: float = 0.8) -> Atlas:
+def sphere(d: int = 2, width: int | None = None, radius: float = 0.8, *, key: jax.Array | int | None = None) -> Atlas:
     """The unit sphere S^d in R^width, d + 1 or more.
 
     A chart is one to one on balls up to √2, and its inverse is c √(1 - |s|²) + V s.
+
+    Args:
+      d: 1, 2 or 3.
+      width: of the space it lies in, d + 1 or more.
+      radius: of charts, below √1.5.
+      key: a JAX random key, or an int for `jax.random.key`. It turns the sphere at random.
 
     Raises:
       InputError: if d is not 1, 2 or 3, the radius is not below √2, or the width is too small.
@@ -35,7 +47,7 @@ def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, r
         raise InputError(f"d={d} must be 1, 2 or 3.")
     if not 0 < radius < math.sqrt(1.5):
         raise InputError(f"radius={radius} must be positive and below √1.5, where charts of a unit sphere end.")
-    basis = isometry(d + 1, width, key)
+    basis = isometry(d + 1, width, key=key)
     net, spacing = _sphere_net(d)
 
     def frames_at(index: np.ndarray) -> np.ndarray:
@@ -66,11 +78,22 @@ def sphere(d: int = 2, width: int | None = None, key: jax.Array | None = None, r
 
 
 def torus(
-    width: int | None = None, key: jax.Array | None = None, major: float = 2.0, minor: float = 1.0, radius: float = 0.0
+    width: int | None = None,
+    major: float = 2.0,
+    minor: float = 1.0,
+    radius: float = 0.0,
+    *,
+    key: jax.Array | int | None = None,
 ) -> Atlas:
     """The torus T² of revolution in R^width, three or more: ((R + ρ cos φ) cos θ, (R + ρ cos φ) sin θ, ρ sin φ).
 
     Its reach is min(ρ, R - ρ). `radius` is 0.7 of that if zero.
+
+    Args:
+      width: of the space it lies in, three or more.
+      major, minor: R and ρ.
+      radius: of charts.
+      key: a JAX random key, or an int for `jax.random.key`. It turns the torus at random.
 
     Raises:
       InputError: if not 0 < minor < major, or the radius exceeds 0.7 of the reach.
@@ -91,13 +114,25 @@ def torus(
 
 
 def swiss_roll(
-    width: int | None = None, key: jax.Array | None = None, turns: float = 1.5, height: float = 4.0, radius: float = 0.0
+    width: int | None = None,
+    turns: float = 1.5,
+    height: float = 4.0,
+    radius: float = 0.0,
+    *,
+    key: jax.Array | int | None = None,
 ) -> Atlas:
     """The Swiss roll (t cos t, h, t sin t), t from 1.5π over `turns`, h in [0, height], in R^width, three or more.
 
     The sheets of this spiral lie 2π apart and its radius of curvature is (t² + 1)^(3/2) / (t² + 2), at least t: the
     reach is half the distance of the sheets. `radius` is 0.7 of that if zero. Functions are also asked for values a
     little beyond the edges, where the same formula goes on.
+
+    Args:
+      width: of the space it lies in, three or more.
+      turns: of the spiral.
+      height: across it.
+      radius: of charts.
+      key: a JAX random key, or an int for `jax.random.key`. It turns the roll at random.
     """
     if not (turns > 0 and height > 0):
         raise InputError(f"turns={turns} and height={height} must be positive.")
@@ -124,7 +159,7 @@ def _parametrized(
     reach: float,
     radius: float,
     width: int | None,
-    key: jax.Array | None,
+    key: jax.Array | int | None,
 ) -> Atlas:
     """The atlas of a manifold given by a map from parameters to R^source; its charts are inverted by Newton's steps."""
     radius = radius or LARGEST_BALL * reach
@@ -132,7 +167,7 @@ def _parametrized(
         raise InputError(
             f"radius={radius} must be positive and at most {LARGEST_BALL:g} of the reach {reach:.3g} of the {name}."
         )
-    basis = isometry(source, width, key)
+    basis = isometry(source, width, key=key)
     jacobian = jax.jacfwd(embed)
     with jax.enable_x64(True):
         net = np.asarray(jax.jit(jax.vmap(embed))(parameters)) @ basis.T

@@ -96,7 +96,7 @@ class Network:
       layout: which token and row holds what.
       program: what was compiled; `program.evaluate` is the formula.
       encoding_name: of the interaction encoding; "address" for the structured back end.
-      streams: low and high ends, (l, data rows) each, of the residual stream before the first block and after each.
+      streams: lower and upper ends, (l, data rows) each, of the residual stream before the first block and after each.
       attended: the same between attention and FFN of each block.
     """
 
@@ -113,9 +113,9 @@ class Network:
 
     @property
     def domain(self) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high ends of the inputs, (D,) each: where the network equals its formula."""
+        """Lower and upper ends of the inputs, (D,) each: where the network equals its formula."""
         source = input_of(self.program)
-        return source.low, source.high
+        return source.lower, source.upper
 
     @property
     def kappa(self) -> float:
@@ -138,14 +138,14 @@ class Network:
     def check_points(self, x: jax.typing.ArrayLike) -> np.ndarray:
         """Points as an array (B, D) of floats inside the domain. InputError, naming one that is not."""
         x = np.asarray(x)
-        low, high = self.domain
-        if x.ndim != 2 or x.shape[1] != len(low):
-            raise InputError(f"points must have shape (B, {len(low)}); they have {x.shape}. Pass one point a row.")
-        outside = ~((x >= low) & (x <= high))
+        lower, upper = self.domain
+        if x.ndim != 2 or x.shape[1] != len(lower):
+            raise InputError(f"points must have shape (B, {len(lower)}); they have {x.shape}. Pass one point a row.")
+        outside = ~((x >= lower) & (x <= upper))
         if np.any(outside):
             point, axis = np.argwhere(outside)[0]
             raise InputError(
-                f"point {point} has x{axis} = {x[point, axis]}, outside [{low[axis]:g}, {high[axis]:g}], where the "
+                f"point {point} has x{axis} = {x[point, axis]}, outside [{lower[axis]:g}, {upper[axis]:g}], where the "
                 "network is defined. Pass points inside, or compile for a larger interval."
             )
         return x
@@ -186,5 +186,5 @@ def check_size(shape: rt.Shape, limit: float) -> None:
 def _span(values: np.ndarray) -> str:
     if not len(values):
         return "—"
-    low, high = int(np.min(values)), int(np.max(values))
-    return str(low) if low == high else f"{low}…{high}"
+    lower, upper = int(np.min(values)), int(np.max(values))
+    return str(lower) if lower == upper else f"{lower}…{upper}"

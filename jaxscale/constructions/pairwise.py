@@ -9,15 +9,14 @@ the factors' row is copied after them if that is little, so that the row can be 
 
 import numpy as np
 
-from jaxscale.constructions.atoms import Atom, Dot, Input, Linear, Product
-from jaxscale.constructions.atoms import Network as NetworkAtom
+from jaxscale.constructions.atoms import Atom, Dot, Input, Linear, NetworkAtom, Product
 from jaxscale.constructions.encodings import Encoding, named
 from jaxscale.constructions.expressions import Expression, atoms_of, of_atom
 from jaxscale.constructions.heads import PairHeads, Sources
 from jaxscale.constructions.interaction import Rows, interaction_heads
 from jaxscale.constructions.legalize import Pairwise
 from jaxscale.constructions.network import Network, Selection, input_of
-from jaxscale.constructions.planning import Block, Plan, with_output
+from jaxscale.constructions.planning import Plan, PlannedBlock, with_output
 from jaxscale.constructions.residual import Place
 
 
@@ -59,20 +58,22 @@ class PairwisePlan(Plan):
     def new_heads(self) -> PairHeads:
         return PairHeads(self.residual.copy())
 
-    def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
+    def make_room(
+        self, b: int, block: PlannedBlock, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]
+    ) -> None:
         """Copies what is still needed of a row into `row`, if that takes no more heads than the block has anyway."""
         for r in range(self.residual.rows):
             here = {a: known[a] for a in alive if a in known and np.any(known[a][1] == r)}
             if r == row or not here or any(np.any(rows != r) for _, rows in here.values()):
                 continue
             needed = {atom: np.nonzero(self.last[atom] > b)[0] for atom in here}
-            heads = sum(len(entries) * (1 + bool(np.any(atom.low < 0))) for atom, entries in needed.items())
+            heads = sum(len(entries) * (1 + bool(np.any(atom.lower < 0))) for atom, entries in needed.items())
             free = not any(self.residual.used[row, here[atom][0][entries]].any() for atom, entries in needed.items())
             if heads <= block.heads.count and free:
                 for atom, entries in needed.items():
                     token = here[atom][0]
                     block.heads.add_sum(token[entries], row, of_atom(atom)[entries], known)
-                    self.residual.add(token[entries], row, atom.low[entries], atom.high[entries])
+                    self.residual.add(token[entries], row, atom.lower[entries], atom.upper[entries])
                     self.put(atom, token, row, alive)
 
     def parameters(self, heads: PairHeads, rows: Rows) -> tuple[dict[str, np.ndarray], Selection]:

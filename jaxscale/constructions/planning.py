@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.constructions.atoms import Atom, Dot, Input, Kind, Linear, Product
-from jaxscale.constructions.atoms import Network as NetworkAtom
+from jaxscale.constructions.atoms import Atom, Dot, Input, Kind, Linear, NetworkAtom, Product
 from jaxscale.constructions.expressions import Expression, atoms_of, levels, of_atom
 from jaxscale.constructions.feedforward import Clear, Use, ffn_layers
 from jaxscale.constructions.interaction import Rows
@@ -25,7 +24,7 @@ from jaxscale.models import relu_transformer as rt
 
 
 @dataclasses.dataclass
-class Block:
+class PlannedBlock:
     """Heads and FFN of one block, in data rows; the widths of tokens are known only when all blocks are."""
 
     heads: Any
@@ -61,10 +60,10 @@ class Plan(abc.ABC):
         self.last[legal.terms[0][0]][:] = self.depth + 1
         self.place: dict[Atom, Place] = {source: place}
         self.residual = Residual(tokens)
-        for token, row, low, high in zip(*place, source.low, source.high, strict=True):
+        for token, row, lower, upper in zip(*place, source.lower, source.upper, strict=True):
             while row >= self.residual.rows:
                 self.residual.open_row()
-            self.residual.add(token, row, low, high)
+            self.residual.add(token, row, lower, upper)
         self.layout = [Placement(0, source.name, *place)]
         self.streams: list[tuple[np.ndarray, np.ndarray]] = [self._interval()]
         self.attended: list[tuple[np.ndarray, np.ndarray]] = []
@@ -87,12 +86,14 @@ class Plan(abc.ABC):
         """query, key and value of a block, and what they select."""
 
     @abc.abstractmethod
-    def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
+    def make_room(
+        self, b: int, block: PlannedBlock, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]
+    ) -> None:
         """May move values before accumulators are chosen; `row` is the one that products of block `b` went to."""
 
-    def _block(self, b: int, atoms: list[Atom]) -> Block:
+    def _block(self, b: int, atoms: list[Atom]) -> PlannedBlock:
         residual, known = self.residual, dict(self.place)
-        block = Block(self.new_heads())
+        block = PlannedBlock(self.new_heads())
         alive = {atom: place for atom, place in known.items() if np.any(self.last[atom] > b)}
         first, size = 0, 0
         for atom in atoms:
@@ -101,7 +102,7 @@ class Plan(abc.ABC):
             token = self.product_tokens(atom, known)
             own_rows = self._rows_for(token, first)
             block.heads.add_product(own_rows, atom, known)
-            residual.add(token, own_rows, atom.low, atom.high)
+            residual.add(token, own_rows, atom.lower, atom.upper)
             self.place[atom] = alive[atom] = token, own_rows
             first, size = (int(own_rows[0]), atom.size) if atom.size > size else (first, size)
         for atom in atoms:
@@ -109,7 +110,7 @@ class Plan(abc.ABC):
                 token = self.tokens_of(atom)
                 row = residual.free_row(token, first)
                 block.heads.add_sum(token, row, atom.argument, known)
-                residual.add(token, row, atom.low, atom.high)
+                residual.add(token, row, atom.lower, atom.upper)
                 self.put(atom, token, row, alive)
         if atoms and not block.heads.count and all(isinstance(atom, Linear) for atom in atoms):
             block.heads.add_nothing(token, row)  # a block has one head at least, even if all it computes is zero
@@ -144,7 +145,12 @@ class Plan(abc.ABC):
         self.place[atom] = alive[atom] = token, np.full(atom.size, row)
 
     def _write_arguments(
-        self, block: Block, networks: list[NetworkAtom], first: int, known: dict[Atom, Place], alive: dict[Atom, Place]
+        self,
+        block: PlannedBlock,
+        networks: list[NetworkAtom],
+        first: int,
+        known: dict[Atom, Place],
+        alive: dict[Atom, Place],
     ) -> list[tuple[Use, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
         """Arguments of networks into accumulators; which networks the FFN then runs, and what they give.
 
@@ -157,7 +163,7 @@ class Plan(abc.ABC):
             row = residual.free_row(token, first)
             self.put(atom, token, row, alive)
             if atom.kind is RELU and block.heads.add_relu(token, row, atom.operands[0], known):
-                residual.add(token, row, atom.low, atom.high)
+                residual.add(token, row, atom.lower, atom.upper)
             else:
                 residual.claim(token, row)
                 alike.setdefault((atom.kind, row), []).append(atom)
@@ -170,28 +176,28 @@ class Plan(abc.ABC):
             taken += sources
             for atom in atoms:
                 self._write_operands(block, atom, sources, target, known)
-            values = [(self.place[atom][0], atom.low, atom.high) for atom in atoms]
+            values = [(self.place[atom][0], atom.lower, atom.upper) for atom in atoms]
             block.uses.append(Use(kind, tuple(sources), target))
             pending.append((block.uses[-1], values))
         return pending
 
     def _write_operands(
-        self, block: Block, atom: NetworkAtom, sources: list[int], target: int, known: dict[Atom, Place]
+        self, block: PlannedBlock, atom: NetworkAtom, sources: list[int], target: int, known: dict[Atom, Place]
     ) -> None:
         token, kind = self.place[atom][0], atom.kind
         for row, x in zip(sources, atom.operands, strict=True):
-            low, high = x.low, x.high
+            lower, upper = x.lower, x.upper
             if kind.one_sided and block.heads.add_relu(token, row, x, known):
-                low, high = np.maximum(low, 0), np.maximum(high, 0)
+                lower, upper = np.maximum(lower, 0), np.maximum(upper, 0)
             else:
                 block.heads.add_sum(token, row, x, known)
-            self.residual.add(token, row, low, high)
+            self.residual.add(token, row, lower, upper)
         if kind.at_zero:
             block.heads.add_constant(token, target, np.full(atom.size, kind.at_zero))
             self.residual.add(token, target, kind.at_zero, kind.at_zero)
 
     def _interval(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.residual.low.copy(), self.residual.high.copy()
+        return self.residual.lower.copy(), self.residual.upper.copy()
 
     def network(
         self, program: Expression, name: str, table: np.ndarray, limit: float, learned: np.ndarray | None = None
@@ -207,7 +213,8 @@ class Plan(abc.ABC):
             tokens=self.tokens,
             width=rows.width,
             blocks=tuple(
-                rt.Block(b.heads.count, b.heads.rank, hidden) for b, hidden in zip(self.blocks, widths, strict=True)
+                rt.BlockShape(b.heads.count, b.heads.rank, hidden)
+                for b, hidden in zip(self.blocks, widths, strict=True)
             ),
             inputs=tuple(zip(entry.token.tolist(), entry.row.tolist(), strict=True)),
             outputs=tuple(zip(*(ends[picked].tolist() for ends in output), strict=True)),
@@ -246,7 +253,7 @@ def with_output(legal: Expression) -> Expression:
     return of_atom(Linear(legal, "output"), legal.scalar)
 
 
-def _with_rows(rows: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _with_rows(rows: int, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intervals (rows so far, l) as (l, rows): rows opened later were empty before."""
-    low, high = (np.pad(end, ((0, rows - len(end)), (0, 0))).T for end in (low, high))
-    return low, high
+    lower, upper = (np.pad(end, ((0, rows - len(end)), (0, 0))).T for end in (lower, upper))
+    return lower, upper

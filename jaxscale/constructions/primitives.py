@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxscale.arguments import integer
-from jaxscale.constructions.atoms import Dot, Kind, Linear, Network
+from jaxscale.constructions.atoms import Dot, Kind, Linear, NetworkAtom
 from jaxscale.constructions.expressions import Expression, depth, of_atom, stack
 from jaxscale.errors import InputError
 
@@ -38,7 +38,7 @@ INNER = math.sqrt(2 / 3)
 
 def relu(x: Expression) -> Expression:
     """max(x, 0)."""
-    return of_atom(Network(RELU, [x]), x.scalar)
+    return of_atom(NetworkAtom(RELU, [x]), x.scalar)
 
 
 def absolute(x: Expression) -> Expression:
@@ -128,30 +128,30 @@ def reciprocal(x: Expression, tolerance: float = 1e-12) -> Expression:
     Raises:
       InputError: if the interval of x reaches zero or below, or the tolerance is not between 0 and 1.
     """
-    low, high = float(x.low.min()), float(x.high.max())
-    if low <= 0:
+    lower, upper = float(x.lower.min()), float(x.upper.max())
+    if lower <= 0:
         raise InputError(
-            f"reciprocal needs a positive argument; it lies in [{low:g}, {high:g}]. Narrow it by within(low=…)."
+            f"reciprocal needs a positive argument; it lies in [{lower:g}, {upper:g}]. Narrow it by within(lower=…)."
         )
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance={tolerance} must lie between 0 and 1.")
-    # 1 - x (a - b x) = ±q at low, (low + high)/2 and high.
-    middle = (low + high) / 2
-    b = 2 / (middle**2 + low * high)
-    q = 1 - b * low * high
-    y = b * (low + high) - b * x
+    # 1 - x (a - b x) = ±q at lower, (lower + upper)/2 and upper.
+    middle = (lower + upper) / 2
+    b = 2 / (middle**2 + lower * upper)
+    q = 1 - b * lower * upper
+    y = b * (lower + upper) - b * x
     steps = 0 if q <= tolerance else math.ceil(math.log2(math.log(tolerance) / math.log(q)))
     for _ in range(steps):
         y = y * (2 - (x * y).within(1 - q, 1 + q))
         q = q**2
-        least, most = sorted(((1 - q) / high, (1 + q) / low))
+        least, most = sorted(((1 - q) / upper, (1 + q) / lower))
         y = y.within(least, most)
     return y
 
 
 def trapezoid(u: Expression) -> Expression:
     """ψ(u): 1 for |u| ≤ 1, 2 - |u| for 1 ≤ |u| ≤ 2, 0 elsewhere, exactly."""
-    return of_atom(Network(TRAPEZOID, [u + 2]), u.scalar)
+    return of_atom(NetworkAtom(TRAPEZOID, [u + 2]), u.scalar)
 
 
 def bump(x: Expression, center: Sequence[float], radius: float) -> Expression:
@@ -212,7 +212,7 @@ def ffn(layers: Sequence[tuple[np.ndarray, np.ndarray]], *arguments: Expression,
         )
     if not all(np.all(np.isfinite(array)) for layer in checked for array in layer):
         raise InputError("layers hold a number that is not finite. Pass finite kernels and biases.")
-    return of_atom(Network(Kind(name, checked), list(arguments)), arguments[0].scalar)
+    return of_atom(NetworkAtom(Kind(name, checked), list(arguments)), arguments[0].scalar)
 
 
 __all__ = [

@@ -18,45 +18,47 @@ class Residual:
     """
 
     def __init__(self, tokens: int):
-        self.low, self.high = np.zeros((1, tokens)), np.zeros((1, tokens))
+        self.lower, self.upper = np.zeros((1, tokens)), np.zeros((1, tokens))
         self.used = np.zeros((1, tokens), dtype=bool)
 
     @property
     def rows(self) -> int:
-        return len(self.low)
+        return len(self.lower)
 
     def copy(self) -> Residual:
         twin = Residual(0)
-        twin.low, twin.high, twin.used = self.low.copy(), self.high.copy(), self.used.copy()
+        twin.lower, twin.upper, twin.used = self.lower.copy(), self.upper.copy(), self.used.copy()
         return twin
 
     def claim(self, token: np.ndarray, row: int) -> None:
         """Takes `row` of tokens for a value that comes later in the block."""
         self.used[row, token] = True
 
-    def add(self, token: np.ndarray, row: np.ndarray | int, low: np.ndarray | float, high: np.ndarray | float) -> None:
-        """Adds values within [low, high] to `row` of tokens."""
+    def add(
+        self, token: np.ndarray, row: np.ndarray | int, lower: np.ndarray | float, upper: np.ndarray | float
+    ) -> None:
+        """Adds values within [lower, upper] to `row` of tokens."""
         self.used[row, token] = True
-        self.low[row, token] += low
-        self.high[row, token] += high
+        self.lower[row, token] += lower
+        self.upper[row, token] += upper
 
     def clear(self, row: int) -> None:
-        self.low[row] = self.high[row] = 0
+        self.lower[row] = self.upper[row] = 0
         self.used[row] = False
 
     def apply(self, use: Use, values: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
         """What a network of the FFN adds to its target row.
 
-        `values` are (token, low, high) of what is known to come out; other tokens get what their sources make of it.
+        `values` are (token, lower, upper) of what is known to come out; other tokens get what their sources make of it.
         """
         sources = list(use.sources)
-        low, high = (end - use.kind.at_zero for end in use.kind.interval(self.low[sources], self.high[sources]))
+        lower, upper = (end - use.kind.at_zero for end in use.kind.interval(self.lower[sources], self.upper[sources]))
         touched = np.any(self.used[sources], axis=0)
-        low[~touched] = high[~touched] = 0
-        for token, known_low, known_high in values:
-            low[token], high[token] = known_low - use.kind.at_zero, known_high - use.kind.at_zero
-        self.low[use.target] += low
-        self.high[use.target] += high
+        lower[~touched] = upper[~touched] = 0
+        for token, known_lower, known_upper in values:
+            lower[token], upper[token] = known_lower - use.kind.at_zero, known_upper - use.kind.at_zero
+        self.lower[use.target] += lower
+        self.upper[use.target] += upper
         self.used[use.target] |= touched
 
     def free_row(self, token: np.ndarray, first: int = 0) -> int:
@@ -83,7 +85,7 @@ class Residual:
 
     def open_row(self) -> int:
         """One more row, empty; its number."""
-        zeros = np.zeros((1, self.low.shape[1]))
-        self.low, self.high = np.vstack([self.low, zeros]), np.vstack([self.high, zeros])
+        zeros = np.zeros((1, self.lower.shape[1]))
+        self.lower, self.upper = np.vstack([self.lower, zeros]), np.vstack([self.upper, zeros])
         self.used = np.vstack([self.used, zeros.astype(bool)])
         return self.rows - 1

@@ -128,8 +128,8 @@ def _rounding(network: Network, form: Format) -> Rounding:
         attended = known.with_data(network.attended[i])
         error = error + added + form.u * attended * (added > 0)
         peak = max(peak, _peak(weights, largest.max(axis=0), selection))
-        low, high = known.ends(network.attended[i], error)
-        found, hidden = _largest_of_feed_forward(weights, low, high, form)
+        lower, upper = known.ends(network.attended[i], error)
+        found, hidden = _largest_of_feed_forward(weights, lower, upper, form)
         before = attended + error
         out = _feed_forward(weights, attended, error, form)
         after = known.with_data(network.streams[i + 1])
@@ -168,9 +168,9 @@ class Known:
         return np.concatenate([_magnitude(interval), np.abs(self.start[:, self.rows :])], axis=1)
 
     def ends(self, interval: tuple[np.ndarray, np.ndarray], error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high ends, (l, E) each, of all rows as computed."""
-        low, high = (np.concatenate([end, self.start[:, self.rows :]], axis=1) for end in interval)
-        return low - error, high + error
+        """Lower and upper ends, (l, E) each, of all rows as computed."""
+        lower, upper = (np.concatenate([end, self.start[:, self.rows :]], axis=1) for end in interval)
+        return lower - error, upper + error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,9 +328,9 @@ def _feed_forward(weights: Mapping[str, np.ndarray], size: np.ndarray, error: np
 
 
 def _largest_of_feed_forward(
-    weights: Mapping[str, np.ndarray], low: np.ndarray, high: np.ndarray, form: Format
+    weights: Mapping[str, np.ndarray], lower: np.ndarray, upper: np.ndarray, form: Format
 ) -> tuple[np.ndarray, float]:
-    """(l, E) bounds on what the FFN is computed to add, for arguments computed within [low, high]; on any partial sum.
+    """(l, E) bounds on what the FFN is computed to add, for arguments within [lower, upper]; on any partial sum.
 
     Each term of a computed sum is off by a small factor, never by a share of the others: a network that is bounded
     whatever it reads, as a trapezoid is, stays so in every format.
@@ -339,14 +339,14 @@ def _largest_of_feed_forward(
     peak = 0.0
     for i in range(depth):
         kernel, bias = weights[f"kernel_{i}"], weights[f"bias_{i}"]
-        peak = max(peak, float(np.max(np.maximum(np.abs(low), np.abs(high)) @ np.abs(kernel) + np.abs(bias))))
+        peak = max(peak, float(np.max(np.maximum(np.abs(lower), np.abs(upper)) @ np.abs(kernel) + np.abs(bias))))
         slack = 2 * (form.u_inputs + form.u_weights) + (np.count_nonzero(kernel, axis=0).max() + 2) * form.u
-        low, high = low - slack * np.abs(low), high + slack * np.abs(high)
+        lower, upper = lower - slack * np.abs(lower), upper + slack * np.abs(upper)
         up, down, off = np.maximum(kernel, 0), np.minimum(kernel, 0), slack * np.abs(bias)
-        low, high = low @ up + high @ down + bias - off, high @ up + low @ down + bias + off
+        lower, upper = lower @ up + upper @ down + bias - off, upper @ up + lower @ down + bias + off
         if i < depth - 1:
-            low, high = np.maximum(low, 0), np.maximum(high, 0)
-    return (np.maximum(np.abs(low), np.abs(high)) if depth else np.zeros_like(low)), 2 * peak
+            lower, upper = np.maximum(lower, 0), np.maximum(upper, 0)
+    return (np.maximum(np.abs(lower), np.abs(upper)) if depth else np.zeros_like(lower)), 2 * peak
 
 
 def _lost(x: np.ndarray, bits: int, relative: float, form: Format) -> np.ndarray:
@@ -363,6 +363,6 @@ def _fits(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _magnitude(interval: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    low, high = interval
-    magnitude: np.ndarray = np.maximum(np.abs(low), np.abs(high))
+    lower, upper = interval
+    magnitude: np.ndarray = np.maximum(np.abs(lower), np.abs(upper))
     return magnitude

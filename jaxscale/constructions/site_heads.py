@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy import sparse
 
-from jaxscale.constructions.addresses import GAP, ONE, Functional, Table, comparison
+from jaxscale.constructions.addresses import GAP, ONE, AddressTable, Functional, comparison
 from jaxscale.constructions.atoms import Atom, Dot, Input, Product
 from jaxscale.constructions.expressions import Expression
 from jaxscale.constructions.interaction import Rows, selection_scale
@@ -43,20 +43,20 @@ class Part:
     index: np.ndarray  # its entry for each token here; -1 for none
     rows: list[int] = dataclasses.field(default_factory=list)
     coefficients: list[np.ndarray] = dataclasses.field(default_factory=list)
-    low: np.ndarray | float = 0.0
-    high: np.ndarray | float = 0.0
+    lower: np.ndarray | float = 0.0
+    upper: np.ndarray | float = 0.0
 
-    def add(self, row: int, coefficient: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    def add(self, row: int, coefficient: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """One more data row, with an interval for what it contributes."""
         self.rows.append(int(row))
         self.coefficients.append(coefficient)
-        self.low, self.high = self.low + low, self.high + high
+        self.lower, self.upper = self.lower + lower, self.upper + upper
 
 
 class SiteHeads:
     """The heads of one block, which read the residual stream `before` it."""
 
-    def __init__(self, before: Residual, table: Table):
+    def __init__(self, before: Residual, table: AddressTable):
         self._before, self._table = before, table
         self._heads: list[Head] = []
         self.active: dict[int, int] = {}  # of tokens that sum terms few of which are not zero, how many
@@ -85,7 +85,7 @@ class SiteHeads:
         """x itself."""
         parts, sums = self._parts(x, known)
         for part in parts:
-            signs = [1.0] * bool(np.any(part.high > 0)) + [-1.0] * bool(np.any(part.low < 0))
+            signs = [1.0] * bool(np.any(part.upper > 0)) + [-1.0] * bool(np.any(part.lower < 0))
             self._add_part(x, part, row, signs)
         for atom, source_row, owner, coefficient in sums:
             self._add_collection(x.size, atom, source_row, owner, coefficient, row)
@@ -107,7 +107,7 @@ class SiteHeads:
         (own_row,) = set(np.atleast_1d(row).tolist())  # a token has one entry of a vector
         query, key = ([_of_token(x, i, known) for i in rows] for x in (atom.left, atom.right))
         address, tokens = self._table.address(atom.size), self._table.site(atom.size)
-        for sign, used in ((1.0, atom.high > 0), (-1.0, atom.low < 0)):
+        for sign, used in ((1.0, atom.upper > 0), (-1.0, atom.lower < 0)):
             if np.any(used):
                 signed = query if sign > 0 else [-q for q in query]
                 value = Functional(constant=sign)
@@ -129,7 +129,7 @@ class SiteHeads:
                 part = part_at(1, np.zeros(n, dtype=int))
                 for i in np.unique(matrix.indices):
                     c = matrix[:, [i]].toarray()[:, 0]
-                    part.add(row[i], c, *_scaled(c, atom.low[i], atom.high[i]))
+                    part.add(row[i], c, *_scaled(c, atom.lower[i], atom.upper[i]))
                 continue
             single = np.diff(matrix.tocsc().indptr).max() <= 1
             if np.diff(matrix.indptr).max() > 1 and single:
@@ -140,11 +140,11 @@ class SiteHeads:
                 continue
             for index, c in _one_a_row(matrix):
                 at = np.maximum(index, 0)
-                part_at(atom.size, index).add(row[0], c, *_scaled(c, atom.low[at], atom.high[at]))
+                part_at(atom.size, index).add(row[0], c, *_scaled(c, atom.lower[at], atom.upper[at]))
         if np.any(x.offset):
             whole = [part for part in parts.values() if np.all(part.index >= 0)]
             part = whole[0] if whole else part_at(n, here)
-            part.low, part.high = part.low + x.offset, part.high + x.offset
+            part.lower, part.upper = part.lower + x.offset, part.upper + x.offset
             part.coefficients.append(x.offset)
         return list(parts.values()), sums
 
@@ -172,7 +172,7 @@ class SiteHeads:
         pointers = self._table.pointer(atom.size, n, owner)
         used = owner >= 0
         token, seen = self._table.site(n)[owner[used]], self._table.site(atom.size)[used]
-        for sign, present in ((1.0, np.any(atom.high > 0)), (-1.0, np.any(atom.low < 0))):
+        for sign, present in ((1.0, np.any(atom.upper > 0)), (-1.0, np.any(atom.lower < 0))):
             if present:
                 key, value = Functional(rows=((int(source_row), sign),)), Functional(columns=((column, sign),))
                 head = Head([ONE], [key], value, row, self._table.address(n), pointers, token, seen)
@@ -209,11 +209,11 @@ class SiteHeads:
 
     def _bound(self, head: Head) -> float:
         """The largest data score of any pair of tokens."""
-        low, high, table = self._before.low, self._before.high, self._table.values()
+        lower, upper, table = self._before.lower, self._before.upper, self._table.values()
         total = np.zeros(self._table.tokens)
         for q, k in zip(head.query, head.key, strict=True):
-            least, most = k.interval(low, high, table)
-            ends = [a * b for a in q.interval(low, high, table) for b in (least.min(), most.max())]
+            least, most = k.interval(lower, upper, table)
+            ends = [a * b for a in q.interval(lower, upper, table) for b in (least.min(), most.max())]
             total += np.max(ends, axis=0)
         return max(float(total.max()), 0.0)
 
@@ -239,8 +239,8 @@ def _one_a_row(matrix: sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarr
         yield index, c
 
 
-def _scaled(c: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    return np.minimum(c * low, c * high), np.maximum(c * low, c * high)
+def _scaled(c: np.ndarray, lower: np.ndarray | float, upper: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    return np.minimum(c * lower, c * upper), np.maximum(c * lower, c * upper)
 
 
 def _combined(functionals: Sequence[Functional], coefficients: Sequence[float]) -> Functional:

@@ -10,13 +10,13 @@ that tokens carry: the only ones that grow with the number of grid points, and p
 
 import numpy as np
 
-from jaxscale.constructions.addresses import Table
+from jaxscale.constructions.addresses import AddressTable
 from jaxscale.constructions.atoms import Atom, Dot, Input, Product
 from jaxscale.constructions.expressions import Expression, atoms_of
 from jaxscale.constructions.interaction import Rows
 from jaxscale.constructions.legalize import Structured
 from jaxscale.constructions.network import Network, Selection, input_of
-from jaxscale.constructions.planning import Block, Plan, with_output
+from jaxscale.constructions.planning import Plan, PlannedBlock, with_output
 from jaxscale.constructions.residual import Place
 from jaxscale.constructions.site_heads import SiteHeads
 
@@ -43,7 +43,7 @@ class StructuredPlan(Plan):
     """Vectors of one length on the tokens of one site."""
 
     def __init__(self, legal: Expression, source: Input):
-        self.table = Table([atom.size for atom in atoms_of(legal) if not isinstance(atom, Input)])
+        self.table = AddressTable([atom.size for atom in atoms_of(legal) if not isinstance(atom, Input)])
         inputs = np.zeros(source.size, dtype=int), np.arange(source.size)
         super().__init__(legal, source, self.table.tokens, inputs)
 
@@ -59,5 +59,7 @@ class StructuredPlan(Plan):
     def parameters(self, heads: SiteHeads, rows: Rows) -> tuple[dict[str, np.ndarray], Selection]:
         return heads.parameters(rows)
 
-    def make_room(self, b: int, block: Block, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]) -> None:
+    def make_room(
+        self, b: int, block: PlannedBlock, row: int, known: dict[Atom, Place], alive: dict[Atom, Place]
+    ) -> None:
         """Nothing: one more row costs less than heads that move values."""

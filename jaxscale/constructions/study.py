@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.arguments import numpy_seed
 from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.targets import Target, cone, takagi
 from jaxscale.constructions.training import Fitted, Parts, mean_squared_error, random_params, train_each
@@ -45,15 +46,29 @@ def encoding_study(
     targets: Mapping[str, Target] | None = None,
     learning_rates: Sequence[float] = LEARNING_RATES,
     scales: Sequence[float] = SCALES,
-    points: int = 2048,
+    n: int = 2048,
     batch: int = 64,
-    seed: int = 0,
+    *,
+    key: jax.Array | int = 0,
     report: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[dict[str, Any]]:
     """A row for each target, encoding and choice of parts, as soon as it is known. Random parameters all move.
 
-    Training is in float32 on `points` uniform points, errors are at as many fresh ones. The theorems' generalization
+    Training is in float32 on `n` uniform points, errors are at as many fresh ones. The theorems' generalization
     error is the mean square (Havrilla & Liao 2024, Theorem 1); its root is given too.
+
+    Args:
+      dimension: of the cube.
+      grid: of the constructions.
+      steps: of gradient descent.
+      encodings: by name, or "structured".
+      parts: what moves of constructed parameters.
+      targets: functions by name; three standard ones if None.
+      learning_rates, scales: the choices of rates, and of factors of random parameters.
+      n: points to train on.
+      batch: points of a step.
+      key: a JAX random key, or an int for `jax.random.key`.
+      report: called with a sentence for each row.
 
     Yields:
       target, encoding, parts, parameters, kappa, steps, batch; mean_squared and root_mean_square, each a mapping with
@@ -61,8 +76,8 @@ def encoding_study(
       random_scale, the best of learning_rates and scales; ratio_mean_squared and ratio_root_mean_square, of random to
       trained.
     """
-    rng = np.random.default_rng(seed)
-    x, fresh = rng.uniform(size=(2, points, dimension))
+    rng = np.random.default_rng(numpy_seed("key", key))
+    x, fresh = rng.uniform(size=(2, n, dimension))
     for name, f in (targets or standard_targets(dimension)).items():
         for encoding in encodings:
             back_end: dict[str, Any] = {"backend": "structured"} if encoding == "structured" else {"encoding": encoding}
@@ -80,14 +95,14 @@ def encoding_study(
                 settings = [(scale, rate) for scale in starts for rate in learning_rates]
                 each = [starts[scale] for scale, _ in settings], [rate for _, rate in settings]
                 try:
-                    fitted = train_each(module, *each, fixed, x, f(x), part, steps, batch, seed)
+                    fitted = train_each(module, *each, fixed, x, f(x), part, steps, batch, key=key)
                 except RunError:
                     return None, (None, None)
                 errors = [error_of(module, run, fixed, fresh, f(fresh)) for run in fitted]
                 place = int(np.argmin(errors))
                 return errors[place], settings[place]
 
-            drawn = random_params(module, seed)
+            drawn = random_params(module, key=key)
             randoms = {
                 scale: jax.tree.map(functools.partial(np.multiply, np.float32(scale)), drawn) for scale in scales
             }
@@ -109,7 +124,7 @@ def encoding_study(
                     "steps": steps,
                     "batch": batch,
                     "mean_squared": errors,
-                    "root_mean_square": {key: e if e is None else e**0.5 for key, e in errors.items()},
+                    "root_mean_square": {kind: e if e is None else e**0.5 for kind, e in errors.items()},
                     "learning_rate": rate,
                     "random_learning_rate": random_rate,
                     "random_scale": scale,

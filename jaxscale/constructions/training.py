@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from jaxscale import ensembles
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.errors import InputError, RunError
 from jaxscale.models import relu_transformer as rt
 
@@ -69,7 +69,8 @@ def train(
     steps: int = 2000,
     learning_rate: float = 1e-3,
     batch: int = 256,
-    seed: int = 0,
+    *,
+    key: jax.Array | int = 0,
 ) -> Fitted:
     """Minimizes the mean squared error on (x, y) by Adam with a cosine schedule and clipped gradients.
 
@@ -82,7 +83,7 @@ def train(
       steps: of one batch each.
       learning_rate: at the start; falls to zero as a cosine.
       batch: points drawn for each step, with replacement; all points in order if there are no more.
-      seed: of the draws.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the batches.
 
     Returns:
       `Fitted`.
@@ -93,7 +94,7 @@ def train(
     """
     fixed = variables["fixed"]
     starts, rates = [variables["params"]], [learning_rate]
-    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, seed)[0]
+    return train_each(module, starts, rates, fixed, x, y, parts, steps, batch, key=key)[0]
 
 
 def train_each(
@@ -106,11 +107,19 @@ def train_each(
     parts: Parts = "all",
     steps: int = 2000,
     batch: int = 256,
-    seed: int = 0,
+    *,
+    key: jax.Array | int = 0,
 ) -> list[Fitted]:
     """`train` from each of `starts` at its own learning rate, side by side in one program, on the same batches.
 
     Which numbers move is read off the first start. A run whose loss became infinite or nan is returned as it is.
+
+    Args:
+      starts: parameters to start from.
+      learning_rates: one each.
+      fixed: the fixed encoding.
+      module, x, y, parts, steps, batch, report, store: as for `train`.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the batches.
 
     Raises:
       InputError: as `train`.
@@ -135,7 +144,7 @@ def train_each(
                 "mask": movable(starts[0], parts),
                 "x": x.astype(dtype),
                 "y": y.astype(dtype),
-                "key": jax.random.key(seed),
+                "key": random_key("key", key),
             }
         )
         while (step := int(state.step)) < steps:
@@ -187,11 +196,19 @@ def _advance(
     return Descending(now.params, now.moments, losses, now.step)
 
 
-def random_params(module: rt.ReluTransformer, seed: int, dtype: jax.typing.DTypeLike = np.float32) -> dict[str, Any]:
-    """Random parameters of the module's shape, as `module.init` draws them."""
+def random_params(
+    module: rt.ReluTransformer, dtype: jax.typing.DTypeLike = np.float32, *, key: jax.Array | int
+) -> dict[str, Any]:
+    """Random parameters of the module's shape, as `module.init` draws them.
+
+    Args:
+      module: the network.
+      dtype: of the parameters.
+      key: a JAX random key, or an int for `jax.random.key`.
+    """
     with jax.enable_x64(dtype == np.float64):
         points = np.zeros((1, len(module.shape.inputs)), dtype)
-        drawn = jax.jit(module.clone(dtype=dtype).init)(jax.random.key(seed), points)
+        drawn = jax.jit(module.clone(dtype=dtype).init)(random_key("key", key), points)
         params: dict[str, Any] = jax.tree.map(np.asarray, drawn["params"])
         return params
 

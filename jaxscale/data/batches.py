@@ -1,6 +1,6 @@
 """Batches as a pure function of (seed, step): nothing to save, nothing to restore, the same on any number of hosts.
 
-batches = Batches.of(store.train, tokens=65536, context=128, batch_size=32, seed=0)
+batches = Batches.of(store.train, n=65536, context=128, batch_size=32, key=0)
 batches.rows(step)                                  # (32, 129) int32: inputs and, one to the right, targets
 batches.on_device(step, sharding)                   # the same as one global array; each host reads only its rows
 """
@@ -12,51 +12,59 @@ from typing import cast
 import jax
 import numpy as np
 
+from jaxscale.arguments import numpy_seed
 from jaxscale.data.store import Split
 from jaxscale.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """Epochs over the `size` tokens from place `start` on (around the end), cut into windows of `context` + 1.
+    """Epochs over the `n` tokens from place `start` on (around the end), cut into windows of `context` + 1.
 
     The last token of a window is the first of the next. Every epoch draws its own offset and its own order of windows;
-    the `size` tokens are taken as a circle, so that each epoch has exactly size // context windows whatever the offset.
+    the `n` tokens are taken as a circle, so that each epoch has exactly n // context windows whatever the offset.
     """
 
     tokens: np.ndarray
-    size: int
+    n: int
     start: int
     context: int
     batch_size: int
     seed: int
 
     @classmethod
-    def of(cls, split: Split, tokens: int | None, context: int, batch_size: int, seed: int) -> "Batches":
-        """Batches over `tokens` tokens (None: all) of a `data.Split`, from a piece that `seed` draws.
+    def of(cls, split: Split, n: int | None, context: int, batch_size: int, *, key: jax.Array | int) -> "Batches":
+        """Batches over `n` tokens (None: all) of a `data.Split`, from a piece of it that is drawn.
 
-        For one seed the tokens of a smaller set are the first of a larger one.
+        For one key the tokens of a smaller set are the first of a larger one.
+
+        Args:
+          split: to take tokens from.
+          n: tokens; None for all.
+          context: tokens a sequence predicts from.
+          batch_size: sequences of a step.
+          key: a JAX random key, or an int for `jax.random.key`.
 
         Raises:
           InputError: fewer tokens than a sequence needs, or more than there are.
         """
-        have = len(split.tokens)
-        size = have if tokens is None else tokens
-        if size > have:
+        have, seed = len(split.tokens), numpy_seed("key", key) % 2**64
+        n = have if n is None else n
+        if n > have:
             raise InputError(
-                f"tokens={size} is more than the corpus's {have} training tokens. Train on fewer, or give more text."
+                f"tokens={n} is more than the corpus's {have} training tokens. Train on fewer, or give more text."
             )
-        if size <= context:
+        if n <= context:
             raise InputError(
-                f"tokens={size} is no more than the context of {context}. Use more tokens or a shorter context."
+                f"tokens={n} is no more than the context of {context}. Use more tokens or a shorter context."
             )
         piece = np.random.Generator(np.random.Philox(key=[seed, 2**63])).integers(len(split.starts) - 1)
-        return cls(split.tokens, size, int(split.starts[piece]), context, batch_size, seed)
+        return cls(split.tokens, n, int(split.starts[piece]), context, batch_size, seed)
 
     @property
     def windows(self) -> int:
         """Windows of an epoch."""
-        return self.size // self.context
+        return self.n // self.context
 
     def rows(self, step: int, start: int | None = 0, stop: int | None = None) -> np.ndarray:
         """Rows `start` to `stop` of a step's batch, (rows, context + 1) int32."""
@@ -82,10 +90,10 @@ class Batches:
         epochs, windows = np.divmod(places, self.windows)
         first = np.empty(len(places), np.int64)
         for epoch in np.unique(epochs):
-            offset, order = _epoch_order(self.seed, int(epoch), self.size, self.windows)
+            offset, order = _epoch_order(self.seed, int(epoch), self.n, self.windows)
             here = epochs == epoch
             first[here] = offset + order[windows[here]] * self.context
-        index = (first[:, None] + np.arange(self.context + 1)) % self.size
+        index = (first[:, None] + np.arange(self.context + 1)) % self.n
         return np.asarray(self.tokens[(self.start + index) % len(self.tokens)], np.int32)
 
 

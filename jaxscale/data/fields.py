@@ -1,6 +1,6 @@
 """Targets of exactly known smoothness: sums of plane waves with a power-law spectrum, in the manner of Weierstrass.
 
-    field = weierstrass(jax.random.key(0), width=3, beta=0.5, octaves=8)
+    field = weierstrass(width=3, beta=0.5, octaves=8, key=jax.random.key(0))
     y_N = field(x_NxW)                                       # at points of R^3, those of a manifold included
 
 With wave vectors ω of every direction, lengths from 1 to 2^octaves even in their logarithm, and amplitudes |ω|^-β, the
@@ -16,6 +16,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 
 # Points whose waves are held at once.
@@ -46,15 +47,15 @@ class Field:
         return values
 
 
-def weierstrass(key: jax.Array, width: int, beta: float, octaves: int, waves: int = 64) -> Field:
+def weierstrass(width: int, beta: float, octaves: int, waves: int = 64, *, key: jax.Array | int) -> Field:
     """A random field on R^width of smoothness `beta`, with `waves` waves in each octave.
 
     Args:
-      key: a JAX random key.
       width: coordinates of a point.
       beta: in (0, 1].
       octaves: frequencies reach from 1 to 2^octaves.
       waves: of each octave, their directions uniform and their lengths one to each step of a fine ladder.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Raises:
       InputError: for a smoothness out of range or sizes that are not positive.
@@ -64,7 +65,7 @@ def weierstrass(key: jax.Array, width: int, beta: float, octaves: int, waves: in
     if min(width, octaves, waves) < 1:
         raise InputError(f"width={width}, octaves={octaves} and waves={waves} must be positive. Give larger ones.")
     count = octaves * waves
-    direction_key, length_key, phase_key = jax.random.split(key, 3)
+    direction_key, length_key, phase_key = jax.random.split(random_key("key", key), 3)
     directions = jax.random.normal(direction_key, (count, width))
     directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
     lengths = 2.0 ** ((jnp.arange(count) + jax.random.uniform(length_key, (count,))) / waves)

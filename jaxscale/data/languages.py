@@ -1,7 +1,7 @@
 """Languages whose contexts have a known geometry: each spells out a point of a cube, digit by digit.
 
     language = Language(fields, dimension=2, order=8)
-    contexts_NxD, next_N = language.text(jax.random.key(0), 10_000)
+    contexts_NxD, next_N = language.text(10_000, key=jax.random.key(0))
     language.points(contexts_NxD), language.symbols(contexts_NxD)        # (N, d) and (N, order)
 
 A symbol is one of 2^d: a binary digit for each of d coordinates. A new one comes in front of those before it and shifts
@@ -21,6 +21,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 
 # Of the cube; the great circle of a unit sphere goes from a point to its opposite over as much.
@@ -61,10 +62,14 @@ class Language:
         points_NxD = self.points(contexts_NxD)
         return jnp.stack([field(points_NxD) for field in self.fields], axis=1)
 
-    def text(self, key: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
+    def text(self, length: int, *, key: jax.Array | int) -> tuple[jax.Array, jax.Array]:
         """A text as the contexts of its symbols, (length, d) int32, and the symbols, (length,) int32.
 
         A coordinate of a context has the newest digit at its top, of `order` bits.
+
+        Args:
+          length: symbols; static.
+          key: a JAX random key, or an int for `jax.random.key`.
 
         Raises:
           InputError: if `order` is out of range, or there are not 2^d fields.
@@ -76,12 +81,12 @@ class Language:
                 f"fields are {len(self.fields)}, and a language of dimension={self.dimension} has "
                 f"{2**self.dimension} symbols. Give a field for each."
             )
-        start_key, key = jax.random.split(key)
+        start_key, step_key = jax.random.split(random_key("key", key))
         start_D = jax.random.randint(start_key, (self.dimension,), 0, 2**self.order)
 
         def step(context_D: jax.Array, place: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             chances_K = self.logits(context_D[None])[0]
-            symbol = jax.random.categorical(jax.random.fold_in(key, place), chances_K)
+            symbol = jax.random.categorical(jax.random.fold_in(step_key, place), chances_K)
             digits_D = symbol >> jnp.arange(self.dimension) & 1
             return (context_D >> 1) + (digits_D << self.order - 1), (context_D, symbol)
 

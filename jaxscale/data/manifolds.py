@@ -1,8 +1,8 @@
 """Clouds whose intrinsic dimension is known: the standard benchmark, and shapes to build more.
 
 cloud = embed(sphere(5), width=768, key=jax.random.key(1))
-x = with_noise(cloud, 0.01).sample(jax.random.key(0), 2500)             # (2500, 768); jitted
-{label: m.sample(key, 2500) for label, m in benchmark().items()}         # the 24 clouds of the literature
+x = with_noise(cloud, 0.01).sample(2500, key=jax.random.key(0))         # (2500, 768); jitted
+{label: m.sample(2500, key=key) for label, m in benchmark().items()}     # the 24 clouds of the literature
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 
 # (key, n) to (n, width) points.
@@ -38,15 +39,19 @@ class Manifold:
     width: int
     draw: Draw
 
-    def sample(self, key: jax.Array, n: int) -> jax.Array:
+    def sample(self, n: int, *, key: jax.Array | int) -> jax.Array:
         """`n` points, (n, width), float32 (float64 where jax is told to use it); jitted, and may be vmapped over keys.
+
+        Args:
+          n: points; static.
+          key: a JAX random key, or an int for `jax.random.key`.
 
         Raises:
           InputError: if `n` is not a positive integer.
         """
         if n < 1:
             raise InputError(f"n must be at least 1; it is {n}.")
-        points: jax.Array = _sample(self.draw, key, n)
+        points: jax.Array = _sample(self.draw, random_key("key", key), n)
         return points
 
 
@@ -391,13 +396,22 @@ def cantor(d: int = 1, ratio: float = 1 / 3) -> Manifold:
 # What is done to a cloud.
 
 
-def embed(manifold: Manifold, width: int, key: jax.Array) -> Manifold:
-    """`manifold` under a random isometry into R^width, one for all samples, drawn uniformly with `key`."""
+def embed(manifold: Manifold, width: int, *, key: jax.Array | int) -> Manifold:
+    """`manifold` under a random isometry into R^width, one for all samples, drawn uniformly.
+
+    Args:
+      manifold: of at most `width` columns.
+      width: of the ambient space.
+      key: a JAX random key, or an int for `jax.random.key`.
+
+    Raises:
+      InputError: if `width` is too small.
+    """
     if width < manifold.width:
         raise InputError(
             f"width={width} cannot hold {manifold.name}, which needs {manifold.width}. Pass a larger width."
         )
-    basis, triangle = jnp.linalg.qr(jax.random.normal(key, (width, manifold.width)))
+    basis, triangle = jnp.linalg.qr(jax.random.normal(random_key("key", key), (width, manifold.width)))
     basis = basis * jnp.sign(jnp.diagonal(triangle))  # without the signs the rotation would not be uniform
     # At lower precision a matmul would bend the points by more than the distances between neighbors.
     draw = lambda key, n: jnp.matmul(manifold.draw(key, n), basis.T, precision="highest")

@@ -2,7 +2,7 @@
 
 points = open_points("embeddings.npy")                      # memory-mapped: nothing is read yet
 points = open_points("model.safetensors", "wte.weight")     # one array of several
-points = draw_rows(points, 10_000, seed=0)                  # reads these rows alone
+points = draw_rows(points, 10_000, key=0)                   # reads these rows alone
 """
 
 import pathlib
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, numpy_seed
 from jaxscale.errors import InputError
 
 if TYPE_CHECKING:
+    import jax
     import pyarrow
 
 # Rows looked at in one step.
@@ -57,12 +58,22 @@ def open_points(path: str, array: str | None = None) -> np.ndarray:
     return points
 
 
-def draw_rows(points: np.ndarray, number: int | None, seed: int = 0) -> np.ndarray:
-    """`number` rows drawn without replacement, in their order; all of them if there are no more, or for None."""
-    number = None if number is None else integer("number", number, 1)
-    if number is None or len(points) <= number:
+def draw_rows(points: np.ndarray, n: int | None, *, key: "jax.Array | int" = 0) -> np.ndarray:
+    """`n` rows drawn without replacement, in their order; all of them if there are no more, or for None.
+
+    Args:
+      points: (N, D), on disk or in memory.
+      n: rows to draw, at least 1.
+      key: a JAX random key, or an int for `jax.random.key`.
+
+    Raises:
+      InputError: an argument cannot be used.
+    """
+    n = None if n is None else integer("n", n, 1)
+    seed = numpy_seed("key", key)
+    if n is None or len(points) <= n:
         return points
-    drawn = np.random.default_rng(seed).choice(len(points), number, replace=False)
+    drawn = np.random.default_rng(seed).choice(len(points), n, replace=False)
     return points[np.sort(drawn)]
 
 

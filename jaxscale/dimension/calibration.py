@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import ndtri
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import BOUNDED_BY_WIDTH, Estimator, at_all_neighbors
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
@@ -123,7 +123,7 @@ def calibrate(
     estimator: str | Estimator = "mle",
     k: int = 5,
     reference: Reference | None = None,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     clouds: int = 8,
     cache: str | os.PathLike[str] | None = None,
 ) -> Calibrated:
@@ -150,7 +150,8 @@ def calibrate(
         neighbors; consistent as n grows.
       k: neighbors per point. The smaller, the smaller the bias, and the larger the spread.
       reference: the family to assume; None to choose by the data.
-      key: `jax.random.key` of the reference clouds; by default everyone shares the same ones.
+      key: a JAX random key, or an int for `jax.random.key`. Of the reference clouds; by default everyone shares
+        the same ones.
       clouds: references at each dimension and family; their number adds a share 1 / clouds to the variance.
       cache: a JSON file of readings, made if there is none; the estimator must have a name then.
 
@@ -328,7 +329,7 @@ def read_references(
     dimensions: Sequence[int],
     k: int = 5,
     families: Sequence[Reference] = FAMILIES,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     clouds: int = 8,
     cache: str | os.PathLike[str] | None = None,
     width_limit: int | None = None,
@@ -340,7 +341,8 @@ def read_references(
     `apply_references` allows for what that changes.
 
     Args:
-      estimator, key, clouds, cache: as for `calibrate`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
+      estimator, clouds, cache: as for `calibrate`.
       n: points.
       dimensions: ascending, at least two for `apply_references`.
       k: neighbors per point.
@@ -355,7 +357,7 @@ def read_references(
     width_limit = None if width_limit is None else integer("width_limit", width_limit, 1)
     _, read = at_all_neighbors(estimator)
     points = max(k + 2, min(LARGEST_REFERENCE, round(2 ** (round(6 * math.log2(n)) / 6))))
-    key = jax.random.key(0) if key is None else key
+    key = random_key("key", 0 if key is None else key)
     shelf = _Shelf(estimator, points, k, clouds, key, cache, width_limit)
     rows = [
         [shelf.readings(_static(read), family, integer("dimensions", d, 1)) for d in dimensions] for family in families

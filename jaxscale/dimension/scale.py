@@ -1,6 +1,6 @@
 """Dimension against scale, and the range of scales over which it holds still.
 
-profile = by_decimation(x, jax.random.key(0))     # n, n/2, n/4, … points, a neighbor search each
+profile = by_decimation(x, key=jax.random.key(0))  # n, n/2, n/4, … points, a neighbor search each
 profile = by_k(x, estimator="gride")              # 2, 4, 8, … neighbors, one search
 plateau(profile).dimension
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import gammaincc
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
 from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
@@ -126,13 +126,14 @@ def by_k(
 
 def by_decimation(
     x: jax.typing.ArrayLike | Neighborhoods,
-    key: jax.Array,
     k: int = 20,
     estimator: str | Estimator = "mle",
     levels: int | None = None,
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
+    *,
+    key: jax.Array | int,
 ) -> ScaleProfile:
     """Dimension of random subsets of n, n/2, n/4, … points of `x`, whose neighbors lie ever farther apart.
 
@@ -146,11 +147,11 @@ def by_decimation(
 
     Args:
       x: (n, D) points, or their `Neighborhoods` of at least k.
-      key: `jax.random.key` that deals the points.
       k: neighbors per point at every level; static.
       estimator: a name in `ESTIMATORS`, or a function from `Neighborhoods` to `Estimate`; static.
       levels: subset sizes, the whole cloud included; static. By default as many as leave subsets of 250 rows and 5 k.
       metric, nonfinite, duplicates: see `neighborhoods`. Static.
+      key: a JAX random key, or an int for `jax.random.key`. It deals the points.
 
     Returns:
       `ScaleProfile`, the whole cloud first. Can be used under `jit`, `vmap` and `grad`.
@@ -159,6 +160,7 @@ def by_decimation(
       InputError: if `levels` leaves subsets of no more than `k` rows, or as `neighborhoods` and the estimator do.
     """
     k, levels = integer("k", k, 1), None if levels is None else integer("levels", levels)
+    key = random_key("key", key)
     name, read = at_all_neighbors(estimator)
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
     n = hoods.points.shape[0]

@@ -37,7 +37,7 @@ def summary(
     nonfinite: Nonfinite = "raise",
     clusters: np.ndarray | None = None,
     ks: Sequence[int] = (),
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     calibrated: bool = False,
     report: Callable[..., None] = lambda **values: None,
     into: dict[str, Any] | None = None,
@@ -52,7 +52,8 @@ def summary(
       clusters: (n,) integers, the documents that tokens are from; errors then allow for their dependence too.
       ks: numbers of neighbors for profiles by `by_k`; none for no such profiles. An estimator is read at those that are
         enough for it.
-      key: `jax.random.key` for profiles by `by_decimation` instead, which search neighbors anew at each size.
+      key: a JAX random key, or an int for `jax.random.key`. Profiles are then by `by_decimation` instead, which
+        searches neighbors anew at each size.
       calibrated: also the dimensions that the readings stand for, by `calibrate`, which reads simulated clouds.
       report: called with `step` and `steps` as the work goes on.
       into: a dict to put what is returned into, piece by piece: after an error it holds what was measured.
@@ -101,7 +102,7 @@ def summary(
         if key is None and not enough:
             advance()
             continue
-        profile = by_k(hoods, enough, read) if key is None else by_decimation(hoods.nearest(k), key, k, read)
+        profile = by_k(hoods, enough, read) if key is None else by_decimation(hoods.nearest(k), k, read, key=key)
         profiles.append(_profile(name, profile, plateau(profile)))
         advance()
     return said_of_all

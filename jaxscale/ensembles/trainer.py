@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxscale.arguments import random_key
+
 Params = Any
 
 
@@ -29,20 +31,26 @@ class Networks:
     average: Params = None
 
 
-def step_key(seed: jax.Array, step: jax.Array) -> jax.Array:
-    """The key of what a network of this seed draws at a step; parameters are drawn from another."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
+def step_key(step: int | jax.Array, *, key: jax.Array | int) -> jax.Array:
+    """The key of what a network draws at a step; its parameters are drawn from another.
+
+    Args:
+      step: steps done before.
+      key: a JAX random key, or an int for `jax.random.key`. The network's own in `start`.
+    """
+    return jax.random.fold_in(jax.random.fold_in(random_key("key", key), 1), step)
 
 
-def start(init: Callable[[jax.Array], Params], seeds_M: jax.Array, optimizer: optax.GradientTransformation) -> Networks:
+def start(init: Callable[[jax.Array], Params], keys_M: jax.Array, optimizer: optax.GradientTransformation) -> Networks:
     """`Networks` before the first step.
 
     Args:
       init: parameters of one network from a key.
-      seeds_M: (M,) integers. Networks of one seed start from the same parameters.
+      keys_M: (M,) JAX random keys, or integers for `jax.random.key`. Networks of one key start from the same
+        parameters.
       optimizer: such as a chain of `clip_by_global_norm` and `scale_by_adam`, without the learning rate.
     """
-    params = jax.vmap(lambda seed: init(jax.random.fold_in(jax.random.key(seed), 0)))(seeds_M)
+    params = jax.vmap(lambda key: init(jax.random.fold_in(random_key("key", key), 0)))(keys_M)
     return Networks(params, jax.vmap(optimizer.init)(params), jnp.zeros((), jnp.int32))
 
 

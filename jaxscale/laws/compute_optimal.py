@@ -195,7 +195,7 @@ def isoflop(
     table: Table,
     method: Literal["parabola", "akima"] = "parabola",
     *,
-    key: jax.Array,
+    key: jax.Array | int,
     level: float = 0.95,
     **options: Any,
 ) -> IsoFlop:
@@ -209,7 +209,7 @@ def isoflop(
       table: with N, `loss`, and D or C. Runs whose C differ by less than 5% form a budget: the table's own C where it
         has that column, else 6 N D.
       method: "parabola", or "akima", the lowest point of an Akima spline (needs a denser grid, assumes no shape).
-      key: a JAX random key; intervals redraw the runs within each budget.
+      key: a JAX random key, or an int for `jax.random.key`. Intervals redraw the runs within each budget.
       level: of the interval.
       **options: for `laws.fit` of the additive law.
 
@@ -362,7 +362,7 @@ class Envelope:
     size_exponent: Quantity
 
 
-def envelope(table: Table, *, key: jax.Array, level: float = 0.95) -> Envelope:
+def envelope(table: Table, *, key: jax.Array | int, level: float = 0.95) -> Envelope:
     """Approach 1 of Hoffmann et al. 2022: which size has the lowest loss at each budget, from learning curves.
 
     Curves that were trained with a learning rate schedule longer than the budget read too high there: use it with
@@ -370,7 +370,7 @@ def envelope(table: Table, *, key: jax.Array, level: float = 0.95) -> Envelope:
 
     Args:
       table: rows of checkpoints with `run`, N, `loss`, and D or C.
-      key: a JAX random key; intervals redraw whole curves.
+      key: a JAX random key, or an int for `jax.random.key`. Intervals redraw whole curves.
       level: of the interval.
 
     Raises:

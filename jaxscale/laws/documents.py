@@ -18,10 +18,16 @@ _BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute among the runs
 
 
 def document(
-    fitted: Fit, key: jax.Array, check: TheoryCheck | None = None, comparison: Comparison | None = None
+    fitted: Fit, check: TheoryCheck | None = None, comparison: Comparison | None = None, *, key: jax.Array | int
 ) -> dict[str, Any]:
     """The summary of a fit with its table, curves, residuals, influence, profiles, starts, back-test, frontier and
-    theory, as far as they exist; numbers, strings, lists and dictionaries only."""
+    theory, as far as they exist; numbers, strings, lists and dictionaries only.
+
+    Args:
+      fitted: what to sum up.
+      check, comparison: of the same table, where there are any.
+      key: a JAX random key, or an int for `jax.random.key`. Of the back-test.
+    """
     check_fit("fitted", fitted)
     said = fitted.summary() | {"table": _table(fitted), "curves": _curves(fitted), "starts": _starts(fitted)}
     if fitted.draws:

@@ -28,7 +28,7 @@ def fit(
     table: Table,
     law: str | Law = "data",
     *,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     objective: Objective | None = None,
     weights: str | None = None,
     groups: str | None = "auto",
@@ -54,7 +54,8 @@ def fit(
       table: a mapping from column to array, a list of rows, or a data frame; needs `loss` and the columns of the law,
         and may name the rows under `run`.
       law: a name that `laws.named` knows, or a `Law`.
-      key: a JAX random key, the only source of randomness; needed unless `resamples` is 0.
+      key: a JAX random key, or an int for `jax.random.key`. The only source of randomness; needed unless
+        `resamples` is 0.
       objective: what is minimized; `huber(1e-3)` where None.
       weights: a column that multiplies each run's term of the objective.
       groups: the column whose equal values mark runs that err together; "auto" and None as in `runs.read`.
@@ -103,8 +104,7 @@ def fit(
         warnings=(),
     )
     if resamples:
-        assert key is not None  # as `_check_options` found
-        optimum = with_draws(optimum, key, bootstrap, resamples)
+        optimum = with_draws(optimum, arguments.random_key("key", key), bootstrap, resamples)
         optimum = dataclasses.replace(
             optimum, flatness=identifiability.flatness(task, found), influence=influences.influence(optimum)
         )
@@ -154,7 +154,7 @@ def checked_level(level: float) -> float:
     return level
 
 
-def _check_options(resamples: int, bootstrap: str, interval: str, key: jax.Array | None) -> None:
+def _check_options(resamples: int, bootstrap: str, interval: str, key: jax.Array | int | None) -> None:
     if resamples and resamples < _FEWEST_RESAMPLES:
         raise InputError(
             f"resamples={resamples} is too few for an interval. Pass at least {_FEWEST_RESAMPLES}, or 0 for none."

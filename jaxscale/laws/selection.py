@@ -66,20 +66,22 @@ class BackTest:
         return float(np.average(self.coverage[usable], weights=self.ahead[usable])) if usable.any() else np.nan
 
 
-def back_test(fitted: Fit, column: str | None = None, *, key: jax.Array, cuts: Sequence[float] = _CUTS) -> BackTest:
+def back_test(
+    fitted: Fit, column: str | None = None, *, key: jax.Array | int, cuts: Sequence[float] = _CUTS
+) -> BackTest:
     """Fits the law to the runs below a cut and forecasts those above, for several cuts.
 
     Args:
       fitted: a fit, of which the table, law, objective and groups are taken.
       column: along which to cut; C = 6 N D where the table has N and D, else the first column.
-      key: a JAX random key.
+      key: a JAX random key, or an int for `jax.random.key`.
       cuts: shares of the runs to fit, in increasing order of the column.
 
     Raises:
       InputError: for a column that the fit does not have.
     """
     check_fit("fitted", fitted)
-    random_key("key", key)
+    key = random_key("key", key)
     shares = reals(cuts)
     if shares is None or shares.ndim != 1 or not len(shares) or not ((shares > 0) & (shares < 1)).all():
         raise InputError(f"cuts={cuts!r} must be shares of the runs between 0 and 1. Pass for example (0.5, 0.7).")
@@ -193,7 +195,12 @@ class Comparison:
 
 
 def compare(
-    table: Table, laws: str | Law | Sequence[str | Law], *, key: jax.Array, column: str | None = None, **options: Any
+    table: Table,
+    laws: str | Law | Sequence[str | Law],
+    *,
+    key: jax.Array | int,
+    column: str | None = None,
+    **options: Any,
 ) -> Comparison:
     """AICc and back-tests of several laws side by side.
 
@@ -203,7 +210,7 @@ def compare(
     Args:
       table: as in `laws.fit`.
       laws: names or laws.
-      key: a JAX random key.
+      key: a JAX random key, or an int for `jax.random.key`.
       column: along which to cut, as in `back_test`.
       **options: for `laws.fit`.
 

@@ -1,7 +1,7 @@
 """Strings to fail on: counts on many scales, rare symbols, constant tokens, other residues, laws that drift.
 
-    kinds, seen = hard_statistics(key, task, length, each=32)      # for one layer, at any finite length
-    kinds, tokens_NxT = hard_strings(key, task, length, each=16)   # for two layers, whose first reads the order
+    kinds, seen = hard_statistics(task, length, each=32, key=key)      # for one layer, at any finite length
+    kinds, tokens_NxT = hard_strings(task, length, each=16, key=key)   # for two layers, whose first reads the order
 
 The theorems bound the error on every string; a mean over a law says little of it. These are laws under which what a
 network must count is rare, unbalanced or moves, beside the law it was trained on.
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import random_key
 from jaxscale.lengths import strings
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.simulation import largest_remainder
@@ -23,7 +24,7 @@ STRING_KINDS = ("trained law", "drifted", "nearly deterministic", "rare symbols"
 
 
 def hard_statistics(
-    key: jax.Array, task: SimpleTask | ModPTask, length: Length, each: int = 32
+    task: SimpleTask | ModPTask, length: Length, each: int = 32, *, key: jax.Array | int
 ) -> tuple[jax.Array, Statistics]:
     """`Statistics` of `each` strings of every one of `STATISTIC_KINDS`, one after the other.
 
@@ -34,12 +35,12 @@ def hard_statistics(
         other residues  the task's own law at length + 1, length + 2, …
 
     Args:
-      key: of the draws.
       task: a `SimpleTask` or a `ModPTask`; vmap over its parameters.
       length: T, finite; may be traced.
       each: strings of a kind; static.
+      key: a JAX random key, or an int for `jax.random.key`.
     """
-    keys_K = jax.random.split(key, len(STATISTIC_KINDS))
+    keys_K = jax.random.split(random_key("key", key), len(STATISTIC_KINDS))
     at = jnp.asarray(length, jnp.int32)
     placed_R = strings.places(at, task.period, task.rows)
 
@@ -69,7 +70,7 @@ def hard_statistics(
         return (one_symbol(key) * placed_R).astype(jnp.int32)
 
     def own(key: jax.Array, shift: int | jax.Array) -> Statistics:
-        return task.sample_statistics(key, at + shift)
+        return task.sample_statistics(at + shift, key=key)
 
     draws: list[Callable[[jax.Array, jax.Array], Statistics]] = [
         lambda key, _: own(key, 0),
@@ -85,20 +86,26 @@ def hard_statistics(
     return jnp.repeat(jnp.arange(len(STATISTIC_KINDS)), each), seen
 
 
-def hard_strings(key: jax.Array, task: KGramTask, length: int, each: int = 16) -> tuple[jax.Array, jax.Array]:
+def hard_strings(task: KGramTask, length: int, each: int = 16, *, key: jax.Array | int) -> tuple[jax.Array, jax.Array]:
     """`each` strings of every one of `STRING_KINDS` for a `KGramTask`, (kinds, length) int32.
 
     trained law            the task's own
     drifted                two chains, one for each half
     nearly deterministic   rows of the chain to the eighth power, normalized: long runs of the same contexts
     rare symbols           rows that give one symbol all but one part in the length
+
+    Args:
+      task: a `KGramTask`; vmap over its parameters.
+      length: T; static.
+      each: strings of a kind; static.
+      key: a JAX random key, or an int for `jax.random.key`.
     """
-    keys_K = jax.random.split(key, len(STRING_KINDS))
+    keys_K = jax.random.split(random_key("key", key), len(STRING_KINDS))
 
     def run(sharpen: Callable[[jax.Array], jax.Array], key: jax.Array) -> jax.Array:
         key_rows, key_tokens = jax.random.split(key)
-        rows_CxS = sharpen(task.chain(key_rows))
-        return task.run(key_tokens, rows_CxS / jnp.sum(rows_CxS, axis=1, keepdims=True), length)
+        rows_CxS = sharpen(task.chain(key=key_rows))
+        return task.run(rows_CxS / jnp.sum(rows_CxS, axis=1, keepdims=True), length, key=key_tokens)
 
     def drifted(key: jax.Array) -> jax.Array:
         first, second = (run(lambda rows: rows, key) for key in jax.random.split(key))
@@ -107,7 +114,7 @@ def hard_strings(key: jax.Array, task: KGramTask, length: int, each: int = 16) -
     def rare(rows_CxS: jax.Array) -> jax.Array:
         return jnp.where(jnp.arange(task.alphabet) == 0, 1.0, (rows_CxS > 0) / length)
 
-    draws = [lambda key: task.sample(key, length, length), drifted]
+    draws = [lambda key: task.sample(length, length, key=key), drifted]
     draws += [lambda key: run(lambda rows: rows**8, key), lambda key: run(rare, key)]
     tokens = [jax.vmap(draw)(jax.random.split(key, each)) for draw, key in zip(draws, keys_K, strict=True)]
     return jnp.repeat(jnp.arange(len(STRING_KINDS)), each), jnp.concatenate(tokens)

@@ -1,7 +1,7 @@
 """The algorithmic tasks of Huang et al. 2025 (arXiv 2410.02140): a prompt and its answer, drawn on device.
 
     task = ALGORITHMIC["unique_copy"]
-    example = task.sample(key, length=20, size=50)     # prompts of up to 50 tokens in one shape
+    example = task.sample(length=20, size=50, key=key) # prompts of up to 50 tokens in one shape
     example.tokens                                     # BOS, 20 tokens, SEP, the answer, END, PAD, …
     example.answer                                     # True where a token is to be predicted: the answer and END
 
@@ -16,6 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import random_key
 from jaxscale.lengths.strings import PAD, Length, pad
 
 # (key, length, size) to (size,) tokens.
@@ -68,9 +69,15 @@ class Algorithmic:
     def vocab_size(self) -> int:
         return self.symbols + 3
 
-    def sample(self, key: jax.Array, length: Length, size: int) -> Example:
-        """An `Example` in 2 size + 4 tokens, its prompt of `length` <= `size`; `size` is static."""
-        prompt_T = pad(self.prompt(key, length, size), length)
+    def sample(self, length: Length, size: int, *, key: jax.Array | int) -> Example:
+        """An `Example` in 2 size + 4 tokens.
+
+        Args:
+          length: tokens of the prompt, no more than `size`; may be traced.
+          size: room for them; static.
+          key: a JAX random key, or an int for `jax.random.key`.
+        """
+        prompt_T = pad(self.prompt(random_key("key", key), length, size), length)
         return self.lay_out(prompt_T, length, *self.solve(prompt_T, length))
 
     def lay_out(self, prompt_T: jax.Array, length: Length, answer_T: jax.Array, answer_length: Length) -> Example:

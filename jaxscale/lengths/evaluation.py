@@ -1,7 +1,7 @@
 """What trained limit transformers do at every length: losses, errors at worst, where they look, and whether they look.
 
-    losses_C, valid_C = losses(net, cells, params, lengths_C, key, samples=8192)      # jnp.inf is a length too
-    collapsed = collapse(net, params, task)                                           # above COLLAPSED: on one value
+    losses_C, valid_C = losses(net, cells, params, lengths_C, n=8192, key=key)          # jnp.inf is a length too
+    collapsed = collapse(net, params, task)                                         # above COLLAPSED: on one value
 
 Losses are mean squared errors |f(x) - f*(x)|², summed over the outputs.
 """
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import random_key
 from jaxscale.lengths import adversarial
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.strings import Statistics
@@ -29,38 +30,53 @@ FEWEST_STRINGS, MOST_TOKENS = 16, 1 << 21
 
 
 def losses(
-    net: LimitTransformer, cells: Cells, params: Any, lengths_C: np.ndarray | jax.Array, key: jax.Array, samples: int
+    net: LimitTransformer,
+    cells: Cells,
+    params: Any,
+    lengths_C: np.ndarray | jax.Array,
+    n: int,
+    *,
+    key: jax.Array | int,
 ) -> tuple[jax.Array, jax.Array]:
     """Mean squared error of every run at a length of its own, (C,), and the share of strings that have a target (C,).
 
-    Where all strings can be listed the mean is exact (`SimpleTask.every_statistics`); else it is over `samples` draws
+    Where all strings can be listed the mean is exact (`SimpleTask.every_statistics`); else it is over `n` draws
     of counts, or for the k-gram over so many strings, or fewer, that they have 2^21 tokens.
 
     Args:
       net, cells, params: as in `sweep`.
       lengths_C: (C,) lengths, `jnp.inf` for the limit; of the k-gram all the same and concrete.
-      key: of the strings.
-      samples: how many.
+      n: strings drawn.
+      key: a JAX random key, or an int for `jax.random.key`.
     """
+    key = random_key("key", key)
     found: tuple[jax.Array, jax.Array]
     if not isinstance(cells.task, KGramTask):
-        found = _statistic_losses(net, cells, params, jnp.asarray(lengths_C, jnp.float32), key, samples)
+        found = _statistic_losses(net, cells, params, jnp.asarray(lengths_C, jnp.float32), key, n)
     elif (length := float(lengths_C[0])) == float("inf"):
-        found = _limit_losses(net, cells, params, key, samples)
+        found = _limit_losses(net, cells, params, key, n)
     else:
-        strings = min(samples, max(FEWEST_STRINGS, int(MOST_TOKENS / length)))
+        strings = min(n, max(FEWEST_STRINGS, int(MOST_TOKENS / length)))
         found = _string_losses(net, cells, params, key, int(length), strings)
     return found
 
 
 def drawn_statistics(
-    task: SimpleTask | ModPTask, key: jax.Array, length: float | jax.Array, ends: int | jax.Array, samples: int
+    task: SimpleTask | ModPTask, length: float | jax.Array, ends: int | jax.Array, n: int, *, key: jax.Array | int
 ) -> tuple[Statistics, jax.Array]:
-    """`Statistics` of strings of one length with their probabilities: all of them, or `samples` draws."""
+    """`Statistics` of strings of one length with their probabilities: all of them, or `n` draws.
+
+    Args:
+      task: a `SimpleTask` or a `ModPTask`.
+      length: of the strings, `jnp.inf` too.
+      ends: the residue of the last token at infinite length.
+      n: draws; static.
+      key: a JAX random key, or an int for `jax.random.key`.
+    """
     if isinstance(task, SimpleTask) and task.alphabet == 2:
         return task.every_statistics(length)
-    keys_B = jax.random.split(key, samples)
-    return jax.vmap(lambda key: task.sample_statistics(key, length, ends))(keys_B), jnp.full(samples, 1 / samples)
+    keys_B = jax.random.split(random_key("key", key), n)
+    return jax.vmap(lambda key: task.sample_statistics(length, ends, key=key))(keys_B), jnp.full(n, 1 / n)
 
 
 def squared_errors(net: LimitTransformer, params: Any, task: SimpleTask | ModPTask, seen: Statistics) -> jax.Array:
@@ -76,7 +92,7 @@ def _statistic_losses(
     def one(inputs: tuple[SimpleTask | ModPTask, jax.Array, Any, jax.Array]) -> jax.Array:
         task, train_length, params, length = inputs
         # At infinite length the query has the residue that strings of the train length end at.
-        seen, weight_B = drawn_statistics(task, key, length, train_length % task.period, samples)
+        seen, weight_B = drawn_statistics(task, length, train_length % task.period, samples, key=key)
         return jnp.sum(squared_errors(net, params, task, seen) * weight_B)
 
     losses_C = jax.lax.map(one, (cells.task, cells.length, params, lengths_C))
@@ -91,7 +107,7 @@ def _string_losses(
         task, params = inputs
 
         def error(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-            tokens_T = task.sample(key, length, length)
+            tokens_T = task.sample(length, length, key=key)
             target = task.target(tokens_T, length)
             output_O = cast(jax.Array, net.apply({"params": params}, tokens_T, length, method="running"))
             return jnp.sum((output_O - target.value) ** 2), target.valid
@@ -112,7 +128,7 @@ def _limit_losses(
         task, params = inputs
 
         def error(key: jax.Array) -> jax.Array:
-            string = task.sample_limit(key, net.locality)
+            string = task.sample_limit(net.locality, key=key)
             output_O = cast(jax.Array, net.apply({"params": params}, string.law, string.recent, method="limit"))
             return jnp.sum((output_O - string.value) ** 2)
 
@@ -123,16 +139,22 @@ def _limit_losses(
 
 
 def hard_errors(
-    net: LimitTransformer, cells: Cells, params: Any, length: int, key: jax.Array, each: int = 32
+    net: LimitTransformer, cells: Cells, params: Any, length: int, each: int = 32, *, key: jax.Array | int
 ) -> dict[str, list[Any]]:
     """Largest and mean error |f - f*| of every run on strings to fail on, by kind.
+
+    Args:
+      net, cells, params: as in `sweep`.
+      length: of the strings.
+      each: strings of a kind.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Returns:
       {"kinds": names, "largest": (C, kinds) lists, "mean": likewise}; strings without a target are left out.
     """
     of_strings = isinstance(cells.task, KGramTask)
     errors = _hard_string_errors if of_strings else _hard_statistic_errors
-    largest_CxK, mean_CxK = errors(net, cells, params, length, key, each)
+    largest_CxK, mean_CxK = errors(net, cells, params, length, random_key("key", key), each)
     kinds = list(adversarial.STRING_KINDS if of_strings else adversarial.STATISTIC_KINDS)
     return {"kinds": kinds, "largest": largest_CxK.tolist(), "mean": mean_CxK.tolist()}
 
@@ -143,7 +165,7 @@ def _hard_string_errors(
 ) -> tuple[jax.Array, jax.Array]:
     def one(inputs: tuple[KGramTask, Any]) -> tuple[jax.Array, jax.Array]:
         task, params = inputs
-        _, tokens_NxT = adversarial.hard_strings(key, task, length, each)
+        _, tokens_NxT = adversarial.hard_strings(task, length, each, key=key)
 
         def error(tokens_T: jax.Array) -> tuple[jax.Array, jax.Array]:
             target = task.target(tokens_T, length)
@@ -164,7 +186,7 @@ def _hard_statistic_errors(
 ) -> tuple[jax.Array, jax.Array]:
     def one(inputs: tuple[SimpleTask | ModPTask, Any]) -> tuple[jax.Array, jax.Array]:
         task, params = inputs
-        _, seen = adversarial.hard_statistics(key, task, length, each)
+        _, seen = adversarial.hard_statistics(task, length, each, key=key)
         errors_N = jnp.sqrt(squared_errors(net, params, task, seen))
         return _by_kind(errors_N, jax.vmap(task.target_of)(seen).valid, each)
 

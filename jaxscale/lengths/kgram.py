@@ -1,9 +1,9 @@
 """The in-context k-gram of Izzo, Nichani & Lee 2026: what followed the last k tokens where they stood before.
 
 task = KGramTask(order=2, symbols=3, alphabet=3, longest_order=2)
-tokens_T = task.sample(key, length, size=64)
+tokens_T = task.sample(length, size=64, key=key)
 task.target(tokens_T, length)                      # Target(value=(3,), valid=whether the context stood before)
-task.sample_limit(key, locality=2)                 # an infinite string of the same law, as a limit transformer sees it
+task.sample_limit(locality=2, key=key)             # an infinite string of the same law, as a limit transformer sees it
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
 from jaxscale.lengths.strings import Length, Tokens
@@ -80,10 +81,16 @@ class KGramTask:
         """k + 1: below that no token has the context before it."""
         return self.order + 1
 
-    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
-        """(size,) int32 tokens, PAD from `length` on."""
-        key_chain, key_tokens = jax.random.split(key)
-        return strings.pad(self.run(key_tokens, self.chain(key_chain), size), length)
+    def sample(self, length: Length, size: int, *, key: jax.Array | int) -> jax.Array:
+        """(size,) int32 tokens, PAD from `length` on.
+
+        Args:
+          length: tokens of the string; may be traced.
+          size: room for them; static.
+          key: a JAX random key, or an int for `jax.random.key`.
+        """
+        key_chain, key_tokens = jax.random.split(random_key("key", key))
+        return strings.pad(self.run(self.chain(key=key_chain), size, key=key_tokens), length)
 
     def target(self, tokens_T: Tokens, length: Length) -> Target:
         """`Target` of a string."""
@@ -100,13 +107,21 @@ class KGramTask:
         match_TxT = (code_T == next_code_T[:, None]) & (position_T > self.order) & (position_T <= position_T[:, None])
         return jax.vmap(lambda match_T: self._mean(match_T, tokens_T))(match_TxT)
 
-    def sample_limit(self, key: jax.Array, locality: int) -> InfiniteString:
-        """An `InfiniteString` of this law, for transformers with τ = `locality`, at least `longest_order`."""
+    def sample_limit(self, locality: int, *, key: jax.Array | int) -> InfiniteString:
+        """An `InfiniteString` of this law.
+
+        Args:
+          locality: τ of the transformers that see it, at least `longest_order`.
+          key: a JAX random key, or an int for `jax.random.key`.
+
+        Raises:
+          InputError: for a lesser τ.
+        """
         if locality < self.longest_order:
             raise InputError(f"locality={locality} must be at least longest_order={self.longest_order}.")
-        key_chain, key_tokens = jax.random.split(key)
-        rows_CxS = self.chain(key_chain)
-        recent = self.run(key_tokens, rows_CxS, MIXING + 2 * locality + 1)[: -(2 * locality + 2) : -1]
+        key_chain, key_tokens = jax.random.split(random_key("key", key))
+        rows_CxS = self.chain(key=key_chain)
+        recent = self.run(rows_CxS, MIXING + 2 * locality + 1, key=key_tokens)[: -(2 * locality + 2) : -1]
         window, symbols = locality + 1, self.alphabet
         windows_MxW = jnp.stack(jnp.meshgrid(*[jnp.arange(symbols)] * window, indexing="ij"), -1).reshape(-1, window)
         next_MxS = rows_CxS[jax.vmap(self._context)(windows_MxW)]
@@ -121,16 +136,26 @@ class KGramTask:
         law = StringLaw(windows_MxW, jnp.zeros(len(windows_MxW), jnp.int32), share_M / jnp.sum(share_M))
         return InfiniteString(law, recent, rows_CxS[self._context(recent)])
 
-    def chain(self, key: jax.Array) -> jax.Array:
-        """Next-token laws by context, (A^K, A)."""
-        draw = jax.random.exponential(key, (self.alphabet**self.longest_order, self.alphabet))
+    def chain(self, *, key: jax.Array | int) -> jax.Array:
+        """Next-token laws by context, (A^K, A).
+
+        Args:
+          key: a JAX random key, or an int for `jax.random.key`.
+        """
+        draw = jax.random.exponential(random_key("key", key), (self.alphabet**self.longest_order, self.alphabet))
         draw = jnp.where(jnp.arange(self.alphabet) < self.symbols, draw, 0)
         return draw / jnp.sum(draw, axis=1, keepdims=True)
 
-    def run(self, key: jax.Array, rows_CxS: jax.Array, size: int) -> jax.Array:
-        """(size,) tokens of the chain."""
+    def run(self, rows_CxS: jax.Array, size: int, *, key: jax.Array | int) -> jax.Array:
+        """(size,) tokens of the chain.
+
+        Args:
+          rows_CxS: next-token laws by context, as `chain` draws them.
+          size: tokens; static.
+          key: a JAX random key, or an int for `jax.random.key`.
+        """
         bound_CxS = jnp.cumsum(rows_CxS, axis=1)[:, :-1]
-        first = jax.random.uniform(key, (size,))
+        first = jax.random.uniform(random_key("key", key), (size,))
 
         def step(context: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             t, draw = inputs

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.lengths.transformer import ArrayModule
 from jaxscale.models.decoder import rotate
@@ -131,11 +132,19 @@ def alibi_slopes(heads: int) -> jax.Array:
     return 2.0 ** (-8.0 * jnp.arange(1, heads + 1) / heads)
 
 
-def position_ids(encoding: str, key: jax.Array, strings: int, size: int, room: int, training: bool) -> jax.Array:
-    """(B, T) int32 positions of `strings` sequences of `size` tokens.
+def position_ids(encoding: str, n: int, size: int, room: int, training: bool, *, key: jax.Array | int) -> jax.Array:
+    """(n, size) int32 positions of `n` sequences of `size` tokens.
 
     learned, learned_regularized: while training from a random one on, such that the last fits; at a test from 0 on.
     randomized: an increasing random choice out of `room`, at tests too. All others: 0, 1, 2, …
+
+    Args:
+      encoding: a name in `ENCODINGS`.
+      n: sequences.
+      size: tokens of each.
+      room: positions there are.
+      training: whether the sequences are trained on.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Raises:
       InputError: if a sequence does not fit.
@@ -144,11 +153,11 @@ def position_ids(encoding: str, key: jax.Array, strings: int, size: int, room: i
     if encoding in TABLES and encoding != "periodic" and size > room:
         raise InputError(f"size={size} exceeds room={room}, the positions that {encoding!r} knows. Give more room.")
     if encoding == "randomized":
-        draw_BxP = jax.random.uniform(key, (strings, room))
+        draw_BxP = jax.random.uniform(random_key("key", key), (n, room))
         return jnp.sort(jnp.argsort(draw_BxP, axis=1)[:, :size], axis=1)
     if encoding in ("learned", "learned_regularized") and training:
-        return place_T + jax.random.randint(key, (strings, 1), 0, room - size + 1)
-    return jnp.broadcast_to(place_T, (strings, size))
+        return place_T + jax.random.randint(random_key("key", key), (n, 1), 0, room - size + 1)
+    return jnp.broadcast_to(place_T, (n, size))
 
 
 def position_penalty(table_PxD: jax.Array, query_LxDxD: jax.Array, key_LxDxD: jax.Array, heads: int) -> jax.Array:

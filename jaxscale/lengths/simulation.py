@@ -14,6 +14,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
 from jaxscale.lengths.strings import PAD, Length, Tokens
@@ -73,13 +74,25 @@ def proportional(
 
 
 def random_draw(
-    key: jax.Array, tokens_T: Tokens, length: Length, budget: int, alphabet: int, period: int = 1, locality: int = 0
+    tokens_T: Tokens,
+    length: Length,
+    budget: int,
+    alphabet: int,
+    period: int = 1,
+    locality: int = 0,
+    *,
+    key: jax.Array | int,
 ) -> Short:
-    """As `proportional`, but each bulk token is drawn from those of `tokens_T` at its residue: classes may get lost."""
+    """As `proportional`, but each bulk token is drawn from those of `tokens_T` at its residue: classes may get lost.
+
+    Args:
+      tokens_T, length, budget, alphabet, period, locality: as for `proportional`.
+      key: a JAX random key, or an int for `jax.random.key`.
+    """
     _check_budget(budget, alphabet, period, locality)
     n, counts_SxR, _ = _bulk(tokens_T, length, budget, alphabet, period, locality)
     log_share_TxS = jnp.log(counts_SxR).T[strings.residues(budget, period)]
-    bulk_N = jax.random.categorical(key, log_share_TxS)
+    bulk_N = jax.random.categorical(random_key("key", key), log_share_TxS)
     return _built(tokens_T, length, budget, n, bulk_N, jnp.bool_(True), locality)
 
 

@@ -1,6 +1,6 @@
 """The argument behind the two-layer bound, executable: a long string thinned out in blocks.
 
-    short = thin(key, tokens_T, length, kept=512, block=8.0, locality=3, size=1024)
+    short = thin(tokens_T, length, kept=512, block=8.0, locality=3, size=1024, key=key)
 
 A second layer reads pairs of (suffix, running histogram). Keeping single tokens at random keeps histograms and destroys
 suffixes; keeping one run keeps suffixes and loses histograms. Blocks of mean length B spoil a share (τ+1)/B of the
@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.lengths.simulation import Short
 from jaxscale.lengths.strings import PAD, Length, Tokens
 
 
 def thin(
-    key: jax.Array,
     tokens_T: Tokens,
     length: Length,
     kept: Length,
@@ -26,6 +26,8 @@ def thin(
     locality: int = 0,
     period: int = 1,
     size: int | None = None,
+    *,
+    key: jax.Array | int,
 ) -> Short:
     """The tokens at which a two-state Markov chain is in state one, and the last τ+1.
 
@@ -33,7 +35,6 @@ def thin(
     the mean run of independent draws.
 
     Args:
-      key: of the chain.
       tokens_T: (T,) integers; those from `length` on do not matter.
       length: T, may be traced.
       kept: n, tokens kept on average; may be traced.
@@ -41,6 +42,7 @@ def thin(
       locality: τ; the last τ+1 tokens are always kept.
       period: Δ; whole periods are kept or left out, so that every token keeps its residue. Static.
       size: room for the short string; 2 n + τ + 64 if None, where n is concrete. Static.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Returns:
       `simulation.Short`; not feasible if more tokens were kept than there is room for.
@@ -60,7 +62,7 @@ def thin(
     tokens_T = jnp.asarray(tokens_T)
     index_T = jnp.arange(len(tokens_T))
     unit_T = index_T // period
-    key_forget, key_state = jax.random.split(key)
+    key_forget, key_state = jax.random.split(random_key("key", key))
     forgets_T = (jax.random.uniform(key_forget, tokens_T.shape) < forget) | (index_T == 0)
     since_T = jax.lax.cummax(jnp.where(forgets_T, index_T, 0))  # by unit: when it last forgot
     state_T = jax.random.uniform(key_state, tokens_T.shape)[since_T] < share

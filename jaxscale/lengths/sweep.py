@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxscale import ensembles
+from jaxscale.arguments import random_key
 from jaxscale.ensembles import step_key
 from jaxscale.lengths.kgram import KGramTask
 from jaxscale.lengths.tasks import ModPTask, SimpleTask
@@ -93,8 +94,8 @@ def advance(
     """
 
     def loss(params: Any, cell: Cells, step: jax.Array, _: None) -> jax.Array:
-        key = step_key(cell.seed, step)
-        return batch_loss(net, params, cell.task, key, cell.length, train_on, size, training.batch_size)
+        key = step_key(step, key=cell.seed)
+        return batch_loss(net, params, cell.task, cell.length, train_on, size, training.batch_size, key=key)
 
     def move(params: Any, updates: Any, _: Cells, step: jax.Array) -> Any:
         rate = learning_rate(training, step)
@@ -109,19 +110,30 @@ def batch_loss(
     net: LimitTransformer,
     params: Any,
     task: SimpleTask | ModPTask | KGramTask,
-    key: jax.Array,
     length: jax.Array,
     train_on: Literal["fixed", "up_to"],
     size: int,
     batch_size: int,
+    *,
+    key: jax.Array | int,
 ) -> jax.Array:
-    """Mean squared error, summed over the outputs, on strings drawn afresh."""
-    keys_B = jax.random.split(key, batch_size)
+    """Mean squared error, summed over the outputs, on strings drawn afresh.
+
+    Args:
+      net: the `LimitTransformer`.
+      params: its parameters.
+      task: of the strings.
+      length: their length.
+      train_on, size: as in `advance`.
+      batch_size: strings.
+      key: a JAX random key, or an int for `jax.random.key`.
+    """
+    keys_B = jax.random.split(random_key("key", key), batch_size)
     apply = cast(Callable[..., jax.Array], functools.partial(net.apply, {"params": params}))
     if isinstance(task, KGramTask):
 
         def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-            tokens_T = task.sample(key, size, size)
+            tokens_T = task.sample(size, size, key=key)
             target = task.prefix_targets(tokens_T)
             position_T = jnp.arange(1, size + 1)
             trained_T = target.valid & ((position_T == length) if train_on == "fixed" else (position_T <= length))
@@ -133,7 +145,7 @@ def batch_loss(
     def one_statistic(key: jax.Array) -> jax.Array:
         key_length, key_string = jax.random.split(key)
         drawn = length if train_on == "fixed" else jax.random.randint(key_length, (), task.shortest, length + 1)
-        seen = task.sample_statistics(key_string, drawn)
+        seen = task.sample_statistics(drawn, key=key_string)
         return jnp.sum((apply(seen, method="summarized") - task.target_of(seen).value) ** 2)
 
     return jnp.mean(jax.vmap(one_statistic)(keys_B))

@@ -1,9 +1,9 @@
 """Two targets of Izzo, Nichani & Lee 2026 (arXiv 2510.27015): strings drawn on device, and exact oracles.
 
     task = SimpleTask(omega=4.0)
-    tokens_T = task.sample(key, length, size=64)       # tokens from `length` on are PAD
+    tokens_T = task.sample(length, size=64, key=key)   # tokens from `length` on are PAD
     task.target(tokens_T, length)                      # Target(value=(1,), valid=True)
-    seen = task.sample_statistics(key, length)         # the same law without the string: any length, `jnp.inf` too
+    seen = task.sample_statistics(length, key=key)     # the same law without the string: any length, `jnp.inf` too
     task.target_of(seen)
 
 Tasks are pytrees: parameters such as ω, p and k are data, so that one compiled program serves a whole grid of them;
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.lengths import strings
 from jaxscale.lengths.strings import Length, Statistics, Tokens
@@ -67,20 +68,33 @@ class SimpleTask:
         if not self.alpha > 0:
             raise InputError(f"alpha={self.alpha} must be positive. 1 is the uniform law over θ.")
 
-    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
-        """(size,) int32 tokens, PAD from `length` on."""
-        key_law, key_tokens = jax.random.split(key)
+    def sample(self, length: Length, size: int, *, key: jax.Array | int) -> jax.Array:
+        """(size,) int32 tokens, PAD from `length` on.
+
+        Args:
+          length: tokens of the string; may be traced.
+          size: room for them; static.
+          key: a JAX random key, or an int for `jax.random.key`.
+        """
+        key_law, key_tokens = jax.random.split(random_key("key", key))
         return strings.pad(_categorical(key_tokens, self._law(key_law), size), length)
 
-    def sample_statistics(self, key: jax.Array, length: float | jax.Array, ends: int | jax.Array = 0) -> Statistics:
-        """`Statistics` of a string of this law, at τ = 0, without making it; `ends`, its residue, is 0 for Δ = 1.
+    def sample_statistics(
+        self, length: float | jax.Array, ends: int | jax.Array = 0, *, key: jax.Array | int
+    ) -> Statistics:
+        """`Statistics` of a string of this law, at τ = 0, without making it.
+
+        Args:
+          length: tokens of the string, `jnp.inf` too; may be traced.
+          ends: its residue, which is 0 for Δ = 1.
+          key: a JAX random key, or an int for `jax.random.key`.
 
         Raises:
           InputError: unless α = 1, for which alone counts are known to be uniform.
         """
         if self.alpha != 1:
             raise InputError(f"alpha={self.alpha}: counts without strings need alpha=1. Count those of `sample`.")
-        key_law, key_counts, key_last = jax.random.split(key, 3)
+        key_law, key_counts, key_last = jax.random.split(random_key("key", key), 3)
         length = jnp.asarray(length, jnp.float32)
         infinite = jnp.isinf(length)
         share_S = self._law(key_law)
@@ -177,20 +191,33 @@ class ModPTask:
         """Every residue occurs from this length on."""
         return self.period
 
-    def sample(self, key: jax.Array, length: Length, size: int) -> jax.Array:
-        """(size,) int32 tokens, PAD from `length` on."""
-        key_law, key_tokens = jax.random.split(key)
+    def sample(self, length: Length, size: int, *, key: jax.Array | int) -> jax.Array:
+        """(size,) int32 tokens, PAD from `length` on.
+
+        Args:
+          length: tokens of the string; may be traced.
+          size: room for them; static.
+          key: a JAX random key, or an int for `jax.random.key`.
+        """
+        key_law, key_tokens = jax.random.split(random_key("key", key))
         bias_R = jax.random.uniform(key_law, (self.rows,))
         # A reshape would do for a static p; the gather costs less than the random bits either way.
         bias_T = bias_R[strings.residues(size, self.period)]
         return strings.pad((jax.random.uniform(key_tokens, (size,)) < bias_T).astype(jnp.int32), length)
 
-    def sample_statistics(self, key: jax.Array, length: float | jax.Array, ends: int | jax.Array = 0) -> Statistics:
+    def sample_statistics(
+        self, length: float | jax.Array, ends: int | jax.Array = 0, *, key: jax.Array | int
+    ) -> Statistics:
         """`Statistics` of a string of this law, at τ = 0, without making it.
 
-        A count of tokens whose bias is uniform is uniform itself. At infinite length the last token has residue `ends`.
+        A count of tokens whose bias is uniform is uniform itself.
+
+        Args:
+          length: tokens of the string, `jnp.inf` too; may be traced.
+          ends: the residue of the last token at infinite length.
+          key: a JAX random key, or an int for `jax.random.key`.
         """
-        key_law, key_counts, key_last = jax.random.split(key, 3)
+        key_law, key_counts, key_last = jax.random.split(random_key("key", key), 3)
         length = jnp.asarray(length, jnp.float32)
         infinite = jnp.isinf(length)
         whole = jnp.where(infinite, 0, length).astype(jnp.int32)

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from scipy.special import log_ndtr
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 
 EM_STEPS = 200
@@ -60,9 +61,10 @@ def threshold(
     lengths: np.typing.ArrayLike,
     errors_NxR: np.typing.ArrayLike,
     epsilon: float,
-    key: jax.Array,
     level: float = 0.95,
     resamples: int = 1000,
+    *,
+    key: jax.Array | int,
 ) -> Threshold | None:
     """N*(ε) from the errors of R runs (seeds) at each of several train lengths.
 
@@ -73,8 +75,8 @@ def threshold(
       lengths: (N,) train lengths, increasing.
       errors_NxR: positive; nan for runs left out.
       epsilon: ε.
-      key: of the bootstrap.
       level, resamples: of the interval.
+      key: a JAX random key, or an int for `jax.random.key`. Of the bootstrap.
 
     Returns:
       `Threshold`, or None if it may lie at or below a length that has no run left.
@@ -89,14 +91,14 @@ def threshold(
         found = (
             None
             if first == len(lengths)
-            else threshold(lengths[first:], errors_NxR[first:], epsilon, key, level, resamples)
+            else threshold(lengths[first:], errors_NxR[first:], epsilon, level, resamples, key=key)
         )
         if found is None or found.censored == "left":
             return None
         return dataclasses.replace(found, draws=np.where(np.isneginf(found.draws), np.log(lengths[first]), found.draws))
     log_NxR = np.log(np.where(kept_NxR, errors_NxR, 1))
     runs = errors_NxR.shape[1]
-    drawn_BxR = np.asarray(jax.random.randint(key, (resamples, runs), 0, runs))
+    drawn_BxR = np.asarray(jax.random.randint(random_key("key", key), (resamples, runs), 0, runs))
     weight_BxR = (drawn_BxR[:, :, None] == np.arange(runs)).sum(1)
     means_BxN = _means(log_NxR, kept_NxR, np.concatenate([np.ones((1, runs)), weight_BxR]))
     crossings_B = np.array([_crossing(np.log(lengths), means_N, math.log(epsilon)) for means_N in means_BxN])

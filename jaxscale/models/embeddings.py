@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxscale.arguments import numpy_seed
 from jaxscale.errors import InputError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.models.decoder import Decoder
@@ -41,11 +42,12 @@ def embed(
     model: Decoder,
     params: Any,
     split: "Split",
-    points: int,
+    n: int,
     tokens_per_document: int,
-    seed: int = 0,
     batch_size: int = 64,
     sharding: NamedSharding | None = None,
+    *,
+    key: jax.Array | int = 0,
 ) -> Embeddings:
     """Embeds tokens of many documents, each with the text that precedes it in its document, up to the model's context.
 
@@ -53,21 +55,21 @@ def embed(
       model: a `Decoder`.
       params: its parameters.
       split: documents (`data.Split`).
-      points: tokens at most.
+      n: tokens at most.
       tokens_per_document: tokens drawn from one document at most, without replacement; end-of-text is never drawn.
-      seed: seeds the draw.
       batch_size: sequences a forward pass takes.
       sharding: of the rows of a batch over devices, a `NamedSharding`; default one device.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the tokens.
 
     Returns:
-      `Embeddings` of N <= points tokens.
+      `Embeddings` of N <= n tokens.
 
     Raises:
       InputError: the documents have no token to embed.
       RunError: the memory of a device does not suffice.
     """
     context = model.config.context
-    position, document = _draw(split, points, tokens_per_document, seed)
+    position, document = _draw(split, n, tokens_per_document, numpy_seed("key", key))
     first = np.maximum(split.starts[document], position - context + 1)
     # Left-aligned windows: what lies to the right of a token cannot reach it through causal attention.
     index = np.minimum(first[:, None] + np.arange(context), len(split.tokens) - 1)
@@ -99,18 +101,18 @@ def _forward(model: Decoder, params: Any, tokens_MxBxT: jax.Array, last_MxB: jax
     return jnp.moveaxis(layers_MxLxBxD, 0, 1).reshape(layers_MxLxBxD.shape[1], -1, layers_MxLxBxD.shape[-1])
 
 
-def _draw(split: "Split", points: int, tokens_per_document: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(split: "Split", n: int, tokens_per_document: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Places of the drawn tokens and the documents they lie in, document after document."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     positions: list[np.ndarray] = []
     documents: list[np.ndarray] = []
-    left = points
+    left = n
     for document in generator.permutation(len(split.starts) - 1):
         start, end = split.starts[document], split.starts[document + 1] - 1
         count = min(end - start, tokens_per_document, left)
         positions.append(start + np.sort(generator.choice(end - start, count, replace=False)))
         documents.append(np.full(count, document))
         left -= count
-    if left == points:
+    if left == n:
         raise InputError("the held-out documents are empty: no token to embed. Give more text.")
     return np.concatenate(positions), np.concatenate(documents)

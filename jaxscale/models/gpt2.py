@@ -51,14 +51,14 @@ OUTSIDE = {"embed": "wte.weight", "positions": "wpe.weight", "norm/scale": "ln_f
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
+class GPT2Weights:
     """A decoder and its parameters, float32."""
 
     model: Decoder
     params: Any
 
 
-def read(folder: str | os.PathLike[str], **execution: Any) -> Weights:
+def read(folder: str | os.PathLike[str], **execution: Any) -> GPT2Weights:
     """The GPT-2 in a folder as transformers saves it: `config.json` and safetensors, whole or in numbered parts.
 
     Args:
@@ -66,7 +66,7 @@ def read(folder: str | os.PathLike[str], **execution: Any) -> Weights:
       execution: fields of `config.Decoder` that say how to compute: `dtype`, `attention`, `scan`.
 
     Returns:
-      `Weights`; weights in half precision are widened, exactly.
+      `GPT2Weights`; weights in half precision are widened, exactly.
 
     Raises:
       InputError: no such folder, another architecture, an option of GPT-2 that `Decoder` lacks, tensors missing or of
@@ -76,7 +76,7 @@ def read(folder: str | os.PathLike[str], **execution: Any) -> Weights:
     if not (folder / "config.json").is_file():
         raise InputError(f"model={str(folder)!r} holds no config.json. Give a folder that transformers saved.")
     model, vocab_size = _decoder(files.read_json(folder / "config.json"), folder, execution)
-    return Weights(Decoder(model, vocab_size), from_tensors(model, vocab_size, _tensors(folder), str(folder)))
+    return GPT2Weights(Decoder(model, vocab_size), from_tensors(model, vocab_size, _tensors(folder), str(folder)))
 
 
 def write(folder: str | os.PathLike[str], model: configs.Decoder, params: Any) -> None:

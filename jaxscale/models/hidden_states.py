@@ -2,21 +2,25 @@
 
 model = pretrained("gpt2")                                  # weights by transformers, run by PyTorch; or, from a
                                                             # folder that holds a GPT-2, our own forward pass
-states = hidden_states(model, texts, points=4000)
+states = hidden_states(model, texts, n=4000)
 states.layers[6]                                            # (N, D) float32
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from jaxscale.arguments import numpy_seed
 from jaxscale.errors import InputError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.models import gpt2
+
+if TYPE_CHECKING:
+    import jax
 
 # Our own forward pass is compiled anew for every length of a text, of which there are so many fewer.
 TOKENS_OF_A_LENGTH = 64
@@ -134,37 +138,38 @@ def _of_transformers(name: str) -> Pretrained:
 def hidden_states(
     model: Pretrained,
     texts: Iterable[str],
-    points: int = 4000,
+    n: int = 4000,
     tokens_per_document: int = 32,
     layers: Sequence[int] | None = None,
     context: int = 512,
     batch_size: int = 8,
-    seed: int = 0,
+    *,
+    key: "jax.Array | int" = 0,
     report: Callable[..., None] = lambda **values: None,
 ) -> HiddenStates:
-    """Runs `model` over `texts` until `points` tokens are drawn, each with the text that precedes it.
+    """Runs `model` over `texts` until `n` tokens are drawn, each with the text that precedes it.
 
     Args:
       model: from `pretrained`.
       texts: the documents; read in order, and no further than needed.
-      points: tokens at most.
+      n: tokens at most.
       tokens_per_document: drawn from one text at most, without replacement, special tokens never. Few from many
         documents are worth more than many from few: tokens of one document depend on each other.
       layers: which; all if None. 0 is the embedding, -1 the last.
       context: tokens of a text that the model sees; what lies beyond is cut off. Never more than the model's own.
       batch_size: texts a forward pass takes.
-      seed: of the draw.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the tokens.
       report: called with `step` and `steps`, tokens drawn and wanted.
 
     Returns:
-      `HiddenStates` of N <= points tokens.
+      `HiddenStates` of N <= n tokens.
 
     Raises:
       InputError: if a number is not positive, a layer does not exist, or the texts hold no token to draw.
       RunError: if the memory of a device does not suffice.
     """
     for name, value in {
-        "points": points,
+        "n": n,
         "tokens_per_document": tokens_per_document,
         "context": context,
         "batch_size": batch_size,
@@ -173,8 +178,8 @@ def hidden_states(
             raise InputError(f"{name}={value} must be positive. Give a larger value.")
     chosen = _layers(layers, model.layers + 1)
     context = min(context, model.context or context)
-    generator = np.random.default_rng(seed)
-    drawn = _draw(_tokenized(model.tokenizer, texts, context), points, tokens_per_document, generator)
+    generator = np.random.default_rng(numpy_seed("key", key))
+    drawn = _draw(_tokenized(model.tokenizer, texts, context), n, tokens_per_document, generator)
     rows: dict[int, list[np.ndarray]] = {layer: [] for layer in chosen}
     documents, positions, done = [], [], 0
     for batch in _batches(drawn, batch_size):
@@ -186,7 +191,7 @@ def hidden_states(
             documents.append(np.full(len(places), document, np.int32))
             positions.append(places.astype(np.int32))
             done += len(places)
-        report(step=done, steps=points)
+        report(step=done, steps=n)
     if not done:
         raise InputError("the texts are empty: no token to measure. Give more text.")
     return HiddenStates(
@@ -215,12 +220,12 @@ def _tokenized(
 
 def _draw(
     tokenized: Iterable[tuple[np.ndarray, np.ndarray]],
-    points: int,
+    n: int,
     tokens_per_document: int,
     generator: np.random.Generator,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(number of the document, its tokens, the places drawn) until `points` are drawn; texts without tokens skipped."""
-    left = points
+    """(number of the document, its tokens, the places drawn) until `n` are drawn; texts without tokens skipped."""
+    left = n
     for document, (tokens, candidates) in enumerate(tokenized):
         count = min(len(candidates), tokens_per_document, left)
         if count:

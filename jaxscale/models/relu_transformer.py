@@ -23,7 +23,7 @@ MANTISSA_BITS = {"tf32": 10, "bf16": 7}
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
+class BlockShape:
     """Sizes of one block: `heads` m, `rank` rows of Q and K, and widths of the hidden layers of its FFN.
 
     A block without hidden layers has no FFN: the residual stream passes as it is.
@@ -50,7 +50,7 @@ class Shape:
 
     tokens: int
     width: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockShape, ...]
     inputs: tuple[tuple[int, int], ...]
     outputs: tuple[tuple[int, int], ...]
     bound: float | None = None
@@ -78,7 +78,7 @@ class Shape:
         return learned + sum(block_parameters(block, self.width) for block in self.blocks)
 
 
-def block_parameters(block: Block, width: int) -> int:
+def block_parameters(block: BlockShape, width: int) -> int:
     """Numbers in Q, K, V and the FFN of one block."""
     layers = [width, *block.hidden, width] if block.hidden else []
     ffn = sum(fan_in * fan_out + fan_out for fan_in, fan_out in itertools.pairwise(layers))
@@ -129,7 +129,7 @@ class ReluTransformer(nn.Module):
 class BlockParameters(nn.Module):
     """Declares query and key (M, K, E), value (M, E, E), and kernel_i, bias_i of the FFN's affine maps."""
 
-    block: Block
+    block: BlockShape
     width: int
     tokens: int
     dtype: Any

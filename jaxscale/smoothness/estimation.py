@@ -69,7 +69,7 @@ class Smoothness:
         return bool(np.isfinite(self.beta))
 
 
-def estimate(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array) -> Smoothness:
+def estimate(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array | int) -> Smoothness:
     """The Hölder smoothness β of labels y over points x, by the madogram, beside two learning curves.
 
     benchmarks/smoothness.py reads fractional Brownian fields of known β on flat tori, with and without label noise.
@@ -77,7 +77,7 @@ def estimate(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array) 
     Args:
       x: (n, D) points; at most 1536 of them, drawn at random, are used.
       y: (n,) labels.
-      key: a JAX random key.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Raises:
       InputError: for arrays of other shapes, too few points, values that are not finite or that never vary.

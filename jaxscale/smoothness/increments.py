@@ -75,13 +75,13 @@ class _Reading(NamedTuple):
     nugget: np.ndarray  # (F,) share of it in the squared madogram at the least distance
 
 
-def madogram(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array) -> Madogram:
+def madogram(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array | int) -> Madogram:
     """Fits r^β, with a nugget where the labels show one, to the madogram over near neighbors.
 
     Args:
       x: (n, D) points; at most 1536 of them, drawn at random, are used.
       y: (n,) labels.
-      key: a JAX random key.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Raises:
       InputError: for arrays of other shapes, fewer than 128 points, values that are not finite, labels that never vary
@@ -115,10 +115,19 @@ def madogram(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array) 
     )
 
 
-def fractional_field(x: np.typing.ArrayLike, beta: float, *, key: jax.Array, fields: int = 1) -> np.ndarray:
+def fractional_field(x: np.typing.ArrayLike, beta: float, *, key: jax.Array | int, fields: int = 1) -> np.ndarray:
     """Fractional Brownian fields of smoothness β in (0, 1) at points (n, D), each of variance 1; (fields, n).
 
     E (f(x) - f(x'))² = c |x - x'|^2β: fields of known smoothness, on which estimates are calibrated.
+
+    Args:
+      x: (n, D) points.
+      beta: β.
+      key: a JAX random key, or an int for `jax.random.key`.
+      fields: how many.
+
+    Raises:
+      InputError: for points that are not finite, or β out of range.
     """
     beta, fields = arguments.real("beta", beta, 0.5), arguments.integer("fields", fields, 1)
     if not 0 < beta < 1:

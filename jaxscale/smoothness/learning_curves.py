@@ -42,7 +42,7 @@ class LearningCurve(NamedTuple):
 
 
 def kernel_learning_curve(
-    x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array, noise: float = 0.0
+    x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array | int, noise: float = 0.0
 ) -> LearningCurve:
     """The learning curve of Laplace-kernel regression, its ridge chosen by leave-one-out at every size.
 
@@ -52,7 +52,7 @@ def kernel_learning_curve(
     Args:
       x: (n, D) points; at most 1536 of them, drawn at random, are used.
       y: (n,) labels.
-      key: a JAX random key, for splits.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the splits.
       noise: standard deviation of the label noise, such as `madogram` finds, whose square is taken off test errors.
 
     Raises:
@@ -62,16 +62,21 @@ def kernel_learning_curve(
 
 
 def neighbor_learning_curve(
-    x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array, noise: float = 0.0
+    x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array | int, noise: float = 0.0
 ) -> LearningCurve:
-    """The learning curve of the nearest neighbor, whose error is the squared difference to its label; as above."""
+    """The learning curve of the nearest neighbor, whose error is the squared difference to its label.
+
+    Args:
+      x, y, noise: as for `kernel_learning_curve`.
+      key: a JAX random key, or an int for `jax.random.key`. It draws the splits.
+    """
     return _curve(x, y, key, noise, _neighbor_error, shared_noise=2.0)
 
 
 def _curve(
     x: np.typing.ArrayLike,
     y: np.typing.ArrayLike,
-    key: jax.Array,
+    key: jax.Array | int,
     noise: float,
     error_of: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float],
     shared_noise: float,

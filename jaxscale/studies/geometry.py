@@ -106,7 +106,7 @@ def embeddings_of_run(
         store.held_out,
         measured.points,
         measured.tokens_per_document,
-        seed=run.corpus.seed,
+        key=run.corpus.seed,
         batch_size=run.training.batch_size // run.training.accumulation,
         sharding=sharding.batch_sharding(program.mesh),
     )

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxscale import smoothness
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 
 PROJECTIONS = 8
@@ -24,7 +25,7 @@ def measure(
     points: jax.Array | np.ndarray,
     next_token: jax.Array | np.ndarray,
     *,
-    key: jax.Array,
+    key: jax.Array | int,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     level: float = 0.95,
 ) -> dict[str, Any] | None:
@@ -33,7 +34,7 @@ def measure(
     Args:
       points: (N, D) embeddings; repeated ones are left out.
       next_token: (N,) the tokens that follow.
-      key: a JAX random key.
+      key: a JAX random key, or an int for `jax.random.key`.
       metric: "cosine" puts the embeddings on the unit sphere.
       level: of the interval.
 
@@ -42,6 +43,7 @@ def measure(
       labels' standard deviation is the token's own randomness), `scales`, `points`, `readings`; or None where the
       embeddings have too few distinct points to tell.
     """
+    key = random_key("key", key)
     points, next_token = np.asarray(points, float), np.asarray(next_token)
     if metric == "cosine":
         points = points / np.linalg.norm(points, axis=1, keepdims=True)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, numpy_seed, random_key
 from jaxscale.dimension.points import as_array, central_row, check_cloud, is_cut, less_center
 from jaxscale.errors import InputError
 from jaxscale.testing import clouds
@@ -26,7 +26,7 @@ Estimator = Callable[[jax.Array], Any]
 
 
 def assert_rotation_invariant(
-    estimator: Estimator, x: jax.typing.ArrayLike, rtol: float = 1e-3, key: jax.Array | None = None
+    estimator: Estimator, x: jax.typing.ArrayLike, rtol: float = 1e-3, key: jax.Array | int | None = None
 ) -> None:
     """A random rotation of the cloud leaves the estimate alone.
 
@@ -37,13 +37,13 @@ def assert_rotation_invariant(
       estimator: from (n, D) points to a scalar or an object with a scalar `.dimension`.
       x: (n, D) points.
       rtol: largest relative change of the estimate.
-      key: which rotation; `jax.random.key(0)` if None.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if the estimate changes or is not finite.
     """
     cloud = _as_cloud(x)
-    turned = _like(cloud, np.float64(cloud) @ clouds.rotation(_generator(key), cloud.shape[1]))
+    turned = _like(cloud, np.float64(cloud) @ clouds.rotation(cloud.shape[1], key=_own(key)))
     _assert_unmoved("assert_rotation_invariant", estimator, cloud, turned, "for the cloud rotated", rtol)
 
 
@@ -52,14 +52,20 @@ def assert_translation_invariant(
     x: jax.typing.ArrayLike,
     distance: float = 10.0,
     rtol: float = 1e-3,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """A shift of the cloud, `distance` times its root mean square radius in a random direction, changes nothing.
 
     A distance of 10^m costs the points themselves m of their seven digits, and an estimator that expands |x - y|² into
     |x|² - 2xy + |y|² twice as many.
 
-    Args, Raises: as `assert_rotation_invariant`.
+    Args:
+      distance: of the shift, in root mean square radii.
+      estimator, x, rtol: as `assert_rotation_invariant`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
+
+    Raises:
+      AssertionError: as `assert_rotation_invariant`.
     """
     cloud = _as_cloud(x)
     direction = _generator(key).normal(size=cloud.shape[1])
@@ -89,14 +95,15 @@ def assert_permutation_invariant(
     x: jax.typing.ArrayLike,
     per_point: Sequence[str] = (),
     rtol: float = 1e-3,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """The order of the points does not matter to the estimate, and what is said of each point moves along with it.
 
     Args:
       per_point: names of attributes of the estimator's result, (n, ...) each, that must be permuted as the rows are:
         `("local",)` for ours. Entries are compared to `rtol` of the largest; nan matches nan.
-      estimator, x, rtol, key: as `assert_rotation_invariant`.
+      estimator, x, rtol: as `assert_rotation_invariant`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if the estimate changes or is not finite, or a per-point value does not follow its point.
@@ -143,7 +150,7 @@ def assert_row_padding_invariant(
     rows: int = 32,
     fill: float = np.nan,
     rtol: float = 1e-3,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """Rows that hold no point, put in at random places, change no estimate.
 
@@ -155,7 +162,8 @@ def assert_row_padding_invariant(
     Args:
       rows: how many to put in.
       fill: what they hold.
-      estimator, x, rtol, key: as `assert_rotation_invariant`.
+      estimator, x, rtol: as `assert_rotation_invariant`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if the estimate changes or is not finite.
@@ -171,7 +179,7 @@ def assert_monotone_in_added_dimensions(
     x: jax.typing.ArrayLike,
     added: Sequence[int] = (1, 3),
     rise: float = 0.0,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """The product of the cloud with independent uniform coordinates has a larger dimension, the more the larger.
 
@@ -181,7 +189,8 @@ def assert_monotone_in_added_dimensions(
       added: how many coordinates, ascending.
       rise: how much of each added dimension must show in the estimate: 1 were exact, but estimates saturate where
         points are few, and large dimensions show less. At 0 the estimate must rise at all.
-      estimator, x, key: as `assert_rotation_invariant`.
+      estimator, x: as `assert_rotation_invariant`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if the estimate rises by too little or is not finite.
@@ -240,12 +249,12 @@ def assert_same_under_transforms(estimator: Estimator, x: jax.typing.ArrayLike, 
 
 def assert_consistent(
     estimator: Estimator,
-    sample: Callable[[jax.Array, int], jax.typing.ArrayLike],
+    sample: Callable[..., jax.typing.ArrayLike],
     dimension: float,
     sizes: Sequence[int] = (128, 512),
     rtol: float = 0.1,
     draws: int = 4,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """The mean estimate over a few samples of a known manifold nears its dimension as the samples grow.
 
@@ -254,23 +263,23 @@ def assert_consistent(
 
     Args:
       estimator: from (n, D) points to a scalar or an object with a scalar `.dimension`.
-      sample: from a key and n to (n, D) points.
+      sample: called as `sample(n, key=key)`, gives (n, D) points: the `sample` of a `manifolds.Manifold`, say.
       dimension: the truth.
       sizes: n, ascending; each costs a compilation.
       rtol: largest relative error of the mean at the largest size.
       draws: samples of each size.
-      key: `jax.random.key(0)` if None.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if the mean at the largest size is too far from the truth or no nearer than at the smallest.
     """
     check, draws = "assert_consistent", integer("draws", draws, 1)
     sizes = [integer("sizes", n, 1) for n in sizes]
-    key = jax.random.key(0) if key is None else key
+    key = random_key("key", 0 if key is None else key)
     means = []
     for n in sizes:
         estimates = [
-            _estimate(check, estimator, _as_cloud(sample(draw, n)), f"for {n} points of dimension {dimension:g}")
+            _estimate(check, estimator, _as_cloud(sample(n, key=draw)), f"for {n} points of dimension {dimension:g}")
             for draw in jax.random.split(jax.random.fold_in(key, n), draws)
         ]
         means.append(float(np.mean(estimates)))
@@ -288,7 +297,7 @@ def assert_finite_on_duplicates(
     x: jax.typing.ArrayLike,
     shares: Sequence[float] = (0.01, 0.5),
     rtol: float | None = None,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """Where rows repeat other rows exactly, the estimate is finite and positive, and near that of distinct points.
 
@@ -296,7 +305,8 @@ def assert_finite_on_duplicates(
       shares: of the rows, to be replaced by copies of others; at least one row is.
       rtol: largest relative distance from the estimate of `x` itself, which has more distinct points; if None,
         anything finite and positive will do.
-      estimator, x, key: as `assert_rotation_invariant`.
+      estimator, x: as `assert_rotation_invariant`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if the estimate is not finite, not positive, or too far away.
@@ -304,7 +314,7 @@ def assert_finite_on_duplicates(
     check, cloud = "assert_finite_on_duplicates", _as_cloud(x)
     for share in shares:
         situation = f"with {share:.3g} of the rows copies of others"
-        value = _estimate(check, estimator, clouds.with_duplicates(_generator(key), cloud, share), situation)
+        value = _estimate(check, estimator, clouds.with_duplicates(cloud, share, key=_own(key)), situation)
         if value <= 0:
             raise AssertionError(
                 f"{check} failed: {_name(estimator)} should give more than zero {situation}; it gave {value:.6g}."
@@ -320,7 +330,7 @@ def assert_gradient_correct(
     rtol: float = 1e-3,
     step: float = 1e-8,
     directions: int = 3,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """The gradient of the estimate in the points is finite and agrees with central differences.
 
@@ -333,7 +343,8 @@ def assert_gradient_correct(
         gradient's norm lets one expect along a random direction.
       step: of the differences, relative to the cloud's root mean square radius.
       directions: how many.
-      estimator, x, key: as `assert_rotation_invariant`.
+      estimator, x: as `assert_rotation_invariant`.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if an entry of the gradient is not finite, or a directional derivative is wrong.
@@ -378,7 +389,7 @@ def check_estimator(
     consistency: float | None = 0.15,
     duplicates: float | None = 0.25,
     gradient: float | None = 1e-3,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
 ) -> None:
     """Every property of this module at once; what fails is named, all of it.
 
@@ -390,18 +401,18 @@ def check_estimator(
       estimator: from (n, D) points to a scalar or an object with a scalar `.dimension`.
       x: (n, D) points to try it on; 512 of a cube of dimension three in six columns if None. Consistency is tried on a
         square and on a sphere, whatever `x` is.
-      key: of everything random; `jax.random.key(0)` if None.
+      key: a JAX random key, or an int for `jax.random.key`. 0 if None.
 
     Raises:
       AssertionError: if a property fails, or the estimator raises an error; one line for each of those that do.
     """
-    key = jax.random.key(0) if key is None else key
+    key = random_key("key", 0 if key is None else key)
     # Not the stream of the assertions, whose added coordinates would repeat the cloud's own.
-    cloud = clouds.cube(_generator(jax.random.fold_in(key, 1)), 512, 3, 6) if x is None else _as_cloud(x)
+    cloud = clouds.cube(512, 3, 6, key=_own(jax.random.fold_in(key, 1))) if x is None else _as_cloud(x)
 
     def consistent(rtol: float) -> None:
         for shape in (clouds.cube, clouds.sphere):
-            sample = lambda key, n, shape=shape: shape(_generator(key), n, dimension=2, width=6)
+            sample = functools.partial(shape, dimension=2, width=6)
             assert_consistent(estimator, sample, dimension=2, rtol=rtol, key=key)
 
     properties: list[tuple[str, float | None, Callable[[float], None]]] = [
@@ -500,10 +511,13 @@ def _radius(x: np.ndarray) -> float:
     return radius
 
 
-def _generator(key: jax.Array | None) -> np.random.Generator:
-    """A NumPy generator of its own for each key; no plain seed of the user's repeats its stream."""
-    key = jax.random.key(0) if key is None else key
-    return np.random.default_rng([*np.asarray(jax.random.key_data(key)), 0x7E57])
+def _own(key: jax.Array | int | None) -> jax.Array:
+    """A key of the assertions' own: nothing that the user draws with the same key repeats their draws."""
+    return jax.random.fold_in(random_key("key", 0 if key is None else key), 0x7E57)
+
+
+def _generator(key: jax.Array | int | None) -> np.random.Generator:
+    return np.random.default_rng(numpy_seed("key", _own(key)))
 
 
 def _mesh(n: int) -> jax.sharding.Mesh:

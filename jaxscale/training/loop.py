@@ -129,7 +129,7 @@ def check(run: configs.Run, store: Store, mesh: jax.sharding.Mesh | None = None)
     configs.validate(run)
     if mesh is not None:
         sharding.check_fits(mesh, run)
-    Batches.of(store.train, run.tokens, run.model.context, run.training.batch_size, run.seed)
+    Batches.of(store.train, run.tokens, run.model.context, run.training.batch_size, key=run.seed)
 
 
 def _prepare(run: configs.Run, store: Store, mesh: jax.sharding.Mesh) -> Work:

@@ -77,10 +77,10 @@ def plan(
       peak: FLOP/s of all devices, or None.
     """
     context, rows = run.model.context, run.training.batch_size
-    batches = Batches.of(store.train, run.tokens, context, rows, run.seed)
+    batches = Batches.of(store.train, run.tokens, context, rows, key=run.seed)
     steps = run.training.steps
     if run.training.epochs is not None:
-        steps = min(steps, math.ceil(run.training.epochs * batches.size / (rows * context)))
+        steps = min(steps, math.ceil(run.training.epochs * batches.n / (rows * context)))
     rates, flops = optimizer.learning_rates(run.optimizer, steps), throughput.training_flops(run, store.vocab_size)
     return Work(run, shared, batches, steps, rates, held_out, flops, peak)
 
@@ -151,7 +151,7 @@ def summary(work: Work, progress: Progress, stopped: Stopped, starts: Mapping[st
         "loss": best_loss,
         "step": best_step,
         "steps": work.steps,
-        "epochs": best_step * work.tokens_per_step / work.batches.size,
+        "epochs": best_step * work.tokens_per_step / work.batches.n,
         "stopped": stopped,
         "edge": edge(work.run.training, progress, stopped),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(work.program.abstract.params)),

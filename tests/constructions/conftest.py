@@ -39,7 +39,7 @@ def by_definition(network, x):
 
 
 def check_within(h, interval):
-    low, high = interval
-    slack = 1e-9 * (1 + np.abs(low) + np.abs(high))
-    data = h[:, : low.shape[1]]
-    assert np.all(data >= low - slack) and np.all(data <= high + slack), "the residual stream leaves its intervals"
+    lower, upper = interval
+    slack = 1e-9 * (1 + np.abs(lower) + np.abs(upper))
+    data = h[:, : lower.shape[1]]
+    assert np.all(data >= lower - slack) and np.all(data <= upper + slack), "the residual stream leaves its intervals"

@@ -5,7 +5,7 @@ import numpy as np
 from jaxscale import constructions as con
 from jaxscale.constructions.primitives import INNER
 
-X, Y, Z = con.inputs("x y z", low=-1, high=2)
+X, Y, Z = con.inputs("x y z", lower=-1, upper=2)
 V = con.stack([X, Y, Z])
 POINTS = np.random.default_rng(0).uniform(-1, 2, (50, 3))
 PX, PY, PZ = POINTS.T

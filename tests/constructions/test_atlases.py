@@ -22,10 +22,10 @@ KEY = jax.random.key(3)
 @pytest.fixture(scope="module")
 def atlases():
     return {
-        "circle": con.circle(3, KEY),
-        "sphere": con.sphere(2, 4, KEY),
-        "torus": con.torus(5, KEY),
-        "swiss_roll": con.swiss_roll(3, KEY, turns=0.4, height=2.0),
+        "circle": con.circle(3, key=KEY),
+        "sphere": con.sphere(2, 4, key=KEY),
+        "torus": con.torus(5, key=KEY),
+        "swiss_roll": con.swiss_roll(3, key=KEY, turns=0.4, height=2.0),
     }
 
 
@@ -68,7 +68,7 @@ def test_error_stays_below_its_bound(name, N, atlases):
     atlas = atlases[name]
     f = cone(atlas.centers[0], 0.7)
     made = con.approximate_on(atlas, f, grid=N, holder=con.Holder(1.0, 0.7), backend="structured")
-    points = np.concatenate(list(probe_points(made, 300, 0).values()))
+    points = np.concatenate(list(probe_points(made, 300, key=0).values()))
     assert np.abs(made.formula(points) - f(points)).max() <= made.bound
 
 
@@ -96,9 +96,9 @@ def slope_on(atlas, axis, grids, beta, elsewhere=0):
         made = con.Approximation(
             None, f, atlas.dimension, N, holder, bound(atlas, N, holder, found[-1]), "", None, atlas
         )
-        x = probe_points(made, 13**atlas.dimension * len(places), 0, places)["singular"]
+        x = probe_points(made, 13**atlas.dimension * len(places), places, key=0)["singular"]
         if elsewhere:
-            x = np.concatenate([x, *probe_points(made, elsewhere, 0).values()])
+            x = np.concatenate([x, *probe_points(made, elsewhere, key=0).values()])
         formula = interpolant(atlas, N, *found[:4])
         errors.append(max(np.abs(formula(part) - f(part)).max() for part in np.array_split(x, len(x) // 10_000 + 1)))
         assert errors[-1] <= made.bound
@@ -109,8 +109,8 @@ def slope_on(atlas, axis, grids, beta, elsewhere=0):
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 @pytest.mark.parametrize("width", [3, 32])
 def test_on_a_circle_the_error_falls_with_its_dimension_and_not_the_width(width, beta):
-    atlas = con.circle(width, KEY)
-    slope, by_size = slope_on(atlas, isometry(2, width, KEY)[:, 1], (16, 32, 64, 128), beta)
+    atlas = con.circle(width, key=KEY)
+    slope, by_size = slope_on(atlas, isometry(2, width, key=KEY)[:, 1], (16, 32, 64, 128), beta)
     assert abs(slope + beta) < 0.1 and abs(by_size + beta) < 0.1
 
 
@@ -127,7 +127,7 @@ def test_on_a_circle_the_error_falls_with_its_dimension_and_not_the_width(width,
 def test_on_surfaces_the_error_falls_with_two_dimensions_and_not_the_width(make, width, grids, beta):
     """From a grid on for which the partition of unity is smooth at its scale."""
     atlas = make(width=width, key=KEY)
-    slope, by_size = slope_on(atlas, isometry(3, width, KEY)[:, 2], grids, beta, 5000)
+    slope, by_size = slope_on(atlas, isometry(3, width, key=KEY)[:, 2], grids, beta, 5000)
     assert abs(slope + beta) < 0.1 and abs(by_size + beta / 2) < 0.1
 
 
@@ -146,7 +146,7 @@ def test_every_manifold_is_covered_with_defaults(make):
 
 def test_width_changes_neither_error_nor_tokens():
     errors, tokens = [], []
-    for atlas in (con.circle(2), con.circle(20, KEY)):
+    for atlas in (con.circle(2), con.circle(20, key=KEY)):
         f = lambda x, c=atlas.centers[0]: np.abs(x @ c)
         made = con.approximate_on(atlas, f, grid=8, backend="structured")
         errors.append(np.abs(made.formula(atlas.net) - f(atlas.net)).max())
@@ -156,7 +156,7 @@ def test_width_changes_neither_error_nor_tokens():
 
 
 @pytest.mark.parametrize("options", [{"encoding": "parabola"}, {"encoding": "binary"}, {"backend": "structured"}])
-@pytest.mark.parametrize(("make", "N"), [(con.circle, 6), (lambda: con.sphere(2, 4, KEY, radius=1.2), 2)])
+@pytest.mark.parametrize(("make", "N"), [(con.circle, 6), (lambda: con.sphere(2, 4, key=KEY, radius=1.2), 2)])
 def test_network_equals_its_formula(make, N, options, definition):
     atlas = make()
     made = con.approximate_on(atlas, lambda x: x[:, 0] ** 2 - x[:, -1], grid=N, **options)
@@ -173,7 +173,7 @@ def test_five_rows_suffice_on_manifolds(make, N):
 @settings(max_examples=6)
 @given(st.integers(0, 999), st.integers(2, 6), st.floats(0.4, 1.1), st.integers(3, 12))
 def test_random_atlases_of_circles(definition, seed, width, radius, N):
-    atlas = con.circle(width, jax.random.key(seed), radius=radius)
+    atlas = con.circle(width, key=jax.random.key(seed), radius=radius)
     f = cone(atlas.net[seed % len(atlas.net)], 0.6)
     made = con.approximate_on(atlas, f, grid=N, holder=con.Holder(1.0, 0.6))
     assert np.abs(made.formula(atlas.net) - f(atlas.net)).max() <= made.bound

@@ -72,7 +72,7 @@ def test_selection_alone(tokens):
 
 
 def test_program_of_ones_own_has_a_certificate():
-    x, y, z = con.inputs("x y z", low=-1, high=1)
+    x, y, z = con.inputs("x y z", lower=-1, upper=1)
     document = con.certify(con.compile(x * y + con.maximum(z, 0.3)))
     assert document["rounding"]["float32"]["safe"] and document["rounding"]["bf16"]["leaking_heads"] == 0
     assert document["class"]["L_T"] == 2
@@ -83,7 +83,7 @@ def test_program_of_ones_own_has_a_certificate():
 def certified(tmp_path_factory):
     made = con.approximate(cone(np.zeros(2)), 2, grid=4, holder=con.Holder(1.0))
     folder = tmp_path_factory.mktemp("certificate")
-    document = con.certify(made, points=200, series=True, singular=np.zeros((1, 2)))
+    document = con.certify(made, n=200, series=True, singular=np.zeros((1, 2)))
     con.write(document, folder, "cone")
     return made, document, folder
 
@@ -148,8 +148,8 @@ PROGRAMS = {
 def test_what_is_called_safe_is_off_by_a_thousandth_of_the_values_at_most(name):
     """Not of the interval that analysis finds: of T20, whose values are at most 1, that is [-1e7, 1e7]."""
     program, wanted = PROGRAMS[name]
-    network = con.compile(program(con.inputs("x", low=-1)))
-    document = con.certify(network, points=300)
+    network = con.compile(program(con.inputs("x", lower=-1)))
+    document = con.certify(network, n=300)
     truth = wanted(INTERVAL[:, 0])
     verdicts = {}
     for precision in ("float64", "float32", "bf16"):
@@ -161,11 +161,11 @@ def test_what_is_called_safe_is_off_by_a_thousandth_of_the_values_at_most(name):
 
 
 def test_each_output_is_held_to_its_own_range():
-    x, y, z = con.inputs("x y z", low=-1, high=1)
+    x, y, z = con.inputs("x y z", lower=-1, upper=1)
     outputs = [1000 * x * y, x * y / 1000 + z / 1000, 0 * z]
-    document = con.certify(con.compile(con.stack(outputs)), points=200)
+    document = con.certify(con.compile(con.stack(outputs)), n=200)
     assert document["rounding"]["float32"]["safe"] and document["tolerance"] == pytest.approx(4e-6, rel=0.1)
-    together = con.certify(con.compile(con.stack([*outputs, 1000 * x * y - 999.999 * x * y])), points=200)
+    together = con.certify(con.compile(con.stack([*outputs, 1000 * x * y - 999.999 * x * y])), n=200)
     assert not together["rounding"]["float32"]["safe"]
 
 
@@ -177,15 +177,15 @@ def test_each_output_is_held_to_its_own_range():
     ],
 )
 def test_formats_that_cannot_hold_the_numbers_are_not_safe(program, wrong, tmp_path):
-    network = con.compile(program(con.inputs("x", low=-1)))
-    document = con.certify(network, points=50)
+    network = con.compile(program(con.inputs("x", lower=-1)))
+    document = con.certify(network, n=50)
     assert con.evaluate(network, [[1.0]], "float32", "dense")[0] == pytest.approx(wrong, nan_ok=True)
     assert not document["rounding"]["float32"]["safe"] and document["rounding"]["float64"]["safe"]
     con.write(document, tmp_path)
 
 
 def test_a_program_beyond_float64_is_refused():
-    x = con.inputs("x", low=-1e200, high=1e200)
+    x = con.inputs("x", lower=-1e200, upper=1e200)
     with pytest.raises(InputError, match=r"1\.8e308"):
         con.compile(x * x)
     assert con.compile(x * (x * 1e-200).within(-1, 1))

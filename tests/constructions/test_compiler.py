@@ -26,7 +26,7 @@ named = lambda options: next(iter(options.values()))
 def test_every_primitive_equals_its_formula(name, options, definition):
     program, _ = CASES[name]
     network = con.compile(program, **options)
-    scale = max(1.0, float(np.abs([program.low, program.high]).max()))
+    scale = max(1.0, float(np.abs([program.lower, program.upper]).max()))
     tolerance = 1e-12 if "circle" in named(options) else 1e-15
     found, wanted = definition(network, POINTS[:8]), program.evaluate(POINTS[:8])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * scale)
@@ -79,7 +79,7 @@ def scalars(inputs):
 @given(scalars([X, Y, Z]), st.sampled_from(BACK_ENDS))
 def test_random_programs_equal_their_formulas(definition, program, options):
     network = con.compile(program, **options)
-    scale = max(1.0, float(np.abs([program.low, program.high]).max()))
+    scale = max(1.0, float(np.abs([program.lower, program.upper]).max()))
     tolerance = 1e-12 if "circle" in named(options) else 5e-15
     found, wanted = definition(network, POINTS[:3]), program.evaluate(POINTS[:3])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * scale)
@@ -99,7 +99,7 @@ def test_random_vector_programs_equal_their_formulas(definition, seed, options):
         product = product * hidden[pick[::-1]]
     program = rng.normal(size=7) @ product + con.dot(V, V) * rng.choice([0, 1.0])
     network = con.compile(program, **options)
-    scale = max(1.0, float(np.abs([program.low, program.high]).max()))
+    scale = max(1.0, float(np.abs([program.lower, program.upper]).max()))
     found, wanted = definition(network, POINTS[:3]), program.evaluate(POINTS[:3])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14 * scale)
 
@@ -152,7 +152,7 @@ def test_layout_says_where_every_value_lies(definition):
 
 
 def test_a_three_line_program():
-    x, y, z = con.inputs("x y z", low=-1, high=1)
+    x, y, z = con.inputs("x y z", lower=-1, upper=1)
     network = con.compile(x * y + con.maximum(z, 0.3))
     points = np.array([[0.5, -0.5, 0.9], [1.0, 1.0, -1.0]])
     np.testing.assert_allclose(con.evaluate(network, points), [0.65, 1.3], atol=1e-15)

@@ -37,6 +37,14 @@ def test_saved_and_loaded_parameters_give_the_same_output_bit_by_bit(name, form,
     jax.tree.map(np.testing.assert_array_equal, saved.params, network.params)
 
 
+def test_ends_of_the_domain_are_read_under_the_names_of_version_0_1(made, tmp_path):
+    con.save(made["binary"], tmp_path / "net")
+    path = tmp_path / "net" / "architecture.json"
+    path.write_text(path.read_text().replace('"lower"', '"low"').replace('"upper"', '"high"'))
+    assert '"low"' in path.read_text()
+    np.testing.assert_array_equal(con.load(tmp_path / "net").domain, made["binary"].domain)
+
+
 @pytest.mark.parametrize("parts", ["readout", "values", "all"])
 def test_masks_move_what_they_name(parts, made):
     network = made["binary"]

@@ -25,7 +25,7 @@ def near_apex(d, N, count=1500):
 
 
 def sup_error(made, N, d):
-    points = np.concatenate([*probe_points(made, 1500, 0).values(), near_apex(d, N)])
+    points = np.concatenate([*probe_points(made, 1500, key=0).values(), near_apex(d, N)])
     return np.abs(made.formula(points) - made.target(points)).max()
 
 
@@ -66,7 +66,7 @@ def test_random_hoelder_functions_stay_below_their_bounds(seed, d, beta):
     f = lambda x: np.linalg.norm(x[:, None, None] - z, axis=-1).min(axis=2) ** beta @ a
     N = int(rng.integers(1, 6))
     made = con.approximate(f, d, grid=N, holder=con.Holder(np.abs(a).sum(), beta))
-    points = np.concatenate([*probe_points(made, 300, seed).values(), z.reshape(-1, d)])
+    points = np.concatenate([*probe_points(made, 300, key=seed).values(), z.reshape(-1, d)])
     assert np.abs(made.formula(points) - f(points)).max() <= made.bound
     assert made.formula(points).min() >= f(lattice(d, N) / N).min() - 1e-12  # an average of values
 
@@ -79,7 +79,7 @@ def test_taylor_polynomials_reach_higher_orders(d, beta, constant, definition):
     grids, errors = (4, 8, 16), []
     for N in grids:
         made = con.approximate(f, d, grid=N, holder=con.Holder(constant, beta), backend="structured")
-        points = np.concatenate([*probe_points(made, 500, 0).values()])
+        points = np.concatenate([*probe_points(made, 500, key=0).values()])
         errors.append(np.abs(made.formula(points) - np.asarray(f(points))).max())
         assert errors[-1] <= made.bound
     assert np.polyfit(np.log(grids), np.log(errors), 1)[0] < -beta + 0.1

@@ -16,31 +16,31 @@ def test_evaluates_to_its_formula_within_its_interval(name):
     program, wanted = CASES[name]
     value = program.evaluate(POINTS)
     np.testing.assert_allclose(value, wanted, rtol=1e-11, atol=1e-12)
-    assert np.all(value >= program.low - 1e-12) and np.all(value <= program.high + 1e-12)
+    assert np.all(value >= program.lower - 1e-12) and np.all(value <= program.upper + 1e-12)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=6), st.floats(-2, 1), st.floats(0.1, 2))
-def test_intervals_hold_for_polynomials(coefficients, low, width):
-    x = con.inputs("x", low=low, high=low + width)
+def test_intervals_hold_for_polynomials(coefficients, lower, width):
+    x = con.inputs("x", lower=lower, upper=lower + width)
     program = con.poly(x, coefficients) + 0 * x
-    value = program.evaluate(np.linspace(low, low + width, 33)[:, None])
-    slack = 1e-9 * (1 + np.abs(program.low) + np.abs(program.high))
-    assert np.all(value >= program.low - slack) and np.all(value <= program.high + slack)
+    value = program.evaluate(np.linspace(lower, lower + width, 33)[:, None])
+    slack = 1e-9 * (1 + np.abs(program.lower) + np.abs(program.upper))
+    assert np.all(value >= program.lower - slack) and np.all(value <= program.upper + slack)
 
 
 @given(st.floats(0.01, 5), st.floats(1.001, 30), st.sampled_from([1e-3, 1e-6, 1e-12]))
-def test_reciprocal_keeps_its_tolerance(low, ratio, tolerance):
-    x = con.inputs("x", low=low, high=low * ratio)
-    points = np.linspace(low, low * ratio, 41)
+def test_reciprocal_keeps_its_tolerance(lower, ratio, tolerance):
+    x = con.inputs("x", lower=lower, upper=lower * ratio)
+    points = np.linspace(lower, lower * ratio, 41)
     np.testing.assert_allclose(
         con.reciprocal(x, tolerance).evaluate(points[:, None]), 1 / points, rtol=tolerance + 1e-14
     )
 
 
 def test_sums_cancel_and_squares_are_known_not_to_be_negative():
-    assert (X - X).high == 0 and not (X - X).terms
-    assert con.square(X - Y).low == 0
-    assert (X * Y).low == -2
+    assert (X - X).upper == 0 and not (X - X).terms
+    assert con.square(X - Y).lower == 0
+    assert (X * Y).lower == -2
 
 
 def test_what_cannot_vary_is_a_constant():
@@ -56,7 +56,7 @@ def test_trees_are_balanced_by_depth():
 
 
 def test_vectors_behave_like_numpy():
-    vector = con.input_vector(3, low=-1, high=1)
+    vector = con.input_vector(3, lower=-1, upper=1)
     x = np.random.default_rng(0).uniform(-1, 1, (4, 3))
     np.testing.assert_allclose((np.array([[1.0, 2, 3]]) @ vector).evaluate(x), x @ [[1], [2], [3]])
     np.testing.assert_allclose((vector[[2, 0]] * vector[0]).evaluate(x), x[:, [2, 0]] * x[:, [0]])
@@ -68,8 +68,8 @@ def test_vectors_behave_like_numpy():
     ("make", "message"),
     [
         (lambda: con.inputs(""), "at least one input"),
-        (lambda: con.inputs("x", low=1, high=0), "low ≤ high"),
-        (lambda: con.inputs("x", high=np.inf), "finite"),
+        (lambda: con.inputs("x", lower=1, upper=0), "lower ≤ upper"),
+        (lambda: con.inputs("x", upper=np.inf), "finite"),
         (lambda: con.compile(con.inputs("a") + con.inputs("b")), "one declaration; this one uses 2"),
         (lambda: con.compile(con.inputs("a") * 0 + con.inputs("b") * 0), "one declaration; this one uses 2"),
         (lambda: con.compile("x + y"), "neither an expression nor numbers"),
@@ -80,8 +80,8 @@ def test_vectors_behave_like_numpy():
         (lambda: X / 0, "divided by zero"),
         (lambda: X**0, "integer of at least 1"),
         (lambda: X**2.5, "integer of at least 1"),
-        (lambda: X.within(low=1, high=0), "is empty"),
-        (lambda: X.within(low=np.nan), "not a finite number"),
+        (lambda: X.within(lower=1, upper=0), "is empty"),
+        (lambda: X.within(lower=np.nan), "not a finite number"),
         (lambda: con.reciprocal(X), "positive argument"),
         (lambda: con.reciprocal(X + 2, tolerance=2), "between 0 and 1"),
         (lambda: V + con.input_vector(2), "same length"),

@@ -13,7 +13,7 @@ from jaxscale.errors import InputError
 
 LINE = np.random.default_rng(0).uniform(size=(400, 1))
 PLANE = np.random.default_rng(1).uniform(size=(400, 2))
-X, Y, Z = con.inputs("x y z", low=-1)
+X, Y, Z = con.inputs("x y z", lower=-1)
 BOX = np.random.default_rng(2).uniform(-1, 1, (100, 3))
 
 
@@ -58,24 +58,24 @@ def test_values_of_float32_are_known_by_their_bits():
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ((X * Y).within(low=0) * Z, r"within\(low=0\) does not hold: the value is -0\.\d+ at x=-?0\.\d+, y="),
-        (con.relu((X + Y).within(low=0.5) + 3), r"within\(low=0.5\)"),
-        (con.stack([X, Y * Z]).within(high=[1, 0.1])[1] + 1, r"within\(high=\[1 … 0.1\]\) .* entry 1 of the value"),
+        ((X * Y).within(lower=0) * Z, r"within\(lower=0\) does not hold: the value is -0\.\d+ at x=-?0\.\d+, y="),
+        (con.relu((X + Y).within(lower=0.5) + 3), r"within\(lower=0.5\)"),
+        (con.stack([X, Y * Z]).within(upper=[1, 0.1])[1] + 1, r"within\(upper=\[1 … 0.1\]\) .* entry 1 of the value"),
         ((X + Y).within(active=1), r"within\(active=1\) .* combines 2 atoms that differ from zero"),
-        ((X * Y).within(0.5, 1) - X * Y, r"within\(low=0.5, high=1\)"),
+        ((X * Y).within(0.5, 1) - X * Y, r"within\(lower=0.5, upper=1\)"),
     ],
 )
 def test_false_claims_are_refuted_by_name(program, message):
     (sentence,) = refuted_claims(program, BOX)
     assert re.search(message, sentence), sentence
-    document = con.certify(con.compile(program), points=50)
+    document = con.certify(con.compile(program), n=50)
     assert message.split("\\)")[0].replace("\\", "") in document["refuted"][0]
     assert not any(row["safe"] for row in document["rounding"].values())  # its bounds rest on the claim
 
 
 def test_what_rests_on_a_false_claim_is_not_reported_again():
-    (sentence,) = refuted_claims(con.reciprocal(X.within(low=0.1)), BOX)
-    assert "low=0.1" in sentence
+    (sentence,) = refuted_claims(con.reciprocal(X.within(lower=0.1)), BOX)
+    assert "lower=0.1" in sentence
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_true_claims_stand(program):
 
 
 def certificate(f, holder, **options):
-    return con.certify(con.approximate(f, 1, grid=4, holder=holder), points=100, **options)
+    return con.certify(con.approximate(f, 1, grid=4, holder=holder), n=100, **options)
 
 
 def test_a_constant_that_is_too_small_is_refuted_in_the_document_and_on_the_page(tmp_path):
@@ -126,7 +126,7 @@ def test_an_exponent_that_is_too_large_is_refuted():
 def test_a_constant_is_refuted_on_a_manifold_though_the_error_stays_below_the_bound():
     """Bounds on manifolds are many times the error: only the function itself shows that the constant is false."""
     made = con.approximate_on(con.circle(), lambda x: 5 * x[:, 0], grid=4, holder=con.Holder(1.0))
-    document = con.certify(made, points=100)
+    document = con.certify(made, n=100)
     assert document["measured"]["sup"] < made.bound
     assert "at least 5." in document["refuted"][0] and document["approximation_bound"] is None
 
@@ -141,7 +141,7 @@ def test_a_constant_is_refuted_on_a_manifold_though_the_error_stays_below_the_bo
 @pytest.mark.parametrize("value", [0.0, 2.0])
 def test_constant_functions_are_exact_and_certified(make, value, tmp_path):
     made = make(lambda x: 0 * x[:, 0] + value)
-    document = con.certify(made, points=20, series=True)
+    document = con.certify(made, n=20, series=True)
     assert document["measured"]["sup"] <= 4e-16 and document["approximation_bound"] == 0 and not document["refuted"]
     assert document["rounding"]["float32"]["safe"]
     con.write(document, tmp_path)
@@ -149,8 +149,8 @@ def test_constant_functions_are_exact_and_certified(make, value, tmp_path):
 
 def test_numbers_out_of_range_are_refused():
     network = con.compile(X * Y)
-    for options in ({"points": 0}, {"points": 2.5}, {"seed": -1}, {"tolerance": -1.0}, {"tolerance": np.nan}):
+    for options in ({"n": 0}, {"n": 2.5}, {"key": 0.5}, {"tolerance": -1.0}, {"tolerance": np.nan}):
         with pytest.raises(InputError, match=next(iter(options))):
             con.certify(network, **options)
-    document = con.certify(network, points=np.int64(10), tolerance=np.float32(0.5), seed=np.uint8(3))
+    document = con.certify(network, n=np.int64(10), tolerance=np.float32(0.5), key=np.uint8(3))
     assert document["tolerance"] == 0.5 and type(document["tolerance"]) is float

@@ -19,7 +19,7 @@ SPLIT = Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100))
 
 
 def batches(tokens=200, context=8, batch_size=6, seed=0):
-    return Batches.of(SPLIT, tokens, context, batch_size, seed)
+    return Batches.of(SPLIT, tokens, context, batch_size, key=seed)
 
 
 @given(step=st.integers(0, 500), tokens=st.integers(9, 1000), seed=st.integers(0, 9))

@@ -27,7 +27,7 @@ class Watched(Batches):
         return super().rows(step, start, stop)
 
 split = Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100))
-batches = Watched.of(split, 500, 8, 8, 3)
+batches = Watched.of(split, 500, 8, 8, key=3)
 mesh = sharding.make_mesh(Mesh(replica=2, fsdp=2))
 batch = batches.on_device(5, sharding.batch_sharding(mesh))
 shards = {s.index[0].start or 0: s.data.tolist() for s in batch.addressable_shards}
@@ -49,7 +49,7 @@ def test_each_process_builds_its_own_rows():
     finally:
         for process in processes:
             process.kill()
-    expected = Batches.of(Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100)), 500, 8, 8, 3).rows(5)
+    expected = Batches.of(Split(np.arange(1000, dtype=np.uint16), np.arange(0, 1001, 100)), 500, 8, 8, key=3).rows(5)
     assert [s["built"] for s in said] == [[[0, 2], [2, 4]], [[4, 6], [6, 8]]]
     shards = {int(row): values for s in said for row, values in s["shards"].items()}
     np.testing.assert_array_equal(np.concatenate([shards[row] for row in sorted(shards)]), expected)

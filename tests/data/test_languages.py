@@ -25,10 +25,10 @@ class Same:
 
 def smooth(d, order):
     keys = jax.random.split(jax.random.key(0), 2**d)
-    return languages.Language(tuple(fields.weierstrass(key, d, 1.0, 3, 8) for key in keys), d, order)
+    return languages.Language(tuple(fields.weierstrass(d, 1.0, 3, 8, key=key) for key in keys), d, order)
 
 
-text = jax.jit(lambda language, key, length: language.text(key, length), static_argnames="length")
+text = jax.jit(lambda language, key, length: language.text(length, key=key), static_argnames="length")
 
 
 @pytest.mark.parametrize(("d", "order"), [(1, 6), (2, 5)])
@@ -78,6 +78,6 @@ def test_the_information_dimension_of_contexts_is_the_entropy_of_a_symbol_in_bit
 
 def test_what_is_no_language_is_refused():
     with pytest.raises(InputError, match=r"order=25.*24"):
-        smooth(1, 25).text(jax.random.key(0), 5)
+        smooth(1, 25).text(5, key=jax.random.key(0))
     with pytest.raises(InputError, match=r"fields are 1.*2 symbols"):
-        languages.Language((Same(0.0),), 1, 4).text(jax.random.key(0), 5)
+        languages.Language((Same(0.0),), 1, 4).text(5, key=jax.random.key(0))

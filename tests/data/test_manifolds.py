@@ -172,7 +172,7 @@ def test_the_benchmark_has_the_dimensions_of_the_literature():
 def test_the_benchmark_draws_from_the_published_distributions(label):
     """Characteristic functions at random frequencies agree: of single columns, of pairs, of all together."""
     n, rng = 8000, np.random.default_rng(7)
-    ours = np.asarray(BENCHMARK[label].sample(KEY, n), float)
+    ours = np.asarray(BENCHMARK[label].sample(n, key=KEY), float)
     theirs = PUBLISHED[label](rng, n)
     scale = np.maximum(theirs.std(0), 1e-6)
     width = ours.shape[1]
@@ -201,7 +201,7 @@ def test_the_benchmark_draws_from_the_published_distributions(label):
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_shapes_and_fractals_read_their_dimension(manifold, tolerance):
-    x = manifold.sample(KEY, N)
+    x = manifold.sample(N, key=KEY)
     assert x.shape == (N, manifold.width) and x.dtype == jnp.float32
     padded = np.pad(x, ((0, 0), (0, 8 - manifold.width)))  # of one shape, so that the estimator compiles once
     assert abs(dimension.mle(padded, k=10).dimension - manifold.dimension) < tolerance
@@ -214,15 +214,15 @@ def test_dimensions_of_fractals_are_those_of_self_similarity():
 
 
 def test_spheres_and_balls_are_uniform():
-    sphere = np.asarray(manifolds.sphere(2).sample(KEY, N), float)
+    sphere = np.asarray(manifolds.sphere(2).sample(N, key=KEY), float)
     np.testing.assert_allclose(np.linalg.norm(sphere, axis=1), 1, rtol=1e-6)
     assert kolmogorov_smirnov(sphere[:, 0], lambda x: (x + 1) / 2) < 1.95  # Archimedes: each coordinate is uniform
-    ball = np.asarray(manifolds.ball(5).sample(KEY, N), float)
+    ball = np.asarray(manifolds.ball(5).sample(N, key=KEY), float)
     assert kolmogorov_smirnov(np.linalg.norm(ball, axis=1), lambda r: r**5) < 1.95
 
 
 def test_a_torus_is_uniform_over_its_surface():
-    x, y, z = np.asarray(manifolds.torus((2, 1)).sample(KEY, N), float).T
+    x, y, z = np.asarray(manifolds.torus((2, 1)).sample(N, key=KEY), float).T
     np.testing.assert_allclose((np.hypot(x, y) - 2) ** 2 + z**2, 1, atol=1e-5)
     # The angle around the tube has density (2 + cos θ) / 4π.
     θ = np.arctan2(z, np.hypot(x, y) - 2)
@@ -230,17 +230,17 @@ def test_a_torus_is_uniform_over_its_surface():
 
 
 def test_a_torus_of_more_dimensions_satisfies_its_equation():
-    x, y, z, w = np.asarray(manifolds.torus((4, 2, 1)).sample(KEY, N), float).T
+    x, y, z, w = np.asarray(manifolds.torus((4, 2, 1)).sample(N, key=KEY), float).T
     np.testing.assert_allclose((np.hypot(np.hypot(x, y) - 4, z) - 2) ** 2 + w**2, 1, atol=1e-5)
 
 
 def test_flat_tori_are_products_of_circles():
-    x = np.asarray(manifolds.flat_torus((3, 0.5)).sample(KEY, N), float)
+    x = np.asarray(manifolds.flat_torus((3, 0.5)).sample(N, key=KEY), float)
     np.testing.assert_allclose(np.hypot(x[:, :2], x[:, 2:]), np.tile([3, 0.5], (N, 1)), rtol=1e-5)
 
 
 def test_a_hole_in_the_roll_is_empty_and_the_rest_is_not():
-    x, r, z = np.asarray(manifolds.swiss_roll(holes=[(2, 3, -1, 1), (4, 6, 0, 2)]).sample(KEY, N), float).T
+    x, r, z = np.asarray(manifolds.swiss_roll(holes=[(2, 3, -1, 1), (4, 6, 0, 2)]).sample(N, key=KEY), float).T
     φ = np.hypot(x, z)
     assert not np.any((φ > 2.001) & (φ < 2.999) & (abs(r) < 1)) and not np.any(
         (φ > 4.001) & (φ < 5.999) & (r > 0) & (r < 2)
@@ -249,7 +249,7 @@ def test_a_hole_in_the_roll_is_empty_and_the_rest_is_not():
 
 
 def test_cantor_points_have_no_middle_third_at_any_scale():
-    x = np.asarray(manifolds.cantor().sample(KEY, N), float)[:, 0]
+    x = np.asarray(manifolds.cantor().sample(N, key=KEY), float)[:, 0]
     for _ in range(8):  # each step costs a factor of three of float32's precision
         assert np.all((x < 1 / 3 + 1e-2) | (x > 2 / 3 - 1e-2)) and 0.4 < np.mean(x < 0.5) < 0.6
         x = 3 * np.where(x < 0.5, x, x - 2 / 3)
@@ -257,9 +257,9 @@ def test_cantor_points_have_no_middle_third_at_any_scale():
 
 def test_embedding_keeps_distances_and_dimension():
     cloud = manifolds.sphere(3)
-    embedded = manifolds.embed(cloud, 100, jax.random.key(1))
+    embedded = manifolds.embed(cloud, 100, key=jax.random.key(1))
     assert embedded.dimension == 3 and embedded.width == 100
-    x, y = (np.asarray(m.sample(KEY, 300), float) for m in (cloud, embedded))
+    x, y = (np.asarray(m.sample(300, key=KEY), float) for m in (cloud, embedded))
     np.testing.assert_allclose(y @ y.T, x @ x.T, atol=2e-6)
     assert np.mean(y**2, axis=0).max() < 0.05  # spread over all columns, not padded with zeros
 
@@ -267,7 +267,7 @@ def test_embedding_keeps_distances_and_dimension():
 def test_noise_is_normal_in_every_ambient_coordinate():
     point = manifolds.affine(np.zeros((4, 2)), [1, 2, 3, 4])
     assert point.dimension == 0
-    x = np.asarray(manifolds.with_noise(point, 0.5).sample(KEY, N), float) - [1, 2, 3, 4]
+    x = np.asarray(manifolds.with_noise(point, 0.5).sample(N, key=KEY), float) - [1, 2, 3, 4]
     # Standard errors of a standard deviation and a correlation at n = 2000 are 1.6% and 2.2%.
     np.testing.assert_allclose(np.cov(x.T), 0.25 * np.eye(4), atol=0.025)
     assert manifolds.with_noise(manifolds.sphere(2), 0.1).dimension == 2
@@ -275,35 +275,37 @@ def test_noise_is_normal_in_every_ambient_coordinate():
 
 def test_noise_is_independent_of_the_points():
     cloud = manifolds.with_noise(manifolds.gaussian(1), 1.0)
-    x = np.asarray(cloud.sample(KEY, 5 * N), float)
+    x = np.asarray(cloud.sample(5 * N, key=KEY), float)
     assert np.var(x) == pytest.approx(2, rel=0.1)  # four were the draws the same, by one key
 
 
 def test_points_that_are_never_accepted_are_nan_rather_than_waited_for():
     everywhere = manifolds.swiss_roll(holes=[(-1, 7, -4, 4)])
-    assert np.all(np.isnan(everywhere.sample(KEY, 4)))
+    assert np.all(np.isnan(everywhere.sample(4, key=KEY)))
 
 
 def test_a_product_has_independent_factors():
-    x = np.asarray(manifolds.product(manifolds.cube(1), manifolds.cube(1), manifolds.sphere(2)).sample(KEY, N), float)
+    x = np.asarray(
+        manifolds.product(manifolds.cube(1), manifolds.cube(1), manifolds.sphere(2)).sample(N, key=KEY), float
+    )
     assert x.shape == (N, 5) and abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1]) < 0.1
 
 
 @pytest.mark.parametrize(
     "manifold",
     [
-        manifolds.embed(manifolds.torus(), 8, jax.random.key(1)),
+        manifolds.embed(manifolds.torus(), 8, key=jax.random.key(1)),
         manifolds.with_noise(manifolds.product(manifolds.cantor(), manifolds.cube(1)), 0.1),
     ],
     ids=lambda m: m.name,
 )
 def test_samplers_are_functions_of_the_key_under_jit_and_vmap(manifold):
     keys = jax.random.split(jax.random.key(0), 3)
-    plain = [np.asarray(manifold.sample(key, 50)) for key in keys]
+    plain = [np.asarray(manifold.sample(50, key=key)) for key in keys]
     assert not np.array_equal(plain[0], plain[1])
-    np.testing.assert_array_equal(plain[0], manifold.sample(keys[0], 50))
+    np.testing.assert_array_equal(plain[0], manifold.sample(50, key=keys[0]))
     # Fusion may change the last bit.
-    together = jax.jit(jax.vmap(lambda key: manifold.sample(key, 50)))
+    together = jax.jit(jax.vmap(lambda key: manifold.sample(50, key=key)))
     np.testing.assert_allclose(together(keys), plain, rtol=1e-5, atol=1e-6)
 
 
@@ -315,15 +317,15 @@ def test_sampling_compiles_once_for_a_manifold_and_a_size():
         return jax.random.normal(key, (n, 2))
 
     manifold = manifolds.Manifold("counted", 2, 2, draw)
-    manifold.sample(KEY, 5), manifold.sample(jax.random.fold_in(KEY, 1), 5)
+    manifold.sample(5, key=KEY), manifold.sample(5, key=jax.random.fold_in(KEY, 1))
     assert traces == [5]
 
 
 def test_bad_input_is_named():
     for call, message in {
         lambda: manifolds.sphere(0): "d must be a positive integer; it is 0",
-        lambda: manifolds.sphere(2).sample(KEY, 0): "n must be at least 1; it is 0",
-        lambda: manifolds.embed(manifolds.sphere(2), 2, KEY): r"width=2 cannot hold sphere\(2\), which needs 3",
+        lambda: manifolds.sphere(2).sample(0, key=KEY): "n must be at least 1; it is 0",
+        lambda: manifolds.embed(manifolds.sphere(2), 2, key=KEY): r"width=2 cannot hold sphere\(2\), which needs 3",
         lambda: manifolds.with_noise(manifolds.sphere(2), -1): "sigma must not be negative; it is -1",
         lambda: manifolds.torus((1, 2)): "each of radii must exceed the sum of those after it",
         lambda: manifolds.flat_torus(()): "radii must be positive",

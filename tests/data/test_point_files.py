@@ -27,12 +27,12 @@ def test_npy_is_mapped_and_rows_are_drawn_from_it_in_order(at):
     points = open_points(at("x.npy"))
     assert isinstance(points, np.memmap)
     np.testing.assert_array_equal(points, X)
-    drawn = draw_rows(points, 10, seed=1)
+    drawn = draw_rows(points, 10, key=1)
     assert not np.shares_memory(drawn, points)  # these rows alone are in memory
     rows = [int(np.flatnonzero((row == X).all(1))[0]) for row in drawn]
     assert len(set(rows)) == 10 and rows == sorted(rows)
-    np.testing.assert_array_equal(drawn, draw_rows(points, 10, seed=1))
-    assert not np.array_equal(drawn, draw_rows(points, 10, seed=2))
+    np.testing.assert_array_equal(drawn, draw_rows(points, 10, key=1))
+    assert not np.array_equal(drawn, draw_rows(points, 10, key=2))
     assert draw_rows(points, 50) is points and draw_rows(points, None) is points
 
 

@@ -31,12 +31,12 @@ def with_flips(x, entries=0.5):
 
 
 def sphere(dtype):
-    return clouds.sphere(rng(), N, 4, WIDTH).astype(dtype)
+    return clouds.sphere(N, 4, WIDTH, key=1).astype(dtype)
 
 
 def far_from_zero(dtype):
     """A cube with a column as hidden states have it: roundings of its size would be as large as distances are."""
-    x = clouds.cube(rng(), N, 3, WIDTH)
+    x = clouds.cube(N, 3, WIDTH, key=1)
     x[:, 3] += 20
     return x.astype(dtype)
 
@@ -148,7 +148,7 @@ def test_what_is_kept_is_a_maximal_independent_set():
 
 
 def test_float64_is_centered_before_it_is_cut():
-    x = clouds.cube(rng(), N, 3, 4).astype(np.float64) + 1e7 * np.arange(1, 5)
+    x = clouds.cube(N, 3, 4, key=1).astype(np.float64) + 1e7 * np.arange(1, 5)
     near, cut = dimension.twonn(x - 1e7 * np.arange(1, 5)), dimension.twonn(x)
     assert cut.duplicates_collapsed == 0
     np.testing.assert_allclose(cut.dimension, near.dimension, rtol=1e-3)
@@ -159,7 +159,7 @@ def test_float64_is_centered_before_it_is_cut():
 
 
 def test_float64_is_centered_on_every_way_in(tmp_path):
-    x = clouds.cube(rng(), N, 3, 4).astype(np.float64)
+    x = clouds.cube(N, 3, 4, key=1).astype(np.float64)
     far = x + 1e7
     np.save(tmp_path / "far.npy", far)
     on_disk = np.load(tmp_path / "far.npy", mmap_mode="r")

@@ -201,10 +201,10 @@ def test_plateau_of_a_torus_is_two():
         (lambda: dimension.by_k(torus(100), ks=(4, 200)), "k=200 needs more than 200 points"),
         (lambda: dimension.by_k(torus(100), estimator="mlee"), "estimator='mlee' is not known. There are .*mle"),
         (
-            lambda: dimension.by_decimation(torus(100), jax.random.key(0), k=20, levels=4),
+            lambda: dimension.by_decimation(torus(100), key=jax.random.key(0), k=20, levels=4),
             "levels=4 leaves subsets of 12 rows of 100, too few for k=20",
         ),
-        (lambda: dimension.by_decimation(torus(100), jax.random.key(0), k=20, levels=0), "at least one"),
+        (lambda: dimension.by_decimation(torus(100), key=jax.random.key(0), k=20, levels=0), "at least one"),
         (lambda: dimension.plateau(made_up([2, 2, 2], 0.1), level=1.0), "level must lie in"),
         (lambda: dimension.plateau(made_up([2, 2, 2], 0.1), tolerance=-1), "tolerance at 0 or above"),
     ],

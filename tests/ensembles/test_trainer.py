@@ -20,7 +20,7 @@ def init(key):
 
 
 def loss(params, member, step, _):
-    x_BxD = jax.random.normal(ensembles.step_key(member["seed"], step), (8, 4))
+    x_BxD = jax.random.normal(ensembles.step_key(step, key=member["seed"]), (8, 4))
     return jnp.mean((x_BxD @ params["weight"] + params["offset"] - x_BxD[:, 0] ** 2) ** 2)
 
 

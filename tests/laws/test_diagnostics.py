@@ -21,7 +21,7 @@ KEY = jax.random.key(0)
 @pytest.fixture(scope="module")
 def document(chinchilla):
     check = laws.against_theory(chinchilla, 8.0, (7.0, 9.0))
-    return laws.document(chinchilla, KEY, check)
+    return laws.document(chinchilla, check, key=KEY)
 
 
 def test_a_profile_is_lowest_at_the_fit_and_crosses_the_level_on_both_sides(chinchilla):
@@ -199,7 +199,7 @@ def test_a_fit_that_does_not_know_its_floor_refutes_nothing(chinchilla):
     warning = ("irreducible_loss_not_identified", "E may be 0")
     check = laws.against_theory(dataclasses.replace(chinchilla, warnings=(warning,)), 8.0, (7.0, 9.0))
     assert all(one.agreement == "inconclusive" and one.floor_unknown for one in check.exponents)
-    page = " ".join(law_page._theory_sentences(laws.document(chinchilla, KEY, check)["theory"]))
+    page = " ".join(law_page._theory_sentences(laws.document(chinchilla, check, key=KEY)["theory"]))
     assert "inconclusive, since the exponent depends on a floor E" in page
 
 

@@ -11,7 +11,7 @@ from jaxscale.lengths import KGramTask, ModPTask, SimpleTask, constructions, sum
 
 def largest_error(net, params, task, length, strings=50, method="running"):
     def error(key):
-        tokens = task.sample(key, length, length)
+        tokens = task.sample(length, length, key=key)
         return jnp.sum(
             jnp.abs(net.apply({"params": params}, tokens, length, method=method) - task.target(tokens, length).value)
         )
@@ -27,7 +27,7 @@ def test_the_sine_of_counts_is_within_its_piecewise_error():
 
     @jax.jit
     def at_infinity(key):
-        seen = SimpleTask(omega).sample_statistics(key, jnp.inf)
+        seen = SimpleTask(omega).sample_statistics(jnp.inf, key=key)
         return net.apply({"params": params}, seen, method="summarized") - SimpleTask(omega).target_of(seen).value
 
     assert abs(float(at_infinity(jax.random.key(1))[0])) <= (omega / pieces) ** 2 / 2 + 1e-5
@@ -63,7 +63,7 @@ def test_symbols_that_begin_a_string_remove_the_boundary_and_its_floor():
         net, params = constructions.k_gram(order, 3, beta=14.0, offset_bias=8.0, bos=bos)
 
         def one(key):
-            tokens = task.sample(key, length, length)
+            tokens = task.sample(length, length, key=key)
             begun = jnp.concatenate([jnp.full(order, 3), tokens]) if bos else tokens
             output = net.apply({"params": params}, begun, method="running")
             return jnp.sum(jnp.abs(output - task.target(tokens, length).value))

@@ -96,15 +96,15 @@ def test_fire_is_a_function_of_the_relative_place_alone_beyond_its_threshold():
 
 
 def test_learned_positions_are_all_trained_by_offsets_and_tested_from_zero():
-    ids = positions.position_ids("learned", jax.random.key(0), 2000, T, ROOM, training=True)
+    ids = positions.position_ids("learned", 2000, T, ROOM, key=jax.random.key(0), training=True)
     assert bool(jnp.all(jnp.diff(ids, axis=1) == 1)) and set(np.unique(ids)) == set(range(ROOM))
     assert set(np.asarray(ids[:, 0]).tolist()) == set(range(ROOM - T + 1))
-    tested = positions.position_ids("learned", jax.random.key(0), 3, T, ROOM, training=False)
+    tested = positions.position_ids("learned", 3, T, ROOM, key=jax.random.key(0), training=False)
     assert tested.tolist() == [list(range(T))] * 3
 
 
 def test_randomized_positions_increase_and_fill_their_room():
-    ids = np.asarray(positions.position_ids("randomized", jax.random.key(0), 500, T, ROOM, training=False))
+    ids = np.asarray(positions.position_ids("randomized", 500, T, ROOM, key=jax.random.key(0), training=False))
     assert np.all(np.diff(ids, axis=1) > 0) and set(np.unique(ids)) == set(range(ROOM))
 
 
@@ -139,4 +139,4 @@ def test_bad_input_is_told():
     with pytest.raises(InputError, match="encoding='abacus' is not one of"):
         positions.PositionEncoding("abacus", 8, 2, 2, ROOM)
     with pytest.raises(InputError, match="size=30 exceeds room=24"):
-        positions.position_ids("learned", jax.random.key(0), 1, 30, ROOM, training=False)
+        positions.position_ids("learned", 1, 30, ROOM, key=jax.random.key(0), training=False)

@@ -32,7 +32,7 @@ def drawn(task, seed):
     def one(key):
         key_length, key_string = jax.random.split(key)
         length = jax.random.randint(key_length, (), task.shortest, SIZE + 1)
-        tokens_T = task.sample(key_string, length, SIZE)
+        tokens_T = task.sample(length, SIZE, key=key_string)
         if isinstance(task, KGramTask):
             every = task.prefix_targets(tokens_T)
             at_end = (every.value[length - 1], every.valid[length - 1])
@@ -85,8 +85,8 @@ def test_k_gram_task_equals_plain_python(seed, order, symbols):
 def test_counts_without_strings_have_the_law_of_counts_of_strings(task, length):
     def both(key):
         key_string, key_counts = jax.random.split(key)
-        seen = summarize(task.sample(key_string, length, length), length, task.alphabet, task.period, 0, task.rows)
-        return seen, task.sample_statistics(key_counts, length)
+        seen = summarize(task.sample(length, length, key=key_string), length, task.alphabet, task.period, 0, task.rows)
+        return seen, task.sample_statistics(length, key=key_counts)
 
     both = jax.jit(jax.vmap(both))(jax.random.split(jax.random.key(0), 20_000))
     kinds = [
@@ -132,7 +132,7 @@ def prompts(name, size, count):
     def one(key):
         key_length, key_prompt = jax.random.split(key)
         length = jax.random.randint(key_length, (), task.shortest, size + 1)
-        return task.sample(key_prompt, length, size), length
+        return task.sample(length, size, key=key_prompt), length
 
     return jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), count)))
 
@@ -167,8 +167,8 @@ def test_sums_are_of_numbers_without_leading_zeros():
         (lambda: ModPTask(period=3, residue=3), "residue=3 must lie in 0..2"),
         (lambda: KGramTask(symbols=1, alphabet=1), "alphabet=1 must be at least 2"),
         (lambda: KGramTask(order=2, longest_order=1), "order=2 must lie in 1..1"),
-        (lambda: KGramTask(order=2, longest_order=2).sample_limit(jax.random.key(0), 1), "locality=1 must be"),
-        (lambda: SimpleTask(alpha=2.0).sample_statistics(jax.random.key(0), 4), "need alpha=1"),
+        (lambda: KGramTask(order=2, longest_order=2).sample_limit(1, key=jax.random.key(0)), "locality=1 must be"),
+        (lambda: SimpleTask(alpha=2.0).sample_statistics(4, key=jax.random.key(0)), "need alpha=1"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -126,9 +126,9 @@ def test_two_layers_approach_their_limit_on_a_markov_chain(phi):
     params = jax.jit(net.init)(key, jnp.zeros(1, jnp.int32))["params"]
     for layer in range(2):
         params[f"layer_{layer}"]["bias"] = jnp.array([[0, phi, 0], [0, 0, phi]])
-    string = task.sample_limit(key, 2)
+    string = task.sample_limit(2, key=key)
     key_chain, _ = jax.random.split(key)
-    tokens = jnp.concatenate([task.run(jax.random.key(3), task.chain(key_chain), 40_000), string.recent[::-1]])
+    tokens = jnp.concatenate([task.run(task.chain(key=key_chain), 40_000, key=jax.random.key(3)), string.recent[::-1]])
     limit = net.apply({"params": params}, string.law, string.recent, method="limit")
     running = jax.jit(lambda tokens: net.apply({"params": params}, tokens, method="running"))
     errors = [float(jnp.max(jnp.abs(running(tokens[-n:]) - limit))) for n in (400, 40_005)]

@@ -45,7 +45,7 @@ def test_passes_over_statistics(method):
 
 def test_the_pass_at_infinite_length():
     net, params = network(2)
-    string = TASK.sample_limit(KEY, locality=1)
+    string = TASK.sample_limit(key=KEY, locality=1)
     limit = lambda params, law, recent: net.apply({"params": params}, law, recent, method="limit")
     agrees(limit, params, string.law, string.recent)
 
@@ -53,7 +53,7 @@ def test_the_pass_at_infinite_length():
 def test_errors_of_a_batch_of_statistics():
     net = lengths.LimitTransformer(alphabet=2, period=2, biased=False, width=4, hidden=4)
     params, task = net.init(KEY, TOKENS)["params"], lengths.ModPTask(period=2)
-    seen = jax.vmap(lambda key: task.sample_statistics(key, 9))(jax.random.split(KEY, 3))
+    seen = jax.vmap(lambda key: task.sample_statistics(9, key=key))(jax.random.split(KEY, 3))
     agrees(lambda params, seen: evaluation.squared_errors(net, params, task, seen), params, seen)
 
 
@@ -62,8 +62,8 @@ def test_errors_of_a_batch_of_statistics():
     [
         functools.partial(lengths.proportional, budget=10, alphabet=3),
         functools.partial(lengths.last, budget=10),
-        functools.partial(lengths.random_draw, KEY, budget=10, alphabet=3),
-        functools.partial(lengths.thin, KEY, kept=5, size=20),
+        functools.partial(lengths.random_draw, key=KEY, budget=10, alphabet=3),
+        functools.partial(lengths.thin, key=KEY, kept=5, size=20),
         functools.partial(lengths.summarize, alphabet=3),
         TASK.target,
     ],
@@ -76,6 +76,6 @@ def test_what_reads_a_string(shorten):
 def test_decoders_with_positions(encoding):
     shape = config.Decoder(layers=1, width=8, heads=2, hidden=8)
     model = PositionDecoder(shape, vocab_size=5, encoding=encoding, room=40)
-    tokens, ids = TOKENS.reshape(2, 10), positions.position_ids(encoding, KEY, 2, 10, 40, False)
+    tokens, ids = TOKENS.reshape(2, 10), positions.position_ids(encoding, 2, 10, 40, False, key=KEY)
     params = model.init(KEY, tokens, ids)["params"]
     agrees(lambda params, tokens, ids: model.apply({"params": params}, tokens, ids), params, tokens, ids)

@@ -97,7 +97,7 @@ def test_one_layer_error_falls_as_one_over_the_budget():
     budgets = (30, 480)
     builders = (
         lambda tokens, n: proportional(tokens, LONG, n, ALPHABET, PERIOD, LOCALITY),
-        lambda tokens, n: random_draw(jax.random.key(1), tokens, LONG, n, ALPHABET, PERIOD, LOCALITY),
+        lambda tokens, n: random_draw(tokens, LONG, n, ALPHABET, PERIOD, LOCALITY, key=jax.random.key(1)),
         lambda tokens, n: last(tokens, LONG, n, PERIOD),
     )
 
@@ -120,7 +120,7 @@ def test_one_layer_error_falls_as_one_over_the_budget():
 @pytest.mark.parametrize("period", [1, 3])
 def test_thinning_keeps_the_number_wanted_in_runs_of_the_length_wanted(period):
     tokens = jnp.arange(LONG) % 999  # so that runs show, and a token tells its residue mod 3
-    draw = lambda key: thin(key, tokens, LONG, 300, block=9.0, locality=2, period=period, size=900)
+    draw = lambda key: thin(tokens, LONG, 300, key=key, block=9.0, locality=2, period=period, size=900)
     shorts = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), 200))
     # The number kept has a standard deviation of √(2 B n) about; of the mean of 200, a fourteenth.
     assert float(jnp.mean(shorts.length)) == pytest.approx(303, abs=4 * (2 * 9 * 300) ** 0.5 / 14)
@@ -134,14 +134,14 @@ def test_thinning_keeps_the_number_wanted_in_runs_of_the_length_wanted(period):
 
 def test_independent_draws_are_blocks_of_one():
     tokens = jnp.zeros(LONG, jnp.int32)
-    draw = jax.jit(jax.vmap(lambda key: thin(key, tokens, LONG, 300, block=1.0, size=900)))
+    draw = jax.jit(jax.vmap(lambda key: thin(tokens, LONG, 300, key=key, block=1.0, size=900)))
     shorts = draw(jax.random.split(jax.random.key(0), 200))
     # Binomial: variance n (1 - n/T).
     assert float(jnp.var(shorts.length)) == pytest.approx(270, rel=0.35)
 
 
 def test_a_string_too_long_for_its_room_is_said_to_be():
-    short = thin(jax.random.key(0), jnp.zeros(1000, jnp.int32), 1000, 500, size=100)
+    short = thin(jnp.zeros(1000, jnp.int32), 1000, 500, key=jax.random.key(0), size=100)
     assert not short.feasible and int(short.length) == 100
 
 
@@ -150,7 +150,7 @@ def test_a_certificate_bounds_the_error_on_the_long_string():
     net, params = constructions.count(omega=3.0, pieces=6)
     f = lambda tokens, length: net.apply({"params": params}, summarize(tokens, length, 2), method="summarized")
     g = lambda tokens, length: task.target(tokens, length).value
-    tokens = task.sample(jax.random.key(3), 5000, 5000)
+    tokens = task.sample(5000, 5000, key=jax.random.key(3))
     short = proportional(tokens, 5000, 64, alphabet=2)
     found = jax.jit(lambda tokens, short: certificate(f, g, tokens, 5000, short))(tokens, short)
     assert float(found.error) <= float(found.bound) + 1e-6
@@ -169,8 +169,8 @@ def test_of_several_strings_the_tightest_certificate_is_taken():
 
     @jax.jit
     def certificates(keys):
-        tokens = task.sample(jax.random.key(0), long, long)
-        shorts = jax.vmap(lambda key: thin(key, tokens, long, 100, locality=1, size=300))(keys)
+        tokens = task.sample(long, long, key=jax.random.key(0))
+        shorts = jax.vmap(lambda key: thin(tokens, long, 100, key=key, locality=1, size=300))(keys)
         first = jax.tree.map(lambda leaf: leaf[0], shorts)
         return certificate(f, g, tokens, long, first), tightest(f, g, tokens, long, shorts)
 
@@ -184,4 +184,4 @@ def test_a_budget_too_small_for_all_classes_is_told():
     with pytest.raises(InputError, match="budget=14 may not hold 12 classes"):
         proportional(drifting(0), LONG, 14, ALPHABET, PERIOD, LOCALITY)
     with pytest.raises(InputError, match="kept=50 must lie strictly between 0 and length=50"):
-        thin(jax.random.key(0), jnp.zeros(50, jnp.int32), 50, 50)
+        thin(jnp.zeros(50, jnp.int32), 50, 50, key=jax.random.key(0))

@@ -20,15 +20,15 @@ def split(lengths=(30, 5, 12)):
 
 
 def test_points_are_bounded_in_total_and_per_document():
-    found = embed(MODEL, PARAMS, split(), points=100, tokens_per_document=10)
+    found = embed(MODEL, PARAMS, split(), n=100, tokens_per_document=10)
     assert found.layers.shape == (2, 10 + 4 + 10, 16)
     assert np.bincount(found.document).tolist() in ([10, 4, 10], [4, 10, 10], [10, 10, 4])
-    assert embed(MODEL, PARAMS, split(), points=7, tokens_per_document=10).layers.shape[1] == 7
+    assert embed(MODEL, PARAMS, split(), n=7, tokens_per_document=10).layers.shape[1] == 7
 
 
 def test_each_embedding_is_the_models_own_at_that_place():
     text = split()
-    found = embed(MODEL, PARAMS, text, points=100, tokens_per_document=100, batch_size=4)
+    found = embed(MODEL, PARAMS, text, n=100, tokens_per_document=100, batch_size=4)
     # The embedding layer is a bag of all tokens but the ends of text.
     expected = np.asarray(PARAMS["embed"])[text.tokens[text.tokens != 49]]
     np.testing.assert_allclose(np.sort(found.layers[0], axis=0), np.sort(expected, axis=0))
@@ -49,7 +49,7 @@ def test_other_documents_do_not_matter():
     text = split()
     other = Split(text.tokens.copy(), text.starts)
     other.tokens[: text.starts[1]] = 3
-    a, b = (embed(MODEL, PARAMS, t, points=100, tokens_per_document=100).layers[1] for t in (text, other))
+    a, b = (embed(MODEL, PARAMS, t, n=100, tokens_per_document=100).layers[1] for t in (text, other))
     same = np.all(np.asarray(a) == np.asarray(b), axis=1)
     assert same.sum() == 4 + 11
 
@@ -57,7 +57,7 @@ def test_other_documents_do_not_matter():
 def test_eight_devices_share_the_rows_and_change_nothing():
     text = split((30, 25, 40))
     mesh = sharding.make_mesh(configs.Mesh())
-    alone = embed(MODEL, PARAMS, text, points=80, tokens_per_document=30, batch_size=16)
+    alone = embed(MODEL, PARAMS, text, n=80, tokens_per_document=30, batch_size=16)
     spread = embed(MODEL, PARAMS, text, 80, 30, batch_size=16, sharding=sharding.batch_sharding(mesh))
     np.testing.assert_allclose(alone.layers, spread.layers, atol=1e-6)
     np.testing.assert_array_equal(alone.document, spread.document)

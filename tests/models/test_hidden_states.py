@@ -36,7 +36,7 @@ def letters():
 
 
 def test_tokens_are_drawn_from_documents_without_special_ones(letters):
-    states = hidden_states(letters, TEXTS, points=1000, tokens_per_document=10)
+    states = hidden_states(letters, TEXTS, n=1000, tokens_per_document=10)
     assert sorted(states.layers) == [0, 1, 2]
     assert [np.sum(states.document == i) for i in range(4)] == [10, 0, 1, 10]
     for document, position, state in zip(states.document, states.position, states.layers[2], strict=True):
@@ -49,13 +49,13 @@ def test_tokens_are_drawn_from_documents_without_special_ones(letters):
 def test_texts_are_read_no_further_than_needed_and_progress_is_told(letters):
     read, told = [], []
     endless = (read.append(i) or "some text" for i in itertools.count())
-    states = hidden_states(letters, endless, points=25, tokens_per_document=5, report=lambda **said: told.append(said))
+    states = hidden_states(letters, endless, n=25, tokens_per_document=5, report=lambda **said: told.append(said))
     assert states.layers[0].shape == (25, 2) and len(read) == 5
     assert told == [{"step": 25, "steps": 25}]
 
 
 def test_the_draw_depends_on_the_seed_alone(letters):
-    draw = lambda seed, batch_size: hidden_states(letters, TEXTS, 12, 6, seed=seed, batch_size=batch_size).position
+    draw = lambda seed, batch_size: hidden_states(letters, TEXTS, 12, 6, key=seed, batch_size=batch_size).position
     np.testing.assert_array_equal(draw(0, 1), draw(0, 8))
     assert not np.array_equal(draw(0, 1), draw(1, 1))
 
@@ -63,7 +63,7 @@ def test_the_draw_depends_on_the_seed_alone(letters):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"points": 0}, "points=0 must be positive"),
+        ({"n": 0}, "n=0 must be positive"),
         ({"context": 0}, "context=0 must be positive"),
         ({"layers": [3]}, "layer=3 is not one of the 3 layers. Give 0 to 2, or -1"),
         ({"texts": ["", ""]}, "no token to measure"),
@@ -97,7 +97,7 @@ def test_a_gpt2_in_a_folder_needs_no_torch_and_says_the_same_alone_and_in_a_batc
 def test_a_gpt2_in_a_folder_says_what_it_says_by_torch(tiny_model):
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'jaxscale[transformers]'")
     pytest.importorskip("transformers", reason="needs transformers: pip install 'jaxscale[transformers]'")
-    ours, theirs = (hidden_states(load(tiny_model), TEXTS, seed=1) for load in (pretrained, _of_transformers))
+    ours, theirs = (hidden_states(load(tiny_model), TEXTS, key=1) for load in (pretrained, _of_transformers))
     np.testing.assert_array_equal(ours.position, theirs.position)
     for layer in range(3):
         np.testing.assert_allclose(ours.layers[layer], theirs.layers[layer], atol=1e-4)

@@ -11,7 +11,7 @@ from jaxscale.models import relu_transformer as rt
 SHAPE = rt.Shape(
     tokens=6,
     width=4,
-    blocks=(rt.Block(heads=5, rank=3, hidden=(7, 3)), rt.Block(heads=2, rank=2, hidden=())),
+    blocks=(rt.BlockShape(heads=5, rank=3, hidden=(7, 3)), rt.BlockShape(heads=2, rank=2, hidden=())),
     inputs=((0, 0), (2, 1)),
     outputs=((5, 0),),
 )

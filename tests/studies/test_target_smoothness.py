@@ -11,7 +11,7 @@ from jaxscale.studies.target_smoothness import measure
 
 @pytest.fixture(scope="module")
 def points():
-    return np.asarray(manifolds.flat_torus([1.0]).sample(jax.random.key(0), 500), float)
+    return np.asarray(manifolds.flat_torus([1.0]).sample(500, key=jax.random.key(0)), float)
 
 
 @pytest.fixture(scope="module")

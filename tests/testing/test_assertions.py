@@ -14,7 +14,7 @@ from jaxscale.errors import InputError
 from jaxscale.testing import clouds
 
 N, WIDTH = 96, 4
-CLOUD = clouds.cube(np.random.default_rng(1), N, 2, WIDTH)
+CLOUD = clouds.cube(N, 2, WIDTH, key=1)
 
 
 @jax.jit
@@ -41,8 +41,8 @@ def sound_without_nan_rows(x):
     return 2 * jnp.sum(present) / jnp.sum(logs)
 
 
-def sample(key, n):
-    return clouds.cube(np.random.default_rng(np.asarray(jax.random.key_data(key))), n, 2, WIDTH)
+def sample(n, *, key):
+    return clouds.cube(n, 2, WIDTH, key=key)
 
 
 on_cloud = {
@@ -229,7 +229,7 @@ def test_check_estimator_reports_what_an_estimator_raises():
 def test_mle_passes():
     # Fewer than 8 k points, padded ones included: the error, which no property reads, is quick to compile then.
     mle = functools.partial(dimension.mle, k=20, nonfinite="drop")
-    cloud = clouds.cube(np.random.default_rng(2), 120, 3, 6)
+    cloud = clouds.cube(120, 3, 6, key=2)
     # Far tighter than the defaults, by what float32 leaves of ratios of distances at spacings of a tenth.
     tolerances = {"rotation": 1e-5, "translation": 1e-4, "scale": 1e-5, "padding": 1e-6, "row_padding": 1e-6}
     testing.check_estimator(mle, cloud, **tolerances, consistency=None)
@@ -243,7 +243,7 @@ def mle_of_ten(x):
 
 @pytest.mark.parametrize("shape", [clouds.cube, clouds.sphere])
 def test_mle_is_consistent(shape):
-    sample = lambda key, n: shape(np.random.default_rng(np.asarray(jax.random.key_data(key))), n, 2, 6)
+    sample = functools.partial(shape, dimension=2, width=6)
     testing.assert_consistent(mle_of_ten, sample, dimension=2, rtol=0.15)
 
 

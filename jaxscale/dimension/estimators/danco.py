@@ -32,7 +32,7 @@ def danco(
     integer: bool = False,
     max_dimension: int | None = None,
     references: DancoReferences | None = None,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
@@ -62,7 +62,8 @@ def danco(
       integer: whether the dimension must be an integer. Static.
       max_dimension: upper bound, at most 256; if None, D or the greatest dimension of the references. Static.
       references: from `danco_references`; made for this cloud if None, and kept in memory for the next.
-      key: of the references made here; `jax.random.key(0)` if None, as references are a table more than a draw.
+      key: a JAX random key, or an int for `jax.random.key`. Of the references made here; 0 if None, as references are
+        a table more than a draw.
       metric: "euclidean", or "cosine" for the angle between rows in radians; see `neighbors`. Static.
       nonfinite: "raise" refuses rows with nan or infinity, "drop" leaves them out and counts them. Static.
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimate import Estimate, known_error
 from jaxscale.dimension.estimators.spanning_tree import edge_lengths, edges
 from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points
@@ -34,7 +34,7 @@ def ph0(
     halvings: int = 3,
     resamples: int = 2,
     max_points: int = 10_000,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
@@ -63,7 +63,7 @@ def ph0(
       resamples: random partitions; static.
       max_points: points read at most; static. Of more, those that repeat others up to rounding are looked for among the
         points read alone.
-      key: of the subsets; `jax.random.key(0)` if None.
+      key: a JAX random key, or an int for `jax.random.key`. Of the subsets; 0 if None.
       metric: "euclidean", or "cosine" for the angle between rows in radians; see `neighbors`. Static.
       nonfinite: "raise" refuses rows with nan or infinity, "drop" leaves them out and counts them. Static.
       duplicates: "collapse" or "keep"; see `neighborhoods`. Static.
@@ -94,7 +94,7 @@ def ph0(
     least = LEAST_POINTS_OF_A_PART * PARTS * 2**halvings
     if max_points < least:
         raise InputError(f"halvings={halvings} needs max_points of at least {least}; it is {max_points}.")
-    key = jax.random.key(0) if key is None else key
+    key = random_key("key", 0 if key is None else key)
     if isinstance(x, Neighborhoods):
         hoods = x.nearest(0)
     else:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxscale.arguments import integer
+from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimators.norms_and_angles import norms_and_angles
 from jaxscale.dimension.neighborhood import Neighborhoods
 from jaxscale.dimension.points import is_traced
@@ -62,7 +62,7 @@ def danco_references(
     n: int,
     k: int = 10,
     max_dimension: int = 72,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> DancoReferences:
     """Simulated references for `danco` on clouds of `n` points.
@@ -81,7 +81,7 @@ def danco_references(
       n: points of the cloud, more than k+1.
       k: neighbors; at least 3.
       max_dimension: the greatest d needed, at most 256; the references may reach farther.
-      key: concrete, from `jax.random.key`; `jax.random.key(0)` if None.
+      key: a JAX random key, or an int for `jax.random.key`. Concrete; 0 if None.
       folder: where references are kept between processes, one file for each n, k and key; made if missing.
 
     Returns:
@@ -100,7 +100,7 @@ def danco_references(
     n = max(min(_two_digits(n), MAX_POINTS), k + 2)
     # Under the trace of a caller too, references are made now, and become constants.
     with jax.ensure_compile_time_eval():
-        return _references(n, k, _dimensions(max_dimension), jax.random.key(0) if key is None else key, folder)
+        return _references(n, k, _dimensions(max_dimension), random_key("key", 0 if key is None else key), folder)
 
 
 # The statistics (3,) of each dimension simulated so far, by (n, k, key).

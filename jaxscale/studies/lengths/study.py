@@ -178,14 +178,14 @@ def _column(
 ) -> Column:
     """Losses at a length for each network; k-gram networks of one length together, as strings have one shape."""
     if not isinstance(cells.task, KGramTask):
-        found = evaluation.losses(net, cells, params, lengths_C, key, samples)
+        found = evaluation.losses(net, cells, params, lengths_C, samples, key=key)
         return {name: np.asarray(each_C).tolist() for name, each_C in zip(("losses", "valid"), found, strict=True)}
     losses_C, valid_C = np.zeros(len(lengths_C)), np.zeros(len(lengths_C))
     for length in np.unique(lengths_C):
         those = np.flatnonzero(lengths_C == length)
         cells_there, params_there = jax.tree.map(lambda leaf, those=those: leaf[those], (cells, params))
         losses_C[those], valid_C[those] = evaluation.losses(
-            net, cells_there, params_there, lengths_C[those], key, samples
+            net, cells_there, params_there, lengths_C[those], samples, key=key
         )
     return {"losses": losses_C.tolist(), "valid": valid_C.tolist()}
 
@@ -198,7 +198,9 @@ def _hard(
     lengths = sorted({max(study.train_lengths), 10 * max(study.train_lengths), longest})
     key = jax.random.fold_in(jax.random.key(0), 11)
     return {
-        str(length): evaluation.hard_errors(net, cells, params, length, key) for length in lengths if length <= longest
+        str(length): evaluation.hard_errors(net, cells, params, length, key=key)
+        for length in lengths
+        if length <= longest
     }
 
 

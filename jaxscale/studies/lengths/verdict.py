@@ -202,7 +202,7 @@ def _thresholds(study: LengthStudy, rows: Sequence[Row]) -> list[Part]:
                 [_error(run) for run in sorted(_of(rows, parameters, n), key=lambda row: row["seed"])] for n in ordered
             ]
             key = jax.random.fold_in(jax.random.key(2), i)
-            one = lengths.threshold(ordered, errors, epsilon, key, study.level, study.resamples)
+            one = lengths.threshold(ordered, errors, epsilon, study.level, study.resamples, key=key)
             known.append((parameters, one))
             entries.append({"parameters": parameters} | _threshold(one))
         found.append({"epsilon": epsilon, "thresholds": entries, "exponents": _exponents(study, known)})
@@ -327,7 +327,7 @@ def _attention(
     i = next((i for i in kept if rows[i]["period"] == 5), kept[0])
     length = int(rows[i]["train_length"])
     task = cast(ModPTask, tasks[i])
-    tokens_T = task.sample(jax.random.key(4), length, length)
+    tokens_T = task.sample(length, length, key=jax.random.key(4))
     seen = strings.summarize(tokens_T, length, 2, task.period, 0, task.rows)
     network = jax.tree.map(lambda leaf: leaf[i], params)
     look = cast(Callable[..., tuple[jax.Array, jax.Array]], functools.partial(net.apply, {"params": network}))
@@ -377,13 +377,13 @@ def _certify_all(
 def _certify(net: LimitTransformer, params: Any, task: Task, long: int, budget: int, key: jax.Array) -> Certificate:
     """The certificate of a network on one long string: by proportions for one layer, thinned for two."""
     key_string, key_short = jax.random.split(key)
-    tokens_T = task.sample(key_string, long, long)
+    tokens_T = task.sample(long, long, key=key_string)
     apply = cast(Callable[..., jax.Array], functools.partial(net.apply, {"params": params}))
     g = lambda tokens, length: task.target(tokens, length).value
     if isinstance(task, KGramTask):
         whole = lambda tokens, length: apply(tokens, length, method="running")
         thinned: Callable[[jax.Array], Short] = lambda key: lengths.thin(
-            key, tokens_T, long, budget // 2, locality=net.locality, size=2 * budget
+            tokens_T, long, budget // 2, key=key, locality=net.locality, size=2 * budget
         )
         return lengths.tightest(whole, g, tokens_T, long, jax.vmap(thinned)(jax.random.split(key_short, 16)))
 

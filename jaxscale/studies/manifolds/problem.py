@@ -81,9 +81,11 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
         name: jax.random.fold_in(jax.random.key(seed), place)
         for place, name in enumerate(("field", "points", "isometry", "off", "labels"))
     }
-    on_manifold_NxW = manifold.sample(jax.random.fold_in(keys["points"], 0), NORMALIZED_OVER)
+    on_manifold_NxW = manifold.sample(NORMALIZED_OVER, key=jax.random.fold_in(keys["points"], 0))
     each = [
-        fields.normalized(fields.weierstrass(key, width, target.beta, target.octaves, target.waves), on_manifold_NxW)
+        fields.normalized(
+            fields.weierstrass(width, target.beta, target.octaves, target.waves, key=key), on_manifold_NxW
+        )
         for key in jax.random.split(keys["field"], outputs)
     ]
     if study.manifold == "language":
@@ -93,7 +95,7 @@ def make_problem(study: ManifoldStudy, seed: int) -> Problem:
     unit = jnp.sqrt(jnp.mean(jnp.sum(on_manifold_NxW**2, axis=1)) / study.ambient)
 
     def drawn(place: int, count: int, repeats: int = 1) -> tuple[jax.Array, jax.Array, jax.Array]:
-        native_NxW = manifold.sample(jax.random.fold_in(keys["points"], place), count)
+        native_NxW = manifold.sample(count, key=jax.random.fold_in(keys["points"], place))
         x_NxD = jnp.matmul(native_NxW, basis_DxW.T, precision="highest")
         x_NxD = x_NxD + study.point_noise * _noise(study, jax.random.fold_in(keys["off"], place), x_NxD.shape)
         seen_NxW = jnp.matmul(x_NxD, basis_DxW, precision="highest") if study.point_noise else native_NxW
@@ -117,7 +119,7 @@ def _of_language(study: ManifoldStudy, logits: tuple[fields.Field, ...], keys: M
     language = languages.Language(logits, study.dimension, study.ambient // count)
 
     def text(place: int, length: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        contexts_NxD, next_N = language.text(jax.random.fold_in(keys["points"], place), length)
+        contexts_NxD, next_N = language.text(length, key=jax.random.fold_in(keys["points"], place))
         x_NxD = jax.nn.one_hot(language.symbols(contexts_NxD), count).reshape(length, study.ambient)
         return x_NxD, jax.nn.one_hot(next_N, count), language.logits(contexts_NxD)
 

@@ -54,7 +54,7 @@ class Lanes:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Runs:
+class LaneStates:
     """Networks in training along the leading axis of every leaf but `step`.
 
     Attributes:
@@ -76,12 +76,12 @@ class Runs:
 
 
 @functools.partial(jax.jit, static_argnames=("net", "coordinates"))
-def start(net: Regressor, lanes: Lanes, coordinates: int) -> Runs:
-    """`Runs` before the first step, of networks that read points of so many `coordinates`."""
+def start(net: Regressor, lanes: Lanes, coordinates: int) -> LaneStates:
+    """`LaneStates` before the first step, of networks that read points of so many `coordinates`."""
     x_1xD = jnp.zeros((1, coordinates))
     first = ensembles.start(lambda key: net.init(key, x_1xD)["params"], lanes.seed, DIRECTION)
     never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
-    return Runs(first.params, first.moments, first.params, first.params, *never, first.step)
+    return LaneStates(first.params, first.moments, first.params, first.params, *never, first.step)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "objective", "steps"), donate_argnames="runs")
@@ -91,9 +91,9 @@ def advance(
     objective: Objective,
     problems: Problem,
     lanes: Lanes,
-    runs: Runs,
+    runs: LaneStates,
     steps: int,
-) -> tuple[Runs, jax.Array]:
+) -> tuple[LaneStates, jax.Array]:
     """`steps` more steps of all runs, and a look at their validation loss.
 
     Args:
@@ -109,7 +109,7 @@ def advance(
     """
 
     def cost(params: Any, lane: Lanes, done: jax.Array, _: None) -> jax.Array:
-        rows_B = jax.random.randint(step_key(lane.seed, done), (training.batch_size,), 0, lane.size)
+        rows_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, lane.size)
         of: Callable[[jax.Array], jax.Array] = lambda pool: pool[lane.problem, rows_B]
         targets_BxO = jnp.where(lane.noisy, of(problems.labels), of(problems.truth))
         outputs_BxO = cast(jax.Array, net.apply({"params": params}, of(problems.points)))
@@ -131,14 +131,14 @@ def advance(
         better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old
     )
     best = jax.tree.map(keep, average, runs.best)
-    runs = Runs(
+    runs = LaneStates(
         now.params, now.moments, average, best, keep(validation_L, runs.validation), keep(done, runs.best_step), done
     )
     return runs, jnp.mean(losses_SxL, axis=0)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "objective"))
-def errors(net: Regressor, objective: Objective, problems: Problem, lanes: Lanes, runs: Runs) -> jax.Array:
+def errors(net: Regressor, objective: Objective, problems: Problem, lanes: Lanes, runs: LaneStates) -> jax.Array:
     """Mean excess loss of the best parameters over the truth at the test points, (L,): the floor taken off exactly."""
     least_S = jnp.mean(entropy(objective, problems.test_truth), axis=-1)
     loss_L = _mean_loss(net, objective, lanes, runs.best, problems.test_points, problems.test_truth)

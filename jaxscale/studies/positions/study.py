@@ -119,7 +119,7 @@ def draw(task: str, size: int, strings: int, shortest: Length, longest: Length, 
     def one(key: jax.Array) -> Example:
         key_length, key_prompt = jax.random.split(key)
         length = jax.random.randint(key_length, (), shortest, longest + 1)
-        return one_task.sample(key_prompt, length, size)
+        return one_task.sample(length, size, key=key_prompt)
 
     examples = jax.vmap(one)(jax.random.split(key, strings))
     room = one_task.room(size)
@@ -130,7 +130,8 @@ def advance(
     study: PositionStudy, model: PositionDecoder, task: str, state: State, steps: int
 ) -> tuple[State, jax.Array]:
     """`steps` more steps of the runs that have not fitted yet, and their mean losses, (S,)."""
-    of_step = jax.vmap(step_key, in_axes=(0, None))
+    of_seed: Callable[[jax.Array, jax.Array], jax.Array] = lambda seed, step: step_key(step, key=seed)
+    of_step = jax.vmap(of_seed, in_axes=(0, None))
     keys_NxS = jax.vmap(of_step, in_axes=(None, 0))(jnp.asarray(study.seeds), int(state["step"]) + jnp.arange(steps))
     shortest, longest = ALGORITHMIC[task].shortest, study.longest_train
     strings = jax.vmap(
@@ -149,7 +150,7 @@ def _advance(
     def loss(params: Any, _member: jax.Array, _step: jax.Array, drawn: tuple[Strings, jax.Array]) -> jax.Array:
         (tokens_BxT, answer_BxT), key = drawn
         strings, size = tokens_BxT.shape
-        ids_BxT = position_ids(model.encoding, jax.random.fold_in(key, 1), strings, size, model.room, training=True)
+        ids_BxT = position_ids(model.encoding, strings, size, model.room, key=jax.random.fold_in(key, 1), training=True)
         logits_BxTxV = cast(jax.Array, model.apply({"params": params}, tokens_BxT, ids_BxT))[:, :-1]
         asked_BxT = answer_BxT[:, 1:]
         each_BxT = optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, jnp.maximum(tokens_BxT[:, 1:], 0))
@@ -181,7 +182,7 @@ def exact(study: PositionStudy, model: PositionDecoder, task: str, params: Any, 
 def _exact(model: PositionDecoder, params: Any, strings: Strings, key: jax.Array) -> jax.Array:
     tokens_NxT, answer_NxT = strings
     count, size = tokens_NxT.shape
-    ids_NxT = position_ids(model.encoding, key, count, size, model.room, training=False)
+    ids_NxT = position_ids(model.encoding, count, size, model.room, key=key, training=False)
 
     def one(inputs: tuple[Any, jax.Array, jax.Array, jax.Array]) -> jax.Array:
         params, tokens_T, answer_T, ids_T = inputs

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from jaxscale.page.numerals import number
 from jaxscale.page.plots import FIT, POINT, PREDICTION, band, empty, literal, spread_colors
-from jaxscale.studies.scaling.folder import Curve, Row
+from jaxscale.studies.scaling.folder import LossCurve, Row
 
 MOST_TICKS = 12
 
@@ -54,7 +54,7 @@ def excess_figure(rows: list[Row], verdict: dict[str, Any]) -> go.Figure | None:
     return figure
 
 
-def curves_figure(rows: list[Row], curves: dict[str, Curve]) -> go.Figure:
+def curves_figure(rows: list[Row], curves: dict[str, LossCurve]) -> go.Figure:
     """Validation loss against step, a line for each run colored by its n, a diamond at each run's minimum."""
     figure = empty("step", "validation loss, nats per token")
     colors = _size_colors(rows)
@@ -133,7 +133,7 @@ def _line(x: Sequence[float], y: Sequence[float], name: str, color: str, dash: s
     return go.Scatter(x=x, y=y, mode="lines", line=style, hoverinfo="skip", legendgroup=name, name=name)
 
 
-def _learning_curve(row: Row, curve: Curve, color: str, in_legend: bool) -> go.Scatter:
+def _learning_curve(row: Row, curve: LossCurve, color: str, in_legend: bool) -> go.Scatter:
     return go.Scatter(
         x=curve.steps,
         y=curve.losses,

@@ -20,7 +20,7 @@ VERDICT_FIELDS = ("question", "sentence", "agreement", "dimension", "predicted",
 
 
 @dataclasses.dataclass(frozen=True)
-class Curve:
+class LossCurve:
     """Validation loss of one run: `losses[i]` nats per token after `steps[i]` steps, steps increasing."""
 
     steps: list[int]
@@ -28,17 +28,17 @@ class Curve:
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class FinishedStudy:
     """A finished study: what was asked (`config`), what was run (`rows`, `curves`), what came out (`verdict`)."""
 
     name: str
     config: dict[str, Any]
     rows: list[Row]  # sorted by n, then seed
-    curves: dict[str, Curve]  # by run
+    curves: dict[str, LossCurve]  # by run
     verdict: dict[str, Any]
 
 
-def read(folder: str | os.PathLike[str]) -> Study:
+def read(folder: str | os.PathLike[str]) -> FinishedStudy:
     """The study in `folder`.
 
     Args:
@@ -51,7 +51,7 @@ def read(folder: str | os.PathLike[str]) -> Study:
     rows = _rows(folder)
     verdict = _document(folder, "verdict.json")
     _require(verdict, VERDICT_FIELDS, folder / "verdict.json", folder)
-    return Study(
+    return FinishedStudy(
         name=folder.resolve().name,
         config=_document(folder, "config.json"),
         rows=rows,
@@ -74,7 +74,7 @@ def _rows(folder: pathlib.Path) -> list[Row]:
     return by_size(rows)
 
 
-def _curve(folder: pathlib.Path, run: str) -> Curve:
+def _curve(folder: pathlib.Path, run: str) -> LossCurve:
     """A resumed run writes again the steps after its last checkpoint; the later line is the one that counts.
 
     A log outlives crashes, which may have damaged lines of it: the curve goes without them.
@@ -85,7 +85,7 @@ def _curve(folder: pathlib.Path, run: str) -> Curve:
     lines = [line for line in files.read_log(path) if line.get("validation_loss") is not None]
     losses = {line["step"]: line["validation_loss"] for line in lines}
     steps = sorted(losses)
-    return Curve(steps, [losses[step] for step in steps])
+    return LossCurve(steps, [losses[step] for step in steps])
 
 
 def _document(folder: pathlib.Path, name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jaxscale.page import layout, plots
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import interval, number, percent
 from jaxscale.studies.scaling import figures
-from jaxscale.studies.scaling.folder import Row, Study, read
+from jaxscale.studies.scaling.folder import FinishedStudy, Row, read
 from jaxscale.studies.scaling.table import stopped_by
 
 
@@ -27,7 +27,7 @@ def render(folder: str | os.PathLike[str]) -> pathlib.Path:
     return path
 
 
-def page(study: Study) -> str:
+def page(study: FinishedStudy) -> str:
     """The whole page as one string of HTML."""
     verdict = study.verdict
     sections = [
@@ -115,7 +115,7 @@ def _excess(rows: list[Row], verdict: dict[str, Any]) -> str:
     )
 
 
-def _curves(study: Study) -> str:
+def _curves(study: FinishedStudy) -> str:
     description = f"Validation loss against training step for {len(study.rows)} runs, colored by training set size."
     drawing = plots.drawing(figures.curves_figure(study.rows, study.curves), "figure-curves", description)
     caption = "A line for each run; a diamond marks the minimum that enters the fit. Click a size to hide its runs."

@@ -22,7 +22,7 @@ def rng(seed=0):
 
 @functools.cache
 def cloud():
-    return clouds.cube(rng(), N, 3, WIDTH)
+    return clouds.cube(N, 3, WIDTH, key=0)
 
 
 def distances(x):
@@ -72,27 +72,27 @@ def test_radii_between_what_pairs_exist_give_nan():
 
 
 def few_doubtful():
-    return clouds.cube(rng(), 100, 4, WIDTH), [0.3, 0.6]
+    return clouds.cube(100, 4, WIDTH, key=0), [0.3, 0.6]
 
 
 def all_doubtful():
     """Two clusters of size 10⁻² at ±30: inner products leave nothing of the distances within."""
     side = 30 * np.sign(rng().normal(size=(100, 1)))
-    return clouds.cube(rng(1), 100, 4, WIDTH) / 100 + side, [0.003, 0.006]
+    return clouds.cube(100, 4, WIDTH, key=1) / 100 + side, [0.003, 0.006]
 
 
 def far_outliers():
-    x = clouds.cube(rng(), 100, 4, WIDTH)
+    x = clouds.cube(100, 4, WIDTH, key=0)
     x[3], x[50] = 1e6, -2e7
     return x, [0.3, 0.6]
 
 
 def tiny():
-    return 1e-25 * clouds.cube(rng(), 100, 4, WIDTH), [0.3e-25, 0.6e-25]
+    return 1e-25 * clouds.cube(100, 4, WIDTH, key=0), [0.3e-25, 0.6e-25]
 
 
 def huge():
-    return 1e25 * clouds.cube(rng(), 100, 4, WIDTH), [0.3e25, 0.6e25]
+    return 1e25 * clouds.cube(100, 4, WIDTH, key=0), [0.3e25, 0.6e25]
 
 
 @pytest.mark.parametrize("case", [few_doubtful, all_doubtful, far_outliers, tiny, huge])

@@ -23,7 +23,7 @@ def rng(seed=0):
 @functools.cache
 def cloud(width=WIDTH):
     """A ball of three dimensions with noise of a tenth of its size in all the others."""
-    return clouds.cube(rng(), N, 3, width) + rng(1).normal(scale=0.02, size=(N, width)).astype(np.float32)
+    return clouds.cube(N, 3, width, key=0) + rng(1).normal(scale=0.02, size=(N, width)).astype(np.float32)
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def test_the_jackknife_is_the_spread_of_the_participation_ratio():
 
 
 def test_a_plane_far_from_the_origin_has_its_own_dimension_alone():
-    plane = clouds.cube(rng(), N, 3, WIDTH) + np.float32(100)
+    plane = clouds.cube(N, 3, WIDTH, key=0) + np.float32(100)
     # Noise of the last digit at 100, 8e-6, against neighbors at 0.2: eigenvalues of 1e-9 behind the third.
     assert np.all(dimension.local_pca(plane, k=K, threshold=1e-4).local == 3)
     assert dimension.pca(plane, rule="fo", threshold=1e-4).dimension == 3
@@ -96,7 +96,7 @@ def test_a_count_that_is_the_same_everywhere_has_no_error():
 
 
 def test_fewer_points_than_columns_are_no_obstacle():
-    wide = clouds.cube(rng(), 60, 3, 100)
+    wide = clouds.cube(60, 3, 100, key=0)
     assert dimension.pca(wide, rule="fo").dimension == 3
     few = rng().normal(size=(9, 100)).astype(np.float32)
     # Nine points span eight dimensions, and nearly evenly: the ratio is below eight by the spread of eigenvalues.

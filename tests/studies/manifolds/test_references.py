@@ -32,7 +32,7 @@ def test_the_covariance_of_waves_is_their_mean_product(width):
     covariance = references.wave_covariance(width, 0.5, 3, 8, reach=2.0)
     distances = np.array([0.0, 0.1, 0.5, 1.5])
     x = jnp.zeros((4, width)).at[:, 0].set(distances)
-    of = jax.vmap(lambda key: fields.weierstrass(key, width, 0.5, 3, 8)(jnp.concatenate([x, x[:1]])))
+    of = jax.vmap(lambda key: fields.weierstrass(width, 0.5, 3, 8, key=key)(jnp.concatenate([x, x[:1]])))
     values = np.asarray(of(jax.random.split(jax.random.key(0), 4000)), float)
     # Of 4000 products of variance up to 2 the mean is known to 0.02.
     np.testing.assert_allclose(np.mean(values[:, :4] * values[:, 4:], axis=0), covariance(distances), atol=0.07)
