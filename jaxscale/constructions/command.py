@@ -29,6 +29,7 @@ from jaxscale.constructions.targets import LARGEST_EXPONENT, Holder, Target, con
 from jaxscale.constructions.training import check, root_mean_square_error, train
 from jaxscale.errors import InputError
 from jaxscale.training.checkpoints import Checkpoints
+from jaxscale.verdict import Stopwatch, complete
 
 PLACES = ("cube", "circle", "sphere", "torus", "swiss_roll")
 
@@ -41,9 +42,12 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     """
     _check(options)
     with files.whole_folder(options.out) as folder, _in_flags():
-        made, singular = _approximation(options)
-        document = certify(made, points=options.points, seed=options.seed, series=True, singular=singular)
+        with (watch := Stopwatch()).stage("compiling"):
+            made, singular = _approximation(options)
+        with watch.stage("certifying"):
+            document = certify(made, points=options.points, seed=options.seed, series=True, singular=singular)
         document["target"] = {"name": options.target, "beta": options.beta, "on": options.on}
+        document = complete(document, watch)
         write(document, folder, title=f"{options.target} on the {made.domain}")
         export.save(made.network, folder, notes=document["target"])
     return document

@@ -1,5 +1,6 @@
 """What is stated and false is refuted by points, by name; what is true is not."""
 
+import html
 import re
 
 import jax.numpy as jnp
@@ -107,13 +108,14 @@ def test_a_constant_that_is_too_small_is_refuted_in_the_document_and_on_the_page
     assert "constant 1 of exponent 1 is refuted" in sentence and "at least 10." in sentence
     assert "capacity" not in document and document["tolerance"] < 0.01  # not the false bound
     page = con.write(document, tmp_path).read_text()
-    assert "✗</span> what was stated is refuted" in page and "refuted bound" in page
+    assert "✗</span> inconsistent" in page and html.escape(sentence) in page and "refuted bound" in page
     assert "Nowhere" not in page and "Proved" not in page and "✓</span>" not in page
     true = certificate(f, con.Holder(10.0), series=True)
     assert true["refuted"] == [] and true["approximation_bound"] == 1.25
     assert true["holder"]["at_least"] == pytest.approx(10)
     page = con.write(true, tmp_path).read_text()
-    assert "✓</span> safe in float64, float32" in page and "Nowhere is the error larger than 1.25" in page
+    assert "✓</span> consistent" in page and "Nowhere is the error larger than 1.25" in page
+    assert "Rounding is safe in float64, float32" in page and "unsafe_formats" in page
 
 
 def test_an_exponent_that_is_too_large_is_refuted():

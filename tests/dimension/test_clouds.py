@@ -7,7 +7,9 @@ import pytest
 from rich.console import Console
 
 from jaxscale.dimension import figures, page
+from jaxscale.dimension.conclusion import conclude
 from jaxscale.errors import InputError
+from jaxscale.verdict import Stopwatch
 
 NOT_FOUND = {"found": False, "dimension": None, "standard_error": None, "lower": None, "upper": None}
 FOUND = {"found": True, "dimension": 2.01, "standard_error": 0.02, "lower": 0.1, "upper": 0.4}
@@ -42,7 +44,7 @@ def measured(name="torus.npy"):
 
 def printed(values, width=110):
     stream = io.StringIO()
-    page.print_clouds(values, Console(file=stream, width=width))
+    page.print_clouds(conclude(values, Stopwatch()), Console(file=stream, width=width))
     return stream.getvalue()
 
 
@@ -90,7 +92,7 @@ def test_page_escapes_names_and_draws_in_a_browser(browser, tmp_path):
     from selenium.webdriver.support.ui import WebDriverWait
 
     hostile = "<img src=x onerror=alert(1)>%{y}.npy"
-    page.write_plot(measured(hostile), str(tmp_path / "scales.html"))
+    page.write_plot(conclude(measured(hostile), Stopwatch()), str(tmp_path / "scales.html"))
     own = (tmp_path / "scales.html").read_text().split("<script>", 1)[0]
     assert "<img" not in own
     browser.get("about:blank")
@@ -109,10 +111,10 @@ def test_page_escapes_names_and_draws_in_a_browser(browser, tmp_path):
 
 def test_a_picture_is_drawn_where_kaleido_and_a_browser_are(tmp_path):
     pytest.importorskip("kaleido", reason="needs the extra [png]")
-    page.write_plot(measured(), str(tmp_path / "scales.png"))
+    page.write_plot(conclude(measured(), Stopwatch()), str(tmp_path / "scales.png"))
     assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_plot_of_another_kind_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"must end in \.html or \.png"):
-        page.write_plot(measured(), str(tmp_path / "scales.svg"))
+        page.write_plot(conclude(measured(), Stopwatch()), str(tmp_path / "scales.svg"))

@@ -233,11 +233,11 @@ def test_the_document_is_plain_and_its_page_holds_every_figure(document, tmp_pat
     assert "https://" not in text.split("<script")[0]
 
 
-def test_the_table_on_a_terminal_says_warnings_parameters_and_theory(document):
+def test_the_table_on_a_terminal_says_caveats_parameters_and_theory(document):
     from rich.console import Console
 
     console = Console(width=100, record=True, file=io.StringIO())
-    warned = document | {"warnings": [{"code": "outlier_runs", "sentence": "Far from the curve."}]}
+    warned = document | {"caveats": [{"code": "outlier_runs", "text": "Far from the curve."}]}
     law_page.print_law(warned, console)
     text = console.export_text()
     for word in (
