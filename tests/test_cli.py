@@ -10,7 +10,7 @@ import environment
 import numpy as np
 import pytest
 
-from jaxscale import cli, files
+from jaxscale import cli, files, verdict
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -145,8 +145,10 @@ def test_dimension_keeps_what_it_measured_before_an_error(square, capsys):
     arguments = ["dimension", square, "bad.npy", "--estimators", "twonn"]
     assert cli.main([*arguments, "--json"]) == 2
     captured = capsys.readouterr()
-    (cloud,) = json.loads(captured.out)["clouds"]
+    concluded = json.loads(captured.out)
+    (cloud,) = concluded["clouds"]
     assert cloud["cloud"] == square and cloud["estimates"][0]["points_used"] == 1199
+    assert verdict.check(concluded).caveats[0].code == "incomplete"
     assert "bad.npy: k=20 needs more than 20 distinct points" in captured.err
     assert cli.main(arguments) == 2
     assert "twonn" in capsys.readouterr().out

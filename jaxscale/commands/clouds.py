@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jaxscale import progress
+    from jaxscale.verdict import Stopwatch
 
 
 def dimension_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,36 +78,42 @@ def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
 
         check_plot(options.plot)
     from jaxscale import progress
+    from jaxscale.verdict import Stopwatch
 
+    watch, failed = Stopwatch(), True
     measured: dict[str, Any] = {"k": options.k, "metric": options.metric, "seed": options.seed, "clouds": []}
     try:
         with progress.OnTerminal() as bars:
-            _measure(options, bars, measured["clouds"])
+            _measure(options, bars, measured["clouds"], watch)
+        failed = False
     finally:
         # What was measured before an error is not lost to it.
         measured["clouds"] = [cloud for cloud in measured["clouds"] if cloud.get("estimates")]
         if measured["clouds"]:
-            _show(measured, options)
+            _show(measured, options, watch, failed)
 
 
-def _show(measured: dict[str, Any], options: argparse.Namespace) -> None:
+def _show(measured: dict[str, Any], options: argparse.Namespace, watch: Stopwatch, failed: bool) -> None:
     """Numbers first: a plot may fail."""
     from rich.console import Console
 
+    from jaxscale.dimension.conclusion import conclude
     from jaxscale.dimension.page import print_clouds, write_plot
 
-    console = Console()
+    console, concluded = Console(), conclude(measured, watch, failed)
     if options.json:
-        print_json(measured)
+        print_json(concluded)
     else:
-        print_clouds(measured, console)
+        print_clouds(concluded, console)
     if options.plot:
-        write_plot(measured, options.plot)
+        write_plot(concluded, options.plot)
         if not options.json:
             console.print(f"Plot: {options.plot}", highlight=False, soft_wrap=True)
 
 
-def _measure(options: argparse.Namespace, bars: progress.Silent, clouds: list[dict[str, Any]]) -> None:
+def _measure(
+    options: argparse.Namespace, bars: progress.Silent, clouds: list[dict[str, Any]], watch: Stopwatch
+) -> None:
     """Every cloud's name, shape, estimates and profiles, put into `clouds` as they are measured."""
     import jax
 
@@ -122,10 +129,16 @@ def _measure(options: argparse.Namespace, bars: progress.Silent, clouds: list[di
     check_neighbors(estimators, options.k)
     deepest = max([options.k, *ks])
     sources = _clouds_of_model(options, bars) if options.model else _clouds_of_files(options, deepest)
-    for index, total, name, points, documents in sources:
+    reading = "hidden states" if options.model else "reading"
+    while True:
+        with watch.stage(reading):
+            source = next(sources, None)
+        if source is None:
+            return
+        index, total, name, points, documents = source
         report = bars.run(name, index, total, "cloud")
         clouds.append({"cloud": name, "shape": list(points.shape)})
-        with _named(name):
+        with watch.stage("measuring"), _named(name):
             summary(
                 points,
                 estimators,

@@ -51,6 +51,7 @@ def _fit(options: argparse.Namespace) -> None:
 
     from jaxscale import laws
     from jaxscale.laws.theory_check import checked_prediction
+    from jaxscale.verdict import Stopwatch, complete
 
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed {options.seed} must lie between 0 and 2**63. Give another.")
@@ -70,7 +71,9 @@ def _fit(options: argparse.Namespace) -> None:
         "least-squares": laws.least_squares,
         "absolute": laws.least_absolute_deviations,
     }
-    table = laws.read_table(options.file, options.map)
+    watch = Stopwatch()
+    with watch.stage("reading"):
+        table = laws.read_table(options.file, options.map)
     chosen = {
         "objective": objectives[options.objective](),
         "weights": options.weights,
@@ -81,10 +84,16 @@ def _fit(options: argparse.Namespace) -> None:
         "resamples": options.resamples,
     }
     fit_key, compare_key, document_key = jax.random.split(jax.random.key(options.seed), 3)
-    fit = laws.fit(table, law, key=fit_key, **chosen)
+    with watch.stage("fit and bootstrap"):
+        fit = laws.fit(table, law, key=fit_key, **chosen)
     check = laws.against_theory(fit, *dimension, *beta) if dimension else None
-    comparison = laws.compare(table, others, key=compare_key, **chosen) if options.compare else None
-    said = finite(laws.document(fit, check, comparison, key=document_key))
+    comparison = None
+    if options.compare:
+        with watch.stage("comparison"):
+            comparison = laws.compare(table, others, key=compare_key, **chosen)
+    with watch.stage("profiles and back-test"):
+        said = laws.document(fit, check, comparison, key=document_key)
+    said = finite(complete(said, watch))
     if options.page:
         from jaxscale.laws.page import write_law_page
 

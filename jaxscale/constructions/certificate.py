@@ -1,6 +1,6 @@
 """What is proved and what was measured of a compiled network, as one document.
 
-    document = certify(approximation)
+    document = certify(approximation)        # a verdict (docs/verdict.md), and keys of its own beside it
     document["rounding"]["float32"]["safe"]
     write(document, "folder")                # certificate.json and certificate.html
 
@@ -12,13 +12,14 @@ what was said by `within`: points that refute either are looked for, and `refute
 
 import math
 import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxscale import files
-from jaxscale.arguments import integer, numpy_seed
+from jaxscale.arguments import integer, numpy_seed, random_key
 from jaxscale.constructions import capacity, claims
 from jaxscale.constructions.approximation import Approximation, probe_points
 from jaxscale.constructions.executors import Precision, evaluate
@@ -27,11 +28,19 @@ from jaxscale.constructions.network import Network
 from jaxscale.constructions.roundoff import FORMATS, Rounding, rounding
 from jaxscale.constructions.targets import values_at
 from jaxscale.errors import InputError
+from jaxscale.page.numerals import number as written
+from jaxscale.verdict import Agreement, Stopwatch, caveat, complete, number
 
 # Without an approximation bound: the share of the range of values of an output that rounding may take.
 TOLERANCE = 1e-3
 # Of a program's box so many corners at most are looked at.
 LARGEST_CORNERS = 1024
+QUESTION = "A transformer written down, not trained: how far can it be from its function?"
+LIMITS = (
+    "Points can refute what was stated and never prove it: the bound rests on the stated smoothness, rounding on what "
+    "`within` says of a program.",
+    "A bound on the error says that such weights exist, not that training finds them.",
+)
 
 
 def certify(
@@ -58,15 +67,33 @@ def certify(
       key: a JAX random key, or an int for `jax.random.key`. It draws the random points.
 
     Returns:
-      A document of plain values; see `docs/constructions`. Its `refuted` holds a sentence for each thing stated that
-      points show to be false: then neither the approximation bound nor "safe" can be relied on.
+      A verdict (docs/verdict.md) with keys of its own, plain values; see `docs/constructions`. Its `refuted` holds a
+      sentence for each thing stated that points show to be false: then it is "inconsistent", and neither the
+      approximation bound nor "safe" can be relied on.
 
     Raises:
       InputError: `n` or `tolerance` is out of range, or f is not finite at one of the points.
     """
-    n, seed = integer("n", n, 1), numpy_seed("key", key)
+    n, key = integer("n", n, 1), random_key("key", key)
     if tolerance is not None and not 0 <= (tolerance := float(tolerance)) < math.inf:
         raise InputError(f"tolerance={tolerance} must be finite and not negative. Pass such a number.")
+    with (watch := Stopwatch()).stage("certifying"):
+        document = _certified(made, tolerance, n, precision, series, singular, key)
+        found = {"kind": "construct"} | _conclusion(document, made) | document
+    return complete(found, watch)
+
+
+def _certified(
+    made: Approximation | Network,
+    tolerance: float | None,
+    n: int,
+    precision: Precision,
+    series: bool,
+    singular: np.ndarray | None,
+    key: jax.Array,
+) -> dict[str, Any]:
+    """What `certify` adds to a verdict."""
+    seed = numpy_seed("key", key)
     network = made.network if isinstance(made, Approximation) else made
     rounded = {name: rounding(network, name) for name in FORMATS}
     document: dict[str, Any] = {
@@ -108,6 +135,61 @@ def certify(
     if bound and isinstance(made, Approximation):
         document["capacity"] = _capacity(made, bound, max(abs(lower), abs(upper)))
     return document
+
+
+def _conclusion(document: Mapping[str, Any], made: Approximation | Network) -> dict[str, Any]:
+    """What a verdict says of any kind, from the rest of a certificate."""
+    return {
+        "question": QUESTION,
+        "sentence": _sentence(document),
+        "agreement": _agreement(document, made),
+        "numbers": [*_numbers(document)],
+        "caveats": [*_caveats(document)],
+        "limits": list(LIMITS),
+    }
+
+
+def _sentence(document: Mapping[str, Any]) -> str:
+    sizes, bound = document["class"], document.get("approximation_bound")
+    where = f" on the {document['domain']}" if "domain" in document else ""
+    size = f"{sizes['L_T']} blocks, {written(sizes['l'])} tokens, {written(sizes['parameters'])} parameters{where}."
+    if document["refuted"]:
+        return " ".join([*document["refuted"], size])
+    found = "No bound on the approximation is claimed."
+    if bound is not None:
+        found = f"Nowhere is the error larger than {written(bound)}; the largest found is "
+        found += f"{written(document['measured']['sup'])}."
+    safe = [name for name, row in document["rounding"].items() if row["safe"]]
+    return f"{found} Rounding is safe in {', '.join(safe) or 'no format'}. {size}"
+
+
+def _agreement(document: Mapping[str, Any], made: Approximation | Network) -> Agreement | None:
+    """Of points with a proved error, or with what `within` says of a program; an error above its bound is `refuted`."""
+    if document["refuted"]:
+        return "inconsistent"
+    stated = made.bound is not None if isinstance(made, Approximation) else bool(made.program.claims)
+    return "consistent" if stated else None
+
+
+def _numbers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if measured := document.get("measured"):
+        predicted = document.get("refuted_bound", document["approximation_bound"])
+        yield number("largest error found", measured["sup"], None, predicted)
+        yield number("L² error at random points", measured["l2"])
+    if series := document.get("series"):
+        holder = document["holder"]
+        yield number("slope of log error on log N", series["slope"], None, holder and -holder["exponent"])
+    for name, row in document["rounding"].items():
+        yield number(f"bound on rounding in {name}", row["bound"])
+
+
+def _caveats(document: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    unsafe = [name for name, row in document["rounding"].items() if not row["safe"]]
+    if unsafe:
+        text = f"Not safe in {', '.join(unsafe)}: a head may leak, or rounding move the output too far."
+        yield caveat("unsafe_formats", text)
+    if "measured" in document and document["approximation_bound"] is None and not document["refuted"]:
+        yield caveat("no_bound", "No error is proved: between the points that were looked at it may be larger.")
 
 
 def _of_approximation(

@@ -24,6 +24,7 @@ from jaxscale.constructions.cube import approximate
 from jaxscale.constructions.manifold import approximate_on
 from jaxscale.constructions.targets import LARGEST_EXPONENT, Holder, Target, cone, waves
 from jaxscale.errors import InputError
+from jaxscale.verdict import Stopwatch, complete
 
 PLACES = ("cube", "circle", "sphere", "torus", "swiss_roll")
 
@@ -36,9 +37,12 @@ def construct(options: argparse.Namespace) -> dict[str, Any]:
     """
     _check(options)
     with files.whole_folder(options.out) as folder, _in_flags():
-        made, singular = _approximation(options)
-        document = certify(made, n=options.points, key=options.seed, series=True, singular=singular)
+        with (watch := Stopwatch()).stage("compiling"):
+            made, singular = _approximation(options)
+        with watch.stage("certifying"):
+            document = certify(made, n=options.points, key=options.seed, series=True, singular=singular)
         document["target"] = {"name": options.target, "beta": options.beta, "on": options.on}
+        document = complete(document, watch)
         write(document, folder, title=f"{options.target} on the {made.domain}")
         export.save(made.network, folder, notes=document["target"])
     return document

@@ -25,7 +25,6 @@ SIZES = {
 def page(document: dict[str, Any], title: str) -> str:
     """The whole page as one string of HTML."""
     sections = [
-        _opening(document, title),
         _headline(document),
         _error(document),
         _sizes(document),
@@ -34,39 +33,7 @@ def page(document: dict[str, Any], title: str) -> str:
         _depth(document),
         _capacity(document),
     ]
-    return layout.document(f"{title} · certificate", sections)
-
-
-def _opening(document: dict[str, Any], title: str) -> str:
-    safe = [name for name, row in document["rounding"].items() if row["safe"]]
-    verdict = f"safe in {', '.join(safe)}" if safe else "safe in no format"
-    state = "consistent" if "float32" in safe else "inconclusive" if safe else "inconsistent"
-    if document["refuted"]:
-        verdict, state = "what was stated is refuted", "inconsistent"
-    sign = {"consistent": "✓", "inconclusive": "?", "inconsistent": "✗"}[state]
-    where = f" on the {html.escape(document['domain'])}" if "domain" in document else ""
-    return f"""<header>
-<h1>{html.escape(title)}</h1>
-<p class="question">A transformer written down, not trained{where}: what is proved of it, and what was measured.</p>
-<div class="verdict">
-<span class="badge {state}"><span aria-hidden="true">{sign}</span> {verdict}</span>
-<p>{_sentence(document)}</p>
-</div>
-</header>"""
-
-
-def _sentence(document: dict[str, Any]) -> str:
-    depth, tokens = document["class"]["L_T"], number(document["class"]["l"])
-    size = f"{depth} blocks, {tokens} tokens, {number(document['class']['parameters'])} parameters"
-    if document["refuted"]:
-        return f"{html.escape(' '.join(document['refuted']))} {size}."
-    if document.get("approximation_bound") is None:
-        return f"{size}. No bound on the approximation is claimed."
-    measured = number(document["measured"]["sup"])
-    return (
-        f"{size}. Nowhere is the error larger than {number(document['approximation_bound'])}; the largest found is "
-        f"{measured}."
-    )
+    return layout.conclusion(f"{title} · certificate", document, sections)
 
 
 def _headline(document: dict[str, Any]) -> str:

@@ -3,7 +3,8 @@
     print_clouds(measured, rich.console.Console())
     write_plot(measured, "scales.html")
 
-`measured` is the document that `jaxscale dimension --json` prints: plain values, a cloud an entry of `clouds`.
+`measured` is the verdict that `jaxscale dimension --json` prints, as `conclusion.conclude` makes it: plain values, a
+cloud an entry of `clouds`.
 """
 
 import html
@@ -30,7 +31,7 @@ LEFT_OUT = {"duplicates_collapsed": "duplicate", "nonfinite_dropped": "not finit
 
 
 def print_clouds(measured: dict[str, Any], console: Console) -> None:
-    """Prints a line for each cloud and estimator, and what the profiles say where there are any."""
+    """Prints a line for each cloud and estimator, what the profiles say where there are any, and the caveats."""
     table = Table(header_style="bold")
     for heading in _headings(measured):
         # A narrow terminal folds names, never numbers.
@@ -39,7 +40,7 @@ def print_clouds(measured: dict[str, Any], console: Console) -> None:
     for cells in _rows(measured):
         table.add_row(*map(Text, cells))
     console.print(table)
-    for sentence in _sentences(measured):
+    for sentence in (*_plateaus(measured), *(caveat["text"] for caveat in measured["caveats"])):
         console.print(Text(sentence))
 
 
@@ -93,13 +94,13 @@ def _page(measured: dict[str, Any], figure: go.Figure) -> str:
     headings = _headings(measured)
     numeric = {place for place, heading in enumerate(headings) if heading not in TEXTS}
     body = [[html.escape(cell) for cell in cells] for cells in _rows(measured)]
-    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _sentences(measured))
-    return layout.document(
+    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _plateaus(measured))
+    return layout.conclusion(
         f"Dimension of {title}",
+        measured,
         [
-            f"<header><h1>Dimension of {html.escape(title)}</h1></header>",
             figure_section("Dimension against scale", drawing, caption),
-            f"<ul>{said}</ul>",
+            f"<ul>{said}</ul>" if said else "",
             f"<section><h2>Estimates</h2>{ruled_table(list(headings), body, _how(measured), numeric)}</section>",
         ],
     )
@@ -137,17 +138,6 @@ def _rows(measured: dict[str, Any]) -> Iterator[list[str]]:
                 *details,
                 ", ".join(left_out),
             ]
-
-
-def _sentences(measured: dict[str, Any]) -> Iterator[str]:
-    yield from _plateaus(measured)
-    for cloud in measured["clouds"]:
-        for estimate in cloud["estimates"]:
-            if estimate["note"]:
-                remedy = "" if "calibrated" in estimate else " --calibrate takes the bias off."
-                yield f"{cloud['cloud']}, {estimate['estimator']}: {estimate['note']}{remedy}"
-        for remark in cloud.get("remarks", []):
-            yield f"{cloud['cloud']}, {remark}" if remark[0].islower() else f"{cloud['cloud']}: {remark}"
 
 
 def _plateaus(measured: dict[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from jaxscale.dimension.points import Metric
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
 from jaxscale.errors import InputError
+from jaxscale.verdict import caveat
 
 # Why an estimator may have no finite reading.
 WITHOUT_A_READING = {
@@ -60,8 +61,8 @@ def summary(
 
     Returns:
       A dict: `estimates`, each with its `estimator`, numbers and counts, a `note` if it is likely too low, and what is
-      `calibrated` if asked for; `remarks`, sentences on what else is to be known of them; and `profiles`, each with its
-      `plateau`.
+      `calibrated` if asked for; `caveats`, as a verdict holds them, on what else is to be known of them; and
+      `profiles`, each with its `plateau`.
 
     Raises:
       InputError: as `neighborhoods` and the estimators do, or if an argument cannot be used.
@@ -85,14 +86,14 @@ def summary(
     said_of_all: dict[str, Any] = {} if into is None else into
     estimates: list[dict[str, Any]] = []
     profiles: list[dict[str, Any]] = []
-    said_of_all.update({"estimates": estimates, "remarks": _remarks_on(hoods)})
+    said_of_all.update({"estimates": estimates, "caveats": _caveats_of_cloud(hoods)})
     if profiled:
         said_of_all["profiles"] = profiles
     for name, read in readers.items():
         estimate = read(hoods.nearest(k))
         said = _estimate(name, estimate, clusters)
         estimates.append(said)
-        said_of_all["remarks"] += _remarks(name, estimate)
+        said_of_all["caveats"] += _caveats_of_estimate(name, estimate)
         advance()
         if calibrated:
             said |= _calibrated(hoods.nearest(k), name, k, said, estimate)
@@ -115,23 +116,26 @@ def check_neighbors(estimators: Iterable[str], k: int) -> None:
             raise InputError(f"k={k} is too few for {name!r}, which needs {least}. Raise k, or leave {name!r} out.")
 
 
-def _remarks_on(hoods: Neighborhoods) -> list[str]:
+def _caveats_of_cloud(hoods: Neighborhoods) -> list[dict[str, str]]:
     count, rows = int(hoods.rounding_collapsed), hoods.used.shape[0]
     if not count:
         return []
-    return [f"{count} of {rows} rows repeat another row up to rounding; each point counts once."]
+    text = f"{count} of {rows} rows repeat another row up to rounding; each point counts once."
+    return [caveat("rounding_collapsed", text)]
 
 
-def _remarks(name: str, estimate: Estimate) -> list[str]:
+def _caveats_of_estimate(name: str, estimate: Estimate) -> list[dict[str, str]]:
     """What the numbers of an estimate do not say for themselves."""
     value, error = float(estimate.dimension), float(estimate.standard_error)
     if not math.isfinite(value):
-        return [f"{name}: {WITHOUT_A_READING.get(name, 'it could not be read: distances tell nothing here.')}"]
+        why = WITHOUT_A_READING.get(name, "it could not be read: distances tell nothing here.")
+        return [caveat("no_reading", f"{name}: {why}")]
     if math.isnan(error):
-        return [
+        text = (
             f"{name}: {value:.3g} has no interval: it was read alike all over the cloud, which shows no error and "
             "rules none out. Compare it at another k."
-        ]
+        )
+        return [caveat("no_interval", text)]
     return []
 
 

@@ -35,7 +35,7 @@ def findings(fit: Fit) -> tuple[Finding, ...]:
     return tuple(finding for check in checks for finding in check(fit)) + fit.runs.findings
 
 
-def _exponents(fit: Fit) -> list[str]:
+def exponents(fit: Fit) -> list[str]:
     """The parameters a reader came for: exponents where the law names them, else all that are not linear."""
     named = dict.fromkeys(fit.law.exponents.values())
     return [name for name in named or fit.law.nonlinear if name in fit.parameters]
@@ -54,7 +54,7 @@ def _influence(fit: Fit) -> Iterator[Finding]:
     kinds = np.array(fit.influence.kinds)
     for kind, (code, remedy) in codes.items():
         worst: tuple[float, str, int] | None = None
-        for name in _exponents(fit):
+        for name in exponents(fit):
             interval, values = fit.intervals[name], fit.influence.parameters[name]
             width, past = interval.upper - interval.lower, np.maximum(interval.lower - values, values - interval.upper)
             # Anything is infinitely far beyond an interval without width, which a table without noise has.
@@ -130,7 +130,7 @@ def _optimum(fit: Fit) -> Iterator[Finding]:
 
 
 def _widths(fit: Fit) -> Iterator[Finding]:
-    for name in _exponents(fit):
+    for name in exponents(fit):
         if name not in fit.intervals:
             continue
         low, high = fit.intervals[name]

@@ -1,17 +1,28 @@
 """Everything there is to say of a fit as plain values: what `jaxscale fit --json` prints and its page is drawn from."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.laws.compute_optimal import FLOPS, frontier
+from jaxscale.laws.diagnosis import exponents
 from jaxscale.laws.identifiability import profile
-from jaxscale.laws.results import Fit, Quantity, check_fit
+from jaxscale.laws.results import Fit, Interval, Quantity, check_fit
 from jaxscale.laws.selection import BackTest, Comparison, back_test
 from jaxscale.laws.theory_check import TheoryCheck
+from jaxscale.page.numerals import interval, percent
+from jaxscale.page.numerals import number as written
+from jaxscale.verdict import Stopwatch, complete, number, overall
 
+LIMITS = (
+    "The form of the law is assumed. Intervals say how well these runs determine its parameters if it holds; beyond "
+    "the range of the runs that is extrapolation.",
+    "What all runs share is in no interval, such as large models that were all trained too short.",
+)
 _CURVE_POINTS = 60
 _BEYOND = 10.0  # how far past the largest run curves are drawn
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute among the runs
@@ -20,8 +31,9 @@ _BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute among the runs
 def document(
     fitted: Fit, check: TheoryCheck | None = None, comparison: Comparison | None = None, *, key: jax.Array | int
 ) -> dict[str, Any]:
-    """The summary of a fit with its table, curves, residuals, influence, profiles, starts, back-test, frontier and
-    theory, as far as they exist; numbers, strings, lists and dictionaries only.
+    """The verdict on a fit (docs/verdict.md), and beside its keys the summary of the fit, its table, curves, residuals,
+    influence, profiles, starts, back-test, frontier and theory, as far as they exist; numbers, strings, lists and
+    dictionaries only.
 
     Args:
       fitted: what to sum up.
@@ -29,6 +41,79 @@ def document(
       key: a JAX random key, or an int for `jax.random.key`. Of the back-test.
     """
     check_fit("fitted", fitted)
+    watch = Stopwatch()
+    with watch.stage("profiles and back-test"):
+        said = _verdict(fitted, check, comparison) | _own(fitted, random_key("key", key), check, comparison)
+    return complete(said, watch)
+
+
+def _verdict(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | None) -> dict[str, Any]:
+    """What a verdict says of any kind; the caveats are in the fit's summary."""
+    columns = " and ".join(fitted.law.columns)
+    return {
+        "kind": "fit",
+        "question": f"How does the loss depend on {columns}"
+        + (", and do its exponents agree with theory?" if check else "?"),
+        "sentence": " ".join(_sentences(fitted, check, comparison)),
+        "agreement": overall(one.agreement for one in check.exponents) if check else None,
+        "numbers": list(_numbers(fitted, check, comparison)),
+        "limits": [*LIMITS, *(check.limits if check else ())],
+    }
+
+
+def _sentences(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | None) -> Iterator[str]:
+    level = f", at {percent(fitted.level)}" if fitted.draws else ""
+    found = ", ".join(f"{name} = {_written(_of(fitted, name))}" for name in _first(fitted))
+    yield f"{fitted.law.formula}, fitted to {len(fitted.runs)} runs, has {found}{level}."
+    if check is not None:
+        compared = "; ".join(
+            f"{one.parameter} = {_written(one.predicted)}, {one.agreement}"
+            + (" as the floor E is not identified" if one.floor_unknown else "")
+            for one in check.exponents
+        )
+        yield f"At d = {_written(check.d)} and β = {_written(check.beta)} theory predicts {compared}."
+    if comparison is not None:
+        yield comparison.verdict
+
+
+def _numbers(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | None) -> Iterator[dict[str, Any]]:
+    """The exponents first, then E and the scales; of laws that were compared, AICc and the error of forecasts."""
+    predicted = {one.parameter: float(one.predicted.estimate) for one in check.exponents} if check else {}
+    for name in dict.fromkeys([*_first(fitted), *fitted.law.parameters]):
+        estimate, ends = _of(fitted, name)
+        yield number(name, float(estimate), _ends(ends), predicted.get(name))
+    for candidate in comparison.candidates if comparison else ():
+        yield number(f"AICc of {candidate.law} above the best", _finite(candidate.criterion))
+        yield number(f"error of forecasts by {candidate.law}", _finite(candidate.forecast.overall))
+
+
+def _first(fitted: Fit) -> list[str]:
+    """The exponents; all parameters of a law without."""
+    return exponents(fitted) or list(fitted.law.parameters)
+
+
+def _of(fitted: Fit, name: str) -> Quantity:
+    """A parameter with its interval; NaN ends where there is none."""
+    return Quantity(fitted.parameters[name], fitted.intervals.get(name, Interval(np.nan, np.nan)))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _ends(ends: Interval) -> list[float | None] | None:
+    """None where neither end is known, as without resamples."""
+    plain = [_finite(end) for end in ends]
+    return None if plain == [None, None] else plain
+
+
+def _written(quantity: Quantity) -> str:
+    """An estimate and, where it has one, its interval."""
+    estimate, ends = float(quantity.estimate), _ends(quantity.interval)
+    return written(estimate) + (f" {interval(ends)}" if ends and ends[0] != ends[1] else "")
+
+
+def _own(fitted: Fit, key: jax.Array, check: TheoryCheck | None, comparison: Comparison | None) -> dict[str, Any]:
     said = fitted.summary() | {"table": _table(fitted), "curves": _curves(fitted), "starts": _starts(fitted)}
     if fitted.draws:
         said["influence"] = _influence(fitted)
@@ -192,5 +277,4 @@ def _theory(check: TheoryCheck) -> dict[str, Any]:
         ],
         "delta": None if check.delta is None else _said(check.delta),
         "cross_entropy": [float(np.asarray(end)) for end in check.cross_entropy],
-        "limits": list(check.limits),
     }

@@ -30,10 +30,10 @@ _MOST_INFLUENCES = 12
 
 
 def print_law(document: dict[str, Any], console: Console) -> None:
-    """Prints the warnings, the parameters with their intervals, and what else was asked for."""
+    """Prints the caveats, the parameters with their intervals, and what else was asked for."""
     console.print(Text(f"{document['formula']}   ({_how(document)})"))
-    for warning in document["warnings"]:
-        console.print(Text.assemble("- ", (warning["code"], "bold"), f": {warning['sentence']}"))
+    for caveat in document["caveats"]:
+        console.print(Text.assemble("- ", (caveat["code"], "bold"), f": {caveat['text']}"))
     table = Table(header_style="bold")
     for place, heading in enumerate(_PARAMETER_HEADINGS):
         table.add_column(heading, justify="right" if place else "left", no_wrap=True)
@@ -83,9 +83,6 @@ def interval(ends: Iterable[float | None] | None, digits: int = 3) -> str:
 
 def _page(document: dict[str, Any], name: str) -> str:
     sections = [
-        f"<header><h1>{html.escape(document['law'])} fitted to {html.escape(name)}</h1>"
-        f'<p class="question">{html.escape(document["formula"])}</p></header>',
-        _warnings(document),
         _headline(document),
         *(_along(document, column) for column in document["columns"]),
         _theory(document),
@@ -98,7 +95,7 @@ def _page(document: dict[str, Any], name: str) -> str:
         _influences(document),
         _estimates(document),
     ]
-    return layout.document(f"{document['law']} fitted to {name}", sections)
+    return layout.conclusion(f"{document['law']} fitted to {name}", document, sections)
 
 
 def _how(document: dict[str, Any]) -> str:
@@ -157,19 +154,6 @@ def _quantity(value: dict[str, Any]) -> str:
 
 def _share(fraction: float | None) -> str:
     return UNKNOWN if fraction is None else percent(fraction)
-
-
-def _warnings(document: dict[str, Any]) -> str:
-    if not document["warnings"]:
-        return ""
-    items = "".join(
-        f"<li>{html.escape(warning['sentence'])} <code>{html.escape(warning['code'])}</code></li>"
-        for warning in document["warnings"]
-    )
-    return f"""<section class="caveats" aria-labelledby="caveats">
-<h2 id="caveats">Before you rely on this</h2>
-<ul>{items}</ul>
-</section>"""
 
 
 def _headline(document: dict[str, Any]) -> str:
@@ -248,11 +232,8 @@ def _theory(document: dict[str, Any]) -> str:
         f"<li>For losses in cross-entropy the data exponent lies between {number(low)} and {number(high)}, depending "
         "on how often class probabilities are small; for transformers on manifolds no theorem says where.</li>"
     )
-    limits = "".join(f"<li>{html.escape(limit)}</li>" for limit in theory["limits"])
-    return (
-        figure_section("Against theory", drawing, "Bars: intervals. Crosses: what others predict from d.")
-        + f"<ul>{said}</ul><details><summary>What the theory does not say</summary><ul>{limits}</ul></details>"
-    )
+    figure = figure_section("Against theory", drawing, "Bars: intervals. Crosses: what others predict from d.")
+    return f"{figure}<ul>{said}</ul>"
 
 
 def _frontier(document: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from jaxscale.laws.law import Law
 from jaxscale.laws.objective import Objective
 from jaxscale.laws.runs import Runs
 from jaxscale.laws.search import FitProblem, Search, problem
+from jaxscale.verdict import caveat
 
 STATIC = {"static": True}  # fields that are part of what a program is compiled for, not of its data
 
@@ -169,7 +170,7 @@ class Fit:
                 "unmoved": list(self.convergence.unmoved),
             },
             "flatness": {name: float(value) for name, value in self.flatness.items()},
-            "warnings": [{"code": code, "sentence": sentence} for code, sentence in self.warnings],
+            "caveats": [caveat(*warning) for warning in self.warnings],
         }
 
 

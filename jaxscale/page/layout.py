@@ -144,17 +144,19 @@ def took(seconds: float | None, stages: Mapping[str, float]) -> str:
     if not stages:
         return f'<p class="soft">Training took {duration(seconds)}.</p>'
     each = ", ".join(f"{html.escape(name)} {duration(spent)}" for name, spent in stages.items())
-    return f'<p class="soft">The study took {duration(seconds)}: {each}.</p>'
+    return f'<p class="soft">All of it took {duration(seconds)}: {each}.</p>'
 
 
-def study(title: str, verdict: Mapping[str, Any], sections: Iterable[str], config_values: Mapping[str, Any]) -> str:
-    """The page of a finished study: its own sections between what the pages of all studies say.
+def conclusion(
+    title: str, verdict: Mapping[str, Any], sections: Iterable[str], config_values: Mapping[str, Any] | None = None
+) -> str:
+    """The page of a verdict: sections of its own between what the pages of all verdicts say.
 
     Args:
       title: plain text.
-      verdict: the content of `verdict.json` (docs/verdict.md).
+      verdict: the content of `verdict.json`, or what a command prints with `--json` (docs/verdict.md).
       sections: markup, in order.
-      config_values: the content of `config.json`.
+      config_values: the content of `config.json`, for a study.
     """
     opening = header(title, verdict["question"], verdict["sentence"], verdict.get("agreement") or "")
     return document(

@@ -30,7 +30,9 @@ def percent(fraction: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Wall time in the two largest units that matter: `2 h 5 min`, `6 min 20 s`, `42 s`."""
+    """Wall time in the two largest units that matter: `2 h 5 min`, `6 min 20 s`, `42 s`, `4.2 s`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

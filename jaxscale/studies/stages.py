@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ S = TypeVar("S", bound=configs.Configuration)
 LAST = ("table.jsonl", "verdict.json", "report.html")
 
 
-class Clock:
+class Clock(verdict.Stopwatch):
     """Wall and processor time that each stage of a study took over all starts; kept in `seconds.json` of its folder.
 
     Not counted are what a kill leaves of a stage since the last `save`, what other processes spent, and what was spent
@@ -26,6 +25,7 @@ class Clock:
     """
 
     def __init__(self, workdir: pathlib.Path) -> None:
+        super().__init__()
         self._path = pathlib.Path(workdir) / "seconds.json"
         there = files.read_json(self._path) if self._path.is_file() else {}
         # Wall time alone is what version 0.1 kept.
@@ -34,25 +34,10 @@ class Clock:
         }
         self._stage: str | None = None
 
-    @property
-    def by_stage(self) -> dict[str, float]:
-        """Wall time of each stage."""
-        return {name: wall for name, (wall, _) in self._spent.items()}
-
-    @property
-    def wall(self) -> float:
-        """Wall time of all stages."""
-        return sum(wall for wall, _ in self._spent.values())
-
-    @property
-    def processor(self) -> float:
-        """Processor time of all stages."""
-        return sum(processor for _, processor in self._spent.values())
-
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Counts the time until it is left, by an error too unless it refuses the study."""
-        self._stage, self._begun = name, _now()
+        self._stage, self._begun = name, verdict.now()
         refused = False
         try:
             yield
@@ -68,14 +53,8 @@ class Clock:
         """Counts what the stage under way took until now."""
         if self._stage is None:
             return
-        now, before = _now(), self._spent.get(self._stage, [0.0, 0.0])
-        self._spent[self._stage] = [was + n - b for was, n, b in zip(before, now, self._begun, strict=True)]
-        self._begun = now
+        self._begun = self.count(self._stage, self._begun)
         files.write_json(self._path, self._spent)
-
-
-def _now() -> tuple[float, float]:
-    return time.monotonic(), time.process_time()
 
 
 def finish(
@@ -101,10 +80,7 @@ def finish(
         if not _is_done(study, workdir, stages):
             clock = Clock(workdir)
             found = {"kind": study.kind} | work(study, workdir, progress, clock)
-            found |= {"seconds": clock.wall, "processor_seconds": clock.processor, "stage_seconds": clock.by_stage}
-            found |= {"versions": verdict.versions(), "device": verdict.device()}
-            verdict.check(found)
-            files.write_json(workdir / "verdict.json", found)
+            files.write_json(workdir / "verdict.json", verdict.complete(found, clock))
             of_config(study).render(workdir)
         written: dict[str, Any] = files.read_json(workdir / "verdict.json")
         return written

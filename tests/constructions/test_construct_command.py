@@ -88,7 +88,7 @@ def test_a_refuted_constant_fails_after_what_shows_it_is_written(tmp_path, capsy
     printed = capsys.readouterr()
     assert "is refuted" in printed.err and "Give --constant 10 or more" in printed.err
     assert "proved" not in printed.out and "safe" not in printed.out
-    assert "what was stated is refuted" in (out / "certificate.html").read_text() and con.load(out)
+    assert "✗</span> inconsistent" in (out / "certificate.html").read_text() and con.load(out)
     assert cli.main([*arguments, "--constant", "1", "--out", str(out), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["refuted"] and document["approximation_bound"] is None and document["refuted_bound"] == 0.125

@@ -1,5 +1,6 @@
 """What is stated and false is refuted by points, by name; what is true is not."""
 
+import html
 import re
 
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxscale import constructions as con
+from jaxscale import verdict
 from jaxscale.constructions.claims import largest_change, refuted_claims, resolution
 from jaxscale.constructions.targets import cone, takagi, waves
 from jaxscale.errors import InputError
@@ -71,6 +73,7 @@ def test_false_claims_are_refuted_by_name(program, message):
     document = con.certify(con.compile(program), n=50)
     assert message.split("\\)")[0].replace("\\", "") in document["refuted"][0]
     assert not any(row["safe"] for row in document["rounding"].values())  # its bounds rest on the claim
+    assert verdict.check(document).agreement == "inconsistent"
 
 
 def test_what_rests_on_a_false_claim_is_not_reported_again():
@@ -104,16 +107,20 @@ def test_a_constant_that_is_too_small_is_refuted_in_the_document_and_on_the_page
     assert document["measured"]["sup"] > 0.8
     assert document["approximation_bound"] is None and document["refuted_bound"] == 0.125
     (sentence,) = document["refuted"]
+    found = verdict.check(document)
+    assert found.agreement == "inconsistent" and found.sentence.startswith(sentence)
+    assert found.numbers[0].value > 0.8 and found.numbers[0].predicted == 0.125
     assert "constant 1 of exponent 1 is refuted" in sentence and "at least 10." in sentence
     assert "capacity" not in document and document["tolerance"] < 0.01  # not the false bound
     page = con.write(document, tmp_path).read_text()
-    assert "✗</span> what was stated is refuted" in page and "refuted bound" in page
+    assert "✗</span> inconsistent" in page and html.escape(sentence) in page and "refuted bound" in page
     assert "Nowhere" not in page and "Proved" not in page and "✓</span>" not in page
     true = certificate(f, con.Holder(10.0), series=True)
-    assert true["refuted"] == [] and true["approximation_bound"] == 1.25
+    assert true["refuted"] == [] and true["approximation_bound"] == 1.25 and true["agreement"] == "consistent"
     assert true["holder"]["at_least"] == pytest.approx(10)
     page = con.write(true, tmp_path).read_text()
-    assert "✓</span> safe in float64, float32" in page and "Nowhere is the error larger than 1.25" in page
+    assert "✓</span> consistent" in page and "Nowhere is the error larger than 1.25" in page
+    assert "Rounding is safe in float64, float32" in page and "unsafe_formats" in page
 
 
 def test_an_exponent_that_is_too_large_is_refuted():
@@ -145,6 +152,15 @@ def test_constant_functions_are_exact_and_certified(make, value, tmp_path):
     assert document["measured"]["sup"] <= 4e-16 and document["approximation_bound"] == 0 and not document["refuted"]
     assert document["rounding"]["float32"]["safe"]
     con.write(document, tmp_path)
+
+
+def test_where_nothing_is_stated_nothing_agrees():
+    """Points agree with a proved error, or with what `within` says of a program."""
+    of = lambda made: verdict.check(con.certify(made, points=20))
+    assert of(con.compile(X * Y)).agreement is None
+    assert of(con.compile((X * Y).within(-1, 1))).agreement == "consistent"
+    unproved = of(con.approximate(lambda x: x[:, 0], 1, grid=4))
+    assert unproved.agreement is None and "no_bound" in {caveat.code for caveat in unproved.caveats}
 
 
 def test_numbers_out_of_range_are_refused():

@@ -2,12 +2,15 @@
 
 import io
 import json
+import math
 
 import pytest
 from rich.console import Console
 
 from jaxscale.dimension import figures, page
+from jaxscale.dimension.conclusion import BIASED, conclude
 from jaxscale.errors import InputError
+from jaxscale.verdict import Number, Stopwatch, caveat, check
 
 NOT_FOUND = {"found": False, "dimension": None, "standard_error": None, "lower": None, "upper": None}
 FOUND = {"found": True, "dimension": 2.01, "standard_error": 0.02, "lower": 0.1, "upper": 0.4}
@@ -42,7 +45,7 @@ def measured(name="torus.npy"):
 
 def printed(values, width=110):
     stream = io.StringIO()
-    page.print_clouds(values, Console(file=stream, width=width))
+    page.print_clouds(conclude(values, Stopwatch()), Console(file=stream, width=width))
     return stream.getvalue()
 
 
@@ -65,6 +68,39 @@ def test_calibrated_dimensions_stand_beside_their_readings_with_a_note():
     values["clouds"][0]["estimates"] = [low | {"calibrated": stands_for}]
     text = printed(values)
     assert "[11.8, 12.4]" in text and "is likely too low" in text and "--calibrate" not in text
+
+
+def test_the_verdict_relies_on_what_a_reading_stands_for_and_on_plateaus():
+    stands_for = {"dimension": 12.1, "standard_error": 0.15, "interval": [11.8, 12.4], "bias": -2.3}
+    low = estimate("mle", note="The reading 2.01 is likely too low.", calibrated=stands_for)
+    unread = estimate("pca", dimension=math.nan, interval=[math.nan, math.nan])
+    cloud = {"cloud": "a", "shape": [9, 2], "estimates": [low, unread], "profiles": [profile("mle", FOUND)]}
+    cloud["caveats"] = [caveat("no_reading", "pca: it could not be read.")]
+    document = conclude({"k": 10, "metric": "euclidean", "seed": 0, "clouds": [cloud]}, Stopwatch())
+    found = check(document)
+    assert found.numbers == (
+        Number("d of a by mle, calibrated", 12.1, (11.8, 12.4)),
+        Number("d of a by pca", None, (None, None)),
+        Number("d of a by mle, plateau over scales", 2.01, (2.01 - 1.96 * 0.02, 2.01 + 1.96 * 0.02)),
+    )
+    assert found.sentence == "a: d = 12.1 [11.8, 12.4] by mle, calibrated, — [—, —] by pca."
+    texts = {
+        "dimension_biased_down": "a, mle: The reading 2.01 is likely too low.",
+        "no_reading": "a, pca: it could not be read.",
+    }
+    assert {one.code: one.text for one in found.caveats} == texts
+    # What a caveat of the whole says is not said again of its cloud.
+    assert "caveats" not in document["clouds"][0] and BIASED not in found.limits
+
+
+def test_of_many_clouds_the_verdict_says_the_least_and_the_largest():
+    clouds = [
+        {"cloud": f"layer {i}", "shape": [9, 2], "estimates": [estimate("mle", dimension=5 + i)]} for i in range(4)
+    ]
+    clouds[3]["estimates"] = [estimate("mle", dimension=math.nan)]
+    found = check(conclude({"k": 10, "metric": "euclidean", "seed": 0, "clouds": clouds}, Stopwatch()))
+    assert found.sentence == "Of 4 clouds d is 5 (layer 0) to 7 (layer 2) by mle." and len(found.numbers) == 4
+    assert BIASED in found.limits
 
 
 def test_numbers_stay_whole_on_a_narrow_terminal():
@@ -90,7 +126,7 @@ def test_page_escapes_names_and_draws_in_a_browser(browser, tmp_path):
     from selenium.webdriver.support.ui import WebDriverWait
 
     hostile = "<img src=x onerror=alert(1)>%{y}.npy"
-    page.write_plot(measured(hostile), str(tmp_path / "scales.html"))
+    page.write_plot(conclude(measured(hostile), Stopwatch()), str(tmp_path / "scales.html"))
     own = (tmp_path / "scales.html").read_text().split("<script>", 1)[0]
     assert "<img" not in own
     browser.get("about:blank")
@@ -109,10 +145,10 @@ def test_page_escapes_names_and_draws_in_a_browser(browser, tmp_path):
 
 def test_a_picture_is_drawn_where_kaleido_and_a_browser_are(tmp_path):
     pytest.importorskip("kaleido", reason="needs the extra [png]")
-    page.write_plot(measured(), str(tmp_path / "scales.png"))
+    page.write_plot(conclude(measured(), Stopwatch()), str(tmp_path / "scales.png"))
     assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_plot_of_another_kind_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"must end in \.html or \.png"):
-        page.write_plot(measured(), str(tmp_path / "scales.svg"))
+        page.write_plot(conclude(measured(), Stopwatch()), str(tmp_path / "scales.svg"))

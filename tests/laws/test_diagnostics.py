@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import html
 import io
 import json
 
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import errors, laws, theory
+from jaxscale import errors, laws, theory, verdict
+from jaxscale.laws import documents
 from jaxscale.laws import page as law_page
 from tests.laws import tables
 from tests.laws.tables import CHINCHILLA, isoflop_grid, power_law
@@ -230,14 +232,42 @@ def test_the_document_is_plain_and_its_page_holds_every_figure(document, tmp_pat
     for figure in ("along-N", "along-D", "residuals-N", "profile-E", "profile-alpha", "starts", "back-test", "theory"):
         assert f'id="figure-{figure}"' in text
     assert "&lt;runs&gt;.csv" in text and "<runs>" not in text
+    assert all(html.escape(words) in text for words in (said["question"], said["sentence"], *said["limits"]))
+    assert "✗</span> inconsistent" in text and f"<code>{said['caveats'][0]['code']}</code>" in text
     assert "https://" not in text.split("<script")[0]
 
 
-def test_the_table_on_a_terminal_says_warnings_parameters_and_theory(document):
+def test_the_verdict_says_the_exponents_beside_their_predictions(chinchilla, document):
+    found = verdict.check(document)
+    assert found.agreement == "inconsistent" and found.sentence.count("inconsistent") == 2
+    assert [number.name for number in found.numbers] == ["alpha", "beta", "E", "A", "B"]
+    alpha, *_, scale = found.numbers
+    assert alpha.predicted == 0.25 and scale.predicted is None
+    assert alpha.interval == pytest.approx(chinchilla.intervals["alpha"])
+    assert [(caveat.code, caveat.text) for caveat in found.caveats] == list(chinchilla.warnings)
+    assert set(theory.LIMITS) < set(found.limits)
+    unasked = verdict.check(laws.document(dataclasses.replace(chinchilla, draws={}, intervals={}), KEY))
+    assert unasked.agreement is None and unasked.numbers[0].interval is None and "theory" not in unasked.question
+
+
+@pytest.mark.parametrize(
+    ("each", "overall"),
+    [
+        (["consistent", "inconsistent"], "inconsistent"),
+        (["consistent", "inconclusive"], "inconclusive"),
+        (["consistent", "consistent"], "consistent"),
+        (["inconclusive", "inconsistent"], "inconsistent"),
+    ],
+)
+def test_several_exponents_agree_only_together(each, overall):
+    assert documents._overall(each) == overall
+
+
+def test_the_table_on_a_terminal_says_caveats_parameters_and_theory(document):
     from rich.console import Console
 
     console = Console(width=100, record=True, file=io.StringIO())
-    warned = document | {"warnings": [{"code": "outlier_runs", "sentence": "Far from the curve."}]}
+    warned = document | {"caveats": [{"code": "outlier_runs", "text": "Far from the curve."}]}
     law_page.print_law(warned, console)
     text = console.export_text()
     for word in (

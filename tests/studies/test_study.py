@@ -67,7 +67,7 @@ from jaxscale.page import layout
 def render(folder):
     folder = pathlib.Path(folder)
     found, config = (files.read_json(folder / name) for name in ("verdict.json", "config.json"))
-    files.write_text(folder / "report.html", layout.study("A coin", found, [], config))
+    files.write_text(folder / "report.html", layout.conclusion("A coin", found, [], config))
     return folder / "report.html"
 """,
 }

@@ -33,7 +33,9 @@ def page(verdict: Verdict, config: dict[str, Any]) -> str:
         "Means over seeds in their intervals; the band is the base's. Filled: the interval of the difference from the "
         "base excludes 0."
     )
-    return layout.study(TITLE, verdict, [figure_section("Every reading", drawing, caption), _table(verdict)], config)
+    return layout.conclusion(
+        TITLE, verdict, [figure_section("Every reading", drawing, caption), _table(verdict)], config
+    )
 
 
 def figure(verdict: Verdict) -> go.Figure:

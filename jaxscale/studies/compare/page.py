@@ -48,7 +48,7 @@ def page(verdict: Verdict) -> str:
         ),
         _table(verdict),
     ]
-    return layout.study(TITLE, verdict, sections, {})
+    return layout.conclusion(TITLE, verdict, sections, {})
 
 
 def exponent_figure(verdict: Verdict) -> go.Figure:

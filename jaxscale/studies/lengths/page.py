@@ -45,7 +45,7 @@ def page(verdict: Verdict, rows: list[dict[str, Any]], config: dict[str, Any]) -
         _certificates(verdict),
         _table(verdict),
     ]
-    return layout.study(TITLES[verdict["task"]], verdict, sections, config)
+    return layout.conclusion(TITLES[verdict["task"]], verdict, sections, config)
 
 
 def _lengths(verdict: Verdict, rows: list[dict[str, Any]]) -> str:

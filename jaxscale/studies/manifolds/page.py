@@ -40,7 +40,7 @@ def page(verdict: Verdict, rows: Rows, config: dict[str, Any]) -> str:
         _sizes(verdict),
         _choices(verdict),
     ]
-    return layout.study(TITLE, verdict, sections, config)
+    return layout.conclusion(TITLE, verdict, sections, config)
 
 
 def _figures(verdict: Verdict, rows: Rows) -> list[str]:

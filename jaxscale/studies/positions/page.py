@@ -36,7 +36,7 @@ def page(verdict: Verdict, config: dict[str, Any]) -> str:
         _orders(verdict),
         f"<section><h2>Prompts</h2><ul>{laws}</ul></section>",
     ]
-    return layout.study(TITLE, verdict, sections, config)
+    return layout.conclusion(TITLE, verdict, sections, config)
 
 
 def _range(verdict: Verdict, name: str) -> str:

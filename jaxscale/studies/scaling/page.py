@@ -40,7 +40,7 @@ def page(study: FinishedStudy) -> str:
         _runs(study.rows),
         layout.pairs("Corpus", verdict.get("corpus", {})),
     ]
-    return layout.study(study.name, verdict, sections, study.config)
+    return layout.conclusion(study.name, verdict, sections, study.config)
 
 
 def _headline(verdict: dict[str, Any]) -> str:

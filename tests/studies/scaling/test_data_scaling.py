@@ -69,7 +69,7 @@ def test_a_study_says_what_the_whole_of_it_took(undisturbed):
     assert list(stages) == ["corpus", "training", "dimension", "laws"] and sum(stages.values()) == verdict["seconds"]
     trained = [files.read_json(path)["seconds"] for path in folder.glob("runs/*/summary.json")]
     assert sum(trained) < stages["training"]
-    assert f"The study took {duration(verdict['seconds'])}: corpus " in (folder / "report.html").read_text()
+    assert f"All of it took {duration(verdict['seconds'])}: corpus " in (folder / "report.html").read_text()
 
 
 def test_second_run_only_reprints(undisturbed, study_file):

@@ -1,0 +1,123 @@
+"""The verdict on clouds of points, from what `summary` says of each (docs/verdict.md)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
+
+from jaxscale.page.numerals import interval
+from jaxscale.page.numerals import number as written
+from jaxscale.verdict import Stopwatch, caveat, complete, number
+
+Cloud = Mapping[str, Any]
+
+LIMITS = (
+    "A dimension belongs to a scale, here the distance of the nearest neighbors: at smaller ones noise fills the "
+    "space, at larger ones curvature and the ends of the data are felt.",
+    "One number stands for a whole cloud, whose dimension may vary from place to place.",
+)
+BIASED = "Intervals measure the spread of a reading, not its bias: of many dimensions estimators read too few."
+REMEDY = " --calibrate takes the bias off."
+_LISTED = 3  # clouds whose readings fit in a sentence
+
+
+def conclude(measured: dict[str, Any], watch: Stopwatch, failed: bool = False) -> dict[str, Any]:
+    """What `jaxscale dimension` prints with `--json`.
+
+    Args:
+      measured: how (`k`, `metric`, `seed`), and `clouds`, each a `summary` with its `cloud`, a name, and its `shape`.
+      watch: what it took.
+      failed: whether an error ended the work before everything was measured.
+
+    Returns:
+      A verdict with `measured` beside its keys. The clouds' caveats are among its own, their names in front.
+    """
+    clouds = measured["clouds"]
+    calibrated = any("calibrated" in estimate for cloud in clouds for estimate in cloud["estimates"])
+    found: dict[str, Any] = {
+        "kind": "dimension",
+        "question": "What is the intrinsic dimension of these points?",
+        "sentence": _sentence(clouds),
+        "agreement": None,
+        "numbers": [*_readings(clouds), *_plateaus(clouds)],
+        "caveats": [*_caveats(clouds)],
+        "limits": [*([] if calibrated else [BIASED]), *LIMITS],
+    }
+    if failed:
+        found["caveats"].insert(0, caveat("incomplete", "An error ended the work before everything was measured."))
+    own = [{name: value for name, value in cloud.items() if name != "caveats"} for cloud in clouds]
+    return complete(found | measured | {"clouds": own}, watch)
+
+
+def _sentence(clouds: Sequence[Cloud]) -> str:
+    if len(clouds) <= _LISTED:
+        return " ".join(f"{cloud['cloud']}: d = {_listed(cloud['estimates'])}." for cloud in clouds)
+    said = []
+    for name in dict.fromkeys(estimate["estimator"] for cloud in clouds for estimate in cloud["estimates"]):
+        read = [
+            (_best(estimate)[0], cloud["cloud"])
+            for cloud in clouds
+            for estimate in cloud["estimates"]
+            if estimate["estimator"] == name and _is_known(_best(estimate)[0])
+        ]
+        if read:
+            (low, lowest), (high, highest) = min(read), max(read)
+            said.append(f"{written(low)} ({lowest}) to {written(high)} ({highest}) by {name}")
+    return f"Of {len(clouds)} clouds d is {', '.join(said) or 'not known'}."
+
+
+def _listed(estimates: Sequence[Mapping[str, Any]]) -> str:
+    """`2.01 [1.93, 2.09] by mle, 1.98 [1.87, 2.09] by twonn`."""
+    return ", ".join(
+        f"{written(value)} {interval(ends)} by {estimate['estimator']}{_reading(estimate)}"
+        for estimate in estimates
+        for value, ends in [_best(estimate)]
+    )
+
+
+def _best(estimate: Mapping[str, Any]) -> tuple[float | None, Sequence[float | None]]:
+    """The dimension that a reading stands for, if it was calibrated, else the reading; and the interval."""
+    best = estimate.get("calibrated", estimate)
+    return best["dimension"], best["interval"]
+
+
+def _reading(estimate: Mapping[str, Any]) -> str:
+    return ", calibrated" if "calibrated" in estimate else ""
+
+
+def _readings(clouds: Sequence[Cloud]) -> Iterator[dict[str, Any]]:
+    for cloud in clouds:
+        for estimate in cloud["estimates"]:
+            value, ends = _best(estimate)
+            name = f"d of {cloud['cloud']} by {estimate['estimator']}{_reading(estimate)}"
+            yield number(name, _finite(value), [_finite(end) for end in ends])
+
+
+def _plateaus(clouds: Sequence[Cloud]) -> Iterator[dict[str, Any]]:
+    for cloud in clouds:
+        for profile in cloud.get("profiles", []):
+            if (plateau := profile["plateau"])["found"]:
+                value, error = plateau["dimension"], 1.96 * plateau["standard_error"]
+                name = f"d of {cloud['cloud']} by {profile['estimator']}, plateau over scales"
+                yield number(name, value, [_finite(value - error), _finite(value + error)])
+
+
+def _finite(value: float | None) -> float | None:
+    return value if _is_known(value) else None
+
+
+def _is_known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def _caveats(clouds: Sequence[Cloud]) -> Iterator[dict[str, str]]:
+    """Notes on readings first: they say that the numbers are off."""
+    for cloud in clouds:
+        for estimate in cloud["estimates"]:
+            if estimate["note"]:
+                remedy = "" if "calibrated" in estimate else REMEDY
+                text = f"{cloud['cloud']}, {estimate['estimator']}: {estimate['note']}{remedy}"
+                yield caveat("dimension_biased_down", text)
+    for cloud in clouds:
+        for one in cloud.get("caveats", []):
+            separator = ", " if one["text"][0].islower() else ": "
+            yield caveat(one["code"], f"{cloud['cloud']}{separator}{one['text']}")
