@@ -1,11 +1,13 @@
 """Examples as they stand in pages and docstrings, with the line each begins at."""
 
 import ast
+import builtins
 import dataclasses
 import inspect
 import pathlib
 import re
 import textwrap
+import types
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -114,3 +116,39 @@ def only_bound(function, returns=None):
         return returns
 
     return call
+
+
+def check_names(text, names, elsewhere=""):
+    """What can be seen of Python without running it: names are there, and calls fit the signatures of what they call.
+
+    Imports are done. Names that the text or the text `elsewhere` binds stand for anything.
+    """
+    names, tree = dict(names), ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(compile(ast.Module([node], []), "imports", "exec"), names)
+    bound = {node.id for code in (tree, ast.parse(elsewhere)) for node in ast.walk(code) if is_bound(node)}
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    bound |= {node.asname or node.name for node in ast.walk(ast.parse(elsewhere)) if isinstance(node, ast.alias)}
+    bound |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+    def found(node):
+        if isinstance(node, ast.Name) and node.id not in bound:
+            return names[node.id] if node.id in names else getattr(builtins, node.id)
+        if isinstance(node, ast.Attribute):
+            around = found(node.value)
+            if isinstance(around, types.ModuleType | type):
+                return getattr(around, node.attr)
+        return None
+
+    for node in ast.walk(tree):
+        found(node)
+        if isinstance(node, ast.Call) and not any(isinstance(one, ast.Starred) for one in node.args):
+            called = found(node.func)
+            if inspect.isfunction(called) or (inspect.isclass(called) and dataclasses.is_dataclass(called)):
+                options = {option.arg: None for option in node.keywords if option.arg}
+                inspect.signature(called).bind_partial(*node.args, **options)
+
+
+def is_bound(node):
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
