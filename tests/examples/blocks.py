@@ -28,6 +28,11 @@ class Block:
     text: str
     not_run: str | None
 
+    @property
+    def end(self):
+        """The line of the closing fence."""
+        return self.line + self.text.count("\n") + 1
+
     def __str__(self):
         return f"{self.page}:{self.line}"
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -234,3 +235,55 @@ def test_what_is_not_there_is_noticed(script, place, capsys):
     with pytest.raises((AssertionError, SystemExit, pytest.fail.Exception)):
         for program, *arguments in noted(script, place):
             check(program, *arguments)
+
+
+# Of these pages the commands that take seconds, as processes in one folder.
+WHOLE = {
+    "docs/dimension.md": ["jaxscale dimension roll.npy --estimators mle,gride,twonn --plot roll.html"],
+    "docs/constructions.md": [
+        "jaxscale construct cone --dim 2 --epsilon 0.1 --out cone2",
+        "jaxscale construct cone --dim 2 --epsilon 0.1 --backend structured --out small",
+        "jaxscale train small --parts readout --workdir small-trained",
+    ],
+    "docs/configs.md": ["jaxscale train configs/openwebtext_gpt2.py --dry-run"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WHOLE)
+def test_cheap_commands_of_a_page_say_what_the_page_shows(page, tmp_path):
+    """What is shown below a command stands in what it prints, but for the digits of numbers."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    here = blocks(ROOT / page)
+    shown = "\n".join(block.text for block in here if block.language != "python")
+    if page == "docs/dimension.md":
+        exec(here[0].text.replace("roll.npy", str(tmp_path / "roll.npy")), {})
+    for command in WHOLE[page]:
+        assert command in shown
+        arguments = shlex.split(command)
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "PYTHONIOENCODING": "utf-8"}
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxscale.cli", *arguments[1:]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        for line in shown_below(command, here):
+            assert line in words(done.stdout), (line, done.stdout)
+
+
+def shown_below(command, here):
+    """Lines of output that a page shows of a command, in its own block or in the one of text after it."""
+    for block, after in zip(here, [*here[1:], None], strict=True):
+        if block.language == "console" and f"$ {command}" in block.text:
+            yield from words(block.text.partition(command)[2])
+        elif command in block.text and after and after.language == "text" and after.line <= block.end + 2:
+            yield from words(after.text)
+
+
+def words(text):
+    """Its lines without numbers, rules and spaces."""
+    lines = [re.sub(r"[-\d.,\s─-╿±]+", " ", line).strip() for line in text.splitlines()]
+    return [line for line in lines if line]
