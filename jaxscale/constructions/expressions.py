@@ -1,4 +1,4 @@
-"""Real-valued programs: what `compile_program` turns into a transformer.
+"""Real-valued programs: what `compile` turns into a transformer.
 
     x, y, z = inputs("x y z", lower=-1, upper=1)
     program = x * y + maximum(z, 0.3)        # functions of `primitives`

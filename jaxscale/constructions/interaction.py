@@ -1,7 +1,9 @@
 """The Interaction Lemma: a head that lets one token see one other; and a network that clears tokens past a position.
 
     rows = Rows(width=5, encoding=slice(2, 4), constant=4)
-    heads = interaction_heads(query, key, t1=3, t2=7, row=1, coefficient=2.0, bound=1.0, encoding, tokens=9, rows=rows)
+    heads = interaction_heads(
+        query, key, t1=3, t2=7, row=1, coefficient=2.0, bound=1.0, encoding=encoding, tokens=9, rows=rows
+    )
 
 gives A(h_3) = 2 relu(<query h_3, key h_7>) e_1 and A(h_t) = 0 for every other t (Havrilla & Liao 2024, section 2; the
 form with its constants is derived, see docs/constructions).

@@ -1,7 +1,7 @@
 """What a compiler returns: a transformer with its parameters, and what is known about them.
 
-network = compile_program(x * y + maximum(z, 0.3))
-network(points_BxD)                                   # values, by the executor that fits
+network = compile(x * y + maximum(z, 0.3))
+evaluate(network, points_BxD)                         # values, by the executor that fits
 network.module().apply(network.variables(), points)   # the same as plain Flax
 print(network.layout)                                 # which token and row holds what after each block
 """

@@ -1,8 +1,8 @@
 """How to spend compute: the best model size and data at every budget, three ways, with intervals.
 
     frontier(fit, [1e21, 1e24])             # from a fitted law of N and D
-    isoflop(table, method="parabola")       # from the bottom of each budget's curve, with the bias of that stated
-    envelope(table)                         # from the lowest learning curve at every budget
+    isoflop(table, "parabola", key=key)     # from the bottom of each budget's curve, with the bias of that stated
+    envelope(table, key=key)                # from the lowest learning curve at every budget
 
 Compute is C = 6 N D (Kaplan et al. 2020).
 """

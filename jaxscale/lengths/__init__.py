@@ -4,7 +4,8 @@ After Izzo, Nichani & Lee 2026 (arXiv 2510.27015) and Huang et al. 2025 (arXiv 2
 
     task, net = lengths.ModPTask(period=3), lengths.LimitTransformer(alphabet=2, period=3)
     lengths.complexity(net, params).lipschitz           # what the bounds ask of a network
-    lengths.bounds.one_layer_worst_case(...)            # log10 of a sufficient train length, quoted and derived
+    # log10 of a sufficient train length, quoted and derived
+    lengths.bounds.one_layer_worst_case(4, period=3, locality=0, alphabet=2, gap=1, bits=8, epsilon=0.1)
     lengths.proportional(tokens, length, budget=100, alphabet=2, period=3)    # the short string the proof builds
 
 Strings come in arrays of one shape, padded, so that one compiled program serves every length.

@@ -1,7 +1,7 @@
 """Strings to fail on: counts on many scales, rare symbols, constant tokens, other residues, laws that drift.
 
     kinds, seen = hard_statistics(task, length, each=32, key=key)      # for one layer, at any finite length
-    kinds, tokens_NxT = hard_strings(task, length, each=16, key=key)   # for two layers, whose first reads the order
+    kinds, tokens_NxT = hard_strings(k_gram, length, each=16, key=key) # for two layers, whose first reads the order
 
 The theorems bound the error on every string; a mean over a law says little of it. These are laws under which what a
 network must count is rare, unbalanced or moves, beside the law it was trained on.

@@ -1,6 +1,6 @@
 """What is known of the error on one long string from a short one: a certificate for a trained network.
 
-    found = certificate(f, g, long, short)
+    found = certificate(f, g, tokens_T, length, short)
     found.bound >= found.error                         # always: it is a sum of three measured distances
 
     |f(x) - g(x)| <= |f(x) - f(z)| + |f(z) - g(z)| + |g(z) - g(x)|

@@ -1,7 +1,7 @@
 """What trained limit transformers do at every length: losses, errors at worst, where they look, and whether they look.
 
     losses_C, valid_C = losses(net, cells, params, lengths_C, n=8192, key=key)          # jnp.inf is a length too
-    collapsed = collapse(net, params, task)                                         # above COLLAPSED: on one value
+    collapsed = collapse(net, one, task)              # of one network's parameters; above COLLAPSED: on one value
 
 Losses are mean squared errors |f(x) - f*(x)|², summed over the outputs.
 """

@@ -1,6 +1,6 @@
 """Position encodings behind one interface: what is added to embeddings, to logits, or turns queries and keys.
 
-    encoding = PositionEncoding("alibi", width=64, heads=4, room=304)
+    encoding = PositionEncoding("alibi", width=64, heads=4, layers=4, room=304)
     encoding.embed(ids_BxT)        # (B, T, D) to add to the token embeddings; ids from `position_ids`
     encoding.bias(layer, size)     # (H, T, T) to add to that layer's logits; None where there is none
     encoding.turn(x_BxHxTxK)       # queries and keys, turned by their position where the encoding does that

@@ -2,7 +2,7 @@
 
     found = threshold(lengths, errors_NxR, epsilon=0.1, key=key)
     found.length, found.interval, found.censored       # 21.3, (18.0, 25.1), "no"
-    exponent(complexities, thresholds)                 # slope of log N* on log complexity, with its interval
+    exponent(complexities, lengths, thresholds)        # slope of log N* on log complexity, with its interval
 
 N*(ε) is the length from which on the error stays within ε, between two lengths of the grid by straight lines in
 logarithms. A grid may end before (N* above its largest: right-censored) or begin after it (left-censored): those values

@@ -1,6 +1,6 @@
 """What others predict for the same exponents, to be drawn beside the prediction of Havrilla & Liao.
 
-{name: predict(d=10.0) for name, predict in OVERLAYS.items()}
+[(exponent, name, predict(10.0)) for exponent, name, predict in OVERLAYS]
 """
 
 from collections.abc import Callable

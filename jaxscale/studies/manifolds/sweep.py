@@ -1,7 +1,7 @@
 """Regressors of one width trained as one program: sizes, seeds, rates and weight decays along one axis.
 
-    lanes = Lanes(...)                                          # L of each
-    runs = start(net, lanes, width_of_points=8)
+    lanes = Lanes(problem, seed, size, noisy, learning_rate, weight_decay)      # L of each
+    runs = start(net, lanes, coordinates=8)
     runs, losses_L = advance(net, training, objective, problems, lanes, runs, steps=150)
 
 Training sets of all sizes are the first points of one pool, so their number is a number and not a shape. A batch is a
