@@ -67,7 +67,7 @@ def test_a_smooth_target_is_not_identified_but_its_learning_curve_is_steep():
 
 
 def test_learning_curves_fall_as_theory_says():
-    x = circle()
+    x = circle(320)
     y = smoothness.fractional_field(x, 0.5, key=KEY)[0]
     for curve in (smoothness.kernel_learning_curve, smoothness.neighbor_learning_curve):
         found = curve(x, y, key=KEY)

@@ -228,7 +228,7 @@ def test_check_estimator_reports_what_an_estimator_raises():
 
 def test_mle_passes():
     # Fewer than 8 k points, padded ones included: the error, which no property reads, is quick to compile then.
-    mle = functools.partial(dimension.mle, k=20, nonfinite="drop")
+    mle = jax.jit(functools.partial(dimension.mle, k=20, nonfinite="drop"))
     cloud = clouds.cube(np.random.default_rng(2), 120, 3, 6)
     # Far tighter than the defaults, by what float32 leaves of ratios of distances at spacings of a tenth.
     tolerances = {"rotation": 1e-5, "translation": 1e-4, "scale": 1e-5, "padding": 1e-6, "row_padding": 1e-6}
