@@ -76,7 +76,7 @@ def test_a_cloud_too_small_to_halve_falls_back_on_the_graph(poisson_neighborhood
     assert not half_samples.can_be_halved(hoods) and half_samples.can_be_halved(hoods.nearest(5))
     estimate = dimension.mle(hoods, K)
     assert estimate.standard_error > estimate.analytic_standard_error
-    variance = graph_variance(estimate.influence, indices, 70)
+    variance = graph_variance(estimate.influence, jnp.asarray(indices), 70)
     np.testing.assert_allclose(estimate.standard_error, np.sqrt(variance), rtol=1e-5)
 
 

@@ -210,6 +210,14 @@ def test_references_are_simulated_once_and_kept_in_a_folder(tmp_path, monkeypatc
         dimension.danco_references(N, K, 4, folder=tmp_path)
 
 
+def test_references_made_under_a_trace_are_those_made_outside(monkeypatch):
+    monkeypatch.setattr(reference_balls, "READS", 40)
+    outside, inside = dimension.danco_references(40, 3, 2), []
+    monkeypatch.setattr(reference_balls, "_simulated", {})
+    jax.jit(lambda: inside.append(dimension.danco_references(40, 3, 2)))()
+    chex.assert_trees_all_close(inside[0], outside, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
