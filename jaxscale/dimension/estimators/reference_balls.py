@@ -101,7 +101,10 @@ def danco_references(
     # Under the trace of a caller too, references are made now, and become constants. Elsewhere the context would only
     # compile a program for each constant of the simulation.
     under_trace = is_traced(jnp.zeros(()))
-    with jax.ensure_compile_time_eval() if under_trace else contextlib.nullcontext():
+    now: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if under_trace:
+        now = jax.ensure_compile_time_eval()
+    with now:
         return _references(n, k, _dimensions(max_dimension), jax.random.key(0) if key is None else key, folder)
 
 
