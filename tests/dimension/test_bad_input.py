@@ -68,9 +68,9 @@ of_each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 
 @pytest.fixture(scope="module", autouse=True)
 def few_reference_balls():
-    """What danco is compared with costs more than all estimators: ten samples tell flaws apart as well as sixty."""
+    """What danco is compared with costs more than all estimators: four samples tell flaws apart as well as sixty."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference_balls, "READS", 10 * N)
+        patch.setattr(reference_balls, "READS", 4 * N)
         yield
 
 

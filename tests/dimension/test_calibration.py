@@ -154,10 +154,10 @@ def test_tracing_is_refused_with_the_way_to_do_it():
         jax.jit(calibrate)(cloud("cube", 3))
 
 
-@pytest.mark.parametrize("name", ["mada", "mind_ml"])
+@pytest.mark.parametrize("name", ["mada", pytest.param("mind_ml", marks=pytest.mark.slow)])
 def test_a_cut_at_the_width_is_not_taken_for_bias(name):
     """A cloud that fills its space was compared with references that were cut elsewhere: 7.10 ± 0.07 for 8."""
-    x = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32)
     found = dimension.calibrate(x, name, k=20, reference="gaussian", clouds=4)
     wider = dimension.calibrate(np.pad(x, ((0, 0), (0, 8))), name, k=20, reference="gaussian", clouds=4)
     np.testing.assert_allclose(found.dimension, wider.dimension, rtol=0.01)

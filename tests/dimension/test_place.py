@@ -112,9 +112,9 @@ def test_intervals_of_groups_cover():
         places = by_group(x, jax.random.randint(deal, (N,), 0, 4), 4)
         return (places.dimension - 2) / places.standard_error
 
-    z = np.asarray(jax.lax.map(deviations, jax.random.split(jax.random.key(0), 60)))
-    # 240 intervals at 95%, bias of curvature included; four standard errors of their share are 6%.
-    assert np.mean(np.abs(z) < 1.96) > 0.89
+    z = np.asarray(jax.lax.map(deviations, jax.random.split(jax.random.key(0), 40)))
+    # 160 intervals at 95%, bias of curvature included; four standard errors of their share are 7%.
+    assert np.mean(np.abs(z) < 1.96) > 0.88
     assert 0.8 < z.std() < 1.2
 
 

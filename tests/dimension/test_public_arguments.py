@@ -12,13 +12,14 @@ from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS
 from jaxscale.dimension.points import as_points
 from jaxscale.errors import InputError
 
-X = np.random.default_rng(0).uniform(size=(160, 4)).astype(np.float32)
+# Fewer than 8 k points: the error is that of the neighbor graph, quick to compile.
+X = np.random.default_rng(0).uniform(size=(76, 4)).astype(np.float32)
 FIVE, TEN = np.int64(5), np.uint8(10)
 CALLS = {
     "abide": lambda: dimension.abide(X, k=TEN, steps=np.int32(3), significance=np.float32(0.01)),
     "bide": lambda: dimension.bide(X, k=TEN, tau=np.float64(0.8)),
     "by_decimation": lambda: dimension.by_decimation(X, key=jax.random.key(0), k=FIVE, levels=np.int64(2)),
-    "by_group": lambda: dimension.by_group(X, np.arange(160) % 2, num_groups=np.int64(2), k=TEN),
+    "by_group": lambda: dimension.by_group(X, np.arange(len(X)) % 2, num_groups=np.int64(2), k=TEN),
     "by_k": lambda: dimension.by_k(X, ks=np.array([5, 10])),
     "by_layer": lambda: dimension.by_layer(X[None], k=TEN),
     "calibrate": lambda: dimension.calibrate(X, k=TEN, clouds=np.int64(2), reference="cube"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxscale import dimension
+from jaxscale.dimension import calibration
 from jaxscale.dimension.duplicates import nearest_distinct
 from jaxscale.dimension.points import as_cloud, row_sharding
 from jaxscale.testing import clouds
@@ -61,31 +62,35 @@ def test_a_column_whose_roundings_exceed_the_distances_makes_no_repeats():
     assert estimate.duplicates_collapsed == 0 and estimate.dimension > 2
 
 
+rounding_collapsed = jax.jit(lambda x: dimension.neighborhoods(x, 2).rounding_collapsed)
+
+
 @pytest.mark.parametrize("wider", ["float32", "float64"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_type_is_known_by_its_numbers_in_a_wider_one(dtype, wider):
     y = with_flips(sphere(TYPES[dtype])).astype(wider)
-    for read in (dimension.twonn, jax.jit(dimension.twonn)):
-        assert read(y).rounding_collapsed == REPEATS
+    assert dimension.neighborhoods(y, 2).rounding_collapsed == REPEATS
+    assert rounding_collapsed(y) == REPEATS
 
 
 def test_float32_far_from_the_origin_is_known_in_float64():
     x = (sphere(np.float32) + np.float32(100)).astype(np.float32)
     y = with_flips(x).astype(np.float64)
-    assert dimension.twonn(y).rounding_collapsed == REPEATS
+    assert dimension.neighborhoods(y, 2).rounding_collapsed == REPEATS
 
 
 def test_integers_and_fixed_point_are_exact():
     pixels = rng().integers(128, 256, size=(N, 2))
     expected = N - len(np.unique(pixels, axis=0))
     for x in (pixels, pixels.astype(np.uint8), pixels.astype(np.float32), pixels / 256):
-        estimate = dimension.mle(x, k=10)
-        assert estimate.duplicates_collapsed == expected and estimate.rounding_collapsed == 0
+        hoods = dimension.neighborhoods(x, 10)
+        assert hoods.duplicates_collapsed == expected and hoods.rounding_collapsed == 0
 
 
-def test_every_reader_of_a_cloud_sees_the_same_points():
-    x = sphere(np.float16)
-    y = with_flips(x)
+def test_every_reader_of_a_cloud_sees_the_same_points(monkeypatch):
+    # As many rows in both, so that one program reads them.
+    alone = clouds.sphere(N + REPEATS, 4, WIDTH, key=0).astype(np.float16)
+    y = with_flips(alone[:N])
     for read in (
         dimension.fisher_separability,
         lambda x: dimension.ph0(x, halvings=2),
@@ -94,8 +99,11 @@ def test_every_reader_of_a_cloud_sees_the_same_points():
         lambda x: dimension.mle_radius(x, 0.9, k=20),
     ):
         estimate = read(y)
-        np.testing.assert_allclose(estimate.dimension, read(x).dimension, rtol=0.1)
+        np.testing.assert_allclose(estimate.dimension, read(alone).dimension, rtol=0.1)
         assert estimate.rounding_collapsed > 0.8 * REPEATS
+    # References that read what they are.
+    monkeypatch.setattr(calibration, "_IN_MEMORY", {})
+    monkeypatch.setattr(calibration, "_read_clouds", lambda *args: (np.log(args[6]), 0.01, 0.1, 0.01))
     assert dimension.calibrate(y, k=10, reference="sphere", clouds=2).points_used == N
 
 

@@ -57,7 +57,7 @@ def test_scales_and_units_of_labels_do_not_matter():
 
 
 def test_a_smooth_target_is_not_identified_but_its_learning_curve_is_steep():
-    x = circle()
+    x = circle(320)
     found = smoothness.estimate(x, np.sin(3 * x[:, 0]), key=KEY)
     assert not found.identified and np.isnan(found.beta)
     assert found.interval == (0.8, np.inf)
@@ -67,7 +67,7 @@ def test_a_smooth_target_is_not_identified_but_its_learning_curve_is_steep():
 
 
 def test_learning_curves_fall_as_theory_says():
-    x = circle()
+    x = circle(320)
     y = smoothness.fractional_field(x, 0.5, key=KEY)[0]
     for curve in (smoothness.kernel_learning_curve, smoothness.neighbor_learning_curve):
         found = curve(x, y, key=KEY)

@@ -5,6 +5,7 @@ references = danco_references(2500, k=10, max_dimension=100, folder="references"
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -98,8 +99,13 @@ def danco_references(
     if key is not None and is_traced(key):
         raise InputError("key must be concrete. Make danco_references outside jit and pass references=.")
     n = max(min(_two_digits(n), MAX_POINTS), k + 2)
-    # Under the trace of a caller too, references are made now, and become constants.
-    with jax.ensure_compile_time_eval():
+    # Under the trace of a caller too, references are made now, and become constants. Elsewhere the context would only
+    # compile a program for each constant of the simulation.
+    under_trace = is_traced(jnp.zeros(()))
+    now: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if under_trace:
+        now = jax.ensure_compile_time_eval()
+    with now:
         return _references(n, k, _dimensions(max_dimension), random_key("key", 0 if key is None else key), folder)
 
 

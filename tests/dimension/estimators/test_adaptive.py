@@ -120,8 +120,8 @@ def test_abide_is_the_published_iteration():
 
 def test_abide_grows_past_noise_and_stops_before_curvature():
     generator = np.random.default_rng(3)
-    angle = generator.uniform(0, 2 * np.pi, size=3000)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.003 * generator.normal(size=(3000, 2))
+    angle = generator.uniform(0, 2 * np.pi, size=700)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.012 * generator.normal(size=(700, 2))
     hoods = dimension.neighborhoods(circle.astype(np.float32), 100)
     near, adapted = dimension.twonn(hoods), dimension.abide(hoods)
     assert near.dimension > 1.6 and abs(adapted.dimension - 1) < 0.25

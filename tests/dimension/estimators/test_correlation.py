@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -126,10 +125,10 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
 
 
 def test_the_standard_error_is_the_spread_of_trials():
-    samples = jax.random.normal(jax.random.key(0), (150, N, 3))
+    samples = np.float32(rng().normal(size=(100, 160, 3)))
     estimates = jax.jit(lambda clouds: jax.lax.map(correlation_dimension, clouds))(samples)
-    # 150 trials know their spread to 6%, the radii are taken for given.
-    np.testing.assert_allclose(jnp.mean(estimates.standard_error), jnp.std(estimates.dimension), rtol=0.2)
+    # 100 trials know their spread to 7%, the radii are taken for given.
+    np.testing.assert_allclose(np.mean(estimates.standard_error), np.std(estimates.dimension), rtol=0.2)
 
 
 @pytest.mark.parametrize(

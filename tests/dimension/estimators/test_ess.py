@@ -85,9 +85,9 @@ def test_values_out_of_range_end_at_the_limits():
 
 def test_a_line_and_a_high_dimensional_ball_are_read():
     assert abs(dimension.ess(clouds.cube(N, 1, WIDTH, key=0), k=K).dimension - 1) < 1e-3
-    ball = rng().normal(size=(400, 40)).astype(np.float32)
-    # In a gaussian of 40 dimensions 150 neighbors are nearly all of 400; the mean of their angles is that of 40.
-    assert abs(dimension.ess(ball, k=150).dimension - 40) < 3
+    ball = rng().normal(size=(N, 40)).astype(np.float32)
+    # In a gaussian of 40 dimensions 90 neighbors are nearly as many as 240; the mean of their angles is that of 40.
+    assert abs(dimension.ess(ball, k=90).dimension - 40) < 3
 
 
 def test_symmetries_and_padding_leave_the_estimate_alone():
@@ -114,21 +114,21 @@ def test_rows_left_out_count_for_nothing():
 
 
 def test_the_standard_error_is_the_spread_of_trials():
-    samples = jax.random.uniform(jax.random.key(0), (100, N, 3))
+    samples = np.float32(rng().uniform(size=(100, 160, 3)))
     estimates = jax.jit(lambda clouds: jax.lax.map(functools.partial(dimension.ess, k=K), clouds))(samples)
     # 100 trials know their spread to 7%; overlap beyond edges is not counted, edges that agree by chance are.
-    assert 0.75 < jnp.mean(estimates.standard_error) / jnp.std(estimates.dimension) < 1.4
+    assert 0.75 < np.mean(estimates.standard_error) / np.std(estimates.dimension) < 1.4
 
 
-@pytest.mark.parametrize("pooling", ["arithmetic", "skewness"])
-def test_gradient_equals_finite_differences(pooling):
+# That of the other pooling is in test_gradients.
+def test_gradient_of_pooled_skewness_equals_finite_differences():
     with jax.enable_x64(True):
         x, step = jnp.asarray(rng().normal(size=(50, 4))), jnp.asarray(rng(1).normal(size=(50, 4)))
 
         @jax.jit
         @jax.value_and_grad
         def read(points):
-            return dimension.ess(points, k=6, pooling=pooling).dimension
+            return dimension.ess(points, k=6, pooling="skewness").dimension
 
         h = 1e-6
         difference = (read(x + h * step)[0] - read(x - h * step)[0]) / (2 * h)

@@ -76,10 +76,14 @@ def test_cubes_read_their_dimension(d):
 
 
 def test_the_standard_error_is_the_spread():
-    clouds = jnp.stack([cube(3, seed=s) for s in range(60)])
-    estimates = jax.vmap(lambda x: dimension.knn_graph(x, K))(clouds)
-    # Sixty trials know a standard deviation to 9%.
-    assert 0.75 < np.std(estimates.dimension) / np.mean(estimates.standard_error) < 1.25
+    def of_one(x):
+        estimate = dimension.knn_graph(x, K)
+        return estimate.dimension, estimate.standard_error
+
+    clouds = np.stack([cube(3, n=176, seed=s) for s in range(30)])
+    read, error = jax.jit(lambda clouds: jax.lax.map(of_one, clouds))(clouds)
+    # Thirty trials know a standard deviation to 13%.
+    assert 0.7 < np.std(read) / np.mean(error) < 1.3
 
 
 def test_symmetries_and_duplicates_leave_it_alone():
@@ -99,15 +103,6 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     # A slope of logarithms cancels two digits.
     read = functools.partial(dimension.knn_graph, k=K)
     assert_equal_to_a_loop(read, [cube(3), 2 * cube(2)], rtol=1e-3, atol=2e-3)
-
-
-def test_gradient_equals_finite_differences():
-    with jax.enable_x64(True):
-        x, step = (np.random.default_rng(s).normal(size=(60, 4)) for s in (0, 1))
-        read = jax.jit(jax.value_and_grad(lambda points: dimension.knn_graph(points, 2).dimension))
-        h = 1e-6
-        difference = (read(x + h * step)[0] - read(x - h * step)[0]) / (2 * h)
-        np.testing.assert_allclose(np.vdot(read(jnp.asarray(x))[1], step), difference, rtol=1e-5)
 
 
 def test_depth_holds_the_nearest_in_the_smallest_subset():

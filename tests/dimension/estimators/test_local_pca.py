@@ -131,18 +131,17 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
         assert_equal_to_a_loop(read, [cloud(), 3 * cloud()[::-1]], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["local_pca", "pca"])
-def test_gradient_of_the_participation_ratio_equals_finite_differences(name):
+# That of `pca` is in test_gradients.
+def test_gradient_of_the_participation_ratio_equals_finite_differences():
     with jax.enable_x64(True):
         x, step = jnp.asarray(rng().normal(size=(50, 4))), jnp.asarray(rng(1).normal(size=(50, 4)))
         x = x.at[7].set(x[3])
         step = step.at[7].set(0).at[3].set(0)
-        options = {"k": 6} if name == "local_pca" else {}
 
         @jax.jit
         @jax.value_and_grad
         def read(points):
-            return getattr(dimension, name)(points, rule="participation_ratio", **options).dimension
+            return dimension.local_pca(points, rule="participation_ratio", k=6).dimension
 
         h = 1e-6
         difference = (read(x + h * step)[0] - read(x - h * step)[0]) / (2 * h)

@@ -1,7 +1,6 @@
 """The persistent homology dimension is the slope of tree lengths its papers define, and its error bars its spread."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.sparse.csgraph import minimum_spanning_tree
@@ -10,7 +9,7 @@ from scipy.spatial.distance import pdist, squareform
 from jaxscale import dimension
 from jaxscale.errors import InputError
 
-N, WIDTH = 320, 6
+N, WIDTH = 256, 6
 
 
 def cube(d, n=N, seed=0):
@@ -47,7 +46,7 @@ def test_the_dimension_is_the_slope_of_tree_lengths(alpha, halvings):
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_cubes_read_their_dimension(d):
     estimate = dimension.ph0(cube(d))
-    # Boundaries lower it by up to a tenth at N = 320.
+    # Boundaries lower it by up to a tenth at N = 256.
     assert 0.9 * d - 3 * estimate.standard_error < estimate.dimension < d + 3 * estimate.standard_error
 
 
@@ -60,10 +59,10 @@ def test_a_fractal_reads_less_than_its_lines():
 
 
 def test_the_standard_error_is_the_spread():
-    clouds = jnp.stack([cube(3, seed=s) for s in range(40)])
-    estimates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[dimension.ph0(x) for x in clouds])
+    estimates = [dimension.ph0(cube(3, n=128, seed=s), halvings=2) for s in range(40)]
+    read, error = np.transpose([(estimate.dimension, estimate.standard_error) for estimate in estimates])
     # Forty trials know a standard deviation to 11%; the standard error is known to be up to a third too large.
-    assert 0.55 < np.std(estimates.dimension) / np.mean(estimates.standard_error) < 1.2
+    assert 0.55 < np.std(read) / np.mean(error) < 1.2
 
 
 def test_angles_are_read_under_cosine():
@@ -87,8 +86,8 @@ def test_symmetries_and_duplicates_leave_it_alone():
 
 
 def test_large_clouds_are_read_at_a_subset():
-    estimate = dimension.ph0(cube(2), max_points=256)
-    assert estimate.points_used == 256 and abs(estimate.dimension - 2) < 4 * estimate.standard_error
+    estimate = dimension.ph0(cube(2), max_points=128)
+    assert estimate.points_used == 128 and abs(estimate.dimension - 2) < 4 * estimate.standard_error
 
 
 def test_another_key_draws_other_parts():

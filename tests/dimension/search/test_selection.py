@@ -12,13 +12,22 @@ from jaxscale.dimension.search import selection
 
 ENTRIES, ROWS = 24, 6
 keys = hnp.arrays(np.int32, (ENTRIES, ROWS), elements=st.integers(0, 40))
+smallest = jax.jit(selection.smallest, static_argnames="count")
+
+
+@jax.jit
+def ten_smallest_in_two_parts(entries, tags):
+    best = selection.no_pairs(10, entries, tags)
+    for half in (slice(0, 9), slice(9, None)):
+        best = selection.smallest_pairs(entries[half], tags[half], best)
+    return best
 
 
 @settings(max_examples=20)
 @given(keys, st.sampled_from([1, 5, 24]))
 def test_smallest_are_those_of_a_sort_with_the_next_as_bound(entries, count):
     expected = np.concatenate([np.sort(entries, axis=0), np.full((1, ROWS), selection.NONE)])
-    kept, dropped = selection.smallest(jnp.asarray(entries), count)
+    kept, dropped = smallest(entries, count)
     np.testing.assert_array_equal(kept, expected[:count])
     np.testing.assert_array_equal(dropped, expected[count])
 
@@ -26,9 +35,7 @@ def test_smallest_are_those_of_a_sort_with_the_next_as_bound(entries, count):
 @settings(max_examples=20)
 @given(keys, keys)
 def test_pairs_are_ordered_by_key_and_then_by_tag(entries, tags):
-    best = selection.no_pairs(10, jnp.asarray(entries), jnp.asarray(tags))
-    for half in (slice(0, 9), slice(9, None)):
-        best = selection.smallest_pairs(jnp.asarray(entries[half]), jnp.asarray(tags[half]), best)
+    best = ten_smallest_in_two_parts(entries, tags)
     order = np.lexsort((tags, entries), axis=0)[:10]
     np.testing.assert_array_equal(best[0], np.take_along_axis(entries, order, 0))
     np.testing.assert_array_equal(best[1], np.take_along_axis(tags, order, 0))

@@ -46,8 +46,7 @@ def test_a_file_has_the_neighbors_of_its_array(cloud, on_disk, dtype):
     assert isinstance(near.distances, jax.Array) and near.distances.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("m", [5, 130, 300])
+@pytest.mark.parametrize(("m", "metric"), [(5, "euclidean"), (300, "euclidean"), (130, "cosine")])
 def test_queries_meet_all_blocks(cloud, on_disk, metric, m):
     queries = np.random.default_rng(1).normal(size=(m, WIDTH)).astype(np.float32)
     expected = dimension.neighbors(cloud, K, queries=queries, metric=metric)
