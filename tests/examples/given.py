@@ -62,7 +62,7 @@ monkeypatch.setattr(topologies, "describe", only_bound(describe, eight))
 """
 
 NETWORK = """
-x, y, z = inputs("x y z", low=-1, high=1)
+x, y, z = inputs("x y z", lower=-1, upper=1)
 points = points_BxD = rng.uniform(-1, 1, size=(8, 3))
 network = compile(x * y + maximum(z, 0.3))
 """
@@ -112,7 +112,7 @@ topology, _ = with_chip(topology)
     "jaxscale.constructions.certificate": APPROXIMATED
     + "approximation = approximate(f, 2, grid=2, holder=Holder(1.0))",
     "jaxscale.constructions.claims": APPROXIMATED + "from jaxscale.constructions.expressions import inputs\n"
-    "x, y = inputs('x y', low=0, high=1)\nprogram = x * y",
+    "x, y = inputs('x y', lower=0, upper=1)\nprogram = x * y",
     "jaxscale.constructions.cube": APPROXIMATED,
     "jaxscale.constructions.encodings": "encoding = named('parabola')",
     "jaxscale.constructions.executors": NETWORK,
@@ -133,7 +133,7 @@ topology, _ = with_chip(topology)
     "jaxscale.data.corpora": "pathlib.Path('books').mkdir()\npathlib.Path('books/one.txt').write_text('text')",
     "jaxscale.data.fields": "x_NxW = x[:, :3]",
     "jaxscale.data.languages": "from jaxscale.data.fields import weierstrass\n"
-    "fields = [weierstrass(k, 2, 0.5, 3) for k in jax.random.split(key, 4)]",
+    "fields = [weierstrass(2, 0.5, 3, key=k) for k in jax.random.split(key, 4)]",
     "jaxscale.data.manifolds": "benchmark = lambda: {'': sphere(2)}",
     "jaxscale.data.point_files": "np.save('embeddings.npy', rng.uniform(size=(20_000, 2)))\n"
     "from safetensors.numpy import save_file\nsave_file({'wte.weight': rng.uniform(size=(20_000, 2))}, "
@@ -243,7 +243,7 @@ write("gpt2", model_config, params)
     "hidden_states = only_bound(hidden_states, types.SimpleNamespace(layers=range(12)))",
     "jaxscale.models.regressor": "D, x_BxD = 5, x",
     "jaxscale.models.relu_transformer": """
-shape = Shape(tokens=6, width=4, blocks=(Block(5, 3, (7,)),), inputs=((0, 0), (2, 1)), outputs=((5, 0),))
+shape = Shape(tokens=6, width=4, blocks=(BlockShape(5, 3, (7,)),), inputs=((0, 0), (2, 1)), outputs=((5, 0),))
 x_BxD, fixed = x[:, :2], {"encoding": jnp.ones((6, 4))}
 params = ReluTransformer(shape).init(key, x_BxD)["params"]
 """,
