@@ -63,7 +63,8 @@ def result_of(thing):
     function = inspect.unwrap(thing)
     said = {"return": getattr(function, "__annotations__", {}).get("return")}
     alone = types.SimpleNamespace(__annotations__=said)
-    return typing.get_type_hints(alone, getattr(function, "__globals__", {}))["return"]
+    names = {"jax": jax} | getattr(function, "__globals__", {})  # some modules import it when they are called
+    return typing.get_type_hints(alone, names)["return"]
 
 
 def fields(cls):

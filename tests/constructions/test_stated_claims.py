@@ -156,7 +156,7 @@ def test_constant_functions_are_exact_and_certified(make, value, tmp_path):
 
 def test_where_nothing_is_stated_nothing_agrees():
     """Points agree with a proved error, or with what `within` says of a program."""
-    of = lambda made: verdict.check(con.certify(made, points=20))
+    of = lambda made: verdict.check(con.certify(made, n=20))
     assert of(con.compile(X * Y)).agreement is None
     assert of(con.compile((X * Y).within(-1, 1))).agreement == "consistent"
     unproved = of(con.approximate(lambda x: x[:, 0], 1, grid=4))

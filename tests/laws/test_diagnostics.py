@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from jaxscale import errors, laws, theory, verdict
-from jaxscale.laws import documents
 from jaxscale.laws import page as law_page
 from tests.laws import tables
 from tests.laws.tables import CHINCHILLA, isoflop_grid, power_law
@@ -246,7 +245,7 @@ def test_the_verdict_says_the_exponents_beside_their_predictions(chinchilla, doc
     assert alpha.interval == pytest.approx(chinchilla.intervals["alpha"])
     assert [(caveat.code, caveat.text) for caveat in found.caveats] == list(chinchilla.warnings)
     assert set(theory.LIMITS) < set(found.limits)
-    unasked = verdict.check(laws.document(dataclasses.replace(chinchilla, draws={}, intervals={}), KEY))
+    unasked = verdict.check(laws.document(dataclasses.replace(chinchilla, draws={}, intervals={}), key=KEY))
     assert unasked.agreement is None and unasked.numbers[0].interval is None and "theory" not in unasked.question
 
 
@@ -260,7 +259,7 @@ def test_the_verdict_says_the_exponents_beside_their_predictions(chinchilla, doc
     ],
 )
 def test_several_exponents_agree_only_together(each, overall):
-    assert documents._overall(each) == overall
+    assert verdict.overall(each) == overall
 
 
 def test_the_table_on_a_terminal_says_caveats_parameters_and_theory(document):
