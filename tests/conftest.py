@@ -23,6 +23,9 @@ MANY_MAPPINGS = 40_000
 settings.register_profile("jaxscale", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("jaxscale")
 
+# Traces and programs of thousands of tests stay: looking through all of them for garbage is not worth its time.
+gc.set_threshold(200_000, 20, 100)
+
 
 def pytest_addoption(parser):
     parser.addoption("--first-case", action="store_true", help="of a parametrized test run the first case only")

@@ -351,7 +351,9 @@ def test_nan_exits_with_1_and_names_the_step(config_file, tmp_path, capsys):
     assert "not finite at step 0; no state was saved. Lower optimizer.learning_rate=1e+38" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("kilobytes", "place"), [(100, "corpus"), (20, "checkpoints")])
+@pytest.mark.parametrize(
+    ("kilobytes", "place"), [pytest.param(100, "corpus", marks=pytest.mark.slow), (20, "checkpoints")]
+)
 def test_full_disk_exits_with_1_and_the_same_command_goes_on(kilobytes, place, config_file, trained, tmp_path):
     command = ["train", config_file, "--workdir", tmp_path, "--json", "--model.width", "64", "--model.hidden", "128"]
     if place == "checkpoints":

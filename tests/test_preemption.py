@@ -33,7 +33,6 @@ config = DataScaling(
 STAGES = (
     ("reading corpus", signal.SIGTERM),
     ("run 2/4", signal.SIGHUP),
-    ("measuring the intrinsic dimension", signal.SIGTERM),
 )
 
 

@@ -118,7 +118,7 @@ def train_each(
       starts: parameters to start from.
       learning_rates: one each.
       fixed: the fixed encoding.
-      module, x, y, parts, steps, batch, report, store: as for `train`.
+      module, x, y, parts, steps, batch: as for `train`.
       key: a JAX random key, or an int for `jax.random.key`. It draws the batches.
 
     Raises:

@@ -132,7 +132,14 @@ def test_on_surfaces_the_error_falls_with_two_dimensions_and_not_the_width(make,
 
 
 @pytest.mark.parametrize(
-    "make", [con.circle, *(lambda d=d: con.sphere(d) for d in (1, 2, 3)), con.torus, con.swiss_roll]
+    "make",
+    [
+        con.circle,
+        *(lambda d=d: con.sphere(d) for d in (1, 2)),
+        pytest.param(lambda: con.sphere(3), marks=pytest.mark.slow, id="sphere(3)"),
+        pytest.param(con.torus, marks=pytest.mark.slow),
+        con.swiss_roll,
+    ],
 )
 def test_every_manifold_is_covered_with_defaults(make):
     atlas = make()

@@ -67,6 +67,7 @@ def test_readout_of_a_structured_network_is_its_learned_row(made):
     assert mask["learned"].all() and not any(np.any(leaf) for leaf in jax.tree.leaves(mask["block_0"]))
 
 
+@pytest.mark.slow
 def test_training_from_a_construction_does_not_lose_it(made):
     network = made["binary"]
     rng = np.random.default_rng(0)

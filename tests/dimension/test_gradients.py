@@ -42,7 +42,11 @@ def references():
     return dimension.danco_references(len(X), 11, WIDER.shape[1])
 
 
-@pytest.mark.parametrize("name", sorted(set(dimension.ESTIMATORS) - COUNTING))
+def slow_for_danco(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "danco" else name for name in names]
+
+
+@pytest.mark.parametrize("name", slow_for_danco(sorted(set(dimension.ESTIMATORS) - COUNTING)))
 def test_the_gradient_is_that_of_differences(name):
     # The minimum that danco reads is found to some nine digits.
     step, rtol = (1e-5, 1e-3) if name == "danco" else (1e-8, 1e-5)
@@ -74,7 +78,7 @@ def test_what_counts_can_be_logged_beside_a_loss():
     np.testing.assert_allclose(gradient, 2 * X)
 
 
-@pytest.mark.parametrize("name", ["danco", "ph0"])
+@pytest.mark.parametrize("name", slow_for_danco(["danco", "ph0"]))
 def test_the_gradient_in_float32_knows_that_scale_and_place_do_not_matter(name):
     gradient = np.asarray(jax.jit(jax.grad(lambda x: of(name, x).dimension))(WIDER))
     size = np.linalg.norm(gradient)

@@ -126,7 +126,11 @@ def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config,
     assert starts(tmp_path / "both") == [0, saved_step(said)]
 
 
-@pytest.mark.parametrize(("told", "every"), [((0, 1), 250), ((1,), 1)], ids=["to all", "to one while it saves"])
+@pytest.mark.parametrize(
+    ("told", "every"),
+    [pytest.param((0, 1), 250, marks=pytest.mark.slow), ((1,), 1)],
+    ids=["to all", "to one while it saves"],
+)
 def test_what_is_said_to_be_saved_is_there_and_the_next_start_begins_there(told, every, config, tmp_path):
     folder, path = tmp_path / "run", config(steps=500, every=every, rate=1e-5)
     both = start(path, folder, processes=2)

@@ -237,6 +237,7 @@ def test_the_best_linear_predictor_is_left_out_where_its_matrix_would_be_singula
     assert manifold_regression._covariance(noiseless, None) is None
 
 
+@pytest.mark.slow
 def test_a_study_of_a_language_has_n_grams_beside_it_and_its_entropy_for_a_dimension(tmp_path):
     # Contexts of 12 symbols, which a text of 512 repeats less often.
     study = dataclasses.replace(STUDY, **LANGUAGE | {"ambient": 24}, network=configs.PointRegressor(layers=1))
