@@ -30,10 +30,11 @@ def of(name, x):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_reference_balls():
+def few_reference_balls(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference_balls, "READS", 4 * len(X))
-        references()  # before any trace, and in float32
+        if any("danco" in item.name for item in request.session.items if item.path == request.path):
+            references()  # before any trace, and in float32
         yield
 
 
