@@ -119,7 +119,8 @@ def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config,
     said = finish(both)
     assert [code for code, *_ in said] == [75, 75], said
     assert all("asked to leave by the system; the state after step" in error for _, error, _ in said)
-    (rest,) = finish(start(path, tmp_path / "both", devices=4, extra=["--json"]))
+    # On one device: collectives of several in one process can wait for each other forever on few busy cores.
+    (rest,) = finish(start(path, tmp_path / "both", extra=["--json"]))
     assert rest[0] == 0, rest
     np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "alone"), rtol=1e-5)
     assert json.loads(rest[2])["attempts"] == 2
