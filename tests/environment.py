@@ -17,8 +17,6 @@ compiler_flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "d
 # has them no more.
 if "--xla_backend_optimization_level=0" in compiler_flags and importlib.metadata.version("jaxlib").startswith("0.10."):
     compiler_flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-# Where other work fills the cores, devices of one process may wait for each other longer than the usual 40 s.
-compiler_flags += ["--xla_cpu_collective_call_terminate_timeout_seconds=600"]
 
 
 def of_child(devices: int = 1) -> dict[str, str]:

@@ -37,7 +37,7 @@ SENTENCE = "key: a JAX random key, or an int for `jax.random.key`."
 
 
 def modules():
-    """All modules of the package by name, but for those behind the command line."""
+    """All modules of the package by name, except those behind the command line."""
     for found in pkgutil.walk_packages(jaxscale.__path__, "jaxscale."):
         if not found.name.startswith(("jaxscale.cli", "jaxscale.commands")):
             yield importlib.import_module(found.name)

@@ -85,8 +85,8 @@ def from_influence(
       influence: (n,) ψ, zero for points not used.
       used: (n,) booleans.
       analytic_variance: scalar, as if points were independent; if None that of the mean of their influences.
-      scale: (n,) distance at which each point was read, that to its last neighbor if None; their mean over the points
-        used is reported.
+      scale: (n,) distance at which each point was read; None stands for the distance to its last
+        neighbor. The mean over the points used is reported.
       local: (n,) or None.
       read: the dimension of any neighborhoods with as many neighbors as `hoods`, by the same formula; must heed `used`.
     """

@@ -252,7 +252,7 @@ WHOLE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WHOLE)
 def test_cheap_commands_of_a_page_say_what_the_page_shows(page, tmp_path):
-    """What is shown below a command stands in what it prints, but for the digits of numbers."""
+    """The output shown below a command is what it prints, except for the digits of numbers."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     here = blocks(ROOT / page)
     shown = "\n".join(block.text for block in here if block.language != "python")

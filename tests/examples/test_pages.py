@@ -119,7 +119,7 @@ def told(text):
 
 
 def check(comment, result):
-    """Every number of a comment is one of the result's, to the last digit that is told."""
+    """Every number in a comment is a number of the result, to the last digit shown."""
     there = values(result)
     for number in comment:
         digits = len(number.partition(".")[2].partition("e")[0])
