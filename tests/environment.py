@@ -1,4 +1,4 @@
-"""What jax reads when it is imported, for every test and its children: import this before."""
+"""What jax and numpy read when they are imported, for every test and its children: import this before."""
 
 import importlib.metadata
 import os
@@ -11,6 +11,8 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(__file__).parents[1] 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Matrices of tests are small: threads of NumPy's products would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 compiler_flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
 # Programs that are not optimized may as well come from the older emitters, which take a third of the time. jaxlib 0.12

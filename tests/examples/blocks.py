@@ -3,6 +3,7 @@
 import ast
 import builtins
 import dataclasses
+import functools
 import inspect
 import pathlib
 import re
@@ -74,14 +75,16 @@ class Docstring:
         return compile("\n" * (self.line - 1) + self.text, self.path, "exec")
 
 
+@functools.cache
 def docstrings(path):
     """(module or what the docstring is of, line, text) of every docstring of a file."""
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    module, found = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             text = ast.get_docstring(node)
             if text:
-                yield module, getattr(node, "name", ""), node.body[0].lineno, text
+                found.append((module, getattr(node, "name", ""), node.body[0].lineno, text))
+    return found
 
 
 def paragraphs(text):

@@ -91,7 +91,7 @@ CALLS = {
 LEFT_TO_READERS = ["x", "y", "f", "g", "key", "net", "params", "tokens", "length", "layers", "position", "document"]
 LEFT_TO_READERS += ["jnp", "optax", "optimizer", "model", "cross_entropy"]
 # These compute for long: the fast tests look at their names and calls, the slow ones run them.
-LONG = ["docs/dimension.md", "docs/laws.md", "docs/lengths.md", "docs/testing.md"]
+LONG = ["docs/constructions.md", "docs/dimension.md", "docs/laws.md", "docs/lengths.md", "docs/testing.md"]
 
 
 def values(result):

@@ -18,16 +18,17 @@ TASK = lengths.KGramTask(order=1, symbols=3, alphabet=3, longest_order=1)
 
 def network(layers):
     net = lengths.LimitTransformer(alphabet=3, outputs=3, layers=layers, locality=1, width=4, hidden=4)
-    return net, net.init(KEY, TOKENS)["params"]
+    return net, jax.jit(net.init)(KEY, TOKENS)["params"]
 
 
 def agrees(call, *arrays):
-    """`call` of NumPy's arrays is that of JAX's: by itself, under `vmap` of something else, and inside `jit`."""
+    """`call` of NumPy's arrays is that of JAX's: inside `jit`, and there under `vmap` of something else."""
     given = jax.tree.map(np.asarray, arrays)
-    ways = (lambda: call(*given), jax.jit(lambda: call(*given)), lambda: jax.vmap(lambda _: call(*given))(jnp.zeros(1)))
-    for way in ways:
-        for found, wanted in zip(jax.tree.leaves(way()), jax.tree.leaves(call(*arrays)), strict=True):
-            np.testing.assert_allclose(jnp.ravel(found), jnp.ravel(wanted), atol=1e-5)
+    constant = lambda: (call(*given), jax.vmap(lambda _: call(*given))(jnp.zeros(1)))
+    wanted, *found = jax.device_get(jax.jit(lambda *arrays: (call(*arrays), *constant()))(*arrays))
+    for way in found:
+        for one, other in zip(jax.tree.leaves(way), jax.tree.leaves(wanted), strict=True):
+            np.testing.assert_allclose(np.ravel(one), np.ravel(other), atol=1e-5)
 
 
 @pytest.mark.parametrize(("layers", "method"), [(1, "__call__"), (2, "__call__"), (2, "running"), (2, "prefixes")])
@@ -45,15 +46,15 @@ def test_passes_over_statistics(method):
 
 def test_the_pass_at_infinite_length():
     net, params = network(2)
-    string = TASK.sample_limit(key=KEY, locality=1)
+    string = jax.jit(lambda: TASK.sample_limit(key=KEY, locality=1))()
     limit = lambda params, law, recent: net.apply({"params": params}, law, recent, method="limit")
     agrees(limit, params, string.law, string.recent)
 
 
 def test_errors_of_a_batch_of_statistics():
     net = lengths.LimitTransformer(alphabet=2, period=2, biased=False, width=4, hidden=4)
-    params, task = net.init(KEY, TOKENS)["params"], lengths.ModPTask(period=2)
-    seen = jax.vmap(lambda key: task.sample_statistics(9, key=key))(jax.random.split(KEY, 3))
+    params, task = jax.jit(net.init)(KEY, TOKENS)["params"], lengths.ModPTask(period=2)
+    seen = jax.jit(jax.vmap(lambda key: task.sample_statistics(9, key=key)))(jax.random.split(KEY, 3))
     agrees(lambda params, seen: evaluation.squared_errors(net, params, task, seen), params, seen)
 
 
@@ -77,5 +78,5 @@ def test_decoders_with_positions(encoding):
     shape = config.Decoder(layers=1, width=8, heads=2, hidden=8)
     model = PositionDecoder(shape, vocab_size=5, encoding=encoding, room=40)
     tokens, ids = TOKENS.reshape(2, 10), positions.position_ids(encoding, 2, 10, 40, False, key=KEY)
-    params = model.init(KEY, tokens, ids)["params"]
+    params = jax.jit(model.init)(KEY, tokens, ids)["params"]
     agrees(lambda params, tokens, ids: model.apply({"params": params}, tokens, ids), params, tokens, ids)

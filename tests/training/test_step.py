@@ -14,7 +14,7 @@ from jaxscale import sharding
 from jaxscale.training import program
 
 RUN = configs.Run(
-    model=configs.Decoder(layers=2, width=16, heads=2, hidden=32, context=8),
+    model=configs.Decoder(layers=1, width=16, heads=2, hidden=32, context=8),
     training=configs.Training(batch_size=16),
 )
 TOKENS = np.random.default_rng(0).integers(0, 64, (3, 16, 9)).astype(np.int32)
@@ -34,14 +34,19 @@ def alone():
     return stepped(RUN, configs.Mesh(), jax.devices()[:1])
 
 
-@pytest.mark.parametrize("sizes", [(8, 1, 1, 1), (1, 8, 1, 1), (2, 2, 1, 2), (1, 4, 1, 2), (1, 2, 2, 2)])
+# Every axis is in one of the first two.
+MESHES = [(2, 2, 1, 2), (1, 2, 2, 2)]
+MORE_MESHES = [pytest.param(sizes, marks=pytest.mark.slow) for sizes in ((8, 1, 1, 1), (1, 8, 1, 1), (1, 4, 1, 2))]
+
+
+@pytest.mark.parametrize("sizes", [*MESHES, *MORE_MESHES])
 def test_every_mesh_makes_the_same_step(alone, sizes):
     state, values = stepped(RUN, configs.Mesh(*sizes))
     chex.assert_trees_all_close(values, alone[1], rtol=1e-4)
     chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_accumulation_changes_nothing_but_rounding(alone, parts):
     run = dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, accumulation=parts))
     state, values = stepped(run, configs.Mesh(), jax.devices()[:1])
@@ -52,7 +57,7 @@ def test_accumulation_changes_nothing_but_rounding(alone, parts):
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [
-        ({"remat": "full"}, (1, 1, 1, 1)),
+        pytest.param({"remat": "full"}, (1, 1, 1, 1), marks=pytest.mark.slow),
         ({"remat": "dots", "loss_chunks": 4}, (1, 1, 1, 1)),
         ({"loss_chunks": 5, "remat": "full"}, (1, 2, 4, 1)),
     ],
@@ -67,8 +72,9 @@ def test_what_is_computed_again_or_in_chunks_changes_nothing_but_rounding(alone,
 
 def test_scanned_blocks_make_the_same_step():
     mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
-    scanned = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, scan=True))
-    plain, stacked = program(RUN, 64, mesh), program(scanned, 64, mesh)
+    two = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, layers=2))
+    scanned = dataclasses.replace(two, model=dataclasses.replace(two.model, scan=True))
+    plain, stacked = program(two, 64, mesh), program(scanned, 64, mesh)
     params = jax.device_get(stacked.init(jax.random.key(0)).params)
     blocks = params.pop("blocks")["block"]
     same = params | {f"block_{i}": jax.tree.map(lambda p, i=i: p[i], blocks) for i in range(2)}

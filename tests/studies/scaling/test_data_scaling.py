@@ -28,7 +28,8 @@ def study_file(tiny_study, tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "tiny.py"
     # BPE, so that training it again after a kill is part of the test.
     tokenizer = configs.Tokenizer(kind="bpe", vocab_size=300)
-    study = dataclasses.replace(tiny_study, run=dataclasses.replace(tiny_study.run, tokenizer=tokenizer))
+    run = dataclasses.replace(tiny_study.run, tokenizer=tokenizer)
+    study = dataclasses.replace(tiny_study, run=run, seeds=(0,))
     path.write_text(f"from jaxscale.config import *\nfrom jaxscale.studies import *\nconfig = {study!r}\n")
     return path
 
@@ -50,7 +51,7 @@ def undisturbed(study_file, tmp_path_factory):
 def test_study_ends_in_table_verdict_and_page(undisturbed, tiny_study):
     folder, done = undisturbed
     rows = files.read_json_lines(folder / "table.jsonl")
-    assert [(r["n"], r["seed"]) for r in rows] == [(n, s) for n in tiny_study.sizes for s in tiny_study.seeds]
+    assert [(r["n"], r["seed"]) for r in rows] == [(n, 0) for n in tiny_study.sizes]
     verdict = json.loads(done.stdout)
     assert verdict == files.read_json(folder / "verdict.json")
     assert verdict["agreement"] in ("consistent", "inconsistent", "inconclusive")
@@ -81,32 +82,81 @@ def test_second_run_only_reprints(undisturbed, study_file):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == written
 
 
-def test_what_is_deleted_from_a_finished_study_is_made_again(undisturbed, study_file, tmp_path):
+@pytest.fixture
+def begun(undisturbed, tmp_path):
+    """The study, and a folder of it in which there is what does not depend on how its runs are trained."""
     folder, _ = undisturbed
-    shutil.copytree(folder, tmp_path / "study")
-    study = configs.from_json((folder / "config.json").read_text(), studies.DataScaling)
-    for lost in (("table.jsonl", "report.html", "corpus"), ("dimension.json", "runs/n=512_seed=1")):
-        paths = [tmp_path / "study" / name for name in lost]
-        for path in paths:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        data_scaling.run(dataclasses.replace(study), tmp_path / "study")
-        assert all(path.exists() for path in paths)
-        # Made on eight devices here, on one there: equal but for the last digits.
-        rows = [files.read_json_lines(where / "table.jsonl") for where in (folder, tmp_path / "study")]
-        np.testing.assert_allclose(*([row["loss"] for row in table] for table in rows), rtol=1e-4)
+    shutil.copytree(folder / "corpus", tmp_path / "study" / "corpus")
+    shutil.copy(folder / "dimension.json", tmp_path / "study")
+    return configs.from_json((folder / "config.json").read_text(), studies.DataScaling), tmp_path / "study"
 
 
 @pytest.mark.parametrize(
-    "thirds",
-    # Once in the midst of the training; while the corpus is prepared, then in each third of the training.
-    [(2,), pytest.param((0, 1, 2, 3), marks=pytest.mark.slow)],
-    ids=["once", "four times"],
+    "lost",
+    [
+        ("table.jsonl", "report.html", "corpus", "runs/n=512_seed=0"),
+        pytest.param(("dimension.json", "runs/n=512_seed=0"), marks=pytest.mark.slow),
+    ],
 )
-def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(thirds, undisturbed, study_file, tmp_path):
+def test_what_is_deleted_from_a_finished_study_is_made_again(lost, undisturbed, study_file, tmp_path):
+    folder, _ = undisturbed
+    shutil.copytree(folder, tmp_path / "study")
+    study = configs.from_json((folder / "config.json").read_text(), studies.DataScaling)
+    paths = [tmp_path / "study" / name for name in lost]
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    data_scaling.run(study, tmp_path / "study")
+    assert all(path.exists() for path in paths)
+    # Made on eight devices here, on one there: equal but for the last digits.
+    rows = [files.read_json_lines(where / "table.jsonl") for where in (folder, tmp_path / "study")]
+    np.testing.assert_allclose(*([row["loss"] for row in table] for table in rows), rtol=1e-4)
+
+
+def same_but_for_time(there, here):
+    assert (there / "table.jsonl").read_bytes() == (here / "table.jsonl").read_bytes()
+    timeless = lambda verdict: {k: v for k, v in verdict.items() if "seconds" not in k}
+    plain = lambda path: timeless(files.read_json(path / "verdict.json"))
+    assert plain(there) == plain(here)
+
+
+# What the command says as it begins a stage, and the order that it then gets.
+STAGES = (
+    ("reading corpus", signal.SIGTERM),
+    ("run 2/4", signal.SIGKILL),
+    ("run 3/4", signal.SIGHUP),
+)
+
+
+def test_a_study_leaves_at_any_stage_when_it_is_told_to_and_ends_as_undisturbed(undisturbed, study_file, tmp_path):
+    folder, _ = undisturbed
+    took = {}
+    for words, order in STAGES:
+        process = subprocess.Popen(**command(study_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert any(words in line for line in process.stderr), words
+        process.send_signal(order)
+        said = process.communicate(timeout=240)[1]
+        if order is signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+            continue
+        assert process.returncode == 75, (words, said)
+        assert "asked to leave by" in said and "the same command goes on from there" in said.replace("The", "the"), said
+        assert "Traceback" not in said
+        before, kept = took, files.read_json(tmp_path / "seconds.json")
+        took = {stage: wall for stage, (wall, _) in kept.items()}
+        assert all(took[stage] >= seconds for stage, seconds in before.items())
+        assert sum(took.values()) > sum(before.values())
+    shutil.copy(folder / "dimension.json", tmp_path)  # it need not be measured again
+    done = subprocess.run(**command(study_file, tmp_path), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    same_but_for_time(folder, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(undisturbed, study_file, tmp_path):
     folder, _ = undisturbed
     moments = random.Random(0)
     lines = lambda where: sum(path.read_bytes().count(b"\n") for path in where.glob("runs/*/metrics.jsonl"))
-    for third in thirds:
+    for third in range(4):  # while the corpus is prepared, then in each third of the training
         process = subprocess.Popen(
             **command(study_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -121,10 +171,7 @@ def test_killed_at_random_moments_the_table_is_the_same_to_the_last_bit(thirds, 
         assert process.wait() == -signal.SIGKILL
     done = subprocess.run(**command(study_file, tmp_path), capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "table.jsonl").read_bytes() == (folder / "table.jsonl").read_bytes()
-    timeless = lambda verdict: {k: v for k, v in verdict.items() if "seconds" not in k}
-    plain = lambda path: timeless(files.read_json(path / "verdict.json"))
-    assert plain(tmp_path) == plain(folder)
+    same_but_for_time(folder, tmp_path)
 
 
 @pytest.mark.slow
@@ -137,11 +184,10 @@ def test_eight_devices_give_the_losses_of_one(undisturbed, study_file, tmp_path)
     assert json.loads(done.stdout)["device"].startswith("8 ×")
 
 
-def test_cells_trained_together_give_the_table_of_those_trained_one_by_one(undisturbed, tmp_path):
-    folder, _ = undisturbed
-    study = configs.from_json((folder / "config.json").read_text(), studies.DataScaling)
-    verdict = data_scaling.run(dataclasses.replace(study, together=5), tmp_path)
-    apart, together = (files.read_json_lines(path / "table.jsonl") for path in (folder, tmp_path))
+def test_cells_trained_together_give_the_table_of_those_trained_one_by_one(undisturbed, begun):
+    folder, (study, here) = undisturbed[0], begun
+    verdict = data_scaling.run(dataclasses.replace(study, together=3), here)
+    apart, together = (files.read_json_lines(path / "table.jsonl") for path in (folder, here))
     for column in ("run", "n", "seed", "step", "stopped", "edge"):
         assert [row[column] for row in together] == [row[column] for row in apart]
     np.testing.assert_allclose(*([row["loss"] for row in table] for table in (apart, together)), rtol=1e-4)
@@ -180,20 +226,18 @@ def test_too_few_held_out_tokens_are_refused_before_any_training(tiny_study, tmp
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_failed_run_is_named_and_finished_ones_stay(tiny_study, tmp_path, monkeypatch):
-    train = training.train
+def test_a_failed_run_is_named_and_finished_ones_stay(begun, monkeypatch):
+    (study, here), train = begun, training.train
 
-    def fails_at_1024(run, *rest):
-        if run.tokens == 1024:
+    def fails_at_512(run, *rest):
+        if run.tokens == 512:
             raise training.NonFiniteLoss("not finite at step 3")
         return train(run, *rest)
 
-    monkeypatch.setattr(training, "train", fails_at_1024)
-    with pytest.raises(RunError, match="run n=1024_seed=0: not finite at step 3"):
-        data_scaling.run(tiny_study, tmp_path)
-    assert sorted(p.parent.name for p in tmp_path.glob("runs/*/summary.json")) == [
-        "n=256_seed=0", "n=256_seed=1", "n=512_seed=0", "n=512_seed=1",
-    ]  # fmt: skip
+    monkeypatch.setattr(training, "train", fails_at_512)
+    with pytest.raises(RunError, match="run n=512_seed=0: not finite at step 3"):
+        data_scaling.run(dataclasses.replace(study, seeds=(0, 1)), here)
+    assert sorted(p.parent.name for p in here.glob("runs/*/summary.json")) == ["n=256_seed=0", "n=256_seed=1"]
 
 
 @pytest.mark.slow
