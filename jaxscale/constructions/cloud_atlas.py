@@ -37,12 +37,13 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
         raise InputError(f"points must be a finite array (n, D); it has shape {points.shape}.")
     k = integer("k", k, 1)
     dimension = None if dimension is None else integer("dimension", dimension, 1)
+    if dimension is not None:
+        _check_below_width(dimension, points)
     hoods = dimensions.neighborhoods(points, k)
     if dimension is None:
         dimension = max(1, round(float(dimensions.local_pca(hoods, k=k).dimension)))
-    d, D = dimension, points.shape[1]
-    if not 1 <= d < D:
-        raise InputError(f"dimension={d} must be at least 1 and below the width {D} of the points.")
+        _check_below_width(dimension, points)
+    d = dimension
     terms = (d + 1) * (d + 2) // 2
     if radius is None:
         radius = 1.5 * float(np.median(np.asarray(hoods.distances)[:, -1]))
@@ -81,6 +82,13 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
     name = f"cloud of {len(points)} points in R^{D}"
     atlas = make_atlas(name, points, 0.0, radius, frames_at, lift_from, None, tolerance=0.0)
     return dataclasses.replace(atlas, tolerance=max(4 * float(fits["residual"]), 1e-3 * radius))
+
+
+def _check_below_width(dimension: int, points: np.ndarray) -> None:
+    if not 1 <= dimension < points.shape[1]:
+        raise InputError(
+            f"dimension={dimension} must be at least 1 and below the width {points.shape[1]} of the points."
+        )
 
 
 def _monomials(offset: np.ndarray) -> np.ndarray:

@@ -43,8 +43,12 @@ class Field:
 
     def __call__(self, x_NxW: jax.Array) -> jax.Array:
         """(N, W) points to (N,) values; float32, a few thousand points at a time."""
-        values: jax.Array = jax.lax.map(functools.partial(_value, self), x_NxW, batch_size=min(CHUNK, len(x_NxW)))
-        return values
+        size = min(CHUNK, len(x_NxW))
+        whole = len(x_NxW) - len(x_NxW) % size
+        # A loop over a function that is always the same one is compiled once; one of `jax.lax.map` at every call.
+        _, values_CxS = jax.lax.scan(_values, self, x_NxW[:whole].reshape(-1, size, x_NxW.shape[1]))
+        values: jax.Array = values_CxS.reshape(whole)
+        return values if whole == len(x_NxW) else jnp.concatenate([values, _values(self, x_NxW[whole:])[1]])
 
 
 def weierstrass(width: int, beta: float, octaves: int, waves: int = 64, *, key: jax.Array | int) -> Field:
@@ -83,6 +87,10 @@ def normalized(field: Field, x_NxW: jax.Array) -> Field:
     """`field` with mean 0 and variance 1 over points (N, W)."""
     y_N = field(x_NxW)
     return dataclasses.replace(field, shift=jnp.mean(y_N), scale=jnp.std(y_N))
+
+
+def _values(field: Field, x_NxW: jax.Array) -> tuple[Field, jax.Array]:
+    return field, jax.vmap(functools.partial(_value, field))(x_NxW)
 
 
 def _value(field: Field, x_W: jax.Array) -> jax.Array:

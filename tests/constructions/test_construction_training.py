@@ -89,16 +89,16 @@ def test_runs_side_by_side_are_those_made_alone(made):
         chex.assert_trees_all_close(run, alone, rtol=1e-4, atol=1e-6)
 
 
-def ratios(d, N, steps, encoding, targets):
+def ratios(d, N, steps, encoding, targets, **choices):
     """Squared test error from random parameters over that from the construction, by target."""
     chosen = {name: standard_targets(d)[name] for name in targets}
-    rows = encoding_study(d, N, steps, (encoding,), ("all",), chosen)
+    rows = encoding_study(d, N, steps, (encoding,), ("all",), chosen, **choices)
     return {row["target"]: row["ratio_mean_squared"] for row in rows}
 
 
 def test_constructed_beats_random_initialization_tenfold_in_squared_error():
-    """For a function with kinks on all scales; 15.8 when measured."""
-    found = ratios(1, 8, 200, "structured", ["Takagi, β = 1"])
+    """For a function with kinks on all scales; 15.8 when measured, at those of all rates and scales that do best."""
+    found = ratios(1, 8, 200, "structured", ["Takagi, β = 1"], learning_rates=(1e-3, 0.03), scales=(0.5,))
     assert found["Takagi, β = 1"] >= 10, found
 
 

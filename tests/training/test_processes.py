@@ -110,15 +110,18 @@ def saved_step(said):
 def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, tmp_path):
     # The order to leave takes a moment to reach all: enough steps that they are not done before, and such small ones
     # that differences in the last digits do not grow over so many.
-    path = config(steps=500, every=100, rate=1e-5)
+    path = config(steps=200, every=100, rate=1e-5)
     (alone,) = finish(start(path, tmp_path / "alone", extra=["--json"]))
     assert alone[0] == 0, alone
     both = start(path, tmp_path / "both", processes=2, extra=["--json"])
     wait_for_step(tmp_path / "both", 5, both)
-    both[0].send_signal(signal.SIGHUP)
+    both[1].send_signal(signal.SIGHUP)
     said = finish(both)
     assert [code for code, *_ in said] == [75, 75], said
     assert all("asked to leave by the system; the state after step" in error for _, error, _ in said)
+    assert not any("Traceback" in error for _, error, _ in said), said
+    checkpoints = {path.name for path in (tmp_path / "both" / "checkpoints").iterdir()}
+    assert str(saved_step(said)) in checkpoints and not any("tmp" in name for name in checkpoints), checkpoints
     # On one device: collectives of several in one process can wait for each other forever on few busy cores.
     (rest,) = finish(start(path, tmp_path / "both", extra=["--json"]))
     assert rest[0] == 0, rest
@@ -127,11 +130,8 @@ def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config,
     assert starts(tmp_path / "both") == [0, saved_step(said)]
 
 
-@pytest.mark.parametrize(
-    ("told", "every"),
-    [pytest.param((0, 1), 250, marks=pytest.mark.slow), ((1,), 1)],
-    ids=["to all", "to one while it saves"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("told", "every"), [((0, 1), 250), ((1,), 1)], ids=["to all", "to one while it saves"])
 def test_what_is_said_to_be_saved_is_there_and_the_next_start_begins_there(told, every, config, tmp_path):
     folder, path = tmp_path / "run", config(steps=500, every=every, rate=1e-5)
     both = start(path, folder, processes=2)
@@ -163,6 +163,7 @@ def test_an_order_while_the_first_process_prepares_the_corpus_ends_all(config, t
     assert all("asked to leave by SIGTERM" in error and "the same command goes on" in error for _, error, _ in said)
 
 
+@pytest.mark.slow
 def test_what_one_process_refuses_all_refuse(config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(configs.to_json(configs.Run()))

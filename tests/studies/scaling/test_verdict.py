@@ -1,6 +1,7 @@
 """The verdict: what the intervals say, and no more."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -23,6 +24,18 @@ def measured(estimate, standard_error=0.2, points=3600, smoothness=None):
     }  # fmt: skip
 
 
+@functools.cache
+def fitted(alpha, noise):
+    """Rows of runs around n^-alpha, and the law fitted to them."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"run": f"n={n}_seed={s}", "n": n, "seed": s, "loss": (1.5 + 40 * n**-alpha) * (1 + noise * rng.normal())}
+        for n in SIZES
+        for s in (0, 1)
+    ]
+    return rows, laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
+
+
 def verdict(
     alpha,
     dimension,
@@ -34,20 +47,8 @@ def verdict(
     smoothness=None,
     back_tested=False,
 ):
-    rng = np.random.default_rng(0)
-    rows = [
-        {
-            "run": f"n={n}_seed={s}",
-            "n": n,
-            "seed": s,
-            "loss": (1.5 + 40 * n**-alpha) * (1 + noise * rng.normal()),
-            "edge": edge,
-            "stopped": "patience",
-        }
-        for n in SIZES
-        for s in (0, 1)
-    ]
-    fit = laws.fit(rows, law="data", key=jax.random.key(0), resamples=500)
+    rows, fit = fitted(alpha, noise)
+    rows = [row | {"edge": edge, "stopped": "patience"} for row in rows]
     run = configs.Run(optimizer=configs.Optimizer(schedule=schedule))
     study = dataclasses.replace(STUDY, run=run)
     ahead = laws.back_test(fit, key=jax.random.key(1)) if back_tested else None
