@@ -79,7 +79,7 @@ def from_points(points: np.ndarray, dimension: int | None = None, radius: float 
 
         return lift
 
-    name = f"cloud of {len(points)} points in R^{D}"
+    name = f"cloud of {len(points)} points in R^{points.shape[1]}"
     atlas = make_atlas(name, points, 0.0, radius, frames_at, lift_from, None, tolerance=0.0)
     return dataclasses.replace(atlas, tolerance=max(4 * float(fits["residual"]), 1e-3 * radius))
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from jaxscale import cli
 from jaxscale import config as configs
 from jaxscale.ahead import topologies
 from jaxscale.ahead.mesh_search import choices, search
@@ -82,7 +83,8 @@ def test_all_meshes_that_divide_the_run_are_considered():
 
 
 def test_a_search_returns_the_fastest_that_fits_first():
-    found = search(RUN, topologies.describe("cpu:8"), compiled=2)
+    shallow = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, layers=1))
+    found = search(shallow, topologies.describe("cpu:8"), compiled=2)
     assert found["considered"] == 19 * 6
     seconds = [row["roofline"]["seconds"] for row in found["rows"]]
     assert seconds == sorted(seconds) and len(seconds) == 2
@@ -107,13 +109,13 @@ def command(*arguments, **environment):
     )
 
 
-def test_the_command_prints_facts_or_one_document():
+def test_the_command_prints_facts_or_one_document(capsys):
     small = ["--model.layers", "1", "--model.width", "32", "--model.heads", "2", "--training.batch-size", "8"]
-    said = command("configs/gpt2_small.py", "--topology", "cpu:2", "--json", *small)
-    assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout)["devices"] == 2
-    refused = command("configs/gpt2_small.py", "--topology", "tpu:nonsense")
-    assert refused.returncode == 2 and "topology='tpu:nonsense' is not understood" in refused.stderr
+    config = str(ROOT / "configs/gpt2_small.py")
+    assert cli.main(["compile", config, "--topology", "cpu:2", "--json", *small]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"] == 2
+    assert cli.main(["compile", config, "--topology", "tpu:nonsense"]) == 2
+    assert "topology='tpu:nonsense' is not understood" in capsys.readouterr().err
 
 
 def compiled_for(config, topology, *flags):

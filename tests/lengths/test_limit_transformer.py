@@ -1,5 +1,7 @@
 """Every way through a limit transformer gives the same f(x), in every regime; and what happens at no finite length."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,12 @@ LENGTHS = (1, 2, 5, 24)
 
 
 def made(regime="infinite", bits=None, layers=1, heads=2):
+    net, params, tokens = drawn(regime, bits, layers, heads)
+    return net, jax.tree.map(lambda leaf: leaf, params), tokens  # of its own: tests put other arrays in
+
+
+@functools.cache
+def drawn(regime, bits, layers, heads):
     net = LimitTransformer(
         alphabet=3,
         outputs=2,
@@ -57,16 +65,18 @@ def test_all_passes_agree_at_every_length(regime, bits, layers):
 
 def test_padding_changes_nothing():
     net, params, tokens = made(layers=2)
-    outputs = [net.apply({"params": params}, tokens.at[7:].set(token), 7) for token in (-1, 0, 2)]
+    apply = jax.jit(lambda tokens: net.apply({"params": params}, tokens, 7))
+    outputs = [apply(tokens.at[7:].set(token)) for token in (-1, 0, 2)]
     chex.assert_trees_all_equal(*outputs)
 
 
 def test_order_is_no_matter_beyond_the_suffix_in_one_layer():
     net, params, tokens = made()
+    apply = jax.jit(lambda tokens: net.apply({"params": params}, tokens))
     moved = tokens.at[3].set(tokens[0]).at[0].set(tokens[3])  # same residue
-    chex.assert_trees_all_close(*(net.apply({"params": params}, t) for t in (tokens, moved)), atol=1e-6)
+    chex.assert_trees_all_close(*map(apply, (tokens, moved)), atol=1e-6)
     near = tokens.at[21].set((tokens[21] + 1) % 3)
-    assert float(jnp.max(jnp.abs(net.apply({"params": params}, near) - net.apply({"params": params}, tokens)))) > 1e-4
+    assert float(jnp.max(jnp.abs(apply(near) - apply(tokens)))) > 1e-4
 
 
 @pytest.mark.parametrize("phi", [0.5, 1.0, 1.5])
@@ -76,10 +86,13 @@ def test_the_infinite_limit_is_approached_in_each_of_three_regimes(phi):
     params["layer_0"]["bias"] = jnp.array([[0.0, phi, 0.2]])
     share = jax.nn.softmax(jax.random.normal(jax.random.key(4), (3, 3)).reshape(-1)).reshape(3, 3)
     suffix, zero, three = jnp.array([2, 0, 1]), jnp.int32(0), jnp.int32(3)
-    f = lambda length, bulk: net.apply(
-        {"params": params}, Statistics(bulk, suffix, zero, three, jnp.float32(length)), method="summarized"
+    f = jax.jit(
+        lambda length, bulk, params: net.apply(
+            {"params": params}, Statistics(bulk, suffix, zero, three, length), method="summarized"
+        )
     )
-    errors = [float(jnp.max(jnp.abs(f(length, share * length) - f(jnp.inf, share)))) for length in (1e3, 1e6)]
+    at = lambda length, bulk: f(jnp.float32(length), bulk, params)
+    errors = [float(jnp.max(jnp.abs(at(length, share * length) - at(jnp.inf, share)))) for length in (1e3, 1e6)]
     # The next largest exponent is behind by a gap of 1/2 in each case, so that errors fall as T^-1/2: 1/31 here.
     assert 0 < errors[1] < errors[0] / 20
 
@@ -114,7 +127,7 @@ def test_weights_of_many_tied_tokens_survive_rounding():
     params["layer_0"]["value"] = jnp.eye(8)[None]
     params["unembed"] = jnp.ones((8, 2))
     tokens = jnp.arange(2**13) % 2
-    assert float(net.apply({"params": params}, tokens)[0]) == pytest.approx(1.5, abs=1e-3)
+    assert float(jax.jit(net.apply)({"params": params}, tokens)[0]) == pytest.approx(1.5, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -22,8 +22,8 @@ def with_params(**options):
 
 
 def loss_and_gradient(model, params, chunks):
-    read = jax.jit(lambda p: jax.value_and_grad(lambda p: jnp.sum(mean_loss(model, p, TOKENS, chunks)))(p))
-    return mean_loss(model, params, TOKENS, chunks), read(params)
+    each = lambda p: mean_loss(model, p, TOKENS, chunks)
+    return jax.jit(lambda p: (each(p), jax.value_and_grad(lambda p: jnp.sum(each(p)))(p)))(params)
 
 
 @pytest.mark.parametrize(("options", "chunks"), [({}, 4), ({"tied": False}, 53)], ids=str)
