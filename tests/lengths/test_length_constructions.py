@@ -33,7 +33,7 @@ def test_the_sine_of_counts_is_within_its_piecewise_error():
     assert abs(float(at_infinity(jax.random.key(1))[0])) <= (omega / pieces) ** 2 / 2 + 1e-5
 
 
-@pytest.mark.parametrize("residue", [0, 2])
+@pytest.mark.parametrize("residue", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_the_mean_over_a_residue_is_exact_in_hardmax_and_close_in_softmax(residue):
     task = ModPTask(5, residue)
     assert largest_error(*constructions.mod_p(5, residue), task, 43).max() < 1e-6
@@ -44,7 +44,7 @@ def test_the_mean_over_a_residue_is_exact_in_hardmax_and_close_in_softmax(residu
     assert 1e-6 < finite < 5 * 43.0**-2
 
 
-@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_k_gram_error_falls_exponentially_in_beta_to_a_floor(order):
     task = KGramTask(order, 3, 3, order)
     at = lambda beta, **options: largest_error(*constructions.k_gram(order, 3, beta, 4.0, **options), task, 256).mean()

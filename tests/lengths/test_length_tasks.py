@@ -1,4 +1,4 @@
-"""Tasks on device against plain Python: ten thousand strings of each, all parameters and lengths in one shape."""
+"""Tasks on device against plain Python: thousands of strings of each, all parameters and lengths in one shape."""
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jaxscale.lengths import (
 
 SIZE = 24
 BATCH, EXAMPLES = 500, 20  # ten thousand strings
+PROMPTS = 2500
 seeds = st.integers(0, 2**31 - 1)
 oracles = settings(max_examples=EXAMPLES, deadline=None)
 
@@ -45,13 +46,13 @@ def drawn(task, seed):
 
 def agree(task, seed, reference):
     tokens_BxT, length_B, target, other = jax.device_get(drawn(task, seed))
-    for i, (tokens_T, length) in enumerate(zip(tokens_BxT.tolist(), length_B.tolist(), strict=True)):
-        assert set(tokens_T[length:]) <= {PAD} and PAD not in tokens_T[:length]
-        wanted = reference(tokens_T[:length])
-        assert bool(target.valid[i]) == bool(other[1][i]) == (wanted is not None)
-        if wanted is not None:
-            np.testing.assert_allclose(target.value[i], wanted, atol=2e-6)
-            np.testing.assert_allclose(other[0][i], wanted, atol=2e-6)
+    np.testing.assert_array_equal(tokens_BxT == PAD, np.arange(SIZE) >= length_B[:, None])
+    wanted = [reference(tokens_T[:n]) for tokens_T, n in zip(tokens_BxT.tolist(), length_B.tolist(), strict=True)]
+    valid = np.array([one is not None for one in wanted])
+    values = np.array([one for one in wanted if one is not None])
+    for value, is_valid in ((target.value, target.valid), other):
+        np.testing.assert_array_equal(is_valid, valid)
+        np.testing.assert_allclose(value[valid], values, atol=2e-6)
 
 
 @given(seed=seeds, omega=st.floats(0.5, 8, width=32))
@@ -80,7 +81,9 @@ def test_k_gram_task_equals_plain_python(seed, order, symbols):
 
 
 @pytest.mark.parametrize(
-    ("task", "length"), [(SimpleTask(alphabet=2), 7), (SimpleTask(alphabet=3), 6), (ModPTask(3, 1), 8)], ids=str
+    ("task", "length"),
+    [pytest.param(SimpleTask(alphabet=2), 7, marks=pytest.mark.slow), (SimpleTask(alphabet=3), 6), (ModPTask(3, 1), 8)],
+    ids=str,
 )
 def test_counts_without_strings_have_the_law_of_counts_of_strings(task, length):
     def both(key):
@@ -140,7 +143,7 @@ def prompts(name, size, count):
 @pytest.mark.parametrize("name", ALGORITHMIC)
 def test_algorithmic_answers_equal_plain_python(name):
     task = ALGORITHMIC[name]
-    example, length_B = prompts(name, SIZE, BATCH * EXAMPLES)
+    example, length_B = prompts(name, SIZE, PROMPTS)
     for tokens, answer, length in zip(example.tokens.tolist(), example.answer.tolist(), length_B.tolist(), strict=True):
         prompt = tokens[1 : length + 1]
         wanted = [*references.ALGORITHMIC[name](prompt), task.symbols + 2]
