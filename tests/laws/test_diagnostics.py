@@ -48,13 +48,15 @@ def repeated():
     return laws.fit(tables.repeated_tokens(), "repeated_data", key=KEY, resamples=100)
 
 
-def test_a_profile_holds_its_estimate_however_far_the_draws_spread(repeated):
+@pytest.mark.slow
+def test_profiles_hold_their_estimates_though_draws_spread_far(repeated):
     for name in ("alpha", "R_N", "R_D"):
         found = laws.profile(repeated, name)
         assert found.interval.lower < repeated.parameters[name] < found.interval.upper, name
         assert (found.statistic[:-1] > found.threshold).any() and (found.statistic[1:] > found.threshold).any()
 
 
+@pytest.mark.slow
 def test_no_term_at_all_is_no_fit_rather_than_a_perfect_one(repeated):
     """At A = 0 the curve is E alone, far above the threshold of 3.84."""
     assert repeated.flatness["A"] > 50
@@ -74,6 +76,19 @@ def test_a_value_at_which_a_law_is_not_defined_is_infinitely_worse():
     fitted = laws.fit(power_law(noise=0.003), mine, resamples=0)
     statistic = laws.profile(fitted, "gamma", [0.0, 0.7]).statistic
     assert np.isposinf(statistic[0]) and statistic[1] < 1e-6
+
+
+@pytest.mark.parametrize("spread", [lambda off: 40 * off, lambda off: 40 * abs(off)], ids=["both sides", "one side"])
+def test_a_profile_holds_its_estimate_however_far_the_draws_spread(chinchilla, spread):
+    estimate = chinchilla.parameters["alpha"]
+    draws = chinchilla.draws | {"alpha": estimate + spread(chinchilla.draws["alpha"] - estimate)}
+    found = laws.profile(dataclasses.replace(chinchilla, draws=draws), "alpha")
+    assert found.interval.lower < estimate < found.interval.upper
+    assert found.statistic[found.values == estimate].max() < found.threshold < found.statistic.max()
+
+
+def test_no_term_is_far_above_the_threshold(chinchilla):
+    assert chinchilla.flatness["A"] > 50
 
 
 def test_a_profile_over_values_of_ones_own_is_around_the_estimate(chinchilla):

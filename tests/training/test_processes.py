@@ -11,11 +11,12 @@ import sys
 import time
 
 import environment
+import jax
 import numpy as np
 import pytest
 
+from jaxscale import cli, files, sharding
 from jaxscale import config as configs
-from jaxscale import files
 
 CONFIG = """
 from jaxscale.config import Corpus, Decoder, Mesh, Optimizer, Run, Tokenizer, Training
@@ -107,12 +108,27 @@ def saved_step(said):
     return step
 
 
-def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, tmp_path):
+@pytest.fixture
+def train_alone(monkeypatch, capsys):
+    """`train_alone(config, workdir)`: what the command prints as JSON, in this process.
+
+    On one device: collectives of several in one process can wait for each other forever on few busy cores.
+    """
+    make = sharding.make_mesh
+    monkeypatch.setattr(sharding, "make_mesh", lambda mesh: make(mesh, jax.devices()[:1]))
+
+    def train(config, workdir):
+        assert cli.main(["train", str(config), "--workdir", str(workdir), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return train
+
+
+def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, train_alone, tmp_path):
     # The order to leave takes a moment to reach all: enough steps that they are not done before, and such small ones
     # that differences in the last digits do not grow over so many.
     path = config(steps=200, every=100, rate=1e-5)
-    (alone,) = finish(start(path, tmp_path / "alone", extra=["--json"]))
-    assert alone[0] == 0, alone
+    train_alone(path, tmp_path / "alone")
     both = start(path, tmp_path / "both", processes=2, extra=["--json"])
     wait_for_step(tmp_path / "both", 5, both)
     both[1].send_signal(signal.SIGHUP)
@@ -122,11 +138,9 @@ def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config,
     assert not any("Traceback" in error for _, error, _ in said), said
     checkpoints = {path.name for path in (tmp_path / "both" / "checkpoints").iterdir()}
     assert str(saved_step(said)) in checkpoints and not any("tmp" in name for name in checkpoints), checkpoints
-    # On one device: collectives of several in one process can wait for each other forever on few busy cores.
-    (rest,) = finish(start(path, tmp_path / "both", extra=["--json"]))
-    assert rest[0] == 0, rest
+    rest = train_alone(path, tmp_path / "both")
     np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "alone"), rtol=1e-5)
-    assert json.loads(rest[2])["attempts"] == 2
+    assert rest["attempts"] == 2
     assert starts(tmp_path / "both") == [0, saved_step(said)]
 
 
