@@ -42,9 +42,16 @@ def drawn(regime, bits, layers, heads):
     return net, params, tokens
 
 
-@pytest.mark.parametrize(("regime", "bits"), REGIMES)
-@pytest.mark.parametrize("layers", [1, 2])
-def test_all_passes_agree_at_every_length(regime, bits, layers):
+# Of each number of layers and of each regime at least one is fast.
+SLOW = [(2, "finite", None), (1, "finite", 4), (2, "hardmax", None)]
+EACH = [(layers, *regime) for layers in (1, 2) for regime in REGIMES]
+
+
+@pytest.mark.parametrize(
+    ("layers", "regime", "bits"),
+    [pytest.param(*one, marks=[pytest.mark.slow] if one in SLOW else []) for one in EACH],
+)
+def test_all_passes_agree_at_every_length(layers, regime, bits):
     net, params, tokens = made(regime, bits, layers)
 
     @jax.jit
@@ -97,7 +104,7 @@ def test_the_infinite_limit_is_approached_in_each_of_three_regimes(phi):
     assert 0 < errors[1] < errors[0] / 20
 
 
-@pytest.mark.parametrize("bits", [6, 10])
+@pytest.mark.parametrize("bits", [pytest.param(6, marks=pytest.mark.slow), 10])
 def test_finite_precision_is_hardmax_from_its_threshold_on(bits):
     # Logits of the three symbols: 0, 1 and 3/2, whatever the query; their margin is γ = 1/2.
     net, params, _ = made("finite", bits)
