@@ -103,9 +103,9 @@ def test_dimension_of_a_models_layers(tiny_model, text_folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name files of points, or --model NAME with --dataset NAME"),
+        ([], "name files of points, or --model NAME with --text NAME"),
         (["FILE", "--model", "m"], "one of the two"),
-        (["--model", "m"], "--model 'm' needs texts to read. Give --dataset"),
+        (["--model", "no/such/m.gguf"], "model='no/such/m.gguf'"),
         (["FILE", "--k", "3000"], "square.npy: k=3000 needs more than 3000 points"),
         (["FILE", "--estimators", "mle,best"], "estimator='best' is not known. There are "),
         (["FILE", "--max-points", "0"], "--max-points 0 must be positive"),
