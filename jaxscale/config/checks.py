@@ -28,6 +28,17 @@ def check_run(run: Run, at: str = "") -> None:
         f"leaves an odd head width {model.width // model.heads}, which rotary positions cannot pair. "
         "Choose fewer or more heads, or positions='learned'.",
     )
+    if model.key_value_heads is not None:
+        positive(model, f"{at}model.", "key_value_heads")
+        need(
+            model.heads % model.key_value_heads == 0,
+            f"{at}model.key_value_heads",
+            model.key_value_heads,
+            f"must divide model.heads={model.heads}. Choose a divisor of the heads.",
+        )
+    need(model.rotary_base > 1, f"{at}model.rotary_base", model.rotary_base, "must be more than 1. 10 000 is usual.")
+    if model.norm_epsilon is not None:
+        positive(model, f"{at}model.", "norm_epsilon")
     positive(training, f"{at}training.", "steps batch_size accumulation evaluate_every evaluation_sequences")
     positive(training, f"{at}training.", "checkpoint_every log_every most_skipped")
     need(

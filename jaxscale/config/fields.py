@@ -65,6 +65,8 @@ class Decoder(Values):
     """Of the residual stream."""
     heads: int = 4
     """Attention heads; each is width / heads wide."""
+    key_value_heads: int | None = None
+    """Heads of keys and values, each shared by heads / key_value_heads of queries (None: as many as heads)."""
     hidden: int = 512
     """Width of the MLP between its two (GELU) or three (SwiGLU) matrices."""
     context: int = 128
@@ -73,10 +75,14 @@ class Decoder(Values):
     """gelu: an MLP of two matrices; swiglu: of three, one of them a gate."""
     positions: Literal["rotary", "learned"] = "rotary"
     """rotary: queries and keys turned by their position; learned: a vector added to each position."""
+    rotary_base: float = 10_000.0
+    """rotary: ratio of the slowest turning to the fastest, nearly; larger for longer contexts."""
     tied: bool = True
     """Use the embedding table as output matrix too."""
     norm: Literal["rms", "layer"] = "rms"
     """rms: by the root mean square; layer: by mean and variance, with a learned shift (GPT-2)."""
+    norm_epsilon: float | None = None
+    """Added to the mean square or variance before its root is taken (None: 1e-6 for rms, 1e-5 for layer)."""
     bias: bool = False
     """Add a learned vector after every matrix but the output's."""
     dtype: Literal["float32", "bfloat16"] = "float32"

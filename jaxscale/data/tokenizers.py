@@ -7,9 +7,11 @@ Every tokenizer keeps one entry, `end_of_text`, that separates documents and occ
 """
 
 import dataclasses
+import json
 import os
 import pathlib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -119,15 +121,58 @@ def published(tokenizer: Bytes | Trained) -> "tokenizers.Tokenizer":
         return tokenizer.inner
     import tokenizers
 
-    # Byte-level BPE writes a byte as the character of that number, but those that print nothing as 256, 257, ….
-    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    letters = {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+    letters = _letters()
     inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={letters[b]: b for b in letters}, merges=[]))
     inner.add_special_tokens([END_OF_TEXT])
     inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = tokenizers.decoders.ByteLevel()
     return inner
+
+
+def token_bytes(tokenizer: "tokenizers.Tokenizer", vocab_size: int, name: str = "the tokenizer") -> tuple[bytes, ...]:
+    """What each entry of a tokenizer of the `tokenizers` library spells.
+
+    Args:
+      tokenizer: a byte-level BPE, or one that falls back on bytes, as sentencepiece makes them.
+      vocab_size: of the model, entries beyond the tokenizer's included.
+      name: for messages.
+
+    Returns:
+      `vocab_size` byte strings; empty for special entries and those that the tokenizer lacks.
+
+    Raises:
+      InputError: the tokenizer is of another kind, whose entries do not stand for bytes.
+    """
+    said = json.loads(tokenizer.to_str())
+    model, decoder = said["model"], json.dumps(said["decoder"])
+    spelled: Callable[[str], bytes]
+    added = {entry["id"]: entry for entry in said["added_tokens"]}
+    if '"ByteLevel"' in decoder:
+        bytes_of = {letter: byte for byte, letter in _letters().items()}
+        spelled = lambda entry: bytes(bytes_of[letter] for letter in entry)
+    elif model.get("byte_fallback"):
+        # A byte is written <0x0A>, a space as a low line of its own.
+        is_byte = re.compile("<0x[0-9A-F]{2}>").fullmatch
+        spelled = lambda entry: bytes([int(entry[3:5], 16)]) if is_byte(entry) else entry.replace("▁", " ").encode()
+    else:
+        raise InputError(
+            f"model={name!r}: the entries of its tokenizer, a {model['type']}, do not stand for bytes. "
+            "Give a model with a byte-level tokenizer."
+        )
+    found = [b""] * vocab_size
+    for entry, number in tokenizer.get_vocab(with_added_tokens=True).items():
+        if number not in added:
+            found[number] = spelled(entry)
+        elif not added[number]["special"]:
+            found[number] = entry.encode()
+    return tuple(found)
+
+
+def _letters() -> dict[int, str]:
+    """How byte-level BPE writes bytes: as the character of that number, but those that print nothing as 256, 257, …."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
 def vocab_size(tokenizer: Tokenizer) -> int:

@@ -1,11 +1,13 @@
-"""Dimension against scale, as a plotly figure."""
+"""Dimension against scale, and layer by layer, as plotly figures."""
 
 import html
+import itertools
 import math
 from typing import Any
 
 import plotly.graph_objects as go
 
+from jaxscale.page.numerals import interval
 from jaxscale.page.plots import MARKS, empty, literal, spread_colors, translucent
 
 MOST_TICKS = 12
@@ -30,6 +32,41 @@ def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
         figure.add_trace(_profile_line(profile, name, color, MARKS[marks.index(estimator) % len(MARKS)]))
     ticks = _round_numbers([scale for _, profile in profiles for scale in profile["scale"]])
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def layer_figure(clouds: list[dict[str, Any]]) -> go.Figure:
+    """Dimension against the number of the layer, with 95% intervals: a line for each estimator, calibrated if so."""
+    figure = empty("layer; 0 is the embedding", "intrinsic dimension d")
+    names = list(dict.fromkeys(estimate["estimator"] for cloud in clouds for estimate in cloud["estimates"]))
+    for name, color, mark in zip(names, spread_colors(names).values(), itertools.cycle(MARKS)):
+        read = [
+            (cloud["layer"], estimate.get("calibrated", estimate))
+            for cloud in clouds
+            for estimate in cloud["estimates"]
+            if estimate["estimator"] == name
+        ]
+        values = [best["dimension"] for _, best in read]
+        lower, upper = zip(*(best["interval"] for _, best in read), strict=True)
+        above, below = (
+            [abs(end - value) if math.isfinite(end - value) else None for end, value in zip(ends, values, strict=True)]
+            for ends in (upper, lower)
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=[layer for layer, _ in read],
+                y=values,
+                error_y={"array": above, "arrayminus": below, "symmetric": False, "color": color, "thickness": 1.5},
+                customdata=[interval(best["interval"]) for _, best in read],
+                mode="lines+markers",
+                line={"color": color, "width": 1.5},
+                marker={"size": 8, "color": color, "symbol": mark},
+                name=html.escape(name),
+                hovertemplate=f"<b>{literal(name)}</b><br>layer %{{x}}: d = %{{y:.3g}} %{{customdata}}<extra></extra>",
+            )
+        )
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(showlegend=True)
     return figure

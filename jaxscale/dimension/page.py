@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxscale import files
-from jaxscale.dimension.figures import scale_figure
+from jaxscale.dimension.figures import layer_figure, scale_figure
 from jaxscale.errors import InputError, RunError
 from jaxscale.page import layout, plots
 from jaxscale.page.layout import figure_section, ruled_table
@@ -86,6 +86,16 @@ def _page(measured: dict[str, Any], figure: go.Figure) -> str:
     clouds = measured["clouds"]
     title = clouds[0]["cloud"] if len(clouds) == 1 else f"{len(clouds)} clouds"
     drawing = plots.drawing(figure, "figure-scale", " ".join(_plateaus(measured)) or "Dimension against scale.")
+    by_layer = [cloud for cloud in clouds if "layer" in cloud]
+    layers = (
+        figure_section(
+            "Dimension by layer",
+            plots.drawing(layer_figure(by_layer), "figure-layers", measured["sentence"]),
+            "Bars: 95% intervals; documents count as independent, tokens of one document do not.",
+        )
+        if len(by_layer) > 1
+        else ""
+    )
     caption = (
         "Bars: two standard errors; they measure spread, not bias. A band: the plateau, the widest range of scales "
         "over which the dimension is constant within its errors and two percent. Small distances show noise, large "
@@ -99,6 +109,7 @@ def _page(measured: dict[str, Any], figure: go.Figure) -> str:
         f"Dimension of {title}",
         measured,
         [
+            layers,
             figure_section("Dimension against scale", drawing, caption),
             f"<ul>{said}</ul>" if said else "",
             f"<section><h2>Estimates</h2>{ruled_table(list(headings), body, _how(measured), numeric)}</section>",

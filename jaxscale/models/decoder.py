@@ -10,6 +10,7 @@ Letters in names: B batch, T tokens, D width, H heads, K head width, F hidden, V
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -63,6 +64,8 @@ class Execution:
 
 class Decoder(nn.Module):
     """Pre-norm decoder with rotary or learned positions, GELU or SwiGLU, tied or separate output matrix.
+
+    GPT-2 and Llama are settings of it (`gpt2`, `llama`).
 
     Parameters are float32; activations and matmul inputs have `config.dtype`; logits are float32.
     """
@@ -152,7 +155,10 @@ class BlockOfScan(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal multi-head softmax attention; the softmax is taken in float32."""
+    """Causal multi-head softmax attention; the softmax is taken in float32.
+
+    Groups of query heads may share a head of keys and values (Ainslie et al. 2023).
+    """
 
     config: configs.Decoder
     execution: Execution = Execution()
@@ -161,13 +167,15 @@ class Attention(nn.Module):
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         c = self.config
         B, T, D = x_BxTxD.shape
-        H, K = c.heads, D // c.heads
+        H, G, K = c.heads, c.key_value_heads or c.heads, D // c.heads
         # Heads before tokens: the two products per head are then plain batched matmuls on every backend.
-        split = lambda y_BxTxD: y_BxTxD.reshape(B, T, H, K).swapaxes(1, 2)
-        weights = [Weights(D, c, self.execution, name=name)(D) for name in ("query", "key", "value")]
-        q_BxHxTxK, k_BxHxTxK, v_BxHxTxK = map(split, self.projections(x_BxTxD, weights))
+        split = lambda y_BxTxE: y_BxTxE.reshape(B, T, -1, K).swapaxes(1, 2)
+        heads = {"query": H, "key": G, "value": G}
+        weights = [Weights(count * K, c, self.execution, name=name)(D) for name, count in heads.items()]
+        q_BxHxTxK, k_BxGxTxK, v_BxGxTxK = map(split, self.projections(x_BxTxD, weights))
         if c.positions == "rotary":
-            q_BxHxTxK, k_BxHxTxK = rotate(q_BxHxTxK), rotate(k_BxHxTxK)
+            q_BxHxTxK, k_BxGxTxK = rotate(q_BxHxTxK, c.rotary_base), rotate(k_BxGxTxK, c.rotary_base)
+        k_BxHxTxK, v_BxHxTxK = (y if G == H else jnp.repeat(y, H // G, axis=1) for y in (k_BxGxTxK, v_BxGxTxK))
         if c.attention == "fused":
             mixed_BxHxTxK = attention.fused(q_BxHxTxK, k_BxHxTxK, v_BxHxTxK, self.execution.mesh)
         else:
@@ -181,7 +189,8 @@ class Attention(nn.Module):
             return [mapped(x_BxTxD, kernel, bias, self.execution) for kernel, bias in weights]
         kernels, biases = zip(*weights, strict=True)
         bias = jnp.concatenate(biases) if self.config.bias else None
-        return jnp.split(mapped(x_BxTxD, jnp.concatenate(kernels, axis=1), bias, self.execution), len(weights), axis=-1)
+        ends = list(itertools.accumulate(kernel.shape[1] for kernel in kernels[:-1]))
+        return jnp.split(mapped(x_BxTxD, jnp.concatenate(kernels, axis=1), bias, self.execution), ends, axis=-1)
 
 
 class MLP(nn.Module):
@@ -204,22 +213,27 @@ class MLP(nn.Module):
 
 def norm(c: configs.Decoder, name: str | None = None) -> "RMSNorm | LayerNorm":
     """The norm of a config: of the root mean square, or of mean and variance with a learned shift."""
-    return (RMSNorm if c.norm == "rms" else LayerNorm)(name=name)
+    kind = RMSNorm if c.norm == "rms" else LayerNorm
+    return kind(name=name) if c.norm_epsilon is None else kind(c.norm_epsilon, name=name)
 
 
 class RMSNorm(nn.Module):
     """x / rms(x) with a learned scale, in float32, returned in the input's dtype (Zhang & Sennrich 2019)."""
 
+    epsilon: float = 1e-6
+
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
         scale_D = self.param("scale", nn.initializers.ones, x_BxTxD.shape[-1:], jnp.float32)
         x = x_BxTxD.astype(jnp.float32)
-        x *= jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
+        x *= jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + self.epsilon)
         return (x * scale_D).astype(x_BxTxD.dtype)
 
 
 class LayerNorm(nn.Module):
     """(x - mean) / std with learned scale and shift, in float32, returned in the input's dtype (Ba et al. 2016)."""
+
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
@@ -227,7 +241,7 @@ class LayerNorm(nn.Module):
         bias_D = self.param("bias", nn.initializers.zeros, x_BxTxD.shape[-1:], jnp.float32)
         x = x_BxTxD.astype(jnp.float32)
         x -= jnp.mean(x, axis=-1, keepdims=True)
-        x *= jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-5)
+        x *= jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + self.epsilon)
         return (x * scale_D + bias_D).astype(x_BxTxD.dtype)
 
 
@@ -290,14 +304,19 @@ def _product_backward(kept: tuple[jax.Array, jax.Array], gradient_NxF: jax.Array
 _product.defvjp(lambda x_NxD, kernel_DxF: (_product(x_NxD, kernel_DxF), (x_NxD, kernel_DxF)), _product_backward)
 
 
-def rotate(x_BxHxTxK: jax.Array) -> jax.Array:
-    """Rotary position embedding (Su et al. 2021), base 10 000, halves paired; float32 angles, input dtype out."""
+def rotate(x_BxHxTxK: jax.Array, base: float = 10_000.0) -> jax.Array:
+    """Rotary position embedding (Su et al. 2021), halves paired; float32 angles, input dtype out."""
     T, K = x_BxHxTxK.shape[-2:]
-    frequency_J = 10_000.0 ** (-jnp.arange(K // 2) / (K // 2))
+    frequency_J = base ** (-jnp.arange(K // 2) / (K // 2))
     angle_TxJ = jnp.arange(T)[:, None] * frequency_J
     cos_TxJ, sin_TxJ = jnp.cos(angle_TxJ), jnp.sin(angle_TxJ)
     a, b = jnp.split(x_BxHxTxK.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos_TxJ - b * sin_TxJ, a * sin_TxJ + b * cos_TxJ], axis=-1).astype(x_BxHxTxK.dtype)
+
+
+def attention_weights(c: configs.Decoder) -> int:
+    """Entries of the four matrices of a block's attention."""
+    return 2 * c.width**2 + 2 * c.width * (c.width // c.heads) * (c.key_value_heads or c.heads)
 
 
 def matmul_flops_per_token(c: configs.Decoder, vocab_size: int) -> int:
@@ -306,5 +325,5 @@ def matmul_flops_per_token(c: configs.Decoder, vocab_size: int) -> int:
     A training step costs three times as many: the backward pass forms two products for each one.
     """
     mlp_matrices = 3 if c.activation == "swiglu" else 2
-    per_layer = 4 * c.width**2 + mlp_matrices * c.width * c.hidden + 2 * c.context * c.width
+    per_layer = attention_weights(c) + mlp_matrices * c.width * c.hidden + 2 * c.context * c.width
     return 2 * (c.layers * per_layer + c.width * vocab_size)

@@ -10,22 +10,25 @@ file's linear maps are stored (in, out), as ours are; query, key and value lie s
 
 import dataclasses
 import os
-import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from jaxscale import config as configs
-from jaxscale import files
 from jaxscale.errors import InputError
+from jaxscale.models import saved_tensors
 from jaxscale.models.decoder import Decoder
 
 # What GPT-2 has and a `config.Decoder` must therefore say.
-ARCHITECTURE: dict[str, Any] = {"norm": "layer", "bias": True, "positions": "learned", "activation": "gelu"}
+ARCHITECTURE: dict[str, Any] = {
+    "norm": "layer",
+    "bias": True,
+    "positions": "learned",
+    "activation": "gelu",
+    "key_value_heads": None,
+    "norm_epsilon": None,
+}
 # Entries of config.json that change what is computed, and the values under which it is what `Decoder` computes.
 COMPUTED = {
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -72,11 +75,10 @@ def read(folder: str | os.PathLike[str], **execution: Any) -> GPT2Weights:
       InputError: no such folder, another architecture, an option of GPT-2 that `Decoder` lacks, tensors missing or of
         another shape; each named.
     """
-    folder = pathlib.Path(folder)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"model={str(folder)!r} holds no config.json. Give a folder that transformers saved.")
-    model, vocab_size = _decoder(files.read_json(folder / "config.json"), folder, execution)
-    return GPT2Weights(Decoder(model, vocab_size), from_tensors(model, vocab_size, _tensors(folder), str(folder)))
+    said = saved_tensors.read_config(folder, "GPT-2", "gpt2")
+    model, vocab_size = _decoder(said, folder, execution)
+    tensors = saved_tensors.read_folder(folder)
+    return GPT2Weights(Decoder(model, vocab_size), from_tensors(model, vocab_size, tensors, str(folder)))
 
 
 def write(folder: str | os.PathLike[str], model: configs.Decoder, params: Any) -> None:
@@ -91,17 +93,9 @@ def write(folder: str | os.PathLike[str], model: configs.Decoder, params: Any) -
       InputError: the model is no GPT-2 (the field is named).
       RunError: the disk is full, or the folder cannot be written to.
     """
-    import safetensors.numpy
-
     tensors = to_tensors(model, params)
     vocab_size = len(tensors["transformer.wte.weight"])
-    folder = pathlib.Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out={str(folder)!r} cannot be made: {error.strerror}. Choose another folder.") from None
-    files.write_bytes(folder / "model.safetensors", safetensors.numpy.save(tensors, metadata={"format": "pt"}))
-    files.write_json(folder / "config.json", _hugging_face_config(model, vocab_size))
+    saved_tensors.write_folder(folder, tensors, _hugging_face_config(model, vocab_size))
 
 
 def check(model: configs.Decoder) -> None:
@@ -117,13 +111,7 @@ def check(model: configs.Decoder) -> None:
 def to_tensors(model: configs.Decoder, params: Any) -> dict[str, np.ndarray]:
     """Tensors of a GPT-2 with a language-model head by their names in a file, float32. Raises InputError as `check`."""
     check(model)
-    flat = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float32)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
-    block: Callable[[int, str], np.ndarray] = lambda i, name: (
-        flat[f"blocks/block/{name}"][i] if model.scan else flat[f"block_{i}/{name}"]
-    )
+    flat, block = saved_tensors.from_tree(model, params)
     tensors = {f"transformer.{theirs}": flat[ours] for ours, theirs in OUTSIDE.items()}
     for i in range(model.layers):
         at = f"transformer.h.{i}"
@@ -143,20 +131,9 @@ def from_tensors(model: configs.Decoder, vocab_size: int, tensors: Mapping[str, 
       InputError: a tensor is missing or has another shape than the model's; it is named, with `where` it was sought.
     """
     D, F = model.width, model.hidden
+    tensor = saved_tensors.SavedTensors(tensors, where, "GPT-2", prefix="transformer.")
 
-    def tensor(name: str, *shape: int) -> np.ndarray:
-        found = next((n for n in (name, f"transformer.{name}") if n in tensors), None)
-        if found is None:
-            raise InputError(f"{where} has no tensor {name!r}, which its config.json asks for. Give a whole GPT-2.")
-        value = np.asarray(tensors[found])
-        if value.shape != shape:
-            raise InputError(
-                f"{where}: tensor {found!r} has shape {value.shape}; its config.json asks for {shape}. "
-                "One of the two is of another model."
-            )
-        return value.astype(np.float32)
-
-    def block(i: int) -> dict[str, Any]:
+    def block(i: int) -> dict[str, np.ndarray]:
         at = f"h.{i}"
         shapes = {"attn.c_proj.weight": (D, D), "mlp.c_fc.weight": (D, F), "mlp.c_fc.bias": (F,)}
         shapes["mlp.c_proj.weight"] = (F, D)
@@ -165,44 +142,20 @@ def from_tensors(model: configs.Decoder, vocab_size: int, tensors: Mapping[str, 
         biases = np.split(tensor(f"{at}.attn.c_attn.bias", 3 * D), 3)
         for name, kernel, bias in zip(("query", "key", "value"), kernels, biases, strict=True):
             flat |= {f"attention/{name}/kernel": kernel, f"attention/{name}/bias": bias}
-        nested: dict[str, Any] = traverse_util.unflatten_dict(flat, sep="/")
-        return nested
+        return flat
 
     shapes = {"wte.weight": (vocab_size, D), "wpe.weight": (model.context, D)}
-    params = traverse_util.unflatten_dict(
-        {ours: tensor(theirs, *shapes.get(theirs, (D,))) for ours, theirs in OUTSIDE.items()}, sep="/"
-    )
+    outside = {ours: tensor(theirs, *shapes.get(theirs, (D,))) for ours, theirs in OUTSIDE.items()}
     if not model.tied:
-        params["head"] = tensor("lm_head.weight", vocab_size, D).T
-    blocks = [block(i) for i in range(model.layers)]
-    if model.scan:
-        params["blocks"] = {"block": jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)}
-    else:
-        params |= {f"block_{i}": block for i, block in enumerate(blocks)}
-    return jax.tree.map(jnp.asarray, params)
-
-
-def is_gpt2(folder: str | os.PathLike[str]) -> bool:
-    """Whether `folder` says of itself that it holds a GPT-2."""
-    path = pathlib.Path(folder) / "config.json"
-    return path.is_file() and files.read_json(path).get("model_type") == "gpt2"
+        outside["head"] = tensor("lm_head.weight", vocab_size, D).T
+    return saved_tensors.to_tree(model, outside, [block(i) for i in range(model.layers)])
 
 
 def _decoder(
     said: Mapping[str, Any], folder: str | os.PathLike[str], execution: Mapping[str, Any]
 ) -> tuple[configs.Decoder, int]:
     """(`config.Decoder`, vocabulary size) of a config.json."""
-    if said.get("model_type") != "gpt2":
-        raise InputError(
-            f"model={str(folder)!r} is a {said.get('model_type')!r}; only GPT-2's format is read. "
-            "Give a folder whose config.json says model_type 'gpt2'."
-        )
-    for name, values in COMPUTED.items():
-        if said.get(name, values[0]) not in values:
-            raise InputError(
-                f"model={str(folder)!r}: config.json says {name}={said[name]!r}, which is not computed here. "
-                f"Give a model with {' or '.join(map(repr, values))}."
-            )
+    saved_tensors.check_computed(said, COMPUTED, str(folder), "config.json")
     try:
         layers, width, heads, vocab_size = (said[name] for name in ("n_layer", "n_embd", "n_head", "vocab_size"))
         context = said.get("n_positions") or said["n_ctx"]
@@ -243,25 +196,3 @@ def _hugging_face_config(model: configs.Decoder, vocab_size: int) -> dict[str, A
         "eos_token_id": vocab_size - 1,
         "torch_dtype": "float32",
     }
-
-
-def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of a folder by name."""
-    import ml_dtypes  # noqa: F401  teaches NumPy bfloat16
-    import safetensors.numpy
-
-    names = ["model.safetensors"]
-    if (folder / "model.safetensors.index.json").is_file():
-        names = sorted(set(files.read_json(folder / "model.safetensors.index.json")["weight_map"].values()))
-    tensors: dict[str, np.ndarray] = {}
-    for name in names:
-        if not (folder / name).is_file():
-            raise InputError(
-                f"model={str(folder)!r} has no {name}. Save it as safetensors: "
-                "model.save_pretrained(folder, safe_serialization=True)."
-            )
-        try:
-            tensors |= safetensors.numpy.load_file(folder / name)
-        except Exception as error:  # the library's error type is not public
-            raise InputError(f"{str(folder / name)!r} cannot be read: {error}. Fetch it again.") from error
-    return tensors

@@ -1,15 +1,15 @@
-"""Hidden states of pretrained Hugging Face models at sampled tokens of texts, layer by layer.
+"""Hidden states of pretrained models at sampled tokens of texts, layer by layer.
 
-model = pretrained("gpt2")                                  # weights by transformers, run by PyTorch; or, from a
-                                                            # folder that holds a GPT-2, our own forward pass
+model = pretrained("gpt2")                                  # weights by transformers, run by PyTorch; or, of
+                                                            # "smollm2", a GGUF file, or the folder of a GPT-2 or
+                                                            # Llama, run here
 states = hidden_states(model, texts, n=4000)
 states.layers[6]                                            # (N, D) float32
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,10 +17,7 @@ import numpy as np
 from jaxscale.arguments import numpy_seed
 from jaxscale.errors import InputError
 from jaxscale.memory import out_of_memory_told
-from jaxscale.models import gpt2
-
-if TYPE_CHECKING:
-    import jax
+from jaxscale.models.language_models import is_language_model, language_model
 
 # Our own forward pass is compiled anew for every length of a text, of which there are so many fewer.
 TOKENS_OF_A_LENGTH = 64
@@ -60,51 +57,31 @@ class HiddenStates:
 
 
 def pretrained(name: str) -> Pretrained:
-    """Loads a model by its name on the Hugging Face hub, or from the folder of that name.
+    """Loads a model by its name on the Hugging Face hub, or one that needs neither transformers nor PyTorch.
 
-    A folder that holds a GPT-2 needs neither transformers nor PyTorch: it runs on the devices of jax.
+    The latter are those of `language_model`: "smollm2", FILE.gguf, and a folder that holds a GPT-2 or a Llama. They run
+    on the devices of jax.
 
     Raises:
-      InputError: if transformers or PyTorch are needed and not installed, there is no such model, or it is broken.
+      InputError: if packages are needed and not installed, there is no such model, or it is broken.
     """
-    return _of_ours(name) if gpt2.is_gpt2(name) else _of_transformers(name)
+    return _of_ours(name) if is_language_model(name) else _of_transformers(name)
 
 
-def _of_ours(folder: str) -> Pretrained:
-    import jax
-
-    tokenizer = _tokenizer(pathlib.Path(folder))
-    loaded = gpt2.read(folder)
-    model: Any = loaded.model
-    layers_of = jax.jit(lambda params, tokens_BxT: model.apply({"params": params}, tokens_BxT, method="layers"))
+def _of_ours(name: str) -> Pretrained:
+    loaded = language_model(name)
+    layers_of: Any = jax.jit(loaded.apply, static_argnums=2)
 
     def forward(sequences: Sequence[np.ndarray], layers: Sequence[int]) -> dict[int, np.ndarray]:
-        context = model.config.context
         tokens_BxT, _ = _padded(sequences, TOKENS_OF_A_LENGTH)
-        states = layers_of(loaded.params, tokens_BxT[:, :context])
-        return {layer: np.asarray(states[layer], np.float32) for layer in layers}
-
-    return Pretrained(tokenizer, forward, model.config.layers, model.config.context)
-
-
-def _tokenizer(folder: pathlib.Path) -> Callable[..., dict[str, Any]]:
-    """The tokenizer of a folder, by the library `tokenizers` alone."""
-    import tokenizers
-
-    if (folder / "tokenizer.json").is_file():
-        inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        inner = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    else:
-        raise InputError(
-            f"model={str(folder)!r} holds no tokenizer.json. Save one beside the model: tokenizer.save_pretrained."
-        )
+        states, _ = layers_of(loaded.params, tokens_BxT[:, : loaded.context], tuple(layers))
+        return {layer: np.asarray(state, np.float32) for layer, state in zip(layers, states, strict=True)}
 
     def tokenize(text: str, truncation: bool, max_length: int, return_special_tokens_mask: bool) -> dict[str, Any]:
-        encoded = inner.encode(text)
+        encoded = loaded.tokenizer.encode(text)
         return {"input_ids": encoded.ids[:max_length], "special_tokens_mask": encoded.special_tokens_mask[:max_length]}
 
-    return tokenize
+    return Pretrained(tokenize, forward, loaded.layers, loaded.context)
 
 
 def _of_transformers(name: str) -> Pretrained:
