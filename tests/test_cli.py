@@ -1,6 +1,7 @@
 """The command as a user runs it: real processes, exit codes, what lies on standard output."""
 
 import json
+import math
 import pathlib
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ import environment
 import numpy as np
 import pytest
 
-from jaxscale import cli, files, verdict
+from jaxscale import cli, data, files, verdict
+from jaxscale.dimension.figures import layer_figure
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -93,11 +95,34 @@ def test_dimension_prints_a_table_and_draws_its_plot(square, capsys):
 
 
 def test_dimension_of_a_models_layers(tiny_model, text_folder, capsys):
-    arguments = ["--model", tiny_model, "--dataset", str(text_folder), "--layers", "0,-1", "--max-points", "300"]
-    assert cli.main(["dimension", *arguments, "--estimators", "mle", "--tokens-per-document", "10", "--json"]) == 0
-    clouds = json.loads(capsys.readouterr().out)["clouds"]
-    assert [cloud["cloud"] for cloud in clouds] == ["layer 0", "layer 2"]
+    arguments = ["--model", tiny_model, "--text", str(text_folder), "--layers", "0,-1", "--max-points", "300"]
+    options = ["--estimators", "mle", "--tokens-per-document", "10", "--plot", "layers.html", "--largest-k", "4"]
+    assert cli.main(["dimension", *arguments, *options, "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    clouds = measured["clouds"]
+    assert [(cloud["cloud"], cloud["layer"]) for cloud in clouds] == [("layer 0", 0), ("layer 2", 2)]
     assert all(cloud["shape"] == [300, 16] for cloud in clouds)
+    # The 64 positions and few letters make rows that repeat.
+    repeated = clouds[0]["estimates"][0]["duplicates_collapsed"]
+    said = [caveat["text"] for caveat in measured["caveats"] if caveat["code"] == "tokens_repeat"]
+    assert repeated > 0 and len(said) == 1 and f"layer 0: {repeated} of 300 rows repeat another" in said[0]
+    assert "figure-layers" in pathlib.Path("layers.html").read_text()
+
+
+def test_layers_are_drawn_with_their_intervals_calibrated_where_they_were():
+    read = {"estimator": "mle", "dimension": 3.0, "interval": [2.0, 5.0]}
+    calibrated = read | {"calibrated": {"dimension": 4.0, "interval": [math.nan, 4.5]}}
+    (line,) = layer_figure([{"layer": 0, "estimates": [read]}, {"layer": 6, "estimates": [calibrated]}]).data
+    assert (line.x, line.y, line.name) == ((0, 6), (3.0, 4.0), "mle")
+    assert (line.error_y.array, line.error_y.arrayminus) == ((2.0, 0.5), (1.0, None))
+
+
+@pytest.mark.parametrize("text", [None, "grammar"])
+def test_texts_have_names_and_a_default(text, tiny_model, monkeypatch):
+    read = []
+    monkeypatch.setattr(data, "documents", lambda corpus: read.append(corpus.kind) or iter(()))
+    assert cli.main(["dimension", "--model", tiny_model, *(["--text", text] if text else [])]) == 2
+    assert read == [text or "reference"]
 
 
 @pytest.mark.parametrize(

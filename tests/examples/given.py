@@ -239,6 +239,27 @@ model_config = config.Decoder(
 params = jax.jit(Decoder(model_config, vocab_size=257).init)(key, tokens_BxT)["params"]
 write("gpt2", model_config, params)
 """,
+    "jaxscale.models.gguf_files": """
+whole = GGUF("model.gguf", {"llama.block_count": 1}, None)
+object.__setattr__(whole, "tensors", lambda: {"token_embd.weight": x})
+object.__setattr__(whole, "tokenizer", lambda: None)
+GGUF = types.SimpleNamespace(open=only_bound(GGUF.open, whole))
+""",
+    "jaxscale.models.language_models": """
+from jaxscale.data import tokenizers
+decoder = Decoder(config.Decoder(layers=1, width=16, heads=2, hidden=64, context=64), vocab_size=257)
+params = jax.jit(decoder.init)(key, jnp.zeros((1, 8), jnp.int32))["params"]
+tiny = LanguageModel("smollm2", decoder, params, tokenizers.published(tokenizers.Bytes()))
+language_model = only_bound(language_model, tiny)
+""",
+    "jaxscale.models.llama": DECODER
+    + """
+model_config = config.Decoder(
+    layers=1, width=16, heads=2, hidden=64, context=16, activation="swiglu", norm_epsilon=1e-5
+)
+params = jax.jit(Decoder(model_config, vocab_size=257).init)(key, tokens_BxT)["params"]
+write("SmolLM2-135M", model_config, params)
+""",
     "jaxscale.models.hidden_states": "texts = []\npretrained = only_bound(pretrained)\n"
     "hidden_states = only_bound(hidden_states, types.SimpleNamespace(layers=range(12)))",
     "jaxscale.models.regressor": "D, x_BxD = 5, x",
@@ -327,6 +348,7 @@ SECONDS = {
     "jaxscale.models.attention",
     "jaxscale.models.decoder",
     "jaxscale.models.gpt2",
+    "jaxscale.models.llama",
     "jaxscale.models.regressor",
     "jaxscale.smoothness",
     "jaxscale.smoothness.estimation",
