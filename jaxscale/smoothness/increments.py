@@ -167,7 +167,9 @@ def drawn(
     if not (np.isfinite(points).all() and np.isfinite(labels).all()):
         raise InputError("x or y holds values that are not finite. Drop those rows.")
     if np.ptp(labels, axis=0).max() == 0:
-        raise InputError(f"all labels are {np.ravel(labels)[0]:g}; a constant has no smoothness to read. Pass labels that vary.")
+        raise InputError(
+            f"all labels are {np.ravel(labels)[0]:g}; a constant has no smoothness to read. Pass labels that vary."
+        )
     which = None if groups is None else np.asarray(groups)
     if which is not None and which.shape != points.shape[:1]:
         raise InputError(f"groups has shape {which.shape}, x {points.shape}. Pass the group of each point, (n,).")

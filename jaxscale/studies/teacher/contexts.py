@@ -1,8 +1,4 @@
-"""Contexts of real documents: windows of tokens, to train on or of documents that are held out for one purpose each.
-
-contexts = of_text(study, encode)       # encode: a document's text to integers
-contexts.tokens, contexts.document, contexts.part
-"""
+"""Contexts of real documents: windows of tokens, to train on or of documents that are held out for one purpose each."""
 
 import dataclasses
 import hashlib

@@ -1,8 +1,5 @@
 """Exponents of errors at a known floor of zero, from a table of seeds and documents.
 
-found = power_law(sizes, errors_NxSxD, weight_D, key=0)
-found["exponent"], found["interval"]
-
 The exponent is minus the slope of the logarithm of the mean error against log n, by least squares. Two things make it
 uncertain, and their variances add: which documents it was measured on, resampled whole; and the chance of seeds, by the
 spread between the slopes of single seeds and Student's t, since there are few.

@@ -1,8 +1,5 @@
 """The teacher's pass: once over all windows, in parts that are kept on disk, so that none is computed twice.
 
-teacher = load(study)                           # a `models.LanguageModel`
-truth = read(study, teacher, windows, folder)   # runs what is missing, then reads
-
 part_<i>.npz    of some windows: probabilities of outcomes, states by layer, what came next
 """
 

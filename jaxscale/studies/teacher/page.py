@@ -44,9 +44,9 @@ def _figures(verdict: Verdict, rows: list[dict[str, Any]]) -> list[str]:
         (
             "Squared error against n",
             figures.error_figure(verdict, rows),
-            "Students: every point a seed, whose settings validation chose for every n, and the step for every student; "
-            "hollow: left out of the fit. Nearest neighbors read the same contexts and labels in a layer's coordinates. "
-            "The errors are exact: the truth is known, and the floor is zero.",
+            "Students: every point a seed; validation chose the settings for every n, and the step for every student; "
+            "hollow: left out of the fit. Nearest neighbors read the same contexts and labels in a layer's "
+            "coordinates. The errors are exact: the truth is known, and the floor is zero.",
         ),
         (
             "Exponents by layer",

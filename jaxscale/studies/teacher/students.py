@@ -1,9 +1,5 @@
 """Students of one width: small decoders that read the teacher's tokens and learn labels drawn from its probabilities.
 
-    net = Student(shape, width=64, outcomes=256)
-    runs = start(net, lanes, problem)
-    runs, losses_L = advance(net, training, problem, lanes, runs, steps=25)
-
 A student reads a token by the bytes it spells: a table for a vocabulary of tens of thousands of tokens would be most
 of a small network. Training sets of all sizes are parts of one pool, so their number is a number and not a shape. A
 batch is a function of (seed, step): a run is the same to the last bit however often it is interrupted. Lanes lie along
@@ -65,7 +61,7 @@ class Student(nn.Module):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class Lesson:
     """What students learn and are held against.
 
     Attributes:
@@ -84,7 +80,7 @@ class Problem:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Lanes:
+class StudentLanes:
     """What students of one width differ in, L of each.
 
     Attributes:
@@ -105,7 +101,7 @@ class Lanes:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class LaneStates:
+class StudentStates:
     """Students in training along the leading axis of every leaf but `step`.
 
     Attributes:
@@ -127,43 +123,43 @@ class LaneStates:
 
 
 @functools.partial(jax.jit, static_argnames="net")
-def start(net: Student, lanes: Lanes, problem: Problem) -> LaneStates:
-    """`LaneStates` before the first step."""
-    first = ensembles.start(lambda key: net.init(key, problem.spelled[:1])["params"], lanes.seed, DIRECTION)
+def start(net: Student, lanes: StudentLanes, lesson: Lesson) -> StudentStates:
+    """`StudentStates` before the first step."""
+    first = ensembles.start(lambda key: net.init(key, lesson.spelled[:1])["params"], lanes.seed, DIRECTION)
     never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
-    return LaneStates(first.params, first.moments, first.params, first.params, *never, first.step)
+    return StudentStates(first.params, first.moments, first.params, first.params, *never, first.step)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "steps"), donate_argnames="runs")
 def advance(
-    net: Student, training: StudentTraining, problem: Problem, lanes: Lanes, runs: LaneStates, steps: int
-) -> tuple[LaneStates, jax.Array]:
+    net: Student, training: StudentTraining, lesson: Lesson, lanes: StudentLanes, runs: StudentStates, steps: int
+) -> tuple[StudentStates, jax.Array]:
     """`steps` more steps of all students, and a look at their validation error.
 
     Args:
       net, training, steps: static.
-      problem: one for all.
+      lesson: one for all.
       lanes, runs: as above; `runs` is donated.
 
     Returns:
       The students, and the mean training loss of each over these steps, (L,).
     """
-    windows, positions = problem.truth.shape[:2]
-    seeds = problem.labels.shape[0]
+    windows, positions = lesson.truth.shape[:2]
+    seeds = lesson.labels.shape[0]
 
-    def cost(params: Any, lane: Lanes, done: jax.Array, _: None) -> jax.Array:
+    def cost(params: Any, lane: StudentLanes, done: jax.Array, _: None) -> jax.Array:
         held = -(-lane.size // positions)
         among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
         # Each seed begins elsewhere in the pool.
         rows_B = (among_B + lane.place * (windows // seeds)) % windows
-        log_BxPxK = cast(jax.Array, net.apply({"params": params}, problem.spelled[rows_B]))[:, -positions:]
-        of_labels_BxP = jnp.take_along_axis(log_BxPxK, problem.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
+        log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
+        of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
         counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
-        soft_BxP = jnp.sum(problem.truth[rows_B] * log_BxPxK, axis=-1)
+        soft_BxP = jnp.sum(lesson.truth[rows_B] * log_BxPxK, axis=-1)
         gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
         return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
 
-    def move(params: Any, updates: Any, lane: Lanes, done: jax.Array) -> Any:
+    def move(params: Any, updates: Any, lane: StudentLanes, done: jax.Array) -> Any:
         rate = lane.learning_rate * jnp.minimum((done + 1) / (WARM_UP * training.steps), 1.0)
         decayed: Callable[[jax.Array], jax.typing.ArrayLike] = lambda value: (
             lane.weight_decay * value if value.ndim > 1 else 0.0
@@ -173,10 +169,10 @@ def advance(
     alone: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
     of: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
 
-    def one(lane: Lanes, params: Any, moments: Any, average: Any) -> tuple[Any, Any, Any, jax.Array, jax.Array]:
+    def one(lane: StudentLanes, params: Any, moments: Any, average: Any) -> tuple[Any, Any, Any, jax.Array, jax.Array]:
         now = Networks(alone(params), alone(moments), runs.step, alone(average))
         now, losses_Sx1 = ensembles.advance(now, alone(lane), cost, DIRECTION, move, steps, averaging=AVERAGING)
-        error = divergence_of(net, of(now.average), problem.validation_spelled, problem.validation_truth)
+        error = divergence_of(net, of(now.average), lesson.validation_spelled, lesson.validation_truth)
         return of(now.params), of(now.moments), of(now.average), error, jnp.mean(losses_Sx1)
 
     params, moments, average, validation_L, loss_L = _each(one, lanes, runs.params, runs.moments, runs.average)
@@ -187,7 +183,7 @@ def advance(
     best = jax.tree.map(keep, average, runs.best)
     step = runs.step + steps
     chosen = keep(validation_L, runs.validation), keep(jnp.broadcast_to(step, better_L.shape), runs.best_step)
-    return LaneStates(params, moments, average, best, *chosen, step), loss_L
+    return StudentStates(params, moments, average, best, *chosen, step), loss_L
 
 
 def _each(one: Callable[..., Any], *trees: Any) -> Any:

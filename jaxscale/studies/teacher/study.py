@@ -217,13 +217,13 @@ def _train(
     )
     net = students.Student(shape, len(material.outcomes), int(material.spelled.max()) + 1)
     on_device: Callable[..., tuple[jax.Array, ...]] = lambda *arrays: tuple(map(jnp.asarray, arrays))
-    problem = students.Problem(
+    lesson = students.Lesson(
         *on_device(material.spelled_of("training"), material.labels, material.truth_of("training")),
         *on_device(material.spelled_of("validation"), material.truth_of("validation")),
     )
     column: Callable[[str, Any], jax.Array] = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
     place = {seed: index for index, seed in enumerate(study.seeds)}
-    lanes = students.Lanes(
+    lanes = students.StudentLanes(
         place=jnp.asarray([place[cell["seed"]] for cell in cells], jnp.int32),
         seed=column("seed", jnp.int32),
         size=column("n", jnp.int32),
@@ -232,7 +232,7 @@ def _train(
         weight_decay=column("weight_decay", jnp.float32),
     )
     every = np.arange(len(cells))
-    runs, before = students.start(net, lanes, problem), np.zeros(1)
+    runs, before = students.start(net, lanes, lesson), np.zeros(1)
     started = time.perf_counter()
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
@@ -242,7 +242,7 @@ def _train(
             continue
         some_lanes, some = spread(lanes, which), spread(runs, which)
         while (step := int(some.step)) < until:
-            some, losses_L = students.advance(net, training, problem, some_lanes, some, steps=training.evaluate_every)
+            some, losses_L = students.advance(net, training, lesson, some_lanes, some, steps=training.evaluate_every)
             step += training.evaluate_every
             report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(which)])))
             if step % training.checkpoint_every == 0 and step < training.steps:
@@ -254,7 +254,7 @@ def _train(
     held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
     found = [np.asarray(one, float)[: len(cells)] for one in students.errors(net, bests, *held)]
     divergence, squared, text = found
-    seen = problem.spelled[:FITTED], problem.truth[:FITTED], problem.labels[0, :FITTED]
+    seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
     fitted = np.asarray(students.errors(net, averages, *seen)[1], float)[: len(cells)].mean(axis=(1, 2))
     document = material.windows.document[test]
     seconds = float(before[0]) + time.perf_counter() - started

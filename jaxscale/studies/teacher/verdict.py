@@ -300,7 +300,8 @@ def _sentence(study: TeacherStudy, found: Part) -> str:
     said = (
         f"From contexts of {_text(study)}, the squared error of students falls as n^-{law['exponent']:.3f} "
         f"{_ends(law['interval'])} over n = {min(law['sizes'])} to {max(law['sizes'])}, and the excess cross-entropy "
-        f"as n^-{found['divergence']['exponent']:.3f} {_ends(found['divergence']['interval'])}, at a known floor of zero."
+        f"as n^-{found['divergence']['exponent']:.3f} {_ends(found['divergence']['interval'])}, at a known floor of "
+        "zero."
     )
     predicted = last["predicted"]["at_one"]
     if predicted:
