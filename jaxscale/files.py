@@ -10,6 +10,8 @@ import pathlib
 import re
 import shutil
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -86,6 +88,30 @@ def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getbuffer())
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """`write_bytes` of arrays by name in NumPy's .npz format."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_arrays(path: str | os.PathLike[str], remedy: str) -> dict[str, np.ndarray]:
+    """What `write_arrays` wrote.
+
+    Args:
+      path: of the file.
+      remedy: a sentence that says what to do if it is damaged.
+
+    Raises:
+      RunError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path} is damaged: {error}. {remedy}") from None
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

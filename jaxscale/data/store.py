@@ -163,7 +163,7 @@ def held_out(digest: bytes, fraction: float) -> bool:
 
 def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: Report) -> None:
     report(f"reading corpus {corpus.kind!r}")
-    next(_distinct(corpus, _nothing_yet()))  # raises if there is no text at all
+    next(distinct(corpus, nothing_yet()))  # raises if there is no text at all
     trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer))
     trained.save(folder)
     dtype = np.dtype(np.uint16 if trained.vocab_size <= 2**16 else np.uint32)
@@ -173,7 +173,7 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: R
         "vocab_size": trained.vocab_size,
         "dtype": dtype.name,
     }
-    facts |= _nothing_yet() | {"documents_train": 0, "documents_held_out": 0, "characters": 0, "bytes": 0}
+    facts |= nothing_yet() | {"documents_train": 0, "documents_held_out": 0, "characters": 0, "bytes": 0}
     arrivals = {
         "train": _Arrivals(folder, "train", dtype, corpus.passage),
         "held_out": _Arrivals(folder, "held_out", dtype),
@@ -182,7 +182,7 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: R
     with contextlib.ExitStack() as stack:
         for arrival in arrivals.values():
             stack.enter_context(contextlib.closing(arrival.file))
-        for document, digest in _distinct(corpus, facts):
+        for document, digest in distinct(corpus, facts):
             name = "held_out" if held_out(digest, corpus.held_out_fraction) else "train"
             arrivals[name].add(digest, [*trained.encode(document.text), trained.end_of_text])
             facts[f"documents_{name}"] += 1
@@ -205,12 +205,13 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: R
     files.write_json(folder / "facts.json", facts)
 
 
-def _nothing_yet() -> dict[str, Any]:
+def nothing_yet() -> dict[str, Any]:
+    """Facts before anything is read."""
     return {"documents_read": 0, "duplicates_removed": 0, "documents_empty": 0, "skipped": {}, "skipped_first": {}}
 
 
-def _distinct(corpus: Corpus, facts: MutableMapping[str, Any]) -> Iterator[tuple[corpora.Document, bytes]]:
-    """Documents and digests, exact duplicates and empty documents left out; counts into `facts`."""
+def distinct(corpus: Corpus, facts: MutableMapping[str, Any]) -> Iterator[tuple[corpora.Document, bytes]]:
+    """Documents and digests, exact duplicates and empty documents left out; counts into `facts`, of `nothing_yet`."""
 
     def skip(reason: str, name: str) -> None:
         facts["skipped"][reason] = facts["skipped"].get(reason, 0) + 1

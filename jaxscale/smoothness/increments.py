@@ -8,7 +8,7 @@ their covariance over simulated fields on the same points, and its interval come
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ _BETAS = np.linspace(0.05, 1.5, 117)
 _ODDS = np.geomspace(0.02, 1e5, 45)
 _NUGGETS = np.concatenate([[0.0], _ODDS / (1 + _ODDS)])
 _SEES_A_NUGGET = 6.63  # by which a nugget must improve the fit: χ² of one degree of freedom at 99%
+_PARTS = 8  # of the groups, each left out once
 _LEAST_SPAN = 3.0  # of distances; over less a nugget cannot be told from a rough field
 _ROUGHEST, _SMOOTHEST = 0.05, 0.98  # of the fields simulated
 _SHRINK = 0.02  # of the covariance towards its diagonal
@@ -75,23 +76,31 @@ class _Reading(NamedTuple):
     nugget: np.ndarray  # (F,) share of it in the squared madogram at the least distance
 
 
-def madogram(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array | int) -> Madogram:
+def madogram(
+    x: np.typing.ArrayLike,
+    y: np.typing.ArrayLike,
+    *,
+    key: jax.Array | int,
+    groups: np.typing.ArrayLike | None = None,
+) -> Madogram:
     """Fits r^β, with a nugget where the labels show one, to the madogram over near neighbors.
 
     Args:
       x: (n, D) points; at most 1536 of them, drawn at random, are used.
-      y: (n,) labels.
+      y: (n,) labels; or (n, O) of several outputs, whose madograms are averaged. The interval is that of one output.
       key: a JAX random key, or an int for `jax.random.key`.
+      groups: (n,) integers: points of one group, such as a document, depend on each other. The interval then allows for
+        what leaving groups out changes too (a jackknife over eighths of them). None: no groups.
 
     Raises:
       InputError: for arrays of other shapes, fewer than 128 points, values that are not finite, labels that never vary
         or points of which many coincide.
     """
     rng = generator(key)
-    x, y = drawn(x, y, rng)
+    x, y, which = drawn(x, y, rng, several=True, groups=groups)
     distance = distances(x)
     design = _design(distance)
-    values = _madograms(design, y[None])
+    values = _mean_madogram(design, y)
     if not (values > 0).all():
         raise InputError("labels of near points never differ, so there is no slope to read. Pass labels that vary.")
     found = _read(np.log(values), design, np.diag(design.pairs / design.pairs.sum()), by_ratio=True)
@@ -103,9 +112,13 @@ def madogram(x: np.typing.ArrayLike, y: np.typing.ArrayLike, *, key: jax.Array |
     ratios = _read(simulated, design, weight).beta / np.clip(beta, _ROUGHEST, _SMOOTHEST)
     estimate = float(found.beta[0])
     low, high = np.quantile(ratios, [0.025, 0.975])
+    ends = Interval(estimate / high, estimate / low)
+    if between := _jackknife(design, y, which, weight):
+        reach = np.hypot(1.96 * between, [estimate - ends.lower, ends.upper - estimate])
+        ends = Interval(estimate - float(reach[0]), estimate + float(reach[1]))
     return Madogram(
         beta=estimate,
-        interval=Interval(estimate / high, estimate / low),
+        interval=ends,
         # The mean of |a - b| over normal pairs of noise σ is 2σ/√π.
         noise=float(np.sqrt(found.nugget[0]) * values[0, 0] * np.sqrt(np.pi) / 2),
         distances=np.exp(design.log_distance),
@@ -138,12 +151,14 @@ def fractional_field(x: np.typing.ArrayLike, beta: float, *, key: jax.Array | in
     return _fields(distances(points), beta, fields, generator(key))
 
 
-def drawn(x: np.typing.ArrayLike, y: np.typing.ArrayLike, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Checked points and labels, at most `MOST_POINTS` of them; labels of mean 0."""
+def drawn(
+    x: np.typing.ArrayLike, y: np.typing.ArrayLike, rng: np.random.Generator, several: bool = False, groups: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Checked points, labels and groups, at most `MOST_POINTS` of them; labels of mean 0."""
     points, labels = arguments.reals(x), arguments.reals(y)
     if points is None or labels is None:
         raise InputError(f"x={_shown(x)} and y={_shown(y)} must be numbers. Pass arrays (n, D) and (n,).")
-    if points.ndim != 2 or labels.shape != points.shape[:1]:
+    if points.ndim != 2 or labels.shape[:1] != points.shape[:1] or labels.ndim > 1 + several:
         raise InputError(
             f"x has shape {points.shape} and y {labels.shape}. Pass points (n, D) and a label for each, (n,)."
         )
@@ -151,12 +166,18 @@ def drawn(x: np.typing.ArrayLike, y: np.typing.ArrayLike, rng: np.random.Generat
         raise InputError(f"x holds {len(points)} points; a slope over scales needs {_FEWEST_POINTS}. Pass more points.")
     if not (np.isfinite(points).all() and np.isfinite(labels).all()):
         raise InputError("x or y holds values that are not finite. Drop those rows.")
-    if np.ptp(labels) == 0:
-        raise InputError(f"all labels are {labels[0]:g}; a constant has no smoothness to read. Pass labels that vary.")
+    if np.ptp(labels, axis=0).max() == 0:
+        raise InputError(
+            f"all labels are {np.ravel(labels)[0]:g}; a constant has no smoothness to read. Pass labels that vary."
+        )
+    which = None if groups is None else np.asarray(groups)
+    if which is not None and which.shape != points.shape[:1]:
+        raise InputError(f"groups has shape {which.shape}, x {points.shape}. Pass the group of each point, (n,).")
     if len(points) > MOST_POINTS:
         chosen = rng.choice(len(points), MOST_POINTS, replace=False)
         points, labels = points[chosen], labels[chosen]
-    return points, labels - labels.mean()
+        which = None if which is None else which[chosen]
+    return points, labels - labels.mean(axis=0), which
 
 
 def _shown(values: np.typing.ArrayLike) -> str:
@@ -200,6 +221,28 @@ def _madograms(design: _Design, labels_FxN: np.ndarray) -> np.ndarray:
     )
     madograms: np.ndarray = np.array([gaps(y) for y in labels_FxN]) / design.pairs
     return madograms
+
+
+def _mean_madogram(design: _Design, labels: np.ndarray) -> np.ndarray:
+    """(1, B) of labels (n,), or the mean over outputs of labels (n, O)."""
+    mean: np.ndarray = _madograms(design, labels.reshape(len(labels), -1).T).mean(axis=0, keepdims=True)
+    return mean
+
+
+def _jackknife(design: _Design, labels: np.ndarray, groups: np.ndarray | None, weight_BxB: np.ndarray) -> float:
+    """Standard error of β from leaving out an eighth of the groups at a time; 0 where there are none."""
+    if groups is None:
+        return 0.0
+    part = np.unique(groups, return_inverse=True)[1] % _PARTS
+    found = []
+    for left_out in range(_PARTS):
+        kept = (part[design.first] != left_out) & (part[design.second] != left_out)
+        pairs = np.bincount(design.bin[kept], minlength=len(design.pairs))
+        if (pairs > 0).all():
+            some = design._replace(first=design.first[kept], second=design.second[kept], bin=design.bin[kept])
+            values = _mean_madogram(some._replace(pairs=pairs), labels)
+            found.append(float(_read(np.log(values), design, weight_BxB).beta[0]))
+    return float(np.sqrt((_PARTS - 1) * np.var(found))) if len(found) > 1 else 0.0
 
 
 def _read(log_values_FxB: np.ndarray, design: _Design, weight_BxB: np.ndarray, by_ratio: bool = False) -> _Reading:

@@ -85,7 +85,7 @@ def _curve(
     noise = arguments.real("noise", noise, 0.1)
     if not noise >= 0:
         raise InputError(f"noise={noise} must be 0 or more. Pass a standard deviation, such as `Madogram.noise`.")
-    x, y = drawn(x, y, rng)
+    x, y, _ = drawn(x, y, rng)
     distance = distances(x)
     most = len(y) - round(_TEST_SHARE * len(y))
     sizes = np.unique(np.geomspace(_LEAST_SHARE * len(y), most, _SIZES).astype(int))

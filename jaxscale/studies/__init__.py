@@ -14,8 +14,10 @@ from jaxscale.studies.manifolds.config import ManifoldStudy, ManifoldTarget, Poi
 from jaxscale.studies.positions.config import PositionStudy
 from jaxscale.studies.scaling.config import DataScaling
 from jaxscale.studies.study import Study, registry, render, run
+from jaxscale.studies.teacher.config import Contexts, StudentTraining, Teacher, TeacherStudy
 
 __all__ = [
+    "Contexts",
     "DataScaling",
     "DimensionAblation",
     "LengthStudy",
@@ -25,7 +27,10 @@ __all__ = [
     "ManifoldTarget",
     "PointTraining",
     "PositionStudy",
+    "StudentTraining",
     "Study",
+    "Teacher",
+    "TeacherStudy",
     "registry",
     "render",
     "run",

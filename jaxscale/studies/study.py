@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jaxscale.progress import Silent
 
 FOLDERS = (
+    "jaxscale.studies.teacher",
     "jaxscale.studies.scaling",
     "jaxscale.studies.manifolds",
     "jaxscale.studies.ablation",

@@ -294,6 +294,7 @@ params = ReluTransformer(shape).init(key, x_BxD)["params"]
     "types.SimpleNamespace(rows=[{'loss': 1.0}], curves={'n=512_seed=0': curve}))",
     "jaxscale.studies.scaling.table": "rows = [{'run': 'a', 'n': 512, 'seed': 0, 'loss': 3.0}]\n"
     "verdict = {'agreement': 'consistent', 'sentence': 'It did.'}",
+    "jaxscale.studies.teacher": STUDY,
     "jaxscale.studies.target_smoothness": "points, next_token = x, np.arange(400) % 3",
     "jaxscale.testing": "from jaxscale.dimension import twonn as mine\n"
     "monkeypatch.setattr(testing, 'check_estimator', only_bound(testing.check_estimator))",

@@ -161,7 +161,7 @@ def test_a_verdict_lacking_a_key_or_of_another_type_is_refused():
 @pytest.mark.parametrize("found", [{"sentence": ""}, {"kind": "horoscope"}])
 def test_a_page_is_not_guessed_for_a_verdict_of_no_known_kind(found, tmp_path):
     (tmp_path / "verdict.json").write_text(json.dumps(found))
-    with pytest.raises(InputError, match=r"known are scaling, manifolds, .*Give the study's own command again"):
+    with pytest.raises(InputError, match=r"known are teacher, scaling, .*Give the study's own command again"):
         studies.render(tmp_path)
 
 

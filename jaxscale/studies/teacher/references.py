@@ -1,0 +1,68 @@
+"""Estimators that read contexts in a teacher's coordinates: what (d, β) of a layer predicts is their exponent.
+
+They learn from the same contexts and labels as the students, at a few positions of the held-out windows.
+
+Letters: N training contexts, D coordinates, Q queries, K outcomes.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+
+# Numbers of neighbors, ridges over the mean of the kernel's diagonal.
+NEIGHBORS = tuple(2**i for i in range(10))
+RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0)
+
+# Predictions (Q, K) by setting.
+BySetting = dict[float, np.ndarray]
+
+
+def squared_distances(queries_QxD: np.ndarray, points_NxD: np.ndarray) -> np.ndarray:
+    """Squared distances (Q, N), float32."""
+    center = points_NxD.mean(axis=0)
+    queries, points = queries_QxD - center, points_NxD - center
+    squared: np.ndarray = np.sum(queries**2, axis=1)[:, None] + np.sum(points**2, axis=1) - 2 * queries @ points.T
+    np.maximum(squared, 0, out=squared)
+    return squared
+
+
+def nearest_neighbors(squared_QxN: np.ndarray, labels_N: np.ndarray, outcomes: int) -> BySetting:
+    """Shares of the labels of the k nearest contexts, for k = 1, 2, 4, … up to a half of them."""
+    most = max(1, min(NEIGHBORS[-1], len(labels_N) // 2))
+    among = np.argpartition(squared_QxN, most - 1, axis=1)[:, :most]
+    order = np.argsort(np.take_along_axis(squared_QxN, among, axis=1), axis=1, kind="stable")
+    labels_QxM = labels_N[np.take_along_axis(among, order, axis=1)]
+    counts_QxK, found, before = np.zeros((len(labels_QxM), outcomes), np.float32), {}, 0
+    for k in NEIGHBORS:
+        if k > most:
+            break
+        np.add.at(counts_QxK, (np.arange(len(labels_QxM))[:, None], labels_QxM[:, before:k]), 1)
+        found[float(k)], before = counts_QxK / k, k
+    return found
+
+
+def kernel_regression(within_NxN: np.ndarray, across_QxN: np.ndarray, labels_N: np.ndarray, outcomes: int) -> BySetting:
+    """Laplace-kernel ridge regression of the labels as one-hot rows, from squared distances, by ridge.
+
+    The length is the median distance; the mean label is taken off first. float32; costs N³ a ridge.
+    """
+    length = float(np.sqrt(np.median(within_NxN)))
+    kernel_of: Callable[[np.ndarray], np.ndarray] = lambda squared: np.exp(-np.sqrt(squared) / length)
+    kernel, across = kernel_of(within_NxN), kernel_of(across_QxN)
+    labels_NxK = np.zeros((len(labels_N), outcomes), np.float32)
+    labels_NxK[np.arange(len(labels_N)), labels_N] = 1
+    mean_K = labels_NxK.mean(axis=0)
+    found = {}
+    for ridge in RIDGES:
+        solved = scipy.linalg.solve(
+            kernel + np.float32(ridge) * np.eye(len(kernel), dtype=np.float32), labels_NxK - mean_K, assume_a="pos"
+        )
+        found[ridge] = mean_K + across @ solved
+    return found
+
+
+def squared_error(predicted_QxK: np.ndarray, truth_QxK: np.ndarray) -> np.ndarray:
+    """Squared distance to the truth at each query, (Q,)."""
+    distance: np.ndarray = np.sum((predicted_QxK - truth_QxK) ** 2, axis=1)
+    return distance

@@ -1,0 +1,245 @@
+"""Students of one width: small decoders that read the teacher's tokens and learn labels drawn from its probabilities.
+
+A student reads a token by the bytes it spells: a table for a vocabulary of tens of thousands of tokens would be most
+of a small network. Training sets of all sizes are parts of one pool, so their number is a number and not a shape. A
+batch is a function of (seed, step): a run is the same to the last bit however often it is interrupted. Lanes lie along
+devices; on a processor each device trains its own in turn, on an accelerator side by side.
+
+Letters: L lanes, W windows, T tokens of a window, J bytes of a token, P labelled positions, K outcomes.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxscale import config as configs
+from jaxscale import ensembles
+from jaxscale.ensembles import Networks, step_key
+from jaxscale.models.decoder import Block, norm
+from jaxscale.studies.teacher.config import StudentTraining
+
+WARM_UP = 0.02
+DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.98))
+# The power of the step by which parameters are averaged (`ensembles.advance`).
+AVERAGING = 8
+# Windows a network is evaluated on at a time.
+CHUNK = 16
+
+
+class Student(nn.Module):
+    """Log-probabilities of the outcomes after each token, (B, T, K), from the bytes of tokens, (B, T, J) integers.
+
+    Attributes:
+      shape: of its blocks, a `config.Decoder`.
+      outcomes: K.
+      letters: entries of the alphabet that tokens are spelled in.
+    """
+
+    shape: configs.Decoder
+    outcomes: int
+    letters: int
+
+    @nn.compact
+    def __call__(self, spelled_BxTxJ: jax.Array) -> jax.Array:
+        J, D = spelled_BxTxJ.shape[-1], self.shape.width
+        letters_JxCxD = self.param("letters", nn.initializers.normal(J**-0.5), (J, self.letters, D))
+        x_BxTxD = jnp.sum(letters_JxCxD[jnp.arange(J), spelled_BxTxJ], axis=-2)
+        for layer in range(self.shape.layers):
+            x_BxTxD = Block(self.shape, name=f"block_{layer}")(x_BxTxD)
+        logits = nn.Dense(self.outcomes, kernel_init=nn.initializers.zeros, name="head")(norm(self.shape)(x_BxTxD))
+        return jax.nn.log_softmax(logits)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What students learn and are held against.
+
+    Attributes:
+      spelled: (W, T, J) int16, training windows.
+      labels: (S, W, P) int32, drawn for each seed.
+      truth: (W, P, K) float32, the teacher's probabilities.
+      validation_spelled, validation_truth: of other documents, which choose settings and step.
+    """
+
+    spelled: jax.Array
+    labels: jax.Array
+    truth: jax.Array
+    validation_spelled: jax.Array
+    validation_truth: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StudentLanes:
+    """What students of one width differ in, L of each.
+
+    Attributes:
+      place: (L,) int32, of the seed among the study's.
+      seed: (L,) int32, of parameters and batches.
+      size: (L,) int32, n, labels.
+      noisy: (L,) bool, whether labels are learned, or the probabilities themselves.
+      learning_rate, weight_decay: (L,) float32.
+    """
+
+    place: jax.Array
+    seed: jax.Array
+    size: jax.Array
+    noisy: jax.Array
+    learning_rate: jax.Array
+    weight_decay: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StudentStates:
+    """Students in training along the leading axis of every leaf but `step`.
+
+    Attributes:
+      params, moments: of networks and optimizer.
+      average: of parameters, over about the last tenth of the steps done.
+      best: averages of least validation error.
+      validation: (L,) that error, excess cross-entropy in nats; infinite before the first look.
+      best_step: (L,) int32, when it was.
+      step: int32, steps done by all.
+    """
+
+    params: Any
+    moments: Any
+    average: Any
+    best: Any
+    validation: jax.Array
+    best_step: jax.Array
+    step: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames="net")
+def start(net: Student, lanes: StudentLanes, lesson: Lesson) -> StudentStates:
+    """`StudentStates` before the first step."""
+    first = ensembles.start(lambda key: net.init(key, lesson.spelled[:1])["params"], lanes.seed, DIRECTION)
+    never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
+    return StudentStates(first.params, first.moments, first.params, first.params, *never, first.step)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "training", "steps"), donate_argnames="runs")
+def advance(
+    net: Student, training: StudentTraining, lesson: Lesson, lanes: StudentLanes, runs: StudentStates, steps: int
+) -> tuple[StudentStates, jax.Array]:
+    """`steps` more steps of all students, and a look at their validation error.
+
+    Args:
+      net, training, steps: static.
+      lesson: one for all.
+      lanes, runs: as above; `runs` is donated.
+
+    Returns:
+      The students, and the mean training loss of each over these steps, (L,).
+    """
+    windows, positions = lesson.truth.shape[:2]
+    seeds = lesson.labels.shape[0]
+
+    def cost(params: Any, lane: StudentLanes, done: jax.Array, _: None) -> jax.Array:
+        held = -(-lane.size // positions)
+        among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
+        # Each seed begins elsewhere in the pool.
+        rows_B = (among_B + lane.place * (windows // seeds)) % windows
+        log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
+        of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
+        counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
+        soft_BxP = jnp.sum(lesson.truth[rows_B] * log_BxPxK, axis=-1)
+        gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
+        return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
+
+    def move(params: Any, updates: Any, lane: StudentLanes, done: jax.Array) -> Any:
+        rate = lane.learning_rate * jnp.minimum((done + 1) / (WARM_UP * training.steps), 1.0)
+        decayed: Callable[[jax.Array], jax.typing.ArrayLike] = lambda value: (
+            lane.weight_decay * value if value.ndim > 1 else 0.0
+        )
+        return jax.tree.map(lambda value, update: value - rate * (update + decayed(value)), params, updates)
+
+    alone: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
+    of: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+
+    def one(lane: StudentLanes, params: Any, moments: Any, average: Any) -> tuple[Any, Any, Any, jax.Array, jax.Array]:
+        now = Networks(alone(params), alone(moments), runs.step, alone(average))
+        now, losses_Sx1 = ensembles.advance(now, alone(lane), cost, DIRECTION, move, steps, averaging=AVERAGING)
+        error = divergence_of(net, of(now.average), lesson.validation_spelled, lesson.validation_truth)
+        return of(now.params), of(now.moments), of(now.average), error, jnp.mean(losses_Sx1)
+
+    params, moments, average, validation_L, loss_L = _each(one, lanes, runs.params, runs.moments, runs.average)
+    better_L = validation_L < runs.validation
+    keep: Callable[[jax.Array, jax.Array], jax.Array] = lambda new, old: jnp.where(
+        better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old
+    )
+    best = jax.tree.map(keep, average, runs.best)
+    step = runs.step + steps
+    chosen = keep(validation_L, runs.validation), keep(jnp.broadcast_to(step, better_L.shape), runs.best_step)
+    return StudentStates(params, moments, average, best, *chosen, step), loss_L
+
+
+def _each(one: Callable[..., Any], *trees: Any) -> Any:
+    """`one` of every lane: in turn on a processor, side by side on an accelerator; each device has lanes of its own."""
+    in_turn: Callable[..., Any] = lambda *lanes: jax.lax.map(lambda lane: one(*lane), lanes)
+    on_device = in_turn if jax.default_backend() == "cpu" else jax.vmap(one)
+    mesh = Mesh(np.array(jax.devices()), "members")
+    spread = jax.shard_map(on_device, mesh=mesh, in_specs=P("members"), out_specs=P("members"), check_vma=False)
+    return spread(*trees)
+
+
+def divergence_of(net: Student, params: Any, spelled_WxTxJ: jax.Array, truth_WxPxK: jax.Array) -> jax.Array:
+    """Kullback-Leibler divergence of one student from the truth, in nats, averaged over windows and positions."""
+
+    def of_window(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return jnp.mean(_divergence(_log_probabilities(net, params, *pair), pair[1]))
+
+    return jnp.mean(jax.lax.map(of_window, (spelled_WxTxJ, truth_WxPxK), batch_size=CHUNK))
+
+
+@functools.partial(jax.jit, static_argnames="net")
+def errors(
+    net: Student, params_L: Any, spelled_WxTxJ: jax.Array, truth_WxPxK: jax.Array, next_WxP: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of every student at every position, (L, W, P) each: how far it is from the truth, and how well it reads the text.
+
+    Args:
+      net: static.
+      params_L: parameters of L students.
+      spelled_WxTxJ, truth_WxPxK: windows and their truth.
+      next_WxP: the outcome that came next in the text.
+
+    Returns:
+      Kullback-Leibler divergence from the truth, in nats; squared distance to it; cross-entropy of the text, in nats.
+    """
+
+    def of_student(params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def of_window(window: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            spelled_TxJ, truth_PxK, next_P = window
+            log_PxK = _log_probabilities(net, params, spelled_TxJ, truth_PxK)
+            distance_P = jnp.sum((jnp.exp(log_PxK) - truth_PxK) ** 2, axis=-1)
+            text_P = -jnp.take_along_axis(log_PxK, next_P[:, None], axis=-1)[:, 0]
+            return _divergence(log_PxK, truth_PxK), distance_P, text_P
+
+        windows = spelled_WxTxJ, truth_WxPxK, next_WxP
+        found: tuple[jax.Array, jax.Array, jax.Array] = jax.lax.map(of_window, windows, batch_size=CHUNK)
+        return found
+
+    found: tuple[jax.Array, jax.Array, jax.Array] = _each(of_student, params_L)
+    return found
+
+
+def _log_probabilities(net: Student, params: Any, spelled_TxJ: jax.Array, truth_PxK: jax.Array) -> jax.Array:
+    """At the labelled positions of a window, the last ones, (P, K)."""
+    return cast(jax.Array, net.apply({"params": params}, spelled_TxJ[None]))[0, -len(truth_PxK) :]
+
+
+def _divergence(log_PxK: jax.Array, truth_PxK: jax.Array) -> jax.Array:
+    return jnp.sum(jax.scipy.special.xlogy(truth_PxK, truth_PxK) - truth_PxK * log_PxK, axis=-1)

@@ -1,0 +1,367 @@
+"""Real text with a known truth: a teacher's probabilities are learned from labels drawn from them, and a verdict.
+
+verdict = run(studies.TeacherStudy(), "runs/teacher")
+
+contexts/                windows of the corpus as the teacher's tokens
+teacher/part_<i>.npz     what the teacher says of them: probabilities, states by layer
+geometry.json            dimension and smoothness in the coordinates of each measured layer
+training_<width>.npz     students of one width under way, replaced at every checkpoint
+candidates/<width>.jsonl a row for each trained student of that width; its errors by document in <width>.npz beside it
+references.json          errors of nearest neighbors and kernel regression in each layer's coordinates
+table.jsonl              the rows of the students that validation chose for each n, with their errors against the truth
+verdict.json             exponents, their intervals and predictions
+report.html              the same as a page
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import config as configs
+from jaxscale import files
+from jaxscale.ensembles import going_on, load_tree, put, save_tree, spread, stretches
+from jaxscale.errors import RunError
+from jaxscale.models import LanguageModel
+from jaxscale.progress import Silent
+from jaxscale.studies.stages import Clock, finish
+from jaxscale.studies.teacher import contexts, exponents, forward, readings, references, students, verdict
+from jaxscale.studies.teacher.config import TeacherStudy, labeled
+from jaxscale.studies.teacher.contexts import Windows
+from jaxscale.studies.teacher.forward import Truth
+from jaxscale.studies.teacher.verdict import Row
+
+STAGES = ("geometry.json", "references.json", "table.jsonl", "verdict.json", "report.html")
+# Training windows on which it is measured how far students can fit the truth at all.
+FITTED = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """All that students and references learn from and are held against."""
+
+    windows: Windows
+    truth: Truth
+    spelled: np.ndarray  # (V, J), how students read tokens
+    outcomes: tuple[str, ...]
+    labels: np.ndarray  # (S, W, P) int32, of training windows, a draw for each seed
+
+    def truth_of(self, part: str) -> np.ndarray:
+        """Probabilities of a part's windows, (w, P, K)."""
+        truth: np.ndarray = self.truth.probabilities[self.windows.of(part)]
+        return truth
+
+    def spelled_of(self, part: str) -> np.ndarray:
+        """A part's windows as students read them, (w, T, J)."""
+        spelled: np.ndarray = self.spelled[self.windows.tokens[self.windows.of(part), :-1]]
+        return spelled
+
+
+def run(study: TeacherStudy, workdir: str | os.PathLike[str], progress: Silent | None = None) -> dict[str, Any]:
+    """`studies.run` of a `TeacherStudy`.
+
+    Raises:
+      InputError: the teacher, or a package it needs, cannot be had; or the corpus is too small.
+      RunError: no student of some size trained to a finite error, or the disk is full; what was finished stays.
+    """
+    return finish(study, workdir, progress, _run, STAGES)
+
+
+def _run(study: TeacherStudy, workdir: pathlib.Path, progress: Silent, clock: Clock) -> dict[str, Any]:
+    material, facts = _material(study, workdir, progress, clock)
+    with clock.stage("geometry"):
+        progress.say("measuring dimension and smoothness in the coordinates of each layer")
+        geometry = _kept(workdir / "geometry.json", lambda: _geometry(study, material))
+    with clock.stage("students"):
+        rows, errors = _candidates(study, material, workdir, progress, clock)
+    with clock.stage("references"):
+        progress.say("nearest neighbors and kernel regression in the coordinates of each layer")
+        beside = _kept(workdir / "references.json", lambda: _references(study, material))
+    with clock.stage("exponents"):
+        progress.say("fitting the exponents and writing the page")
+        table, chosen = _chosen(study, rows, errors)
+        files.write_json_lines(workdir / "table.jsonl", table)
+        documents = material.windows.document[material.windows.of("test")]
+        found = verdict.verdict(study, rows, table, chosen, documents, geometry, beside, facts)
+    return found
+
+
+def _material(
+    study: TeacherStudy, workdir: pathlib.Path, progress: Silent, clock: Clock
+) -> tuple[Material, dict[str, Any]]:
+    if study.teacher.name == "language":
+        with clock.stage("teacher"):
+            progress.say("drawing texts of known geometry")
+            windows, truth, spelled = forward.of_language(study)
+            configs.claim(workdir, study)
+        names = tuple(map(str, range(truth.probabilities.shape[-1])))
+    else:
+        with clock.stage("contexts"):
+            progress.say(f"loading the teacher {study.teacher.name!r}")
+            teacher = forward.load(study)
+            folder = workdir / "contexts"
+            if (folder / "facts.json").is_file():
+                windows = contexts.load(folder)
+            else:
+                progress.say(f"reading corpus {study.corpus.kind!r}")
+                windows = contexts.of_text(study, functools.partial(_encode, teacher))
+                found = forward.outcomes(study, teacher, windows)  # refuses what it cannot spell
+                configs.claim(workdir, study)
+                folder.mkdir(exist_ok=True)
+                windows.save(folder)
+            found = forward.outcomes(study, teacher, windows)
+        with clock.stage("teacher"):
+            (workdir / "teacher").mkdir(exist_ok=True)
+            report = progress.run(f"teacher {study.teacher.name}", 0, 1, "pass")
+            truth = forward.read(study, teacher, windows, found, workdir / "teacher", report)
+        spelled, names = forward.spelled(teacher), found.names
+    material = Material(windows, truth, spelled, names, _labels(study, truth.probabilities[windows.of("training")]))
+    return material, verdict.facts_of(material.windows, truth, names)
+
+
+def _encode(teacher: LanguageModel, text: str) -> list[int]:
+    ids: list[int] = teacher.tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
+
+
+def _labels(study: TeacherStudy, truth_WxPxK: np.ndarray) -> np.ndarray:
+    """One outcome for every context and seed, (S, W, P) int32, by inversion of the distribution function."""
+    below_WxPxK = np.cumsum(truth_WxPxK, axis=-1, dtype=np.float64)
+    drawn = []
+    for seed in study.seeds:
+        uniform_WxP = np.random.Generator(np.random.Philox(key=[seed, 1])).random(truth_WxPxK.shape[:2])
+        above = below_WxPxK > (uniform_WxP * below_WxPxK[..., -1])[..., None]
+        drawn.append(np.argmax(above, axis=-1).astype(np.int32))
+    return np.stack(drawn)
+
+
+def _sampled(study: TeacherStudy, material: Material, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of a part and the few positions measured in each."""
+    positions = np.unique(np.linspace(0, labeled(study) - 1, study.contexts.positions).round().astype(int))
+    return material.windows.of(part), positions
+
+
+def _geometry(study: TeacherStudy, material: Material) -> list[Row]:
+    windows, positions = _sampled(study, material, "geometry")
+    at = np.ix_(windows, positions)
+    truth_NxK = material.truth.probabilities[at].reshape(-1, len(material.outcomes))
+    document_N = np.repeat(material.windows.document[windows], len(positions))
+    found = []
+    for layer, states in material.truth.states.items():
+        points_NxD = states[at].reshape(-1, states.shape[-1]).astype(np.float32)
+        reading = readings.layer(study, points_NxD, truth_NxK, document_N)
+        found.append({"layer": layer} | reading | {"predicted": readings.predictions(study, reading)})
+    return found
+
+
+def grid(study: TeacherStudy) -> list[Row]:
+    """What the students of one width differ in, a dictionary for each, in the order of the lanes.
+
+    Besides every n with its labels there are students of all contexts that learn the probabilities themselves.
+    """
+    training = study.training
+    largest = study.contexts.training * labeled(study)
+    return [
+        {"n": n, "noisy": noisy, "seed": seed, "learning_rate": rate, "weight_decay": decay}
+        for (n, noisy), seed, rate, decay in itertools.product(
+            [*((n, True) for n in sorted(study.sizes)), (largest, False)],
+            study.seeds,
+            training.learning_rates,
+            training.weight_decays,
+        )
+        if noisy or seed == study.seeds[0]
+    ]
+
+
+def _candidates(
+    study: TeacherStudy, material: Material, workdir: pathlib.Path, progress: Silent, clock: Clock
+) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """Rows of all students, and their errors at each test document: "divergence" and "squared", (rows, documents)."""
+    (workdir / "candidates").mkdir(exist_ok=True)
+    rows, errors = [], []
+    widths = sorted(study.training.widths)
+    for index, width in enumerate(widths):
+        report = progress.run(f"width {width}, {len(grid(study))} students", index, len(widths), "sweep")
+        path, part = workdir / "candidates" / f"{width}.jsonl", workdir / f"training_{width}.npz"
+        if not path.is_file():
+            trained, found = _train(study, material, width, part, report)
+            files.write_arrays(path.with_suffix(".npz"), found)
+            files.write_json_lines(path, trained)
+        rows += files.read_json_lines(path)
+        errors.append(files.read_arrays(path.with_suffix(".npz"), f"Delete {path}: these students are trained again."))
+        part.unlink(missing_ok=True)
+        clock.save()
+    return rows, {name: np.concatenate([one[name] for one in errors]) for name in errors[0]}
+
+
+def _train(
+    study: TeacherStudy, material: Material, width: int, part: pathlib.Path, report: Callable[..., None]
+) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """Rows and errors of all students of one width, trained from the checkpoint `part` on."""
+    training, cells = study.training, grid(study)
+    shape = configs.Decoder(
+        layers=training.layers,
+        width=width,
+        heads=training.heads,
+        hidden=training.expansion * width,
+        context=study.contexts.window,
+    )
+    net = students.Student(shape, len(material.outcomes), int(material.spelled.max()) + 1)
+    on_device: Callable[..., tuple[jax.Array, ...]] = lambda *arrays: tuple(map(jnp.asarray, arrays))
+    lesson = students.Lesson(
+        *on_device(material.spelled_of("training"), material.labels, material.truth_of("training")),
+        *on_device(material.spelled_of("validation"), material.truth_of("validation")),
+    )
+    column: Callable[[str, Any], jax.Array] = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
+    place = {seed: index for index, seed in enumerate(study.seeds)}
+    lanes = students.StudentLanes(
+        place=jnp.asarray([place[cell["seed"]] for cell in cells], jnp.int32),
+        seed=column("seed", jnp.int32),
+        size=column("n", jnp.int32),
+        noisy=column("noisy", bool),
+        learning_rate=column("learning_rate", jnp.float32),
+        weight_decay=column("weight_decay", jnp.float32),
+    )
+    every = np.arange(len(cells))
+    runs, before = students.start(net, lanes, lesson), np.zeros(1)
+    started = time.perf_counter()
+    if part.is_file():
+        runs, before = load_tree(part, (runs, before))
+    for since, until in stretches(training.checkpoint_every, training.steps):
+        which = going_on(runs.best_step, since)
+        if int(runs.step) >= until or not len(which):
+            continue
+        some_lanes, some = spread(lanes, which), spread(runs, which)
+        while (step := int(some.step)) < until:
+            some, losses_L = students.advance(net, training, lesson, some_lanes, some, steps=training.evaluate_every)
+            step += training.evaluate_every
+            report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(which)])))
+            if step % training.checkpoint_every == 0 and step < training.steps:
+                runs = put(runs, which, some)
+                save_tree(part, (runs, before + time.perf_counter() - started))
+        runs = put(runs, which, some)
+    averages, bests = spread(runs.average, every), spread(runs.best, every)
+    test = material.windows.of("test")
+    held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
+    found = [np.asarray(one, float)[: len(cells)] for one in students.errors(net, bests, *held)]
+    divergence, squared, text = found
+    seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
+    fitted = np.asarray(students.errors(net, averages, *seen)[1], float)[: len(cells)].mean(axis=(1, 2))
+    document = material.windows.document[test]
+    seconds = float(before[0]) + time.perf_counter() - started
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
+    rows = [
+        cell
+        | {"width": width, "parameters": parameters, "step": int(step), "steps": training.steps}
+        | {"validation": _finite(validation), "loss": _finite(error), "squared_error": _finite(distance)}
+        | {"text_loss": _finite(of_text)}
+        | {"squared_error_on_training_windows": _finite(reached), "seconds": seconds / len(cells)}
+        for cell, step, validation, error, distance, of_text, reached in zip(
+            cells,
+            runs.best_step,
+            runs.validation,
+            divergence.mean(axis=(1, 2)),
+            squared.mean(axis=(1, 2)),
+            text.mean(axis=(1, 2)),
+            fitted,
+            strict=False,
+        )
+    ]
+    of_documents = functools.partial(exponents.by_document, document_W=document)
+    return rows, {"divergence": of_documents(divergence)[0], "squared": of_documents(squared)[0]}
+
+
+def _finite(value: float) -> float | None:
+    """A number that JSON has, or None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _chosen(
+    study: TeacherStudy, rows: Sequence[Row], errors: dict[str, np.ndarray]
+) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """Rows that validation chose, one setting for each n and all seeds, and errors by (n, seed, document)."""
+    table: list[Row] = []
+    places: list[list[int]] = []
+    for n, noisy in [*((n, True) for n in sorted(study.sizes)), (None, False)]:
+        alike = [i for i, row in enumerate(rows) if row["noisy"] == noisy and (row["n"] == n or not noisy)]
+        settings: dict[tuple[Any, ...], list[int]] = {}
+        for i in alike:
+            settings.setdefault(tuple(rows[i][name] for name in verdict.SETTINGS), []).append(i)
+        finite = [some for some in settings.values() if all(rows[i]["validation"] is not None for i in some)]
+        if not finite:
+            raise RunError(
+                f"every setting diverged with some seed at n={n}. Add lower training.learning_rates, elsewhere."
+            )
+        best = min(finite, key=lambda some: float(np.mean([rows[i]["validation"] for i in some])))
+        table += [rows[i] for i in best]
+        if noisy:
+            places.append(best)
+    return table, {name: values[np.array(places)] for name, values in errors.items()}
+
+
+def _references(study: TeacherStudy, material: Material) -> list[Row]:
+    """By layer and reference: errors by size, seed and document (as lists), and the settings that validation chose."""
+    train = material.windows.of("training")
+    labels_SxWxP, count = material.labels, len(material.outcomes)
+    found = []
+    for layer, states in material.truth.states.items():
+        points_NxD = states[train].reshape(-1, states.shape[-1]).astype(np.float32)
+        queries, truths, documents = [], [], []
+        for part in ("validation", "test"):
+            windows, positions = _sampled(study, material, part)
+            at = np.ix_(windows, positions)
+            queries.append(states[at].reshape(-1, states.shape[-1]).astype(np.float32))
+            truths.append(material.truth.probabilities[at].reshape(-1, count))
+            documents.append(np.repeat(material.windows.document[windows], len(positions)))
+        squared_QxN = references.squared_distances(np.concatenate(queries), points_NxD)
+        for name, largest in (("neighbors", None), ("kernel", study.largest_kernel)):
+            sizes = [n for n in sorted(study.sizes) if largest is None or n <= largest]
+            if not sizes:
+                continue
+            errors, chosen = [], []
+            for n in sizes:
+                of_seeds = []
+                for place in range(len(study.seeds)):
+                    rows_N = _rows(study, place, n)
+                    labels_N = labels_SxWxP[place].reshape(-1)[rows_N]
+                    across = squared_QxN[:, rows_N]
+                    if name == "neighbors":
+                        by_setting = references.nearest_neighbors(across, labels_N, count)
+                    else:
+                        within = references.squared_distances(points_NxD[rows_N], points_NxD[rows_N])
+                        by_setting = references.kernel_regression(within, across, labels_N, count)
+                    of_seeds.append(by_setting)
+                split = len(truths[0])
+                error = {
+                    setting: [references.squared_error(one[setting][:split], truths[0]).mean() for one in of_seeds]
+                    for setting in of_seeds[0]
+                }
+                best = min(error, key=lambda setting: float(np.mean(error[setting])))
+                chosen.append(best)
+                tested = np.stack([references.squared_error(one[best][split:], truths[1]) for one in of_seeds])
+                errors.append(exponents.by_document(tested[..., None], documents[1])[0].tolist())
+            found.append({"layer": layer, "reference": name, "sizes": sizes, "settings": chosen, "errors": errors})
+    return found
+
+
+def _rows(study: TeacherStudy, place: int, n: int) -> np.ndarray:
+    """Which contexts the first n labels of a seed are of, as places among those of all training windows."""
+    windows, positions = study.contexts.training, labeled(study)
+    first = place * (windows // len(study.seeds)) * positions
+    rows: np.ndarray = (first + np.arange(n)) % (windows * positions)
+    return rows
+
+
+def _kept(path: pathlib.Path, make: Callable[[], Any]) -> Any:
+    if not path.is_file():
+        files.write_json(path, make())
+    return files.read_json(path)
