@@ -26,8 +26,8 @@ SPLITS = 64
 LEAST_SUBSET = 2048
 SUBSET_PER_NEIGHBOR = 64
 
-# Neighbors up to which those within a half are selected; more of them are moved to their places, which is slower to compile
-# and, of few, to run.
+# Neighbors up to which those within a half are selected; more of them are moved to their places, which takes longer to
+# compile.
 FEW = 32
 
 # Halves need this many points for each of the k neighbors; those of a smaller cloud are mostly boundary.
