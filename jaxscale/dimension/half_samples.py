@@ -26,6 +26,10 @@ SPLITS = 64
 LEAST_SUBSET = 2048
 SUBSET_PER_NEIGHBOR = 64
 
+# Neighbors up to which those within a half are selected; more of them are moved to their places, which takes longer to
+# compile.
+FEW = 32
+
 # Halves need this many points for each of the k neighbors; those of a smaller cloud are mostly boundary.
 LEAST_POINTS_PER_NEIGHBOR = 4
 
@@ -102,12 +106,20 @@ def _with_deep_neighborhoods(subset: Neighborhoods, k: int) -> Neighborhoods:
 def _within_sides(deep: Neighborhoods, side_N: jax.Array, k: int) -> Neighborhoods:
     """The k nearest of each point on its own side; points for which `deep` holds fewer are no longer used."""
     same_NxK = (deep.indices >= 0) & (side_N[deep.indices] == side_N[:, None])
-    # Each neighbor on the same side moves left to its rank among them; those beyond the k-th fall off the edge.
-    rank_NxK = jnp.where(same_NxK, jnp.cumsum(same_NxK, axis=1) - 1, k)
-    rows_Nx1 = jnp.arange(len(side_N))[:, None]
-    compact: Callable[[jax.Array, float], jax.Array] = lambda values_NxK, missing: (
-        jnp.full((len(side_N), k), missing, values_NxK.dtype).at[rows_Nx1, rank_NxK].set(values_NxK, mode="drop")
-    )
+    if k <= FEW:
+        # Of all places those of neighbors on the same side, the k least of which stand in front.
+        depth = deep.indices.shape[1]
+        first_Nxk, place_Nxk = lax.top_k(jnp.where(same_NxK, -jnp.arange(depth, dtype=jnp.float32), -jnp.inf), k)
+        compact: Callable[[jax.Array, float], jax.Array] = lambda values_NxK, missing: jnp.where(
+            first_Nxk == -jnp.inf, missing, jnp.take_along_axis(values_NxK, place_Nxk, axis=1)
+        )
+    else:
+        # Each neighbor on the same side moves left to its rank among them; those beyond the k-th fall off the edge.
+        rank_NxK = jnp.where(same_NxK, jnp.cumsum(same_NxK, axis=1) - 1, k)
+        rows_Nx1 = jnp.arange(len(side_N))[:, None]
+        compact = lambda values_NxK, missing: (
+            jnp.full((len(side_N), k), missing, values_NxK.dtype).at[rows_Nx1, rank_NxK].set(values_NxK, mode="drop")
+        )
     return dataclasses.replace(
         deep,
         distances=compact(deep.distances, jnp.inf),

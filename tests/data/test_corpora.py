@@ -23,7 +23,9 @@ def test_stdlib_is_python_source():
 
 
 def test_docstrings_are_prose_of_the_same_modules():
-    found = {d.name: d.text for d in documents(configs.Corpus(kind="docstrings"))}
+    # Modules come by name: of those up to E there are enough.
+    first = itertools.takewhile(lambda d: d.name < "e", documents(configs.Corpus(kind="docstrings")))
+    found = {d.name: d.text for d in first}
     assert dataclasses.__doc__ is None and "dataclasses.py" in found
     assert found["argparse.py"].startswith("Command-line parsing library")
     assert "import" not in found["bisect.py"] and "def " not in found["bisect.py"]

@@ -191,12 +191,13 @@ def test_the_benchmark_draws_from_the_published_distributions(label):
 @pytest.mark.parametrize(
     ("manifold", "tolerance"),
     [  # Three standard errors of the estimate at n = 2000 and k = 10, and a few percent for curvature and boundaries.
+        # For the equations, holes and gaps of those that are slow other tests ask.
         (manifolds.ball(3), 0.25),
         (manifolds.torus(), 0.12),
-        (manifolds.torus((4, 2, 1)), 0.25),
-        (manifolds.swiss_roll(holes=[(4, 5, -1, 1)]), 0.15),
+        pytest.param(manifolds.torus((4, 2, 1)), 0.25, marks=pytest.mark.slow),
+        pytest.param(manifolds.swiss_roll(holes=[(4, 5, -1, 1)]), 0.15, marks=pytest.mark.slow),
         (manifolds.cantor(2), 0.1),
-        (manifolds.cantor(3, 0.25), 0.15),
+        pytest.param(manifolds.cantor(3, 0.25), 0.15, marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

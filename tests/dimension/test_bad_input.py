@@ -64,6 +64,12 @@ ESTIMATORS = {
 # No spread between points, or parts of the cloud, says nothing of the error of these.
 ALIKE = {"ess", "local_pca", "pca"}
 of_each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
+# One that reads distances to neighbors, one that reads neighbors, one that counts pairs, one that reads the whole
+# cloud, and one that reads a graph. What the others make of copies and of rows left out is in the file of each too.
+REPRESENTATIVES = ("mle", "local_pca", "correlation_dimension", "fisher_separability", "ph0")
+of_each_kind = pytest.mark.parametrize(
+    "name", [name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow) for name in ESTIMATORS]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,7 +133,7 @@ FLAWS = {
 }
 
 
-@of_each_estimator
+@of_each_kind
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_a_flaw_moves_the_answer_little(name, flaw):
     harm, rtol = FLAWS[flaw]
@@ -136,13 +142,13 @@ def test_a_flaw_moves_the_answer_little(name, flaw):
         np.testing.assert_allclose(answer, of_clean(name), rtol=rtol)
 
 
-@of_each_estimator
+@of_each_kind
 def test_a_column_much_wider_than_the_others_leaves_a_finite_answer(name):
     """No answer is right: 160 points of a box 10³ times as long as wide look like a line."""
     assert 0.5 < estimate(name, clean() * np.where(np.arange(WIDTH) == 2, 1e3, 1)).dimension < 4
 
 
-@of_each_estimator
+@of_each_kind
 @pytest.mark.parametrize("share", [0.01, 0.5])
 def test_copies_of_points_and_rows_of_nan_count_as_nothing(name, share):
     points = N - max(1, int(share * N))
@@ -157,7 +163,7 @@ def test_copies_of_points_and_rows_of_nan_count_as_nothing(name, share):
     np.testing.assert_allclose(repeated.dimension, of_clean(name), rtol=0.02 if share < 0.5 else 0.2)
 
 
-@of_each_estimator
+@of_each_kind
 def test_one_column_has_dimension_one(name):
     # Three standard errors of the noisiest, twonn: 3/√160.
     assert abs(estimate(name, rng().uniform(size=(N, 1)).astype(np.float32)).dimension - 1) < 0.25
@@ -177,7 +183,7 @@ def test_too_few_points_are_refused(name):
         estimate(name, clean()[: ESTIMATORS[name].needs])
 
 
-@of_each_estimator
+@of_each_kind
 def test_points_that_are_all_equal_are_refused(name):
     with pytest.raises(InputError, match="159 repeat an earlier one"):
         estimate(name, np.ones((N, WIDTH), np.float32))

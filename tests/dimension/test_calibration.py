@@ -85,9 +85,9 @@ def test_a_given_family_is_believed():
 
 
 def test_any_estimator_of_neighborhoods_can_be_calibrated():
-    found = calibrate(cloud("cube", 6), estimator=functools.partial(dimension.twonn, method="fit"))
-    # Two distances know the dimension to 6% at n = 600; the reading is low by as much.
-    assert abs(found.dimension - 6) < 4 * found.standard_error < 0.35 * 6
+    found = calibrate(cloud("cube", 6), estimator=functools.partial(dimension.mle_radius, radius=1e4, k=K))
+    # Four distances below the fifth know the dimension to 2% at n = 600; the reading is low by more.
+    assert found.reading < 5.7 and abs(found.dimension - 6) < 4 * found.standard_error < 0.3 * 6
 
 
 def test_other_sizes_are_reached_by_scaling_the_bias(monkeypatch):
@@ -156,9 +156,12 @@ def test_tracing_is_refused_with_the_way_to_do_it():
 
 @pytest.mark.parametrize("name", ["mada", pytest.param("mind_ml", marks=pytest.mark.slow)])
 def test_a_cut_at_the_width_is_not_taken_for_bias(name):
-    """A cloud that fills its space was compared with references that were cut elsewhere: 7.10 ± 0.07 for 8."""
-    x = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32)
-    found = dimension.calibrate(x, name, k=20, reference="gaussian", clouds=4)
-    wider = dimension.calibrate(np.pad(x, ((0, 0), (0, 8))), name, k=20, reference="gaussian", clouds=4)
+    """A cloud that fills its space was compared with references that were cut elsewhere: 7.10 ± 0.07 for 8.
+
+    Few neighbors of few points: many local dimensions are beyond the cut.
+    """
+    x = np.random.default_rng(0).normal(size=(150, 8)).astype(np.float32)
+    found = dimension.calibrate(x, name, k=10, reference="gaussian", clouds=4)
+    wider = dimension.calibrate(np.pad(x, ((0, 0), (0, 8))), name, k=10, reference="gaussian", clouds=4)
     np.testing.assert_allclose(found.dimension, wider.dimension, rtol=0.01)
     assert abs(found.dimension - 8) < 3 * found.standard_error

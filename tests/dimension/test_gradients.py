@@ -47,12 +47,46 @@ def slow_for_danco(names):
     return [pytest.param(name, marks=pytest.mark.slow) if name == "danco" else name for name in names]
 
 
-@pytest.mark.parametrize("name", slow_for_danco(sorted(set(dimension.ESTIMATORS) - COUNTING)))
+# Those that search for no neighbors, and danco, whose minimum is found to some nine digits.
+@pytest.mark.parametrize("name", slow_for_danco(["danco", "pca", "ph0"]))
 def test_the_gradient_is_that_of_differences(name):
-    # The minimum that danco reads is found to some nine digits.
     step, rtol = (1e-5, 1e-3) if name == "danco" else (1e-8, 1e-5)
     x = WIDER if name in CUT else X
     assert_gradient_correct(jax.jit(lambda x: of(name, x).dimension), x, rtol, step=step, directions=2)
+
+
+WITH_NEIGHBORS = sorted(set(dimension.ESTIMATORS) - COUNTING - {"danco", "pca", "ph0"})
+
+
+@functools.cache
+def dimensions_and_gradients():
+    """What each says of three clouds a small step apart along a line, and its derivative there by its gradient.
+
+    One program for all of them: what takes long to compile is the search, and that they share.
+    """
+    with jax.enable_x64(True):
+        at = np.random.default_rng(1).normal(size=WIDER.shape)
+        step = 1e-8
+
+        @jax.jit
+        def read(x):
+            hoods = dimension.neighborhoods(x, max(12, *K.values()))
+            of_each = lambda name: dimension.ESTIMATORS[name](hoods.nearest(K.get(name, 12))).dimension
+            return {name: of_each(name) for name in WITH_NEIGHBORS}
+
+        ahead, behind = read(WIDER + step * at), read(WIDER - step * at)
+        gradients = jax.jit(jax.jacrev(read))(jnp.asarray(WIDER, jnp.float64))
+        difference = jax.tree.map(lambda a, b: float(a - b) / (2 * step), ahead, behind)
+        return difference, jax.tree.map(np.asarray, gradients), at
+
+
+@pytest.mark.parametrize("name", WITH_NEIGHBORS)
+def test_the_gradient_through_the_search_is_that_of_differences(name):
+    differences, gradients, at = dimensions_and_gradients()
+    difference, gradient = differences[name], gradients[name]
+    assert np.all(np.isfinite(gradient)) and np.linalg.norm(gradient) > 1e-2
+    # Along a random direction a derivative is about as large as the gradient is long.
+    np.testing.assert_allclose(np.vdot(gradient, at), difference, rtol=1e-5, atol=1e-5 * np.linalg.norm(gradient))
 
 
 STEPS = {
@@ -66,7 +100,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_what_counts_has_no_gradient_and_says_so(name):
     with pytest.raises(InputError, match=rf"^{name} .*(counts|steps).* has no gradient\. .*stop_gradient"):
-        jax.grad(lambda x: STEPS[name](x).dimension)(X)
+        jax.eval_shape(jax.grad(lambda x: STEPS[name](x).dimension), X)
 
 
 def test_what_counts_can_be_logged_beside_a_loss():

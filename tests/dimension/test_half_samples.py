@@ -20,7 +20,10 @@ def cube(seed, d):
     return np.random.default_rng(seed).uniform(size=(N, d)).astype(np.float32) @ np.eye(d, WIDTH, dtype=np.float32)
 
 
-def test_neighbors_within_a_half_are_those_of_the_half_alone():
+# Selected, and moved to their places.
+@pytest.mark.parametrize("few", [half_samples.FEW, 0])
+def test_neighbors_within_a_half_are_those_of_the_half_alone(few, monkeypatch):
+    monkeypatch.setattr(half_samples, "FEW", few)
     hoods = dimension.neighborhoods(cube(0, 3), K)
     side = half_samples._splits(N)[0]
 

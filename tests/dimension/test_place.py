@@ -11,7 +11,9 @@ import pytest
 from jaxscale import dimension
 from jaxscale.errors import InputError
 
-N, K = 800, 10
+N, K = 400, 10
+# Fewer than 8 k points: the error is that of the neighbor graph, quick to compile.
+FEW = 75
 by_group = functools.partial(dimension.by_group, k=K)
 
 
@@ -27,15 +29,15 @@ def torus(d, n=N, seed=0):
     return x
 
 
-def two_halves():
+def two_halves(n=N):
     """Half of the points of dimension one, half of dimension three, far apart."""
-    x = np.concatenate([torus(1, N // 2), torus(3, N // 2, seed=1)])
-    x[N // 2 :, 3] += 50
-    return x, (np.arange(N) >= N // 2).astype(np.int32)
+    x = np.concatenate([torus(1, n // 2), torus(3, n // 2, seed=1)])
+    x[n // 2 :, 3] += 50
+    return x, (np.arange(n) >= n // 2).astype(np.int32)
 
 
 def test_layers_are_what_each_is_alone():
-    layers = np.stack([torus(1), torus(3)])
+    layers = np.stack([torus(1, FEW), torus(3, FEW)])
     estimates = dimension.by_layer(layers, k=K)
     alone = [dimension.mle(layer, k=K) for layer in layers]
     # Sums run in another order inside the loop over layers; influences are differences that cancel.
@@ -47,8 +49,8 @@ def test_layers_are_what_each_is_alone():
 
 
 def test_a_layer_of_few_distinct_points_is_nan_in_a_stack_and_named_in_a_mapping():
-    few = np.tile(torus(1)[:5], (N // 5, 1))
-    estimates = dimension.by_layer(np.stack([few, torus(1)]), k=K)
+    few = np.tile(torus(1)[:5], (FEW // 5, 1))
+    estimates = dimension.by_layer(np.stack([few, torus(1, FEW)]), k=K)
     assert np.isnan(estimates.dimension[0]) and np.isfinite(estimates.dimension[1])
     with pytest.raises(InputError, match=r"layer 'few': k=10 needs more than 10 distinct points"):
         dimension.by_layer({"few": few}, k=K)
@@ -127,7 +129,7 @@ def test_a_copy_counts_in_the_group_of_the_first_and_dropped_rows_in_none():
 
 
 def test_points_know_their_own_dimension():
-    x, half = two_halves()
+    x, half = two_halves(800)
     places = dimension.per_point(x)
     for group, d in enumerate((1, 3)):
         of_half = np.asarray(places.dimension)[half == group]
@@ -140,7 +142,7 @@ def test_points_know_their_own_dimension():
 
 @pytest.mark.parametrize("d", [2, 4])
 def test_intervals_of_points_cover(d):
-    places = dimension.per_point(torus(d))
+    places = dimension.per_point(torus(d, n=800))
     z = (places.dimension - jnp.median(places.dimension)) / places.standard_error
     # Neighboring points agree, so 800 of them are perhaps 60 independent draws: three standard errors of 95% are 8%.
     assert 0.87 < np.mean(np.abs(z) < 1.96) < 0.99
@@ -171,10 +173,10 @@ def test_jit_equals_eager():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: dimension.by_layer(torus(2)), r"layers must have shape \(L, n, D\).*\(800, 8\)"),
-        (lambda: dimension.by_layer(np.stack([torus(2), torus(2) * np.nan])), r"layers\[1\] has 800 rows with nan"),
+        (lambda: dimension.by_layer(torus(2)), r"layers must have shape \(L, n, D\).*\(400, 8\)"),
+        (lambda: dimension.by_layer(np.stack([torus(2), torus(2) * np.nan])), r"layers\[1\] has 400 rows with nan"),
         (lambda: dimension.by_layer(torus(2)[None], estimator="best"), "estimator='best' is not known"),
-        (lambda: by_group(torus(2), np.zeros(5, int)), r"groups must hold one integer per point, shape \(800,\)"),
+        (lambda: by_group(torus(2), np.zeros(5, int)), r"groups must hold one integer per point, shape \(400,\)"),
         (lambda: by_group(torus(2), np.full(N, 3), num_groups=3), r"groups must lie in \[0, 3\)"),
         (lambda: by_group(torus(2), np.zeros(N, int), clusters=np.full(N, -1)), "clusters must lie in"),
         (lambda: jax.jit(lambda g: by_group(torus(2), g).dimension)(np.zeros(N, int)), "num_groups must be given"),

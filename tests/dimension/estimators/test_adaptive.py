@@ -179,8 +179,5 @@ def test_bad_input_is_named(call, message):
 
 
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
-    def read(x):
-        hoods = dimension.neighborhoods(x, K)
-        return dimension.bide(hoods, K), dimension.abide(hoods, K)
-
-    assert_equal_to_a_loop(read, [cube(3), 2 * cube(2)], rtol=1e-3, atol=1e-3)
+    read = lambda hoods: (dimension.bide(hoods, 20), dimension.abide(hoods, 20))
+    assert_equal_to_a_loop(read, rtol=1e-3, atol=1e-3)

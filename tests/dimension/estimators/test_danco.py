@@ -24,9 +24,9 @@ N, K, WIDTH = 300, 6, 8
 
 @pytest.fixture(scope="module", autouse=True)
 def few_reference_balls():
-    """Ten samples of a dimension: what they are compared with is no more certain."""
+    """Four samples of a dimension: references are as uncertain as they are, for what is asked of them here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference_balls, "READS", 10 * N)
+        patch.setattr(reference_balls, "READS", 4 * N)
         yield
 
 
@@ -118,9 +118,8 @@ def test_references_are_the_statistics_of_uniform_balls(references):
     # In a uniform ball of dimension 3 the cube of the radius is uniform: mean 1/2, standard deviation 12^-1/2.
     cubes = np.concatenate([np.linalg.norm(p, axis=1) ** 3 for p in points])
     assert abs(cubes.mean() - 0.5) < 4 / np.sqrt(12 * cubes.size) and cubes.max() <= 1 + 1e-5
-    read = np.mean([statistics(p, K) for p in points[:5]], axis=0)
-    # Five of ten samples: the mean of the others differs by chance, about 1 / sqrt(1500) for δ, less for ν and τ.
-    np.testing.assert_allclose(references.statistics[2], read, rtol=0.06)
+    read = np.mean([statistics(p, K) for p in points], axis=0)
+    np.testing.assert_allclose(references.statistics[2], read, rtol=1e-4)
 
 
 def test_fewer_queries_than_points_read_the_same(references, monkeypatch):
@@ -128,7 +127,7 @@ def test_fewer_queries_than_points_read_the_same(references, monkeypatch):
     reference_balls._ball_statistics.clear_cache()
     fewer = reference_balls._ball_statistics(jax.random.key(0), 3, N, K, 8)
     reference_balls._ball_statistics.clear_cache()
-    # 200 points of one sample against ten samples of 300: 1 / sqrt(200) for δ, less for ν and τ.
+    # 200 points of one sample against four samples of 300: 1 / sqrt(200) for δ, less for ν and τ.
     np.testing.assert_allclose(fewer, references.statistics[2], rtol=0.2)
     assert np.all(fewer != references.statistics[2])
 
@@ -161,17 +160,17 @@ def test_the_standard_error_is_the_spread(references):
         estimate = dimension.danco(x, k=K, references=references)
         return estimate.dimension, estimate.standard_error
 
-    clouds = np.stack([cube(3, seed=s) for s in range(60)])
+    clouds = np.stack([cube(3, seed=s) for s in range(40)])
     read, error = jax.jit(lambda clouds: jax.lax.map(of_one, clouds))(clouds)
-    # Sixty trials know a standard deviation to 9%. The references, one for all, do not vary here; at ten samples to one
-    # their share is 5%.
-    assert 0.75 < np.std(read) / np.mean(error) < 1.25
+    # Forty trials know a standard deviation to 11%. The references, one for all, do not vary here; at four samples to
+    # one their share is 12%.
+    assert 0.7 < np.std(read) / np.mean(error) < 1.25
     assert abs(np.mean(read) - 3) < 0.15
 
 
 def test_a_curve_is_one_dimensional_in_spite_of_its_ends(references):
     t = np.random.default_rng(0).uniform(0, 3, size=(N, 1))
-    spiral = np.concatenate([np.cos(t), np.sin(t), 0.3 * t], axis=1).astype(np.float32)
+    spiral = np.concatenate([np.cos(t), np.sin(t), 0.3 * t, np.zeros((N, WIDTH - 3))], axis=1).astype(np.float32)
     estimate = dimension.danco(spiral, k=K, references=references)
     assert 1 <= estimate.dimension < 1.1 and estimate.standard_error < 0.1
 
@@ -191,10 +190,10 @@ def test_symmetries_and_duplicates_leave_it_alone(references):
     assert abs(again.dimension - plain.dimension) < 0.1
 
 
-def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
-    read = functools.partial(dimension.danco, k=K)  # references made under jit are constants
+def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop, references):
+    read = functools.partial(dimension.danco, k=K, references=references)
     # Batched sums run in another order; the dimension is where a slope in float32 changes sign.
-    assert_equal_to_a_loop(read, [cube(3), 2 * cube(2)], rtol=1e-3, atol=2e-3)
+    assert_equal_to_a_loop(read, rtol=1e-3, atol=2e-3)
 
 
 def test_references_are_simulated_once_and_kept_in_a_folder(tmp_path, monkeypatch):
@@ -210,12 +209,12 @@ def test_references_are_simulated_once_and_kept_in_a_folder(tmp_path, monkeypatc
         dimension.danco_references(N, K, 4, folder=tmp_path)
 
 
-def test_references_made_under_a_trace_are_those_made_outside(monkeypatch):
-    monkeypatch.setattr(reference_balls, "READS", 40)
-    outside, inside = dimension.danco_references(40, 3, 2), []
-    monkeypatch.setattr(reference_balls, "_simulated", {})
-    jax.jit(lambda: inside.append(dimension.danco_references(40, 3, 2)))()
-    chex.assert_trees_all_close(inside[0], outside, rtol=1e-5)
+def test_references_made_under_a_trace_are_those_made_outside(references, monkeypatch):
+    known = {place: {d: read for d, read in of.items() if d != 3} for place, of in reference_balls._simulated.items()}
+    monkeypatch.setattr(reference_balls, "_simulated", known)  # one dimension, simulated anew, stands for all
+    inside = []
+    jax.eval_shape(lambda: inside.append(dimension.danco_references(N, K, WIDTH)))
+    chex.assert_trees_all_close(inside[0], references, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +233,7 @@ def test_bad_input_is_named(arguments, message):
 
 def test_references_that_do_not_fit_are_named(references):
     with pytest.raises(InputError, match="references are for k=6; k=5"):
-        dimension.danco(cube(2), k=5, references=references)
+        dimension.danco(dimension.neighborhoods(cube(2), K + 1), k=5, references=references)
     with pytest.raises(InputError, match=r"max_dimension must lie in \[1, 20\], which the references reach; it is 21"):
         dimension.danco(cube(2), k=K, references=references, max_dimension=21)
     with pytest.raises(InputError, match="key must be concrete"):

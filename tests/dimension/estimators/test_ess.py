@@ -100,7 +100,7 @@ def test_symmetries_and_padding_leave_the_estimate_alone():
 
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     read = functools.partial(dimension.ess, k=K)
-    assert_equal_to_a_loop(read, [cloud(), 3 * cloud()[::-1]], rtol=1e-4, atol=1e-3)
+    assert_equal_to_a_loop(read, rtol=1e-4, atol=1e-3)
 
 
 def test_rows_left_out_count_for_nothing():

@@ -215,7 +215,8 @@ def test_jit_equals_eager_and_vmap_equals_a_loop():
     chex.assert_trees_all_close(together, stacked, rtol=1e-4, atol=1e-4)
 
 
-# That of euclidean distances and harmonic pooling is in test_gradients.
+# That of euclidean distances and harmonic pooling is in test_gradients, that of angles in test_tight.
+@pytest.mark.slow
 def test_gradient_equals_finite_differences():
     with jax.enable_x64(True):
         x, step = rng(0).normal(size=(60, 4)), rng(1).normal(size=(60, 4))
@@ -299,6 +300,7 @@ def test_mle_radius_and_its_error_are_right_where_the_model_is(radius, noise, po
     np.testing.assert_allclose(np.mean(error), np.std(read), rtol=0.11)
 
 
+@pytest.mark.slow
 def test_mle_radius_does_not_hear_the_noise():
     points = rng().normal(size=(2000, 3))
     points = rotated(points / np.linalg.norm(points, axis=1, keepdims=True))

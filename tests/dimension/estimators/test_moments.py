@@ -102,4 +102,4 @@ def test_bad_input_is_named(arguments, message):
 
 
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
-    assert_equal_to_a_loop(functools.partial(dimension.mom, k=K), [cube(3), 2 * cube(2)], rtol=1e-4, atol=1e-4)
+    assert_equal_to_a_loop(functools.partial(dimension.mom, k=K), rtol=1e-4, atol=1e-4)

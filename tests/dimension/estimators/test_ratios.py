@@ -17,7 +17,7 @@ from jaxscale import dimension
 from jaxscale.dimension.estimators import ratios
 from jaxscale.errors import InputError
 
-N, WIDTH = 600, 8
+N, WIDTH = 300, 8
 
 
 def rng(seed=0):
@@ -102,7 +102,7 @@ def test_twonn_fit_is_the_published_line(discard):
 def test_gride_maximizes_the_published_likelihood(n1, n2):
     x = cube(3)
     d = read(functools.partial(dimension.gride, n1=n1, n2=n2), dimension.neighborhoods(x, 32))
-    # The bounded search stops at 1e-9 of d; a sum of 600 terms is flat to about the root of 1e-16.
+    # The bounded search stops at 1e-9 of d; a sum of 300 terms is flat to about the root of 1e-16.
     np.testing.assert_allclose(d, published_gride(x, n1, n2), rtol=2e-5)
 
 
@@ -134,7 +134,7 @@ def test_estimates_and_their_errors_are_right_where_the_model_is(estimator, n1, 
     read, error = jax.jit(pick)(ratios_of_dimension(10, n1, n2, 400, N))
     spread = np.std(read)
     # 400 trials know the mean to 0.05 standard deviations and their size to 3.5%; three times that is allowed, and for
-    # maximum likelihood and the fit a bias of order 1/N, here 0.04 standard deviations.
+    # maximum likelihood and the fit a bias of order 1/N, here 0.06 standard deviations.
     assert abs(np.mean(read) - 10) < 0.19 * spread
     np.testing.assert_allclose(np.mean(error), spread, rtol=0.11)
 
@@ -175,7 +175,7 @@ def test_local_dimensions_are_those_of_one_ratio():
 
 
 def test_gride_reads_noise_near_and_the_surface_far():
-    x = cube(2) + 0.02 * rng(3).normal(size=(N, WIDTH)).astype(np.float32)
+    x = cube(2, n=600) + 0.02 * rng(3).normal(size=(600, WIDTH)).astype(np.float32)
     hoods = dimension.neighborhoods(x, 80)
 
     @jax.jit
@@ -207,8 +207,8 @@ def test_duplicates_collapse_and_bad_rows_drop():
         assert (estimate.points_used, estimate.duplicates_collapsed, estimate.nonfinite_dropped) == (N, 50, 3)
         for field in ("dimension", "analytic_standard_error", "scale"):
             np.testing.assert_allclose(getattr(estimate, field), getattr(clean, field), rtol=1e-4)
-        # Read off halves that are drawn by row: another number of rows is another draw.
-        np.testing.assert_allclose(estimate.standard_error, clean.standard_error, rtol=0.25)
+        # Read off halves that are drawn by row: another number of rows is another draw. Each knows its error to 9%.
+        np.testing.assert_allclose(estimate.standard_error, clean.standard_error, rtol=0.35)
         assert np.all(np.isnan(estimate.local[N:])) and np.all(estimate.influence[N:] == 0)
         unsound = dataclasses.replace(hoods, sound=jnp.array(False))
         assert np.isnan(estimator(unsound).dimension) and np.isnan(estimator(unsound).standard_error)
@@ -223,12 +223,13 @@ def test_too_few_distinct_points_are_nan_under_jit():
 def test_ratios_of_vanishing_distances_are_left_out():
     x = cube(3)
     x[:2] = np.array([[0.0], [1e-30]])  # distinct, but their squared difference is zero in float32
+    hoods, plain = dimension.neighborhoods(x, 4, duplicates="keep"), dimension.neighborhoods(cube(3), 4)
     for estimator in (dimension.twonn, dimension.gride):
-        estimate = estimator(x, duplicates="keep")
+        estimate = estimator(hoods.nearest(2))
         assert estimate.zero_distances == 2 and estimate.points_used == N - 2
-        np.testing.assert_allclose(estimate.dimension, estimator(cube(3)).dimension, rtol=0.02)
-    assert dimension.gride(x, 2, duplicates="keep").points_used == N
-    assert dimension.gride(x, 2).points_used == N - 1  # equal up to rounding in columns of order one
+        np.testing.assert_allclose(estimate.dimension, estimator(plain.nearest(2)).dimension, rtol=0.02)
+    assert dimension.gride(hoods, 2).points_used == N
+    assert dimension.neighborhoods(x, 4).rounding_collapsed == 1  # equal in columns of order one
 
 
 def test_equally_far_neighbors_have_no_finite_dimension():
@@ -246,7 +247,7 @@ def test_equally_far_neighbors_have_no_finite_dimension():
         (lambda: dimension.gride(cube(3), 0), "n1=0 must be an integer of at least 1"),
         (lambda: dimension.gride(cube(3), 3, 3), "n1=3 and n2=3"),
         (lambda: dimension.gride(dimension.neighborhoods(cube(3), 5), 4), "k=8 needs neighborhoods of 8"),
-        (lambda: dimension.twonn(np.ones((N, WIDTH))), "599 repeat an earlier one"),
+        (lambda: dimension.twonn(np.ones((N, WIDTH))), "299 repeat an earlier one"),
         (lambda: dimension.twonn(np.repeat(cube(3)[:9], 3, axis=0), duplicates="keep"), "k=2 neighbors are zero"),
     ],
 )
@@ -256,14 +257,13 @@ def test_bad_input_is_named(call, message):
 
 
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
-    def all_of_them(x):
-        hoods = dimension.neighborhoods(x, 2)
-        estimates = [estimator(hoods) for estimator in ESTIMATORS]
+    def all_of_them(hoods):
+        estimates = [estimator(hoods) for estimator in ESTIMATORS[1:]]
         # Where two distances are nearly equal, their ratio keeps few digits beyond one, and the local dimension as few.
         return [dataclasses.replace(estimate, local=1 / estimate.local) for estimate in estimates]
 
     # Batched sums run in another order; influences are differences that cancel.
-    assert_equal_to_a_loop(all_of_them, [cube(3), 2 * cube(2)], rtol=1e-4, atol=1e-4)
+    assert_equal_to_a_loop(all_of_them, rtol=1e-4, atol=1e-4)
 
 
 # Those of the other estimators are in test_gradients.

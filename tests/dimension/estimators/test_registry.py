@@ -61,14 +61,14 @@ def test_a_function_keeps_its_name():
 
 def test_a_summary_is_plain_values_and_tells_progress():
     told = []
-    said = summary(X, ["mle"], k=4, clusters=np.arange(len(X)) % 3, ks=(4,), report=lambda **step: told.append(step))
+    said = summary(X, ["mle"], k=24, clusters=np.arange(len(X)) % 3, ks=(24,), report=lambda **step: told.append(step))
     (estimate,), (profile,) = said["estimates"], said["profiles"]
-    expected = dimension.mle(X, k=4)
+    expected = dimension.mle(X, k=24)
     assert estimate["dimension"] == pytest.approx(float(expected.dimension), rel=1e-5)
     clustered = dimension.clustered_standard_error(expected, np.arange(len(X)) % 3)
     error = max(float(expected.standard_error), float(clustered))
     assert estimate["standard_error"] == pytest.approx(error, rel=1e-3)
-    assert profile["k"] == [4] and profile["scale"][0] == pytest.approx(estimate["scale"], rel=1e-5)
+    assert profile["k"] == [24] and profile["scale"][0] == pytest.approx(estimate["scale"], rel=1e-5)
     assert not profile["plateau"]["found"]
     assert told == [{"step": step, "steps": 3} for step in range(4)]
 
@@ -76,8 +76,8 @@ def test_a_summary_is_plain_values_and_tells_progress():
 def test_a_summary_says_what_a_reading_stands_for():
     x = np.random.default_rng(0).uniform(size=(190, 12)).astype(np.float32)
     groups = np.arange(190) // 19
-    said, raw = (summary(x, ["mle"], k=8, clusters=groups, calibrated=flag)["estimates"][0] for flag in (True, False))
-    found = dimension.calibrate(x, "mle", k=8)
+    said, raw = (summary(x, ["mle"], k=24, clusters=groups, calibrated=flag)["estimates"][0] for flag in (True, False))
+    found = dimension.calibrate(x, "mle", k=24)
     assert said["dimension"] == raw["dimension"] < found.dimension
     assert said["calibrated"]["dimension"] == pytest.approx(float(found.dimension), rel=1e-5)
     assert said["calibrated"]["bias"] == pytest.approx(said["dimension"] - said["calibrated"]["dimension"], rel=1e-4)

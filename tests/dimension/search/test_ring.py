@@ -126,7 +126,7 @@ def test_first_occurrences_are_found_on_other_devices(cloud, kind):
     np.testing.assert_array_equal(first, expected)
 
 
-@each_kind
+@pytest.mark.parametrize("kind", [pytest.param(AxisType.Auto, marks=pytest.mark.slow), AxisType.Explicit])
 def test_an_estimate_is_that_of_one_device(cloud, kind):
     copies = np.concatenate([cloud, cloud[:40]])
     near, alone = dimension.mle(jax.device_put(copies, by_rows(kind)), k=K), dimension.mle(copies, k=K)

@@ -10,8 +10,19 @@ import pytest
 from jaxscale import dimension
 from jaxscale.dimension.search import candidates, exact, nearest
 
-# More than `exact.SMALL` points, so that pairs of tiles are multiplied once and lists of candidates are merged.
-N, WIDTH, K = 2100, 24, 12
+N, WIDTH, K = 1050, 24, 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_points_are_many():
+    """Not few enough to be compared pair by pair, nor to be sorted: pairs of tiles are multiplied once, and lists of
+    candidates are merged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "SMALL", 1000)
+        patch.setattr(exact, "FEW", 2**23)
+        nearest.find_neighbors.clear_cache()
+        yield
+    nearest.find_neighbors.clear_cache()
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +86,9 @@ def test_each_pair_of_tiles_is_enough(cloud, expected):
 def test_several_spans_of_tiles(cloud, expected, monkeypatch, compile_anew):
     # Three tiles to a span instead of 32: candidates so far meet those of later spans.
     monkeypatch.setattr(candidates.plan, "__defaults__", (1024, candidates.MISSES, 3))
-    assert candidates.plan(N, K + 6, 256).tiles > 6
+    assert candidates.plan(N, K + 6, 128).tiles > 6
     compile_anew()
-    assert_exact(dimension.neighbors(cloud, K, block=256), expected)
+    assert_exact(dimension.neighbors(cloud, K, block=128), expected)
 
 
 def test_bfloat16_finds_the_same(cloud):
@@ -97,12 +108,12 @@ def test_a_recall_asked_for_is_reached(cloud, expected, recall):
 
 
 def test_queries_that_are_not_the_points(cloud):
-    queries = cloud[:1300] + np.float32(0.1)
+    queries = cloud[:650] + np.float32(0.1)
     assert_exact(dimension.neighbors(cloud, K, queries=queries), brute_force(cloud, K, queries))
 
 
 def test_too_little_is_kept_and_found_again(cloud, expected, monkeypatch, compile_anew):
-    # Two candidates of a tile are too few for twelve neighbors in three tiles: every row must be searched again.
+    # Two candidates of a tile are too few for twelve neighbors in two tiles: every row must be searched again.
     plan = candidates.plan
     monkeypatch.setattr(exact, "plan", lambda *args: candidates.TilePlan(**{**vars(plan(*args)), "keep": 2}))
     compile_anew()
@@ -119,7 +130,7 @@ def test_close_pairs_among_far_points(cloud):
 
 
 def test_equal_distances_are_ordered_by_index():
-    lattice = np.stack(np.meshgrid(np.arange(15), np.arange(10), np.arange(14)), -1).reshape(N, 3).astype(np.float32)
+    lattice = np.stack(np.meshgrid(np.arange(15), np.arange(10), np.arange(7)), -1).reshape(N, 3).astype(np.float32)
     # Of the twelve points at the square root of two from most, six are wanted.
     near = dimension.neighbors(np.pad(lattice, ((0, 0), (0, WIDTH - 3))), K)
     np.testing.assert_array_equal(near.indices, brute_force(lattice, K)[1])

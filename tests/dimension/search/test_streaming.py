@@ -102,4 +102,5 @@ def test_rows_that_cannot_be_used_are_named_before_any_search(cloud, on_disk):
 
 
 def test_estimators_load_a_file(cloud, on_disk):
-    assert dimension.mle(on_disk(cloud), k=K).dimension == dimension.mle(cloud, k=K).dimension
+    # Fewer than 8 k points: the error is that of the neighbor graph, quick to compile.
+    assert dimension.mle(on_disk(cloud), k=30).dimension == dimension.mle(cloud, k=30).dimension
