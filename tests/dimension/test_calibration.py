@@ -65,7 +65,9 @@ def test_mixing_is_smooth_between_families_and_flat_at_and_beyond_them():
     np.testing.assert_allclose(slope, calibration._mix(at, uneven, log_d)[1], rtol=1e-3)
 
 
-@pytest.mark.parametrize(("family", "d"), [("sphere", 10), ("cube", 10), ("gaussian", 10), ("cube", 2)])
+@pytest.mark.parametrize(
+    ("family", "d"), [pytest.param("sphere", 10, marks=pytest.mark.slow), ("cube", 10), ("gaussian", 10), ("cube", 2)]
+)
 def test_each_family_is_told_and_its_dimension_found(family, d):
     found = calibrate(cloud(family, d))
     # Four standard errors of one cloud, 2.5% each at n = 600 and k = 5; the reading is off by 6 to 20% at d = 10.

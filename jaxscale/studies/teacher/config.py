@@ -41,9 +41,9 @@ class Contexts(Values):
     """Tokens of a window."""
     skipped: int = 8
     """First positions of a window that are left out: they have hardly any context."""
-    training: int = 850
+    training: int = 800
     """Windows to draw training sets from; each seed begins elsewhere among them."""
-    held_out: int = 400
+    held_out: int = 360
     """Windows of held-out documents: a quarter to choose by, a quarter to measure geometry in, half to test on."""
     windows_per_document: int = 2
     """Held-out windows of one document, at most."""

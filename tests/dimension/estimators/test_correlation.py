@@ -120,10 +120,12 @@ def test_rows_left_out_count_for_nothing():
     assert estimate.points_used == 200 and np.all(estimate.influence[200:] == 0)
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     assert_equal_to_a_loop(correlation_dimension, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_of_trials():
     samples = np.float32(rng().normal(size=(100, 160, 3)))
     estimates = jax.jit(lambda clouds: jax.lax.map(correlation_dimension, clouds))(samples)

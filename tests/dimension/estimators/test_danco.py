@@ -190,6 +190,7 @@ def test_symmetries_and_duplicates_leave_it_alone(references):
     assert abs(again.dimension - plain.dimension) < 0.1
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop, references):
     read = functools.partial(dimension.danco, k=K, references=references)
     # Batched sums run in another order; the dimension is where a slope in float32 changes sign.

@@ -75,6 +75,7 @@ def test_cubes_read_their_dimension(d):
     assert d - 0.1 * d - 3 * estimate.standard_error < estimate.dimension < d + 3 * estimate.standard_error
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread():
     def of_one(x):
         estimate = dimension.knn_graph(x, K)

@@ -60,6 +60,7 @@ def test_a_fractal_reads_less_than_its_lines():
     assert 0.5 < dimension.ph0(cantor, alpha=0.5, halvings=1, resamples=16).dimension < 0.8
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread():
     estimates = [dimension.ph0(cube(3, seed=s), halvings=2) for s in range(40)]
     read, error = np.transpose([(estimate.dimension, estimate.standard_error) for estimate in estimates])

@@ -256,6 +256,7 @@ def test_bad_input_is_named(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     def all_of_them(hoods):
         estimates = [estimator(hoods) for estimator in ESTIMATORS[1:]]

@@ -135,7 +135,9 @@ def test_an_estimate_is_that_of_one_device(cloud, kind):
 
 
 @pytest.mark.parametrize(
-    ("read", "shards"), [(search, 5), (lambda x: dimension.mle(x, k=K).dimension, 9)], ids=["neighbors", "mle"]
+    ("read", "shards"),
+    [(search, 5), pytest.param(lambda x: dimension.mle(x, k=K).dimension, 9, marks=pytest.mark.slow)],
+    ids=["neighbors", "mle"],
 )
 def test_no_device_ever_holds_the_cloud(read, shards):
     n, width = 65_536, 512

@@ -184,6 +184,7 @@ def test_eight_devices_give_the_losses_of_one(undisturbed, study_file, tmp_path)
     assert json.loads(done.stdout)["device"].startswith("8 ×")
 
 
+@pytest.mark.slow
 def test_cells_trained_together_give_the_table_of_those_trained_one_by_one(undisturbed, begun):
     folder, (study, here) = undisturbed[0], begun
     verdict = data_scaling.run(dataclasses.replace(study, together=3), here)

@@ -129,7 +129,7 @@ def test_a_student_of_a_lane_is_the_same_on_one_device_and_on_eight(finished):
             where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("members"))
             lanes = jax.tree.map(lambda leaf: jax.device_put(leaf, where), lanes)
             runs = students.start(net, lanes, lesson)
-            return students.advance.__wrapped__(net, SMALL.training, lesson, lanes, runs, steps=5)[0]
+            return students.advance(net, SMALL.training, lesson, lanes, runs, steps=5)[0]
 
     many = trained(lanes, jax.devices())
     alone = trained(jax.tree.map(lambda leaf: leaf[3:4], lanes), jax.devices()[:1])
