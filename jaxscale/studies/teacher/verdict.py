@@ -339,7 +339,7 @@ def _text(study: TeacherStudy) -> str:
     if study.teacher.name == "language":
         return f"a language of dimension {study.teacher.dimension} and smoothness {study.teacher.beta:g}"
     source = study.corpus.path or study.corpus.name or study.corpus.kind
-    return f"{source}, with labels drawn from {study.teacher.name},"
+    return f"{source}, with labels drawn from {study.teacher.name}"
 
 
 def _ends(interval: Sequence[float | None], digits: int = 3) -> str:
