@@ -57,6 +57,12 @@ PAPERS = {
         ),
         ("Text: α observed within 0.02 of 2/(2 + d)", measurements.text, "make study", "studies/quickstart"),
         (
+            "The same where the truth is a teacher's, on real contexts",
+            measurements.known_truth,
+            "jaxscale study configs/teacher.py --workdir runs/teacher_stdlib",
+            "studies/teacher_stdlib",
+        ),
+        (
             "d is stable across architectures",
             measurements.stable,
             "jaxscale study configs/dimension_ablation.py --workdir runs/ablation",

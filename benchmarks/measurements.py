@@ -72,6 +72,25 @@ def text():
     )
 
 
+def known_truth():
+    """Students of a pretrained teacher on real contexts, a `studies.TeacherStudy`."""
+    found = table("studies/teacher_stdlib")["verdict"]
+    observed, last = found["squared"], found["layers"][-1]
+    predicted, (low, high) = last["predicted"]["at_one"], observed["interval"]
+    near = abs(observed["exponent"] - predicted["exponent"]) <= MARGIN
+    return (
+        f"Labels drawn from SmolLM2-135M on contexts of the Python library, floor zero: squared error of students "
+        f"{observed['exponent']:.3f} [{low:.3f}, {high:.3f}] over n = {min(observed['sizes'])} to {max(observed['sizes'])}; "
+        f"the last layer's d = {last['dimension']['dimension']:.1f} predicts {predicted['exponent']:.3f} "
+        f"[{predicted['interval'][0]:.3f}, {predicted['interval'][1]:.3f}]: {found['agreement']}.",
+        CONFIRMED if near else REFUTED if found["agreement"] == "inconsistent" else OPEN,
+    )
+
+
+# Of the paper, between exponents observed and predicted on text.
+MARGIN = 0.02
+
+
 def stable():
     found = table("studies/ablation")["verdict"]
     model = [value for one in found["factors"] if one["factor"] in SHAPE for value in one["values"]]
