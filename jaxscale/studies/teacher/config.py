@@ -99,7 +99,8 @@ class TeacherStudy(Configuration):
     k: int = 20
     """Neighbors of each point that the dimension is read from."""
     largest_kernel: int = 2200
-    """Contexts up to which the kernel reference is computed, at a cost of n³."""
+    """Contexts up to which the kernel reference is computed, at a cost of n³; left out where fewer than four sizes are
+    that small."""
     level: float = 0.95
     """Of every interval."""
     resamples: int = 1000

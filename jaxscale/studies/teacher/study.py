@@ -325,7 +325,7 @@ def _references(study: TeacherStudy, material: Material) -> list[Row]:
         squared_QxN = references.squared_distances(np.concatenate(queries), points_NxD)
         for name, largest in (("neighbors", None), ("kernel", study.largest_kernel)):
             sizes = [n for n in sorted(study.sizes) if largest is None or n <= largest]
-            if not sizes:
+            if len(sizes) < verdict.FEWEST:
                 continue
             errors, chosen = [], []
             for n in sizes:
