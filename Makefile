@@ -35,7 +35,7 @@ test: lint pytest
 pytest: $(VENV)/.dev
 	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
 
-# The cheapest tests that fit into two processor minutes by tests/costs.json, which `make costs` writes.
+# The files of cheapest tests that fit into two processor minutes by tests/costs.json, which `make costs` writes.
 test-fast:
 	$(MAKE) pytest TESTS="--budget 120 -q"
 

@@ -80,9 +80,9 @@ def known_truth():
     near = abs(observed["exponent"] - predicted["exponent"]) <= MARGIN
     return (
         f"Labels drawn from SmolLM2-135M on contexts of the Python library, floor zero: squared error of students "
-        f"{observed['exponent']:.3f} [{low:.3f}, {high:.3f}] over n = {min(observed['sizes'])} to {max(observed['sizes'])}; "
-        f"the last layer's d = {last['dimension']['dimension']:.1f} predicts {predicted['exponent']:.3f} "
-        f"[{predicted['interval'][0]:.3f}, {predicted['interval'][1]:.3f}]: {found['agreement']}.",
+        f"{observed['exponent']:.3f} [{low:.3f}, {high:.3f}] over n = {min(observed['sizes'])} to "
+        f"{max(observed['sizes'])}; the last layer's d = {last['dimension']['dimension']:.1f} predicts "
+        f"{predicted['exponent']:.3f} [{predicted['interval'][0]:.3f}, {predicted['interval'][1]:.3f}]: {found['agreement']}.",
         CONFIRMED if near else REFUTED if found["agreement"] == "inconsistent" else OPEN,
     )
 

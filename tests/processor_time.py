@@ -20,7 +20,9 @@ SHOWN = 15
 
 
 def add_options(parser):
-    parser.addoption("--budget", type=float, help="run the cheapest tests that fit into so many processor seconds")
+    parser.addoption(
+        "--budget", type=float, help="run the files of cheapest tests that fit into so many processor seconds"
+    )
     parser.addoption("--write-costs", action="store_true", help="write the processor seconds of tests to costs.json")
 
 
@@ -67,17 +69,23 @@ class ProcessorTime:
 
 
 def deselect(config, items):
-    """Leaves the cheapest tests that fit into the budget, in their order."""
+    """Leaves the files whose tests cost least each, whole, as many as fit into the budget.
+
+    Whole, since tests share fixtures and programs: what a file costs is paid by whichever of its tests is first.
+    """
     budget = config.getoption("--budget")
     if budget is None:
         return
     costs = json.loads(COSTS.read_text())
-    cost = lambda item: costs["tests"].get(item.nodeid, costs["usual"])
+    files = collections.defaultdict(list)
+    for item in items:
+        files[item.nodeid.partition("::")[0]].append(costs["tests"].get(item.nodeid, costs["usual"]))
     kept = set()
-    for item in sorted(items, key=cost):
-        budget -= cost(item)
+    for file in sorted(files, key=lambda file: sum(files[file]) / len(files[file])):
+        budget -= sum(files[file])
         if budget < 0:
             break
-        kept.add(item)
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
+        kept.add(file)
+    left_out = [item for item in items if item.nodeid.partition("::")[0] not in kept]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item.nodeid.partition("::")[0] in kept]
