@@ -78,11 +78,12 @@ def known_truth():
     observed, last = found["squared"], found["layers"][-1]
     predicted, (low, high) = last["predicted"]["at_one"], observed["interval"]
     near = abs(observed["exponent"] - predicted["exponent"]) <= MARGIN
+    ends = "[{:.3f}, {:.3f}]".format(*predicted["interval"])
     return (
         f"Labels drawn from SmolLM2-135M on contexts of the Python library, floor zero: squared error of students "
         f"{observed['exponent']:.3f} [{low:.3f}, {high:.3f}] over n = {min(observed['sizes'])} to "
         f"{max(observed['sizes'])}; the last layer's d = {last['dimension']['dimension']:.1f} predicts "
-        f"{predicted['exponent']:.3f} [{predicted['interval'][0]:.3f}, {predicted['interval'][1]:.3f}]: {found['agreement']}.",
+        f"{predicted['exponent']:.3f} {ends}: {found['agreement']}.",
         CONFIRMED if near else REFUTED if found["agreement"] == "inconsistent" else OPEN,
     )
 
