@@ -188,8 +188,8 @@ def _caveats_of_embedding(cloud: dict[str, Any]) -> list[dict[str, str]]:
     if not repeated:
         return []
     text = (
-        f"{repeated} of {cloud['shape'][0]} rows repeat another: the embedding sees the token alone. Each counts once, "
-        "so that this is the dimension of a list of words, not of contexts."
+        f"{repeated} of {cloud['shape'][0]} rows repeat another: the embedding sees the token alone. Each counts "
+        "once. The reading is the dimension of a list of words, not of contexts."
     )
     return [caveat("tokens_repeat", text)]
 

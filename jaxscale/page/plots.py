@@ -8,7 +8,7 @@ color from the page's style sheet.
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -89,4 +89,33 @@ def band(x: Sequence[float], lower: Sequence[float], upper: Sequence[float], col
         hoverinfo="skip",
         legendgroup=name,
         showlegend=False,
+    )
+
+
+def add_line(figure: go.Figure, x: Sequence[float], y: Sequence[float], name: str, color: str, dash: str) -> None:
+    """Adds a line that the pointer does not stop at."""
+    style = {"color": color, "width": 2, "dash": dash}
+    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=style, name=name, hoverinfo="skip"))
+
+
+def add_curve(
+    figure: go.Figure,
+    entries: Sequence[Mapping[str, Any]],
+    column: str,
+    name: str,
+    color: str,
+    mark: str,
+    value: str = "loss",
+) -> None:
+    """Adds `value` against `column`, of plain rows, as marks on a line."""
+    figure.add_trace(
+        go.Scatter(
+            x=[one[column] for one in entries],
+            y=[one[value] for one in entries],
+            mode="lines+markers",
+            line={"color": color, "width": 1.5},
+            marker={"size": 7, "color": color, "symbol": mark},
+            name=name,
+            hovertemplate="%{x:,}<br>%{y:.4g}<extra>" + name + "</extra>",
+        )
     )

@@ -13,7 +13,8 @@ from jaxscale import files
 from jaxscale.page import layout, plots
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import interval, number
-from jaxscale.studies.manifolds.figures import ERROR, add_curve
+from jaxscale.page.plots import add_curve
+from jaxscale.studies.manifolds.figures import ERROR
 
 Verdict = dict[str, Any]
 TITLE = "Known geometry, side by side"

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from jaxscale.page.numerals import number
-from jaxscale.page.plots import FIT, MARKS, POINT, PREDICTION, empty, spread_colors
+from jaxscale.page.plots import FIT, MARKS, POINT, PREDICTION, add_curve, add_line, empty, spread_colors
 
 Verdict = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -54,8 +54,8 @@ def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:
     if verdict["series"] == "compute":
         predicted = law["predicted"]
     guide = [curve(middle) * (at / middle) ** -predicted for at in ends]
-    _add_line(figure, ends, [curve(at) for at in ends], f"fit, α = {number(law['exponent'])}", FIT, "solid")
-    _add_line(figure, ends, guide, f"predicted slope, α = {number(predicted)}", PREDICTION, "dash")
+    add_line(figure, ends, [curve(at) for at in ends], f"fit, α = {number(law['exponent'])}", FIT, "solid")
+    add_line(figure, ends, guide, f"predicted slope, α = {number(predicted)}", PREDICTION, "dash")
     references = verdict.get("references", {})
     colors = spread_colors(list(references))
     for index, (name, one) in enumerate(references.items()):
@@ -64,7 +64,7 @@ def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:
     if "budget_reaches" in verdict:
         label = "reached on data in excess without noise"
         sizes = [one["n"] for one in law["by_size"]]
-        _add_line(figure, [sizes[0], sizes[-1]], [verdict["budget_reaches"]] * 2, label, POINT, "dot")
+        add_line(figure, [sizes[0], sizes[-1]], [verdict["budget_reaches"]] * 2, label, POINT, "dot")
     return _logarithmic(figure, [one[column] for one in law["by_size"]])
 
 
@@ -90,7 +90,7 @@ def slope_figure(verdict: Verdict) -> go.Figure:
         )
     ends = [verdict["data"]["by_size"][0]["n"], verdict["data"]["by_size"][-1]["n"]]
     predicted = verdict["data"]["predicted"]
-    _add_line(figure, ends, [predicted] * 2, f"predicted, {number(predicted)}", PREDICTION, "dash")
+    add_line(figure, ends, [predicted] * 2, f"predicted, {number(predicted)}", PREDICTION, "dash")
     figure.update_xaxes(type="log", tickvals=[one["n"] for one in verdict["data"]["by_size"]])
     figure.update_yaxes(zeroline=True)
     return figure
@@ -124,32 +124,10 @@ def scale_figure(verdict: Verdict) -> go.Figure:
         )
     )
     ends, d = [entries[0]["k"], entries[-1]["k"]], verdict["dimension"].get("known", verdict["setting"]["dimension"])
-    _add_line(figure, ends, [d, d], f"known, {number(d)}", PREDICTION, "dash")
+    add_line(figure, ends, [d, d], f"known, {number(d)}", PREDICTION, "dash")
     figure.update_xaxes(type="log", tickvals=[one["k"] for one in entries])
     figure.update_yaxes(rangemode="tozero")
     return figure
-
-
-def _add_line(figure: go.Figure, x: Sequence[float], y: Sequence[float], name: str, color: str, dash: str) -> None:
-    style = {"color": color, "width": 2, "dash": dash}
-    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=style, name=name, hoverinfo="skip"))
-
-
-def add_curve(
-    figure: go.Figure, entries: Rows, column: str, name: str, color: str, mark: str, value: str = "loss"
-) -> None:
-    """Adds `value` against `column`, of plain rows, as marks on a line."""
-    figure.add_trace(
-        go.Scatter(
-            x=[one[column] for one in entries],
-            y=[one[value] for one in entries],
-            mode="lines+markers",
-            line={"color": color, "width": 1.5},
-            marker={"size": 7, "color": color, "symbol": mark},
-            name=name,
-            hovertemplate="%{x:,}<br>%{y:.4g}<extra>" + name + "</extra>",
-        )
-    )
 
 
 def _logarithmic(figure: go.Figure, ticks: Sequence[float]) -> go.Figure:

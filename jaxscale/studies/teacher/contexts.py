@@ -1,4 +1,4 @@
-"""Contexts of real documents: windows of tokens, to train on or of documents that are held out for one purpose each."""
+"""Contexts of real documents: windows of tokens. Each held-out document serves one purpose."""
 
 import dataclasses
 import hashlib
@@ -29,7 +29,7 @@ class Windows:
       tokens: (W, T + 1) int32; the last token only says what came next.
       document: (W,) int32, which document a window is from.
       part: (W,) int8, its place in `PARTS`.
-      facts: what was read of the corpus.
+      facts: counts of the documents and tokens that were read.
     """
 
     tokens: np.ndarray

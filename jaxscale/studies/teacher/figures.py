@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from jaxscale.page.numerals import number
-from jaxscale.page.plots import FIT, MARKS, POINT, PREDICTION, band, empty, spread_colors
+from jaxscale.page.plots import FIT, MARKS, POINT, PREDICTION, add_curve, add_line, band, empty, spread_colors
 
 Verdict = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -39,23 +39,23 @@ def error_figure(verdict: Verdict, rows: Rows) -> go.Figure:
     )
     ends = [min(counted), max(counted)]
     fitted = [law["scale"] * n ** -law["exponent"] for n in ends]
-    _add_line(figure, ends, fitted, f"fit, α = {number(law['exponent'])}", FIT, "solid")
+    add_line(figure, ends, fitted, f"fit, α = {number(law['exponent'])}", FIT, "solid")
     predicted = layers[-1]["predicted"]["at_one"]
     if predicted:
         middle = math.sqrt(ends[0] * ends[1])
         at = law["scale"] * middle ** -law["exponent"]
         guide = [at * (n / middle) ** -predicted["exponent"] for n in ends]
         name = f"slope of the last layer's d at β = 1, α = {number(predicted['exponent'])}"
-        _add_line(figure, ends, guide, name, PREDICTION, "dash")
+        add_line(figure, ends, guide, name, PREDICTION, "dash")
     with_neighbors = [one for one in layers if "neighbors" in one["references"]]
     colors = spread_colors([one["layer"] for one in with_neighbors])
     for index, one in enumerate(with_neighbors):
         found = one["references"]["neighbors"]
         name = f"neighbors at layer {one['layer']}, α = {number(found['exponent'])}"
-        _add_curve(figure, found["by_size"], name, colors[one["layer"]], MARKS[(1 + index) % len(MARKS)])
+        add_curve(figure, found["by_size"], "n", name, colors[one["layer"]], MARKS[(1 + index) % len(MARKS)])
     sizes = [one["n"] for one in law["by_size"]]
     constant = verdict["facts"]["constant"]["squared"]
-    _add_line(figure, [sizes[0], sizes[-1]], [constant, constant], "the best constant", POINT, "dot")
+    add_line(figure, [sizes[0], sizes[-1]], [constant, constant], "the best constant", POINT, "dot")
     return _logarithmic(figure, sizes)
 
 
@@ -76,7 +76,7 @@ def divergence_figure(verdict: Verdict) -> go.Figure:
     )
     ends = [min(law["sizes"]), max(law["sizes"])]
     fitted = [law["scale"] * n ** -law["exponent"] for n in ends]
-    _add_line(figure, ends, fitted, f"fit, α = {number(law['exponent'])}", FIT, "solid")
+    add_line(figure, ends, fitted, f"fit, α = {number(law['exponent'])}", FIT, "solid")
     return _logarithmic(figure, [one["n"] for one in law["by_size"]])
 
 
@@ -89,7 +89,7 @@ def exponent_figure(verdict: Verdict) -> go.Figure:
     low, high = students["interval"]
     students_name = f"students, {number(students['exponent'])}"
     figure.add_trace(band(ends, [low, low], [high, high], FIT, students_name))
-    _add_line(figure, ends, [students["exponent"]] * 2, students_name, FIT, "solid")
+    add_line(figure, ends, [students["exponent"]] * 2, students_name, FIT, "solid")
     series = [
         ("predicted at β = 1", PREDICTION, [(one["layer"], one["predicted"]["at_one"]) for one in layers]),
         ("predicted at the measured β", "#8b5cf6", [(one["layer"], one["predicted"]["measured"]) for one in layers]),
@@ -154,27 +154,8 @@ def setting_figure(verdict: Verdict) -> go.Figure:
     colors = spread_colors(list(range(len(settings))))
     for index, one in enumerate(settings):
         name = f"width {one['width']}, rate {number(one['learning_rate'])}, decay {number(one['weight_decay'])}"
-        _add_curve(figure, one["by_size"], name, colors[index], MARKS[index % len(MARKS)])
+        add_curve(figure, one["by_size"], "n", name, colors[index], MARKS[index % len(MARKS)])
     return _logarithmic(figure, [one["n"] for one in verdict["squared"]["by_size"]])
-
-
-def _add_line(figure: go.Figure, x: Sequence[float], y: Sequence[float], name: str, color: str, dash: str) -> None:
-    style = {"color": color, "width": 2, "dash": dash}
-    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=style, name=name, hoverinfo="skip"))
-
-
-def _add_curve(figure: go.Figure, entries: Rows, name: str, color: str, mark: str) -> None:
-    figure.add_trace(
-        go.Scatter(
-            x=[one["n"] for one in entries],
-            y=[one["loss"] for one in entries],
-            mode="lines+markers",
-            line={"color": color, "width": 1.5},
-            marker={"size": 7, "color": color, "symbol": mark},
-            name=name,
-            hovertemplate="%{x:,}<br>%{y:.4g}<extra>" + name + "</extra>",
-        )
-    )
 
 
 def _logarithmic(figure: go.Figure, ticks: Sequence[float]) -> go.Figure:

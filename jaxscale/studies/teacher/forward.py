@@ -1,4 +1,4 @@
-"""The teacher's pass: once over all windows, in parts that are kept on disk, so that none is computed twice.
+"""The teacher's pass over all windows. Each part is computed once and kept on disk.
 
 part_<i>.npz    of some windows: probabilities of outcomes, states by layer, what came next
 """

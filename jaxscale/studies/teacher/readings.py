@@ -86,7 +86,7 @@ def _smoothness(study: TeacherStudy, points_NxD: np.ndarray, truth_NxK: np.ndarr
 
 
 def predictions(study: TeacherStudy, reading: Mapping[str, Any]) -> dict[str, Any]:
-    """Exponents 2β/(2β+d) that a layer's geometry predicts: at β = 1, and at the β that was read.
+    """Exponents 2β/(2β+d) that a layer's geometry predicts, at β = 1 and at the measured β.
 
     Where β may be 1 or more, its lower end is all that is known, and so it is of the exponent.
     """
