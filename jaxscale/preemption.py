@@ -7,6 +7,9 @@
 Python runs signal handlers between two steps of its own, so an order that comes while compiled code runs takes effect
 when that returns. A second order ends the process at once: files are replaced in one step, so nothing is half written.
 
+Python ignores what a handler raises inside a callback of the garbage collector or a destructor. Such an order, or
+Ctrl-C, is given again a moment later.
+
 Of several processes jax's preemption service takes SIGTERM and agrees with all of them on when to leave; the handler
 here passes orders on to it. What the first process does for all (`processes.first_says`) is left at once by all.
 """
@@ -16,6 +19,7 @@ import ctypes
 import errno
 import os
 import signal
+import sys
 import termios
 import threading
 import time
@@ -26,6 +30,8 @@ from jaxscale.errors import RunError
 
 # A terminal that closes sends the same order twice: what comes within so many seconds is one.
 ONE_ORDER_SECONDS = 2.0
+# Until an order is given again that Python ignored: long enough for a callback or a destructor to end.
+AGAIN_SECONDS = 0.01
 
 
 class Preempted(RunError):
@@ -48,6 +54,7 @@ class _Orders:
       first_alone: whether the first of several processes works for all.
       tell_others: jax's own handler where there are several processes.
       looks: how often `Notice.given` was called, which all processes do equally often.
+      again: how many orders are under way that were given before, and ignored.
     """
 
     def __init__(self) -> None:
@@ -55,6 +62,7 @@ class _Orders:
         self.command, self.saving, self.first_alone = False, 0, False
         self.tell_others: Callable[[int], None] | None = None
         self.looks = 0
+        self.again = 0
 
     def take(self, number: int, _: FrameType | None) -> None:
         """The handler of the signals."""
@@ -62,7 +70,9 @@ class _Orders:
         if number == signal.SIGHUP:
             _let_go_of_terminal()
         if self.given is None:
-            self.given = number, now
+            self.given, self.again = (number, now), 0
+        elif self.again:
+            self.again -= 1
         elif now - self.given[1] > ONE_ORDER_SECONDS and (self.command or self.tell_others):
             os.write(2, b"jaxscale: asked to leave a second time: left at once. What was saved before is whole.\n")
             os._exit(Preempted.exit_code)
@@ -75,6 +85,19 @@ class _Orders:
         alone = self.tell_others is None or self.first_alone
         if self.given and alone and not self.saving:
             raise Leave(signal.Signals(self.given[0]).name)
+
+    def ignored(self, unraisable: "sys.UnraisableHookArgs") -> bool:
+        """Gives an order, or Ctrl-C, again where `sys.unraisablehook` meets it; whether it was one."""
+        if unraisable.exc_type is KeyboardInterrupt:
+            number = int(signal.SIGINT)
+        elif unraisable.exc_type is Leave and self.given:
+            self.again += 1
+            number = self.given[0]
+        else:
+            return False
+        main = threading.main_thread().ident or 0
+        threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (main, number)).start()
+        return True
 
 
 def _let_go_of_terminal() -> None:
@@ -94,14 +117,19 @@ _orders = _Orders()
 def _taken() -> Iterator[None]:
     """Takes the signals, unless they are taken, ignored (nohup), or this is not the main thread, which may not."""
     before = {}
+    show_unraisable = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
             handler = signal.getsignal(number)
             if handler not in (signal.SIG_IGN, _orders.take, None):
                 before[number] = signal.signal(number, _orders.take)
+    if before:
+        sys.unraisablehook = lambda unraisable: _orders.ignored(unraisable) or show_unraisable(unraisable)
     try:
         yield
     finally:
+        if before:
+            sys.unraisablehook = show_unraisable
         if before and _orders.tell_others is None:
             for number, handler in before.items():
                 signal.signal(number, handler)

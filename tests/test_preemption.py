@@ -69,6 +69,38 @@ def test_what_is_ignored_stays_ignored_as_under_nohup():
     assert "preemption.Leave: SIGTERM" in process.communicate(timeout=60)[1]
 
 
+# Python prints what is raised in a callback of the garbage collector, and goes on.
+IN_A_CALLBACK = """
+import gc, sys, time
+from jaxscale import preemption
+
+def wait(phase, info):
+    if not waited:
+        waited.append(phase)
+        print("ready", file=sys.stderr, flush=True)
+        time.sleep(20)
+
+waited = []
+with preemption.orders():
+    gc.callbacks.append(wait)
+    gc.collect()
+    time.sleep(30)
+    raise AssertionError("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("order", "raised"), [(signal.SIGTERM, "Leave: SIGTERM"), (signal.SIGINT, "KeyboardInterrupt")]
+)
+def test_an_order_is_not_lost_that_comes_while_garbage_is_collected(order, raised):
+    process = start([sys.executable, "-c", IN_A_CALLBACK])
+    wait_for(process, "ready")
+    process.send_signal(order)
+    said = process.communicate(timeout=60)[1]
+    assert raised in said and said.count("Traceback") == 1 and "went on" not in said, said
+    assert process.returncode in (1, -order)
+
+
 IN_A_TERMINAL = """
 import sys, time
 from jaxscale import preemption
