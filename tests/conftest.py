@@ -8,7 +8,7 @@ import shutil
 import socket
 import sysconfig
 
-import environment  # noqa: F401  # before jax
+import environment  # before jax
 import jax
 import processor_time
 import pytest
@@ -48,6 +48,11 @@ def pytest_collection_modifyitems(config, items):
         seen.add(test)
     items[:] = first
     config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs():
+    environment.share_programs()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,13 +1,16 @@
 """What jax and numpy read when they are imported, for every test and its children: import this before."""
 
+import contextlib
 import importlib.metadata
 import os
 import pathlib
 
 # Tests compile far more than they compute. What was compiled once is read by the children of a test, by other files and
-# by the next run. A folder for each worker: jax writes to it without a lock.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(__file__).parents[1] / ".pytest_cache/programs" / WORKER)
+# by the next run. A folder for each worker, since jax writes to it without a lock; `share_programs` links their files.
+PROGRAMS = pathlib.Path(__file__).parents[1] / ".pytest_cache/programs"
+OWN = PROGRAMS / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(OWN)
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"  # else a program's key holds the folder's name
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -25,6 +28,16 @@ def of_child(devices: int = 1) -> dict[str, str]:
     """The environment of a process that compiles as this one does, with so many host devices."""
     flags = [*compiler_flags, f"--xla_force_host_platform_device_count={devices}"]
     return dict(os.environ) | {"XLA_FLAGS": " ".join(flags)}
+
+
+def share_programs() -> None:
+    """Links what other workers have compiled since into this worker's folder."""
+    OWN.mkdir(parents=True, exist_ok=True)
+    here = set(os.listdir(OWN))
+    for other in PROGRAMS.iterdir():
+        for name in set(os.listdir(other)) - here:
+            with contextlib.suppress(OSError):  # another process of this worker was faster
+                os.link(other / name, OWN / name)
 
 
 os.environ.update(of_child(devices=8))
