@@ -1,13 +1,14 @@
-# make study · make test · make test-fast · make costs · make test-all · make test-tpu · make bench · make results ·
-# make docs · make lint · make lock
+# make study · make test · make test-fast · make test-thorough · make test-all · make test-tpu · make costs · make bench ·
+# make results · make docs · make lint · make lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/quickstart
 # As jax 0.10.2 asks for it.
 LIBTPU := 0.0.42.*
+MARKS ?= not slow and not thorough
 
-.PHONY: setup study test test-fast costs pytest test-all test-tpu bench results docs lint lock clean
+.PHONY: setup study test test-fast test-thorough costs pytest test-all test-tpu bench results docs lint lock clean
 
 setup: $(VENV)/.runtime
 
@@ -33,11 +34,15 @@ study: $(VENV)/.runtime
 test: lint pytest
 
 pytest: $(VENV)/.dev
-	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist loadfile -m "$(MARKS)" $(TESTS)
 
 # The files of cheapest tests that fit into two processor minutes by tests/costs.json, which `make costs` writes.
 test-fast:
 	$(MAKE) pytest TESTS="--budget 120 -q"
+
+# What `make test` leaves out but for the slow ones.
+test-thorough:
+	$(MAKE) pytest MARKS="thorough and not slow"
 
 costs:
 	$(MAKE) pytest TESTS=--write-costs

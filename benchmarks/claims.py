@@ -55,7 +55,7 @@ PAPERS = {
             )
             for d in (1, 2, 3)
         ),
-        ("Text: α observed within 0.02 of 2/(2 + d)", measurements.text, "make study", "studies/quickstart"),
+        ("Text: α observed within 0.02 of 2/(2 + d)", measurements.text, "make study", "studies/text_loss"),
         (
             "The same where the truth is a teacher's, on real contexts",
             measurements.known_truth,

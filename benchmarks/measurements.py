@@ -61,7 +61,7 @@ def precision():
 
 
 def text():
-    found = table("studies/quickstart")["verdict"]
+    found = table("studies/text_loss")["verdict"]
     predicted, observed = found["predicted"], found["observed"]
     low, high = observed["exponent_interval"]
     return (

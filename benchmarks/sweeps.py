@@ -28,7 +28,7 @@ import time
 MODELS = {  # layers, width, context, batch; steps measured alone, and of a run
     "1 layer, width 16": (1, 16, 16, 16, 64, 160),
     "2 layers, width 32": (2, 32, 32, 16, 32, 80),
-    "2 layers, width 64 (the quickstart's)": (2, 64, 64, 32, 16, 20),
+    "2 layers, width 64 (of configs/text_loss.py)": (2, 64, 64, 32, 16, 20),
 }
 CHUNK = 16  # steps that a sweep hands to the devices at once
 

@@ -5,8 +5,8 @@ A page holds a comment, and below it, up to the next empty line, the table that 
     <!-- studies: manifold_sphere1 manifold_sphere2 -->
     <!-- comparison: compare_ambient -->
     <!-- errors: manifold_sphere2 -->
-    <!-- losses: quickstart -->
-    <!-- verdict: quickstart -->
+    <!-- losses: text_loss -->
+    <!-- verdict: text_loss -->
 """
 
 import json

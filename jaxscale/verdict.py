@@ -1,7 +1,7 @@
 """What a command concludes, in one shape: `verdict.json` of every study, and what `jaxscale fit`, `dimension` and
 `construct` print with `--json` (docs/verdict.md).
 
-    check(files.read_json("runs/quickstart/verdict.json")).numbers[0]      # Number("intrinsic dimension d", 5.0, …)
+    check(files.read_json("runs/text_loss/verdict.json")).numbers[0]      # Number("intrinsic dimension d", 5.0, …)
 
 A command adds keys of its own to these; whatever reads only these can read every verdict.
 """

@@ -262,6 +262,7 @@ def test_fit_reads_tables(name, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["parameters"]["alpha"]["estimate"] == pytest.approx(0.4, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_dry_run_of_the_papers_setting_downloads_nothing():
     done = jaxscale(
         "train",
@@ -293,15 +294,15 @@ def test_dry_run_memory_falls_with_the_mesh(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "configs/quickstrat.py", "--workdir", "x"], 2, "Did you mean configs/quickstart.py"),
-        (["train", "configs/quickstart.py"], 2, "--workdir is needed"),
-        (["train", "configs/quickstart.py", "--workdir", "x", "--trainning.steps", "5"], 2, "--training.steps"),
+        (["train", "configs/quickstrat.py", "--workdir", "x"], 2, "Did you mean configs/text_loss.py"),
+        (["train", "configs/text_loss.py"], 2, "--workdir is needed"),
+        (["train", "configs/text_loss.py", "--workdir", "x", "--trainning.steps", "5"], 2, "--training.steps"),
         (
-            ["train", "configs/quickstart.py", "--workdir", "x", "--training.steps", "0"],
+            ["train", "configs/text_loss.py", "--workdir", "x", "--training.steps", "0"],
             2,
             "training.steps=0 must be positive",
         ),
-        (["study", "configs/quickstart.py", "--workdir", "/dev/null/x"], 2, "workdir='/dev/null/x' cannot be used"),
+        (["study", "configs/text_loss.py", "--workdir", "/dev/null/x"], 2, "workdir='/dev/null/x' cannot be used"),
         (["dimension", "none.npy"], 2, "file='none.npy' cannot be read"),
         (["fit", "none.csv"], 2, "file 'none.csv' cannot be read"),
         (
@@ -328,14 +329,14 @@ def test_bad_input_exits_with_2_and_says_what_to_do(arguments, code, message, ca
     assert not captured.out
 
 
-QUICKSTART = ["train", "configs/quickstart.py"]
+QUICKSTART = ["train", "configs/text_loss.py"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([*QUICKSTART, "--workdir", "gs://bucket/run"], "--workdir='gs://bucket/run' is an address"),
-        (["study", "configs/quickstart.py", "--workdir=s3://bucket/run"], "--workdir='s3://bucket/run' is an address"),
+        (["study", "configs/text_loss.py", "--workdir=s3://bucket/run"], "--workdir='s3://bucket/run' is an address"),
         (["compare", "runs/a", "gs://b/c", "--workdir", "x"], "studies='gs://b/c' is an address"),
         (["embed", "gs://b/run", "--out", "x.npy"], "workdir='gs://b/run' is an address"),
         (["export", "runs/one", "--out", "az://b/out"], "--out='az://b/out' is an address"),
@@ -373,6 +374,7 @@ def test_nan_exits_with_1_and_names_the_step(config_file, tmp_path, capsys):
     assert "not finite at step 0; no state was saved. Lower optimizer.learning_rate=1e+38" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kilobytes", "place"), [pytest.param(100, "corpus", marks=pytest.mark.slow), (12, "checkpoints")]
 )
@@ -395,7 +397,7 @@ def test_full_disk_exits_with_1_and_the_same_command_goes_on(kilobytes, place, c
 
 def test_help_of_a_config_shows_its_fields(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["study", str(ROOT / "configs/quickstart.py"), "--help"])
+        cli.main(["study", str(ROOT / "configs/text_loss.py"), "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
     assert "example: jaxscale study" in text

@@ -1,6 +1,6 @@
 """What to do, as typed values: frozen dataclasses, one Python file per experiment, overridden by flags.
 
-    run = load("configs/quickstart.py", ["--training.steps", "200"], Run)
+    run = load("configs/text_loss.py", ["--training.steps", "200"], Run)
 
 A config file is ordinary Python that binds `config` to a `Run` (one training run) or to a study of `jaxscale.studies`.
 """

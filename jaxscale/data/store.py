@@ -1,6 +1,6 @@
 """A corpus as integers on disk: tokenized once, split by document, shuffled once, read through memory maps.
 
-    store = prepare(config.Corpus(), config.Tokenizer(), "runs/quickstart/corpus")
+    store = prepare(config.Corpus(), config.Tokenizer(), "runs/text_loss/corpus")
     store.train.tokens, store.held_out.tokens           # memory maps of integers
 
 A document's content decides everything about it: whether it is a duplicate, whether it is held out, and the place of

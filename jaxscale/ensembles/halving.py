@@ -20,9 +20,9 @@ def stretches(first: int, steps: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(ends))
 
 
-def going_on(best_step_M: jax.Array, since: int) -> np.ndarray:
-    """Which networks did best in the later half of the first `since` steps, or after.
+def going_on(best_step_M: jax.Array | np.ndarray, since: int, after: float = 0.5) -> np.ndarray:
+    """Which networks did best after a share of the first `since` steps: by default in their later half.
 
     A network that is left alone does not change, so what goes on from a checkpoint finds the same ones.
     """
-    return np.flatnonzero(2 * np.asarray(best_step_M) >= since)
+    return np.flatnonzero(np.asarray(best_step_M) >= after * since)

@@ -2,8 +2,8 @@
 
 from jaxscale import studies
 
-verdict = studies.run(studies.DataScaling(), "runs/quickstart")
-studies.render("runs/quickstart")      # writes runs/quickstart/report.html again
+verdict = studies.run(studies.DataScaling(), "runs/text_loss")
+studies.render("runs/text_loss")      # writes runs/text_loss/report.html again
 
 Configurations and the registry load no jax; what a study does loads with its first use.
 """

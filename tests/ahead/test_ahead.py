@@ -34,6 +34,7 @@ def ahead():
     return compile_ahead(RUN, topologies.describe("cpu:8"))
 
 
+@pytest.mark.thorough
 def test_memory_is_an_eighth_of_the_state_and_what_a_step_needs(ahead):
     memory = ahead["memory"]
     assert memory["params"] == 4 * ahead["parameters"] / 8
@@ -82,6 +83,7 @@ def test_all_meshes_that_divide_the_run_are_considered():
     assert len(meshes) == 19 and (1, 1, 1, 8) not in meshes
 
 
+@pytest.mark.thorough
 def test_a_search_returns_the_fastest_that_fits_first():
     shallow = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, layers=1))
     found = search(shallow, topologies.describe("cpu:8"), compiled=2)

@@ -218,6 +218,7 @@ def test_depth_on_manifolds_depends_on_the_dimension_alone(d):
         assert len(con.compile(program, backend="structured").shape.blocks) == 4 + math.ceil(math.log2(d + 1))
 
 
+@pytest.mark.thorough
 def test_an_atlas_of_points_alone(definition):
     """A cloud on half a cylinder: local planes and quadratic surfaces find their way back to it."""
     rng = np.random.default_rng(0)

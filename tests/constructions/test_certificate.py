@@ -144,6 +144,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_what_is_called_safe_is_off_by_a_thousandth_of_the_values_at_most(name):
     """Not of the interval that analysis finds: of T20, whose values are at most 1, that is [-1e7, 1e7]."""

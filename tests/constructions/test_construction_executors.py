@@ -24,6 +24,7 @@ def networks():
 POINTS = np.random.default_rng(0).uniform(size=(5, 2))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["parabola", "structured"])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_dense_chunked_sharded_and_gather_agree(name, precision, networks):

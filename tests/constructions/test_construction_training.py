@@ -79,6 +79,7 @@ def test_training_from_a_construction_does_not_lose_it(made):
     assert after < before < 1e-3
 
 
+@pytest.mark.thorough
 def test_runs_side_by_side_are_those_made_alone(made):
     network = made["structured"]
     start, x = network.variables(), np.random.default_rng(0).uniform(size=(64, 1))
@@ -96,6 +97,7 @@ def ratios(d, N, steps, encoding, targets, **choices):
     return {row["target"]: row["ratio_mean_squared"] for row in rows}
 
 
+@pytest.mark.thorough
 def test_constructed_beats_random_initialization_tenfold_in_squared_error():
     """For a function with kinks on all scales; 15.8 when measured, at those of all rates and scales that do best."""
     found = ratios(1, 8, 200, "structured", ["Takagi, β = 1"], learning_rates=(1e-3, 0.03), scales=(0.5,))

@@ -130,6 +130,7 @@ def test_an_exponent_that_is_too_large_is_refuted():
     assert "second difference" in certificate(kinked, con.Holder(4.0, 2.0))["refuted"][0]
 
 
+@pytest.mark.thorough
 def test_a_constant_is_refuted_on_a_manifold_though_the_error_stays_below_the_bound():
     """Bounds on manifolds are many times the error: only the function itself shows that the constant is false."""
     made = con.approximate_on(con.circle(), lambda x: 5 * x[:, 0], grid=4, holder=con.Holder(1.0))

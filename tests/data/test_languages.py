@@ -51,6 +51,7 @@ def test_the_points_of_contexts_are_a_linear_map_of_their_symbols(d):
     assert jnp.min(spelled) > 0 and jnp.max(spelled) < languages.SIDE
 
 
+@pytest.mark.thorough
 def test_symbols_come_as_often_as_their_probabilities_say():
     language = smooth(1, 8)
     contexts, following = text(language, jax.random.key(1), 20_000)

@@ -188,6 +188,7 @@ def test_the_benchmark_draws_from_the_published_distributions(label):
     assert np.linalg.matrix_rank(ours[:200], tol=1e-3) == np.linalg.matrix_rank(theirs[:200], tol=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("manifold", "tolerance"),
     [  # Three standard errors of the estimate at n = 2000 and k = 10, and a few percent for curvature and boundaries.

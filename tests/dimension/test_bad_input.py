@@ -133,6 +133,7 @@ FLAWS = {
 }
 
 
+@pytest.mark.thorough
 @of_each_kind
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_a_flaw_moves_the_answer_little(name, flaw):
@@ -163,6 +164,7 @@ def test_copies_of_points_and_rows_of_nan_count_as_nothing(name, share):
     np.testing.assert_allclose(repeated.dimension, of_clean(name), rtol=0.02 if share < 0.5 else 0.2)
 
 
+@pytest.mark.thorough
 @of_each_kind
 def test_one_column_has_dimension_one(name):
     # Three standard errors of the noisiest, twonn: 3/√160.

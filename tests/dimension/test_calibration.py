@@ -66,7 +66,13 @@ def test_mixing_is_smooth_between_families_and_flat_at_and_beyond_them():
 
 
 @pytest.mark.parametrize(
-    ("family", "d"), [pytest.param("sphere", 10, marks=pytest.mark.slow), ("cube", 10), ("gaussian", 10), ("cube", 2)]
+    ("family", "d"),
+    [
+        pytest.param("sphere", 10, marks=pytest.mark.slow),
+        pytest.param("cube", 10, marks=pytest.mark.thorough),
+        ("gaussian", 10),
+        ("cube", 2),
+    ],
 )
 def test_each_family_is_told_and_its_dimension_found(family, d):
     found = calibrate(cloud(family, d))
@@ -86,12 +92,14 @@ def test_a_given_family_is_believed():
     assert as_sphere.dimension < 0.96 * as_cube.dimension
 
 
+@pytest.mark.thorough
 def test_any_estimator_of_neighborhoods_can_be_calibrated():
     found = calibrate(cloud("cube", 6), estimator=functools.partial(dimension.mle_radius, radius=1e4, k=K))
     # Four distances below the fifth know the dimension to 2% at n = 600; the reading is low by more.
     assert found.reading < 5.7 and abs(found.dimension - 6) < 4 * found.standard_error < 0.3 * 6
 
 
+@pytest.mark.thorough
 def test_other_sizes_are_reached_by_scaling_the_bias(monkeypatch):
     x = cloud("cube", 10)
     near = calibrate(x, reference="cube")
@@ -156,6 +164,7 @@ def test_tracing_is_refused_with_the_way_to_do_it():
         jax.jit(calibrate)(cloud("cube", 3))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["mada", pytest.param("mind_ml", marks=pytest.mark.slow)])
 def test_a_cut_at_the_width_is_not_taken_for_bias(name):
     """A cloud that fills its space was compared with references that were cut elsewhere: 7.10 ± 0.07 for 8.

@@ -80,6 +80,7 @@ def dimensions_and_gradients():
         return difference, jax.tree.map(np.asarray, gradients), at
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WITH_NEIGHBORS)
 def test_the_gradient_through_the_search_is_that_of_differences(name):
     differences, gradients, at = dimensions_and_gradients()
@@ -103,6 +104,7 @@ def test_what_counts_has_no_gradient_and_says_so(name):
         jax.eval_shape(jax.grad(lambda x: STEPS[name](x).dimension), X)
 
 
+@pytest.mark.thorough
 def test_what_counts_can_be_logged_beside_a_loss():
     @jax.jit
     def loss(x):
@@ -113,6 +115,7 @@ def test_what_counts_can_be_logged_beside_a_loss():
     np.testing.assert_allclose(gradient, 2 * X)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", slow_for_danco(["danco", "ph0"]))
 def test_the_gradient_in_float32_knows_that_scale_and_place_do_not_matter(name):
     gradient = np.asarray(jax.jit(jax.grad(lambda x: of(name, x).dimension))(WIDER))

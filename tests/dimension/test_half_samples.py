@@ -43,6 +43,7 @@ def test_neighbors_within_a_half_are_those_of_the_half_alone(few, monkeypatch):
 
 
 # Of the whole cloud, and of a subset of it.
+@pytest.mark.thorough
 @pytest.mark.parametrize("subset", [half_samples.LEAST_SUBSET, 256])
 def test_variance_of_a_mean_is_the_textbook_one(subset, monkeypatch):
     monkeypatch.setattr(half_samples, "LEAST_SUBSET", subset)
@@ -98,6 +99,7 @@ def trials(estimator, k, d, n, count):
     return (np.asarray(column) for column in read(jnp.arange(count)))
 
 
+@pytest.mark.thorough
 def test_the_error_is_the_spread_of_clouds():
     read, error, analytic = trials(functools.partial(dimension.mle, k=5), 5, d=3, n=120, count=80)
     # The spread of 80 trials is known to 8%; the analytic error is too small by a sixth.

@@ -53,6 +53,7 @@ def read_in_numpy(hidden_BxH):
     }
 
 
+@pytest.mark.thorough
 def test_a_step_logs_dimensions_without_a_transfer():
     params, state, x_BxD, y_B = start()
     expected = read_in_numpy(np.asarray(activations(params, x_BxD), np.float64))

@@ -56,6 +56,7 @@ def test_a_layer_of_few_distinct_points_is_nan_in_a_stack_and_named_in_a_mapping
         dimension.by_layer({"few": few}, k=K)
 
 
+@pytest.mark.thorough
 def test_groups_read_their_own_dimension():
     x, half = two_halves()
     places = by_group(x, half)
@@ -163,6 +164,7 @@ def test_where_all_neighborhoods_meet_averaging_gains_nothing():
     np.testing.assert_allclose(places.standard_error, places.dimension / np.sqrt(19), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_jit_equals_eager():
     x, half = two_halves()
     clusters = np.arange(N) % 40

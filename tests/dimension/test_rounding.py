@@ -97,6 +97,7 @@ READERS = {
 
 
 # What reads trees and pairs has its points from where the first and the third have theirs.
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "reader", [pytest.param(name, marks=pytest.mark.slow) if name in ("trees", "pairs") else name for name in READERS]
 )
@@ -140,6 +141,7 @@ def test_a_chain_of_neighbors_is_not_one_point():
     assert np.all(gaps > 1) and np.all(gaps <= 5)  # no two within rounding, and none without one that is
 
 
+@pytest.mark.thorough
 def test_rounding_is_seen_the_same_on_eight_devices():
     y = with_flips(far_from_zero(np.float16))[: N + 20]
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -164,6 +166,7 @@ def test_what_is_kept_is_a_maximal_independent_set():
     assert int(np.sum(found.copies)) == N and np.all((np.asarray(found.copies) > 0) == kept)
 
 
+@pytest.mark.thorough
 def test_float64_is_centered_before_it_is_cut():
     x = clouds.cube(N, 3, 4, key=1).astype(np.float64) + 1e7 * np.arange(1, 5)
     near, cut = dimension.twonn(x - 1e7 * np.arange(1, 5)), dimension.twonn(x)

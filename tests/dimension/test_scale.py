@@ -50,6 +50,7 @@ jitted_plateau = jax.jit(dimension.plateau)
 decimate = functools.partial(dimension.by_decimation, key=jax.random.key(0), k=4, estimator=plain, levels=3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("estimator", "alone"),
     [
@@ -70,6 +71,7 @@ def test_each_k_is_an_estimate_of_its_own(estimator, alone):
     assert profile.estimator == estimator and tuple(profile.k) == (4, 8) and np.all(profile.points == 60)
 
 
+@pytest.mark.thorough
 def test_growing_k_leaves_the_noise_behind():
     profile = by_k(noisy_circle(0.005), estimator=plain)
     assert profile.dimension[0] > 2 and profile.dimension[-1] < 1.4
@@ -77,6 +79,7 @@ def test_growing_k_leaves_the_noise_behind():
     assert np.all(np.diff(profile.scale) > 0)
 
 
+@pytest.mark.thorough
 def test_decimation_leaves_the_noise_behind_and_halves_the_points():
     profile = decimate(noisy_circle(0.005))
     assert tuple(profile.points) == (N, N // 2, N // 4) and tuple(profile.k) == (4, 4, 4)

@@ -81,6 +81,7 @@ def test_only_what_may_move_moves():
     assert same.tolist() == [False, True, True, False] and networks.params["offset"][0] == 0
 
 
+@pytest.mark.thorough
 def test_the_average_weighs_later_steps_more():
     """Weights of step t proportional to (t + 1)(t + 2) … (t + power), t = 0, 1, …: the recursion, summed."""
     power, steps = 2, 5

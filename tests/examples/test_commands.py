@@ -217,7 +217,7 @@ def test_the_example_of_a_command_is_what_it_takes(name, example, place):
 @pytest.mark.parametrize(
     "script",
     [
-        "jaxscale study configs/quickstart.py --workdir runs/one --run.model.widht 64",
+        "jaxscale study configs/text_loss.py --workdir runs/one --run.model.widht 64",
         "jaxscale study configs/quickstrat.py --workdir runs/one",
         "jaxscale dimension points.npy --neighbors 20",
         "jaxscale dimension points.npy --estimators best",

@@ -78,8 +78,8 @@ def given(page, monkeypatch):
         words = dict.fromkeys(["kind", "question", "sentence", "device"], "")
         lists = {"numbers": [number], "caveats": [], "limits": [], "stage_seconds": {}, "versions": {}}
         found = words | lists | {"agreement": None, "seconds": 1.0, "processor_seconds": 1.0}
-        pathlib.Path("runs/quickstart").mkdir(parents=True)
-        pathlib.Path("runs/quickstart/verdict.json").write_text(json.dumps(found))
+        pathlib.Path("runs/text_loss").mkdir(parents=True)
+        pathlib.Path("runs/text_loss/verdict.json").write_text(json.dumps(found))
     return {}
 
 

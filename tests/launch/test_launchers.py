@@ -13,7 +13,7 @@ import pytest
 from jaxscale.sharding import processes
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
-COMMAND = ["train", "configs/quickstart.py", "--workdir", "runs/with space", "--tokens", "65536"]
+COMMAND = ["train", "configs/text_loss.py", "--workdir", "runs/with space", "--tokens", "65536"]
 SLICE = ["--name", "scaling", "--zone", "us-west4-a", "--type", "v5litepod-16"]
 # Stands for a program of the cluster: prints how it was called. Of a slice that is asked for there is none yet.
 PRINTS_ITS_ARGUMENTS = """#!/bin/sh

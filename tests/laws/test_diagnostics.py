@@ -144,6 +144,7 @@ def test_influence_holds_every_kind_of_choice_and_only_what_leaves_its_interval_
     assert influence.of("run")["alpha"][0] == pytest.approx(without_first.parameters["alpha"], rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_back_tests_of_the_true_law_forecast_within_the_noise(chinchilla):
     test = laws.back_test(chinchilla, key=KEY)
     assert test.column == "C"

@@ -74,6 +74,7 @@ def test_the_unit_of_size_does_not_change_the_exponent(unit):
     chex.assert_trees_all_close(other.intervals["alpha"], fitted.intervals["alpha"], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_repeating_every_run_under_its_size_is_no_new_evidence():
     data = power_law(noise=0.003)
     twice = {name: np.concatenate([column, column]) for name, column in data.items()}

@@ -17,6 +17,7 @@ def looks_at(first, second):
     return net, params | {"layer_0": layer | {"query": query, "key": key}}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("first", "second", "share"),
     [

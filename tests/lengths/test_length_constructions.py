@@ -44,6 +44,7 @@ def test_the_mean_over_a_residue_is_exact_in_hardmax_and_close_in_softmax(residu
     assert 1e-6 < finite < 5 * 43.0**-2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_k_gram_error_falls_exponentially_in_beta_to_a_floor(order):
     task = KGramTask(order, 3, 3, order)

@@ -104,6 +104,7 @@ def test_the_infinite_limit_is_approached_in_each_of_three_regimes(phi):
     assert 0 < errors[1] < errors[0] / 20
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bits", [pytest.param(6, marks=pytest.mark.slow), 10])
 def test_finite_precision_is_hardmax_from_its_threshold_on(bits):
     # Logits of the three symbols: 0, 1 and 3/2, whatever the query; their margin is γ = 1/2.

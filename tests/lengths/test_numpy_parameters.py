@@ -31,6 +31,7 @@ def agrees(call, *arrays):
             np.testing.assert_allclose(np.ravel(one), np.ravel(other), atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("layers", "method"), [(1, "__call__"), (2, "__call__"), (2, "running"), (2, "prefixes")])
 def test_passes_over_strings(layers, method):
     net, params = network(layers)
@@ -73,6 +74,7 @@ def test_what_reads_a_string(shorten):
     agrees(lambda tokens, length: shorten(tokens, length=length), TOKENS, jnp.int32(15))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoding", ["learned", "local_bias", "t5", "fire"])
 def test_decoders_with_positions(encoding):
     shape = config.Decoder(layers=1, width=8, heads=2, hidden=8)

@@ -36,6 +36,7 @@ def drifting(seed, length=LONG):
     return jnp.asarray(np.concatenate([rng.choice(4, length // 2, p=law) for law in laws]))
 
 
+@pytest.mark.thorough
 @given(seed=st.integers(0, 2**31 - 1), length=st.integers(1, LONG))
 @settings(max_examples=60, deadline=None)
 def test_a_proportional_string_keeps_what_a_layer_of_hardmax_sees(seed, length):

@@ -53,6 +53,7 @@ def test_architectures_have_like_numbers_of_parameters():
     assert max(sizes.values()) < 1.1 * min(sizes.values()), sizes
 
 
+@pytest.mark.thorough
 def test_symbols_of_a_context_are_tokens_that_know_their_place():
     x = jax.nn.one_hot(jnp.array([[0, 1, 2], [1, 0, 2]]), 4).reshape(2, 12)
     for mixer in ("softmax", "mlp"):

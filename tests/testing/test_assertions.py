@@ -243,6 +243,7 @@ def mle_of_ten(x):
     return dimension.mle(x, k=10).dimension
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", [clouds.cube, clouds.sphere])
 def test_mle_is_consistent(shape):
     sample = functools.partial(shape, dimension=2, width=6)

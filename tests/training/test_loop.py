@@ -118,6 +118,7 @@ def test_patience_stops_an_over_fitted_run_and_the_minimum_is_kept(tiny_run, tin
     assert (tmp_path / "checkpoints" / str(summary["step"])).is_dir()
 
 
+@pytest.mark.thorough
 def test_a_minimum_at_an_edge_of_the_evaluations_is_marked(tiny_run, tiny_store, tmp_path):
     falling = training.train(changed(tiny_run, patience=3), tiny_store, tmp_path / "late")
     assert (falling["stopped"], falling["edge"]) == ("budget", "late")
@@ -174,6 +175,7 @@ def infinite_at(bad):
     return lambda c, steps: np.where(np.isin(np.arange(steps), bad), np.inf, RATES(c, steps))
 
 
+@pytest.mark.thorough
 def test_bad_steps_are_left_out_on_request_up_to_a_number_in_a_row(tiny_run, tiny_store, tmp_path, monkeypatch):
     skipping = changed(tiny_run, bad_steps="skip", most_skipped=3, log_every=1)
     monkeypatch.setattr(optimizer, "learning_rates", infinite_at([4, 5, 9]))
@@ -186,6 +188,7 @@ def test_bad_steps_are_left_out_on_request_up_to_a_number_in_a_row(tiny_run, tin
         training.train(skipping, tiny_store, tmp_path / "stops")
 
 
+@pytest.mark.thorough
 def test_every_logged_step_says_how_fast_and_how_steady_it_goes(tiny_run, tiny_store, tmp_path):
     summary = training.train(tiny_run, tiny_store, tmp_path, profile=True)
     row = next(row for row in files.read_json_lines(tmp_path / "metrics.jsonl") if "step_seconds" in row)
@@ -200,6 +203,7 @@ def test_a_clock_that_was_set_back_does_not_turn_goodput_negative(tiny_run, tiny
     assert summary["attempts"] == 2 and 0 < summary["goodput"] <= 1
 
 
+@pytest.mark.thorough
 def test_a_profile_ends_with_a_short_run(tiny_run, tiny_store, tmp_path):
     training.train(changed(tiny_run, steps=7), tiny_store, tmp_path, profile=True)
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))

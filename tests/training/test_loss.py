@@ -40,6 +40,7 @@ def test_no_array_holds_all_logits():
     assert "3x8x14xf32" in text and "3x8x53x" not in text and "3x8x56x" not in text
 
 
+@pytest.mark.thorough
 def test_in_half_precision_the_gradient_of_the_stream_is_summed_in_float32():
     model, params = with_params(dtype="bfloat16")
     whole, parts = (loss_and_gradient(model, params, n) for n in (1, 53))

@@ -166,6 +166,7 @@ def test_what_is_said_to_be_saved_is_there_and_the_next_start_begins_there(told,
     assert starts(folder) == [0, step]
 
 
+@pytest.mark.thorough
 def test_an_order_while_the_first_process_prepares_the_corpus_ends_all(config, tmp_path):
     both = start(config(), tmp_path / "run", processes=2, extra=["--tokenizer.kind", "bpe"])
     for line in both[0].stderr:
@@ -224,6 +225,7 @@ def test_a_process_whose_others_do_not_come_names_the_coordinator(index, config,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_folder_that_is_not_shared_is_refused_by_all(config, tmp_path):
     here = [tmp_path / "one", tmp_path / "two"]
     for folder in here:

@@ -54,6 +54,7 @@ def test_accumulation_changes_nothing_but_rounding(alone, parts):
     chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [
@@ -70,6 +71,7 @@ def test_what_is_computed_again_or_in_chunks_changes_nothing_but_rounding(alone,
     chex.assert_trees_all_close(jax.device_get(state.params), jax.device_get(alone[0].params), atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_scanned_blocks_make_the_same_step():
     mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
     two = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, layers=2))
@@ -118,6 +120,7 @@ def test_evaluation_weighs_sequences_and_ignores_padding(alone):
     np.testing.assert_allclose(whole, padded, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_spike_is_bad_once_the_usual_norm_is_known():
     mesh = sharding.make_mesh(configs.Mesh(), jax.devices()[:1])
     watchful = dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, spike=3.0, bad_steps="skip"))

@@ -1,7 +1,7 @@
 """A study's cells as jobs of a Slurm cluster, submitted through submitit: an array, in which each job trains a group.
 
     cluster = Cluster({"partition": "gpu", "gpus-per-node": "1", "time": "240"})
-    summaries = cluster.train(study, "runs/quickstart")
+    summaries = cluster.train(study, "runs/text_loss")
 
 A job knows only the study's folder and its cells' names, and does what is not done yet (`scaling.cells`); the folder
 must be one that all nodes share. What is true is in that folder: this process may end and come back, and then submits

@@ -1,6 +1,6 @@
 """Reads what a study left in its folder, and says which file to mend when it cannot.
 
-study = read("runs/quickstart")
+study = read("runs/text_loss")
 study.rows[0]["loss"], study.curves["n=512_seed=0"].losses
 """
 
@@ -124,4 +124,4 @@ def _require(values: dict[str, Any], fields: tuple[str, ...], path: pathlib.Path
 
 
 def _remedy(folder: pathlib.Path) -> str:
-    return f"Run the study first: jaxscale study configs/quickstart.py --workdir {folder}"
+    return f"Run the study first: jaxscale study configs/text_loss.py --workdir {folder}"

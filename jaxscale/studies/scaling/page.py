@@ -1,6 +1,6 @@
 """A study's folder as one web page that needs nothing but itself: data, figures and plotly.js in a single file.
 
-    render("runs/quickstart")      # PosixPath('runs/quickstart/report.html')
+    render("runs/text_loss")      # PosixPath('runs/text_loss/report.html')
 
 The page is built top down from small functions, each a section that takes values and returns markup. Everything
 that comes from the folder passes through `html.escape` on its way in.

@@ -1,6 +1,6 @@
 """The data-scaling study: real text in, a verdict out. Every stage is a file, and a stage that is done is never redone.
 
-verdict = run(studies.DataScaling(), "runs/quickstart")
+verdict = run(studies.DataScaling(), "runs/text_loss")
 
 corpus/            tokens and tokenizer
 runs/n=…_seed=…/   one training run each

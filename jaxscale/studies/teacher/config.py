@@ -63,7 +63,7 @@ class StudentTraining(Values):
     expansion: int = 4
     """Hidden width of the MLP over the width."""
     steps: int = 1600
-    """At most: at 1, 2, 4, … times checkpoint_every, training goes on of students that did best in the later half."""
+    """At most: at 1, 2, 4, … times checkpoint_every, training goes on of students that did best in the last third."""
     batch_size: int = 16
     """Windows a step."""
     evaluate_every: int = 25

@@ -10,6 +10,8 @@ Letters: L lanes, W windows, T tokens of a window, J bytes of a token, P labelle
 
 import dataclasses
 import functools
+import pathlib
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -23,7 +25,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
 from jaxscale import ensembles
-from jaxscale.ensembles import Networks, step_key
+from jaxscale.ensembles import Networks, going_on, load_tree, save_tree, spread, step_key, stretches
 from jaxscale.models.decoder import Block, norm
 from jaxscale.studies.teacher.config import StudentTraining
 
@@ -33,6 +35,8 @@ DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0
 AVERAGING = 8
 # Windows a network is evaluated on at a time.
 CHUNK = 16
+# Training goes on of students that did best after this share of the steps so far.
+STILL_LEARNING = 2 / 3
 
 
 class Student(nn.Module):
@@ -193,6 +197,54 @@ def _each(one: Callable[..., Any], *trees: Any) -> Any:
     mesh = Mesh(np.array(jax.devices()), "members")
     spread = jax.shard_map(on_device, mesh=mesh, in_specs=P("members"), out_specs=P("members"), check_vma=False)
     return spread(*trees)
+
+
+def train(
+    net: Student,
+    training: StudentTraining,
+    lesson: Lesson,
+    lanes: StudentLanes,
+    part: pathlib.Path,
+    report: Callable[..., None] = lambda **values: None,
+) -> tuple[StudentStates, float]:
+    """All students to the end of their training, from the checkpoint `part` on where it is there.
+
+    On a processor each device has one student at a time: all of them are one program, whatever their number.
+
+    Returns:
+      The students in the host's memory, and the seconds that training took over all starts.
+    """
+    begun = time.perf_counter()
+    runs, before = start(net, lanes, lesson), np.zeros(1)
+    if part.is_file():
+        runs, before = load_tree(part, (runs, before))
+    runs = jax.tree.map(np.array, runs)
+    seconds: Callable[[], float] = lambda: float(before[0]) + time.perf_counter() - begun
+    at_once = len(jax.devices()) if jax.default_backend() == "cpu" else len(lanes.seed)
+    for since, until in stretches(training.checkpoint_every, training.steps):
+        which = going_on(runs.best_step, since, STILL_LEARNING)
+        while len(which) and (step := int(runs.step)) < until:
+            ahead = min(training.checkpoint_every, until - step)
+            for place in range(0, len(which), at_once):
+                group = which[place : place + at_once]
+                those, some = spread(lanes, group), spread(runs, group)
+                for done in range(training.evaluate_every, ahead + 1, training.evaluate_every):
+                    some, losses_L = advance(net, training, lesson, those, some, steps=training.evaluate_every)
+                    share = (place + len(group) * done / ahead) / len(which)
+                    mean = float(np.nanmean(losses_L[: len(group)]))
+                    report(step=step + int(share * ahead), steps=training.steps, train_loss=mean)
+                _place(runs, group, some)
+            runs = dataclasses.replace(runs, step=np.array(step + ahead, np.int32))
+            if step + ahead < training.steps:
+                save_tree(part, (runs, np.array([seconds()])))
+    return runs, seconds()
+
+
+def _place(runs: StudentStates, group: np.ndarray, some: StudentStates) -> None:
+    """Writes students as they are now into the arrays of all."""
+    for old, new in zip(jax.tree.leaves(runs), jax.tree.leaves(some), strict=True):
+        if old.ndim:
+            old[group] = np.asarray(new)[: len(group)]
 
 
 def divergence_of(net: Student, params: Any, spelled_WxTxJ: jax.Array, truth_WxPxK: jax.Array) -> jax.Array:

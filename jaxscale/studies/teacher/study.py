@@ -19,7 +19,6 @@ import itertools
 import math
 import os
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
-from jaxscale.ensembles import going_on, load_tree, put, save_tree, spread, stretches
+from jaxscale.ensembles import spread
 from jaxscale.errors import RunError
 from jaxscale.models import LanguageModel
 from jaxscale.progress import Silent
@@ -231,24 +230,8 @@ def _train(
         learning_rate=column("learning_rate", jnp.float32),
         weight_decay=column("weight_decay", jnp.float32),
     )
+    runs, seconds = students.train(net, training, lesson, lanes, part, report)
     every = np.arange(len(cells))
-    runs, before = students.start(net, lanes, lesson), np.zeros(1)
-    started = time.perf_counter()
-    if part.is_file():
-        runs, before = load_tree(part, (runs, before))
-    for since, until in stretches(training.checkpoint_every, training.steps):
-        which = going_on(runs.best_step, since)
-        if int(runs.step) >= until or not len(which):
-            continue
-        some_lanes, some = spread(lanes, which), spread(runs, which)
-        while (step := int(some.step)) < until:
-            some, losses_L = students.advance(net, training, lesson, some_lanes, some, steps=training.evaluate_every)
-            step += training.evaluate_every
-            report(step=step, steps=training.steps, train_loss=float(np.nanmean(losses_L[: len(which)])))
-            if step % training.checkpoint_every == 0 and step < training.steps:
-                runs = put(runs, which, some)
-                save_tree(part, (runs, before + time.perf_counter() - started))
-        runs = put(runs, which, some)
     averages, bests = spread(runs.average, every), spread(runs.best, every)
     test = material.windows.of("test")
     held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
@@ -257,7 +240,6 @@ def _train(
     seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
     fitted = np.asarray(students.errors(net, averages, *seen)[1], float)[: len(cells)].mean(axis=(1, 2))
     document = material.windows.document[test]
-    seconds = float(before[0]) + time.perf_counter() - started
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
     rows = [
         cell

@@ -118,6 +118,7 @@ def test_abide_is_the_published_iteration():
             np.testing.assert_allclose(dimension.abide(x, K, steps=steps).dimension, expected, rtol=2e-3)
 
 
+@pytest.mark.thorough
 def test_abide_grows_past_noise_and_stops_before_curvature():
     generator = np.random.default_rng(3)
     angle = generator.uniform(0, 2 * np.pi, size=700)
@@ -178,6 +179,7 @@ def test_bad_input_is_named(call, message):
         call()
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     read = lambda hoods: (dimension.bide(hoods, 20), dimension.abide(hoods, 20))
     assert_equal_to_a_loop(read, rtol=1e-3, atol=1e-3)

@@ -111,6 +111,7 @@ def test_symmetries_and_padding_leave_the_estimate_alone():
     assertions.assert_padding_invariant(correlation_dimension, cloud())
 
 
+@pytest.mark.thorough
 def test_rows_left_out_count_for_nothing():
     x = cloud().copy()
     x[200:220], x[220:] = x[:20], np.nan

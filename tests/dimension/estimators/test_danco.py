@@ -155,6 +155,7 @@ def test_von_mises_parameters_and_divergence_are_those_of_the_definition():
         np.testing.assert_allclose(divergences, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_the_standard_error_is_the_spread(references):
     def of_one(x):
         estimate = dimension.danco(x, k=K, references=references)
@@ -210,6 +211,7 @@ def test_references_are_simulated_once_and_kept_in_a_folder(tmp_path, monkeypatc
         dimension.danco_references(N, K, 4, folder=tmp_path)
 
 
+@pytest.mark.thorough
 def test_references_made_under_a_trace_are_those_made_outside(references, monkeypatch):
     known = {place: {d: read for d, read in of.items() if d != 3} for place, of in reference_balls._simulated.items()}
     monkeypatch.setattr(reference_balls, "_simulated", known)  # one dimension, simulated anew, stands for all

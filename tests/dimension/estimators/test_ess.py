@@ -113,6 +113,7 @@ def test_rows_left_out_count_for_nothing():
     assert np.all(np.isnan(estimate.local[200:]))
 
 
+@pytest.mark.thorough
 def test_the_standard_error_is_the_spread_of_trials():
     samples = np.float32(rng().uniform(size=(100, 160, 3)))
     estimates = jax.jit(lambda clouds: jax.lax.map(functools.partial(dimension.ess, k=K), clouds))(samples)

@@ -115,6 +115,7 @@ def test_symmetries_and_padding_leave_the_estimate_alone():
     assertions.assert_padding_invariant(dimension.fisher_separability, cloud())
 
 
+@pytest.mark.thorough
 def test_rows_left_out_count_for_nothing():
     x = cloud().copy()
     x[200:220], x[220:] = x[:20], np.nan
@@ -130,6 +131,7 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     assert_equal_to_a_loop(dimension.fisher_separability, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_the_standard_error_is_the_spread_of_trials():
     samples = np.float32(rng().normal(size=(100, 160, 5)) * np.linspace(1, 2, 5))
     estimates = jax.jit(lambda clouds: jax.lax.map(dimension.fisher_separability, clouds))(samples)

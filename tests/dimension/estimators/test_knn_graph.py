@@ -87,6 +87,7 @@ def test_the_standard_error_is_the_spread():
     assert 0.7 < np.std(read) / np.mean(error) < 1.3
 
 
+@pytest.mark.thorough
 def test_symmetries_and_duplicates_leave_it_alone():
     x = cube(3)
     read = functools.partial(dimension.knn_graph, k=K)

@@ -126,6 +126,7 @@ def test_rows_left_out_count_for_nothing(name, rule):
         assert np.all(np.isnan(estimate.local[200:])) and np.all(estimate.influence[200:] == 0)
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     both = lambda hoods: (dimension.local_pca(hoods, k=K, rule="ratio"), dimension.pca(hoods))
     assert_equal_to_a_loop(both, rtol=1e-4, atol=1e-4)

@@ -34,6 +34,7 @@ def test_local_dimensions_and_their_mean_are_the_published_ones():
     np.testing.assert_allclose(estimate.dimension, expected.mean(), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_an_odd_k_reads_the_growth_there_is():
     x = cube(3)
     expected = np.minimum(published_local(x, 9) * np.log2(9 / 5), WIDTH)

@@ -75,6 +75,7 @@ def test_the_dimension_stays_within_its_bound():
     assert read(hoods, integer=True) == 1
 
 
+@pytest.mark.thorough
 def test_symmetries_and_duplicates_leave_it_alone():
     x = cube(3)
     plain = dimension.mind_ml(x, k=K)
@@ -94,6 +95,7 @@ def test_points_all_equally_near_do_not_break_the_integer():
     assert read(dataclasses.replace(hoods, distances=jnp.ones((N, K + 1))), integer=True) == WIDTH
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     both = lambda hoods: (dimension.mind_ml(hoods, k=K), read(hoods, integer=True))
     assert_equal_to_a_loop(both, rtol=1e-4, atol=1e-3)

@@ -77,6 +77,7 @@ def test_angles_are_read_under_cosine():
     np.testing.assert_allclose(estimate.scale, minimum_spanning_tree(angles).data.mean(), rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_symmetries_and_duplicates_leave_it_alone():
     x = cube(3)
     plain = dimension.ph0(x)
@@ -88,6 +89,7 @@ def test_symmetries_and_duplicates_leave_it_alone():
     assert abs(doubled.dimension - plain.dimension) < 2 * plain.standard_error
 
 
+@pytest.mark.thorough
 def test_large_clouds_are_read_at_a_subset():
     estimate = dimension.ph0(cube(2, n=256), halvings=1, max_points=128)
     assert estimate.points_used == 128 and abs(estimate.dimension - 2) < 4 * estimate.standard_error
@@ -99,6 +101,7 @@ def test_another_key_draws_other_parts():
     assert dimension.ph0(x, key=jax.random.key(0)).dimension == dimension.ph0(x).dimension
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     read = functools.partial(dimension.ph0, halvings=1)
     assert_equal_to_a_loop(read, rtol=1e-3, atol=1e-3, clouds=[cube(3), 2 * cube(2)])

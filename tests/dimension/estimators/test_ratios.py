@@ -220,6 +220,7 @@ def test_too_few_distinct_points_are_nan_under_jit():
     assert np.all(np.isnan(together(search(np.ones((20, 2), np.float32)))))
 
 
+@pytest.mark.thorough
 def test_ratios_of_vanishing_distances_are_left_out():
     x = cube(3)
     x[:2] = np.array([[0.0], [1e-30]])  # distinct, but their squared difference is zero in float32
@@ -268,6 +269,7 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
 
 
 # Those of the other estimators are in test_gradients.
+@pytest.mark.thorough
 def test_gradient_of_the_fit_equals_finite_differences():
     with jax.enable_x64(True):
         x, step = jnp.asarray(rng(0).normal(size=(60, 4))), jnp.asarray(rng(1).normal(size=(60, 4)))

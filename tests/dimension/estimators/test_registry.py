@@ -73,6 +73,7 @@ def test_a_summary_is_plain_values_and_tells_progress():
     assert told == [{"step": step, "steps": 3} for step in range(4)]
 
 
+@pytest.mark.thorough
 def test_a_summary_says_what_a_reading_stands_for():
     x = np.random.default_rng(0).uniform(size=(190, 12)).astype(np.float32)
     groups = np.arange(190) // 19

@@ -136,6 +136,7 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
 
 
 # That of euclidean distances is in test_gradients.
+@pytest.mark.thorough
 def test_gradient_under_cosine_equals_finite_differences():
     generator = np.random.default_rng(0)
     with jax.enable_x64(True):

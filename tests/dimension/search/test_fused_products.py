@@ -62,6 +62,7 @@ def by_steps(rows, half_rows, columns, half_columns, group):
 # For Triton a whole block and several lines, blocks of 64 in a tile that is no power of two and groups that drop
 # nothing, one block, one group. For Mosaic GPU two blocks of rows and several lines; several blocks of columns, and
 # lines of each length.
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kernel", "tiles", "tile", "width", "group", "start", "dtype"),
     [

@@ -44,6 +44,7 @@ def test_eight_devices_find_what_one_finds_and_keep_it(cloud, kind):
         assert leaf.sharding.is_equivalent_to(by_rows(kind), 2)
 
 
+@pytest.mark.thorough
 @each_kind
 def test_rows_may_be_split_over_some_axes_and_columns_over_others(cloud, kind):
     split = NamedSharding(by_rows(kind).mesh, PartitionSpec("replica", "fsdp"))
@@ -126,6 +127,7 @@ def test_first_occurrences_are_found_on_other_devices(cloud, kind):
     np.testing.assert_array_equal(first, expected)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [pytest.param(AxisType.Auto, marks=pytest.mark.slow), AxisType.Explicit])
 def test_an_estimate_is_that_of_one_device(cloud, kind):
     copies = np.concatenate([cloud, cloud[:40]])
@@ -134,6 +136,7 @@ def test_an_estimate_is_that_of_one_device(cloud, kind):
     chex.assert_trees_all_close(jax.device_get(near), jax.device_get(alone), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("read", "shards"),
     [(search, 5), pytest.param(lambda x: dimension.mle(x, k=K).dimension, 9, marks=pytest.mark.slow)],

@@ -78,6 +78,7 @@ def compile_anew():
     forget()
 
 
+@pytest.mark.thorough
 def test_each_pair_of_tiles_is_enough(cloud, expected):
     assert_exact(dimension.neighbors(cloud, K), expected)
     assert uncertain(cloud) < 0.05 * N
@@ -91,6 +92,7 @@ def test_several_spans_of_tiles(cloud, expected, monkeypatch, compile_anew):
     assert_exact(dimension.neighbors(cloud, K, block=128), expected)
 
 
+@pytest.mark.thorough
 def test_bfloat16_finds_the_same(cloud):
     found, coarse = (dimension.neighbors(cloud, K, precision=precision) for precision in ("float32", "bfloat16"))
     np.testing.assert_array_equal(coarse.indices, found.indices)
@@ -112,6 +114,7 @@ def test_queries_that_are_not_the_points(cloud):
     assert_exact(dimension.neighbors(cloud, K, queries=queries), brute_force(cloud, K, queries))
 
 
+@pytest.mark.thorough
 def test_too_little_is_kept_and_found_again(cloud, expected, monkeypatch, compile_anew):
     # Two candidates of a tile are too few for twelve neighbors in two tiles: every row must be searched again.
     plan = candidates.plan

@@ -37,6 +37,7 @@ def assert_same(streamed, in_memory):
     np.testing.assert_allclose(streamed.distances, in_memory.distances, rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.int8])
 def test_a_file_has_the_neighbors_of_its_array(cloud, on_disk, dtype):
     # Of int8 many distances are equal, within blocks and across them.

@@ -35,6 +35,7 @@ def finished(study, tmp_path_factory):
     return folder, dimension_ablation.run(study, folder)
 
 
+@pytest.mark.thorough
 def test_every_factor_is_read_once_for_each_seed(finished):
     folder, found = finished
     rows = [json.loads(line) for line in (folder / "table.jsonl").read_text().splitlines()]
@@ -50,6 +51,7 @@ def test_every_factor_is_read_once_for_each_seed(finished):
     assert found["sentence"].split(".")[0] in page
 
 
+@pytest.mark.thorough
 def test_a_finished_study_is_only_read_and_a_lost_reading_is_made_again(study, finished):
     folder, found = finished
     before = (folder / "table.jsonl").read_text()
@@ -60,6 +62,7 @@ def test_a_finished_study_is_only_read_and_a_lost_reading_is_made_again(study, f
     assert (folder / "table.jsonl").read_text() == before
 
 
+@pytest.mark.thorough
 def test_another_study_is_refused_in_its_folder(study, finished):
     with pytest.raises(InputError, match="ks="):
         dimension_ablation.run(dataclasses.replace(study, ks=(5,)), finished[0])

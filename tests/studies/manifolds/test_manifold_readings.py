@@ -27,6 +27,7 @@ def problems():
     return stack([make_problem(STUDY, seed) for seed in STUDY.seeds])
 
 
+@pytest.mark.thorough
 def test_the_dimension_is_that_of_the_manifold(problems):
     # On S², whose caps have the area of a disk of the same radius, 512 points have no bias at any scale.
     found = manifold_readings.dimension(dataclasses.replace(STUDY, in_excess=512), problems)
@@ -38,6 +39,7 @@ def test_the_dimension_is_that_of_the_manifold(problems):
     np.testing.assert_allclose(distances, [np.sqrt(4 * one["k"] / 512) for one in found["by_scale"]], rtol=0.15)
 
 
+@pytest.mark.thorough
 def test_the_smoothness_is_that_of_the_target_and_lost_in_noise(problems):
     found = manifold_readings.smoothness(STUDY, problems)
     for name, noise in (("labels", 0.3), ("truth", 0.0)):

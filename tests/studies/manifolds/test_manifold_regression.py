@@ -112,6 +112,7 @@ def test_a_finished_study_on_a_manifold_is_only_read(finished):
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json*")}
 
 
+@pytest.mark.thorough
 def test_an_interrupted_study_on_a_manifold_goes_on_to_the_same_table(finished, tmp_path):
     class Interrupting(progress.Silent):
         def run(self, name, index, total, kind="run"):
@@ -250,6 +251,7 @@ def test_a_study_of_a_language_has_n_grams_beside_it_and_its_entropy_for_a_dimen
     assert "smoothed n-grams" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_a_text_that_repeats_itself_is_refused_as_soon_as_it_is_drawn(tmp_path):
     class Watched(progress.Silent):
         said = ()

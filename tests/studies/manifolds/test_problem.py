@@ -30,6 +30,7 @@ def test_labels_are_the_truth_with_noise_of_the_stated_size():
     assert abs(jnp.std(problem.truth) - 1) < 0.05
 
 
+@pytest.mark.thorough
 def test_validation_labels_are_means_of_several():
     of = lambda **change: np.asarray(problem_of(dataclasses.replace(STUDY, **change)).validation_labels)
     truth = of(target=dataclasses.replace(STUDY.target, noise=0.0))
@@ -82,6 +83,7 @@ LANGUAGE = dataclasses.replace(
 )
 
 
+@pytest.mark.thorough
 def test_a_language_is_learned_from_one_text():
     problem = problem_of(LANGUAGE)
     symbols = np.argmax(np.asarray(problem.points).reshape(4096, 8, 4), axis=2)

@@ -27,6 +27,7 @@ def test_a_kernel_with_a_small_ridge_interpolates_and_with_a_large_one_returns_t
     assert off[-1] > 0.7
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [2, 3, 5])
 def test_the_covariance_of_waves_is_their_mean_product(width):
     covariance = references.wave_covariance(width, 0.5, 3, 8, reach=2.0)
@@ -58,6 +59,7 @@ def test_nothing_errs_less_on_average_than_the_best_linear_predictor():
     assert error == pytest.approx(stated, rel=0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("beta", "octaves"), [(1.0, 1), (0.25, 3), (1.0, 8)])
 def test_the_covariance_of_many_near_points_stays_positive_under_little_noise(beta, octaves):
     angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 600)

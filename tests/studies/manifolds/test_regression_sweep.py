@@ -89,6 +89,7 @@ def test_only_the_first_points_of_the_pool_are_trained_on(problems):
     chex.assert_trees_all_equal(trained(problems, lanes, 1)[0].params, trained(spoilt, lanes, 1)[0].params)
 
 
+@pytest.mark.thorough
 def test_lanes_left_alone_stay_as_they_are_and_the_others_go_on_as_they_would_have(problems):
     lanes = lanes_of([0, 1, 0], [16, 32, 512], [True, True, False])
     before = trained(problems, lanes, 1)[0]
@@ -112,6 +113,7 @@ def test_those_go_on_that_did_best_in_the_later_half(problems):
     assert list(going_on(runs.best_step, 98)) == [1, 2] and list(going_on(runs.best_step, 100)) == [1]
 
 
+@pytest.mark.thorough
 def test_parameters_are_averaged_with_weights_that_grow(problems):
     lanes = lanes_of([0], [16], [True])
     runs = start(NET, lanes, 3)

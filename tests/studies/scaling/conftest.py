@@ -16,7 +16,7 @@ def build_study(tmp_path):
     """`build_study(**changes)` writes 12 runs named with `prefix`; `changes` replace entries of the verdict."""
 
     def build(prefix: str = "", **changes) -> pathlib.Path:
-        folder = tmp_path / "quickstart"
+        folder = tmp_path / "text_loss"
         rows = [_row(prefix, n, seed) for n in SIZES for seed in (0, 1)]
         for row in rows:
             _write_lines(folder / "runs" / row["run"] / "metrics.jsonl", _metrics(row))

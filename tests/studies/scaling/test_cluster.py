@@ -62,6 +62,7 @@ def test_a_dry_run_prints_what_sbatch_would_be_given(tiny_study, srun, tmp_path)
     assert not folder.exists()
 
 
+@pytest.mark.thorough
 def test_a_job_trains_its_cells_and_again_only_reads_them(tiny_study, workdir, local):
     names = ["n=256_seed=0", "n=1024_seed=1"]
     executor = local(workdir / "jobs")

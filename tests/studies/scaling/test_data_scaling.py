@@ -91,6 +91,7 @@ def begun(undisturbed, tmp_path):
     return configs.from_json((folder / "config.json").read_text(), studies.DataScaling), tmp_path / "study"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "lost",
     [
@@ -127,6 +128,7 @@ STAGES = (
 )
 
 
+@pytest.mark.thorough
 def test_a_study_leaves_at_any_stage_when_it_is_told_to_and_ends_as_undisturbed(undisturbed, study_file, tmp_path):
     folder, _ = undisturbed
     took = {}
@@ -242,9 +244,9 @@ def test_a_failed_run_is_named_and_finished_ones_stay(begun, monkeypatch):
 
 
 @pytest.mark.slow
-def test_quickstart_confirms_what_it_claims(tmp_path):
-    """The committed quickstart on the real corpus: loss falls with n, up to the noise between seeds."""
-    study = configs.load(ROOT / "configs" / "quickstart.py")
+def test_the_study_of_text_confirms_what_it_claims(tmp_path):
+    """The committed study on the real corpus: loss falls with n, up to the noise between seeds."""
+    study = configs.load(ROOT / "configs" / "text_loss.py")
     data_scaling.run(study, tmp_path)
     rows = files.read_json_lines(tmp_path / "table.jsonl")
     means = [np.mean([r["loss"] for r in rows if r["n"] == n]) for n in study.sizes]

@@ -116,6 +116,7 @@ def test_a_fit_that_does_not_know_its_floor_refutes_nothing():
     assert "do not meet, but the exponent depends on a floor" in found["sentence"]
 
 
+@pytest.mark.thorough
 def test_forecasts_of_larger_sizes_are_told():
     found = verdict(0.25, 6.0, back_tested=True)
     assert found["observed"]["back_test"]["error"] < 0.05

@@ -1,6 +1,6 @@
 """From real text to a verdict on a laptop: fourteen small decoders on the Python standard library, in minutes.
 
-jaxscale study configs/quickstart.py --workdir runs/quickstart
+jaxscale study configs/text_loss.py --workdir runs/text_loss
 """
 
 from jaxscale.config import Corpus, Decoder, Dimension, Optimizer, Run, Tokenizer, Training
