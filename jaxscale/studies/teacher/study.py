@@ -2,6 +2,7 @@
 
 verdict = run(studies.TeacherStudy(), "runs/teacher")
 
+own_teacher/             the run that made the teacher, where it is the study's own
 contexts/                windows of the corpus as the teacher's tokens
 teacher/part_<i>.npz     what the teacher says of them: probabilities, states by layer
 geometry.json            dimension and smoothness in the coordinates of each measured layer
@@ -33,7 +34,7 @@ from jaxscale.errors import RunError
 from jaxscale.models import LanguageModel
 from jaxscale.progress import Silent
 from jaxscale.studies.stages import Clock, finish
-from jaxscale.studies.teacher import contexts, exponents, forward, readings, references, students, verdict
+from jaxscale.studies.teacher import contexts, exponents, forward, own, readings, references, students, verdict
 from jaxscale.studies.teacher.config import TeacherStudy, labeled
 from jaxscale.studies.teacher.contexts import Windows
 from jaxscale.studies.teacher.forward import Truth
@@ -106,7 +107,7 @@ def _material(
     else:
         with clock.stage("contexts"):
             progress.say(f"loading the teacher {study.teacher.name!r}")
-            teacher = forward.load(study)
+            teacher = forward.load(study, workdir, progress)
             folder = workdir / "contexts"
             if (folder / "facts.json").is_file():
                 windows = contexts.load(folder)
@@ -124,7 +125,8 @@ def _material(
             truth = forward.read(study, teacher, windows, found, workdir / "teacher", report)
         spelled, names = forward.spelled(teacher), found.names
     material = Material(windows, truth, spelled, names, _labels(study, truth.probabilities[windows.of("training")]))
-    return material, verdict.facts_of(material.windows, truth, names)
+    is_own = (workdir / own.FOLDER).is_dir()
+    return material, {"teacher_is_own": is_own} | verdict.facts_of(material.windows, truth, names)
 
 
 def _encode(teacher: LanguageModel, text: str) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale import laws, theory
-from jaxscale.studies.teacher import exponents
+from jaxscale.studies.teacher import exponents, own
 from jaxscale.studies.teacher.config import TeacherStudy
 from jaxscale.studies.teacher.contexts import Windows
 from jaxscale.studies.teacher.forward import Truth
@@ -85,7 +85,7 @@ def verdict(
     reach = [row["squared_error_on_training_windows"] for row in table if not row["noisy"]]
     found: Part = {
         "question": "On real contexts with known next-token probabilities, does the error fall as their geometry says?",
-        "teacher": study.teacher.name,
+        "teacher": own.WHAT if facts["teacher_is_own"] else study.teacher.name,
         "outcome": study.teacher.outcome,
         "facts": facts,
         "fitted": float(np.mean(reach)) if reach and None not in reach else None,
@@ -252,6 +252,12 @@ def _caveats(study: TeacherStudy, found: Part) -> Iterator[dict[str, str]]:
     left = sorted({one["n"] for one in law["by_size"]} - set(law["sizes"]))
     if left:
         yield caveat("sizes_left_out", f"Sizes left out of the fit by the rule: {', '.join(map(str, left))}.")
+    if found["facts"]["teacher_is_own"] and study.teacher.name != "trained":
+        yield caveat(
+            "own_teacher",
+            f"{study.teacher.name!r} was not installed: the teacher is {own.WHAT}, small and briefly trained. What "
+            "holds for its probabilities need not hold for those of a pretrained model.",
+        )
     bend = law["bend"]
     if bend and not bend["interval"][0] <= 0 <= bend["interval"][1]:
         low, high = law["exponent"] - bend["change"] / 2, law["exponent"] + bend["change"] / 2
@@ -298,7 +304,7 @@ def _listed(values: Sequence[object]) -> str:
 def _sentence(study: TeacherStudy, found: Part) -> str:
     law, last = found["squared"], found["layers"][-1]
     said = (
-        f"From contexts of {_text(study)}, the squared error of students falls as n^-{law['exponent']:.3f} "
+        f"From contexts of {_text(study, found)}, the squared error of students falls as n^-{law['exponent']:.3f} "
         f"{_ends(law['interval'])} over n = {min(law['sizes'])} to {max(law['sizes'])}, and the excess cross-entropy "
         f"as n^-{found['divergence']['exponent']:.3f} {_ends(found['divergence']['interval'])}, at a known floor of "
         "zero."
@@ -335,11 +341,11 @@ def _measured(best: Part, neighbors: Part) -> str:
     )
 
 
-def _text(study: TeacherStudy) -> str:
+def _text(study: TeacherStudy, found: Part) -> str:
     if study.teacher.name == "language":
         return f"a language of dimension {study.teacher.dimension} and smoothness {study.teacher.beta:g}"
     source = study.corpus.path or study.corpus.name or study.corpus.kind
-    return f"{source}, with labels drawn from {study.teacher.name}"
+    return f"{source}, with labels drawn from {found['teacher']}"
 
 
 def _ends(interval: Sequence[float | None], digits: int = 3) -> str:

