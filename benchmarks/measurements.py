@@ -74,7 +74,7 @@ def text():
 
 def known_truth():
     """Students of a pretrained teacher on real contexts, a `studies.TeacherStudy`."""
-    found = table("studies/teacher_stdlib")["verdict"]
+    found = table("studies/quickstart")["verdict"]
     observed, last = found["squared"], found["layers"][-1]
     predicted, (low, high) = last["predicted"]["at_one"], observed["interval"]
     near = abs(observed["exponent"] - predicted["exponent"]) <= MARGIN

@@ -7,6 +7,8 @@ A page holds a comment, and below it, up to the next empty line, the table that 
     <!-- errors: manifold_sphere2 -->
     <!-- losses: text_loss -->
     <!-- verdict: text_loss -->
+    <!-- teacher: quickstart teacher_stdlib -->
+    <!-- layers: quickstart -->
 """
 
 import json
@@ -15,7 +17,7 @@ import re
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "studies"
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-MARK = re.compile(r"^<!-- (studies|comparison|errors|losses|verdict): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
+MARK = re.compile(r"^<!-- (studies|comparison|errors|losses|verdict|teacher|layers): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
 
 
 def filled(text):
@@ -145,10 +147,61 @@ def _text_verdict(names):
     return _table(["", "estimate", "95% interval"], rows)
 
 
+def _ends(interval, digits=3):
+    low, high = ("…" if end is None else f"{end:.{digits}f}" for end in interval)
+    return f"[{low}, {high}]"
+
+
+def _teacher(names):
+    """Of studies with a teacher: exponents of students, and what the last layer's dimension predicts."""
+    rows = []
+    for name in names:
+        found = _verdict(name)
+        squared, last = found["squared"], found["layers"][-1]
+        dimension, predicted = last["dimension"], last["predicted"]["at_one"]
+        rows.append(
+            [
+                name.removeprefix("teacher_"),
+                f"{min(squared['sizes'])} to {max(squared['sizes'])}",
+                f"**{_interval(squared)}**",
+                _interval(found["divergence"]),
+                f"{dimension['dimension']:.1f} {_ends(dimension['interval'], 1)}",
+                f"{predicted['exponent']:.3f} {_ends(predicted['interval'])}",
+                found["agreement"],
+            ]
+        )
+    headings = ["study", "n", "squared error", "excess cross-entropy", "d, last layer", "predicted at β = 1", "agreement"]
+    return _table(headings, rows)
+
+
+def _layers(names):
+    """Of one study with a teacher, what each layer's geometry predicts and what nearest neighbors show there."""
+    rows = []
+    for one in _verdict(names[0])["layers"]:
+        dimension, smoothness, measured = one["dimension"], one["smoothness"], one["predicted"]["measured"]
+        at_one, neighbors = one["predicted"]["at_one"], one["references"].get("neighbors")
+        beta = f"{smoothness['beta']:.2f}" if smoothness["beta"] is not None else "—"
+        rows.append(
+            [
+                str(one["layer"]),
+                f"{dimension['dimension']:.1f} {_ends(dimension['interval'], 1)}",
+                f"{beta} {_ends(smoothness['interval'], 2)}" if smoothness["identified"] else f"{beta}, not identified",
+                f"{at_one['exponent']:.3f} {_ends(at_one['interval'])}",
+                f"{_ends(measured['interval'])}" if measured else "—",
+                _interval(neighbors) if neighbors else "—",
+                str(one["agreement"]["at_one"]),
+            ]
+        )
+    headings = ["layer", "d", "β", "predicted at β = 1", "at the measured β", "neighbors there", "students, at β = 1"]
+    return _table(headings, rows)
+
+
 MAKERS = {
     "studies": _studies,
     "comparison": _comparison,
     "errors": _errors,
     "losses": _losses,
     "verdict": _text_verdict,
+    "teacher": _teacher,
+    "layers": _layers,
 }

@@ -45,7 +45,7 @@ COMMANDS = (
         runs.train_arguments,
         runs.train,
         "one training run",
-        "train configs/quickstart.py --workdir runs/one --tokens 65536",
+        "train configs/text_loss.py --workdir runs/one --tokens 65536",
     ),
     (
         "construct",

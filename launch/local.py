@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Starts one program as several processes on this host: a pod in small, for tests and for hosts with several GPUs.
 
-    python launch/local.py --processes 4 -- jaxscale train configs/quickstart.py --workdir runs/one
+    python launch/local.py --processes 4 -- jaxscale train configs/text_loss.py --workdir runs/one
     python launch/local.py --processes 2 --devices 4 --dry-run -- jaxscale train …     # print, start nothing
 
 Each process finds the others by three variables (`jaxscale.sharding.processes`). Lines of output begin with the number
