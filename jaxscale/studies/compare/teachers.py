@@ -247,9 +247,10 @@ def _agreement(found: Part) -> Agreement:
     """That of the students' line with the theory's at β = 1.
 
     As `laws.agreement`: "inconsistent" where the points refute the theory's line; "consistent" where they do not, the
-    intervals of intercept and slope hold its own, and the points could have refuted the lines at half and twice the
-    dimension. Lines are refuted as a whole, by the joint region of both parameters: intercept and slope err together,
-    so that two wide intervals can hold a line far from every point, and of two intervals one misses too often.
+    intervals of intercept and slope hold its own, 1/α surely grows with d, and the points could have refuted the lines
+    at half and twice the dimension. Lines are refuted as a whole, by the joint region of both parameters: intercept and
+    slope err together, so that two wide intervals can hold a line far from every point, and of two intervals one misses
+    too often.
     """
     line, against = found["line"], found["theory"]
     if line is None:
@@ -257,7 +258,14 @@ def _agreement(found: Part) -> Agreement:
     if against["excluded"]:
         return "inconsistent"
     held = _within(line["intercept_interval"], INTERCEPT) and _within(line["slope_interval"], SLOPE)
-    return "consistent" if held and against["half_excluded"] and against["twice_excluded"] else "inconclusive"
+    tested = _grows(line) and against["half_excluded"] and against["twice_excluded"]
+    return "consistent" if held and tested else "inconclusive"
+
+
+def _grows(line: Part) -> bool:
+    """Whether the points say that 1/α grows with d at all."""
+    low, high = line["slope_interval"]
+    return low is not None and high is not None and low > 0
 
 
 def _caveats(found: Part, read: Sequence[folders.StoredStudy]) -> Iterator[dict[str, str]]:
@@ -319,8 +327,8 @@ def _sentence(found: Part) -> str:
     d = [one["last_layer"]["dimension"] for one in studies if one["left_out"] is None]
     held = line["with_intercept_one"]
     parts = [
-        f"Over {line['points']} studies whose last layers have d from {min(d):.1f} to {max(d):.1f}, 1/α of students "
-        f"lies on a line in d of {_equation(line)}, where theory at β = 1 says 1 and 0.5: {found['agreement']}"
+        f"Over {line['points']} studies whose last layers have d from {min(d):.1f} to {max(d):.1f}, the line of 1/α of "
+        f"students against d has {_equation(line)}, where theory at β = 1 says 1 and 0.5: {found['agreement']}"
         f"{_reason(found)}."
     ]
     if line["beta"] is None:
@@ -341,6 +349,8 @@ def _reason(found: Part) -> str:
     open_to = [name for name in ("half", "twice") if not found["theory"][f"{name}_excluded"]]
     if open_to:
         return f", for lines at {' and '.join(open_to)} the dimension are not refuted either"
+    if not _grows(found["line"]):
+        return ", for whether 1/α grows with d is not known"
     return ", for one of both lies outside its interval, and the line as a whole is not refuted"
 
 
