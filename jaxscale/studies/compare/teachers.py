@@ -310,9 +310,13 @@ def _caveats(found: Part, read: Sequence[folders.StoredStudy]) -> Iterator[dict[
                 f"{' and '.join(names)} read the same text with the same teacher: their errors depend on each other, "
                 "and a line takes them for independent.",
             )
-    own = [f"{one['name']}: {', '.join(dict.fromkeys(one['caveats']))}" for one in studies if one["caveats"]]
-    if own:
-        yield caveat("caveats_of_studies", f"Studies have caveats of their own. {'; '.join(own)}.")
+    having: dict[str, list[str]] = {}
+    for one in studies:
+        for code in dict.fromkeys(one["caveats"]):
+            having.setdefault(code, []).append(one["name"])
+    if having:
+        own = [f"{code} ({'all' if len(of) == len(studies) else ', '.join(of)})" for code, of in having.items()]
+        yield caveat("caveats_of_studies", f"Studies have caveats of their own: {'; '.join(own)}.")
 
 
 def _sentence(found: Part) -> str:
@@ -348,10 +352,10 @@ def _reason(found: Part) -> str:
         return ""
     open_to = [name for name in ("half", "twice") if not found["theory"][f"{name}_excluded"]]
     if open_to:
-        return f", for lines at {' and '.join(open_to)} the dimension are not refuted either"
+        return f", since lines at {' and '.join(open_to)} the dimension are not refuted either"
     if not _grows(found["line"]):
-        return ", for whether 1/α grows with d is not known"
-    return ", for one of both lies outside its interval, and the line as a whole is not refuted"
+        return ", since whether 1/α grows with d is not known"
+    return ", since one of them lies outside its interval, though the line as a whole is not refuted"
 
 
 def _equation(line: Part) -> str:

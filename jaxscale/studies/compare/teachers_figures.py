@@ -55,9 +55,8 @@ def line_figure(verdict: Verdict) -> go.Figure:
     """1/α against d with the line through the students and that through neighbors, and the theory's."""
     figure = empty("intrinsic dimension d", "1/α")
     studies = [one for one in verdict["studies"] if one["last_layer"]["dimension"] is not None]
-    points = [one["last_layer"] | one["squared"] for one in studies]
-    everywhere = points + [point for one in verdict["studies"] for point in one["neighbors"]]
-    everywhere = [point for point in everywhere if point["interval"][0] > 0]
+    points = [one["last_layer"] | one["squared"] for one in studies if one["squared"]["interval"][0] > 0]
+    everywhere = points + [point for one in verdict["studies"] for point in _neighbors(one)]
     if not everywhere:
         return figure
     high = 1.05 * max(point["dimension_interval"][1] for point in everywhere)
@@ -70,8 +69,7 @@ def line_figure(verdict: Verdict) -> go.Figure:
             figure.data[-1].update(legendgroup=name)
     add_line(figure, [0, high], [1, 1 + high / 2], "theory, 1 + d/2", PREDICTION, "dash")
     for _, _, mark, one in _styled(verdict):
-        read = [point for point in one["neighbors"] if point["interval"][0] > 0]
-        if read:
+        if read := _neighbors(one):
             figure.add_trace(_layers(read, one["name"], mark))
     if figure.data[-1].mode == "markers":
         figure.data[-1].update(showlegend=True)
@@ -80,8 +78,7 @@ def line_figure(verdict: Verdict) -> go.Figure:
             figure.add_trace(_mark(one["last_layer"] | _inverse(one["squared"]), name, color, mark, one["left_out"]))
     if line := verdict["line"]:
         figure.add_annotation(_said(line))
-    tops = [1 / point["interval"][0] for point in points if point["interval"][0] > 0]
-    tops += [1 / point["exponent"] for point in everywhere]
+    tops = [1 / point["interval"][0] for point in points] + [1 / point["exponent"] for point in everywhere]
     figure.update_xaxes(range=[0, high])
     figure.update_yaxes(range=[0, 1.3 * max(tops)])
     figure.update_layout(showlegend=True)
@@ -103,11 +100,24 @@ def both(verdict: Verdict) -> go.Figure:
         figure.update_yaxes(part.layout.yaxis, row=1, col=column)
         for note in part.layout.annotations:
             figure.add_annotation(note.update(xref=f"x{column} domain", yref=f"y{column} domain"))
-    for column, name in ((1, "legend"), (2, "legend2")):
-        right = figure.layout[f"xaxis{column if column > 1 else ''}"].domain[1]
-        corner = {"x": right, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.75)"}
-        figure.update_layout({name: {"orientation": "v", **corner}})
+    for column, axis in enumerate((figure.layout.xaxis, figure.layout.xaxis2), start=1):
+        side = _free_side([trace for trace in parts[column - 1].data if trace.mode == "markers"], axis.range)
+        corner = {"x": axis.domain[side == "right"], "xanchor": side, "y": 1, "yanchor": "top"}
+        name = "legend" if column == 1 else "legend2"
+        figure.update_layout({name: {"orientation": "v", "bgcolor": "rgba(255,255,255,0.75)", **corner}})
     return figure
+
+
+def _free_side(marks: Sequence[go.Scatter], reach: Sequence[float] | None) -> str:
+    """The side away from the highest mark, for a legend at the top."""
+    highest = max(((y, x) for trace in marks for x, y in zip(trace.x, trace.y, strict=True)), default=None)
+    return "left" if highest and reach and highest[1] > sum(reach) / 2 else "right"
+
+
+def _neighbors(study: dict[str, Any]) -> list[dict[str, Any]]:
+    """The layers of a study that are points of the line of neighbors."""
+    known = study["known_smoothness"] in (None, 1.0)
+    return [point for point in study["neighbors"] if known and point["interval"][0] > 0]
 
 
 def _said(line: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Studies with a teacher side by side: what their page shows."""
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import plotly.graph_objects as go
@@ -36,7 +37,8 @@ def page(verdict: Verdict) -> str:
             for i, (title, figure, caption) in enumerate(drawn)
         ),
         _lines(verdict),
-        _studies(verdict),
+        _students(verdict),
+        _geometry(verdict),
     ]
     return layout.conclusion(TITLE, verdict, sections, {})
 
@@ -78,7 +80,34 @@ def _lines(verdict: Verdict) -> str:
     return f"<section><h2>Lines</h2>{ruled_table(headings, body, caption, numeric={2, 4, 6})}</section>"
 
 
-def _studies(verdict: Verdict) -> str:
+def _students(verdict: Verdict) -> str:
+    observed: Callable[[dict[str, Any]], str] = lambda law: f"{number(law['exponent'])} {interval(law['interval'])}"
+    body = [
+        [
+            html.escape(one["name"]),
+            html.escape(one["corpus"]),
+            html.escape(f"{one['teacher']}, {one['outcome']}"),
+            f"{number(one['sizes'][0])} to {number(one['sizes'][1])}",
+            observed(one["squared"]),
+            observed(one["divergence"]),
+            "no" if one["left_out"] else "yes",
+        ]
+        for one in verdict["studies"]
+    ]
+    headings = [
+        "study",
+        "corpus",
+        "teacher, outcome",
+        "n",
+        "α, squared error",
+        "α, excess cross-entropy",
+        "in the line",
+    ]
+    caption = "Exponents over the sizes that count, each with its interval."
+    return f"<section><h2>Students</h2>{ruled_table(headings, body, caption)}</section>"
+
+
+def _geometry(verdict: Verdict) -> str:
     def layer(one: dict[str, Any] | None) -> str:
         if one is None or one["dimension"] is None:
             return UNKNOWN
@@ -91,21 +120,7 @@ def _studies(verdict: Verdict) -> str:
             return f"at least {number(one['interval'][0])}"
         return f"{number(one['exponent'])} {interval(one['interval'])}"
 
-    studies = verdict["studies"]
-    seen = [
-        [
-            html.escape(one["name"]),
-            html.escape(one["corpus"]),
-            html.escape(f"{one['teacher']}, {one['outcome']}"),
-            f"{number(one['sizes'][0])} to {number(one['sizes'][1])}",
-            *(
-                f"{number(one[name]['exponent'])} {interval(one[name]['interval'])}"
-                for name in ("squared", "divergence")
-            ),
-        ]
-        for one in studies
-    ]
-    read = [
+    body = [
         [
             html.escape(one["name"]),
             layer(one["last_layer"]),
@@ -114,14 +129,11 @@ def _studies(verdict: Verdict) -> str:
             predicted(one["predicted"]["measured"]),
             str(one["agreement"] or UNKNOWN),
         ]
-        for one in studies
+        for one in verdict["studies"]
     ]
-    seen_headings = ["study", "corpus", "teacher, outcome", "n", "α, squared error", "α, excess cross-entropy"]
-    read_headings = ["study", "d of last layer", "d of best layer", "at β = 1", "at measured β", "agreement"]
-    seen_caption = "Exponents of the students over the sizes that count."
-    read_caption = (
-        "The best layer is that in whose coordinates nearest neighbors err least. Predicted is α from the last layer, "
-        "at the measured β where it is identified; agreement is that of the squared error with the prediction at β = 1."
+    headings = ["study", "d of last layer", "d of best layer", "α at β = 1", "α at measured β", "agreement"]
+    caption = (
+        "The best layer is that in whose coordinates nearest neighbors err least. α is what the last layer predicts, "
+        "at the measured β where that is identified; agreement is that of the squared error with α at β = 1."
     )
-    tables = ruled_table(seen_headings, seen, seen_caption) + ruled_table(read_headings, read, read_caption)
-    return f"<section><h2>Studies</h2>{tables}</section>"
+    return f"<section><h2>Geometry, and what it predicts</h2>{ruled_table(headings, body, caption)}</section>"

@@ -204,7 +204,7 @@ def test_too_few_studies_have_no_line_but_a_table_and_a_page(tmp_path):
     out = tmp_path / "out"
     assert cli.main(["compare", *map(str, folders), "--workdir", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Studies</h2>" in page and "<h2>Lines</h2>" not in page
+    assert "<h2>Students</h2>" in page and "<h2>Lines</h2>" not in page
     with pytest.raises(InputError, match="two or more"):
         compare(folders[:1])
 
@@ -239,7 +239,8 @@ def test_what_no_line_can_take_is_left_out_and_named(tmp_path, on_theory):
 
 def test_studies_of_one_text_and_teacher_are_named(tmp_path):
     folders = of_line(tmp_path)
-    assert "shared_text" not in codes(compare(folders))
+    before = compare(folders)
+    assert "shared_text" not in codes(before) and "few_seeds (all)" in before["caveats"][-1]["text"]
     again = write(tmp_path / "again", 5.0, 1 / 3.5, KINDS[1])
     (said,) = [one["text"] for one in compare([*folders, again])["caveats"] if one["code"] == "shared_text"]
     assert said.startswith("study1 and again read the same text")
