@@ -30,7 +30,7 @@ COMMANDS = (
         "compare",
         studies.compare_arguments,
         studies.compare,
-        "finished studies on manifolds side by side: do they share an exponent?",
+        "finished studies of one kind, on manifolds or with a teacher, side by side",
         "compare runs/softmax runs/relu runs/mlp --workdir runs/architectures",
     ),
     (

@@ -95,10 +95,11 @@ def test_dimension_prints_a_table_and_draws_its_plot(square, capsys):
     assert page.startswith("<!doctype html>") and "figure-scale" in page and "plotly.js v" in page
 
 
-def test_dimension_of_a_models_layers(tiny_model, text_folder, capsys):
+def test_dimension_of_a_models_layers(tiny_model, text_folder, tmp_path, capsys):
     arguments = ["--model", tiny_model, "--text", str(text_folder), "--layers", "0,-1", "--max-points", "300"]
-    options = ["--estimators", "mle", "--tokens-per-document", "10", "--plot", "layers.html", "--largest-k", "4"]
-    assert cli.main(["dimension", *arguments, *options, "--json"]) == 0
+    options = ["--estimators", "mle", "--tokens-per-document", "10", "--largest-k", "4"]
+    plot = tmp_path / "layers.html"
+    assert cli.main(["dimension", *arguments, *options, "--plot", str(plot), "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)
     clouds = measured["clouds"]
     assert [(cloud["cloud"], cloud["layer"]) for cloud in clouds] == [("layer 0", 0), ("layer 2", 2)]
@@ -107,7 +108,7 @@ def test_dimension_of_a_models_layers(tiny_model, text_folder, capsys):
     repeated = clouds[0]["estimates"][0]["duplicates_collapsed"]
     said = [caveat["text"] for caveat in measured["caveats"] if caveat["code"] == "tokens_repeat"]
     assert repeated > 0 and len(said) == 1 and f"layer 0: {repeated} of 300 rows repeat another" in said[0]
-    assert "figure-layers" in pathlib.Path("layers.html").read_text()
+    assert "figure-layers" in plot.read_text()
 
 
 def test_layers_are_drawn_with_their_intervals_calibrated_where_they_were():

@@ -60,16 +60,23 @@ def study(options: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("studies", nargs="+", metavar="STUDY", help="folders; the others are held against the first")
+    parser.add_argument(
+        "studies", nargs="+", metavar="STUDY", help="folders of one kind; of manifolds all are held against the first"
+    )
     parser.add_argument("--workdir", required=True, help="folder for verdict.json and report.html, written anew")
+    parser.add_argument("--plot", metavar="OUT.png", help="draw the figure that says most as a picture too")
 
 
 def compare(options: argparse.Namespace, _: Sequence[str]) -> None:
     from jaxscale import files
+    from jaxscale.page import pictures
     from jaxscale.studies import render
+    from jaxscale.studies.compare import page
     from jaxscale.studies.compare.study import compare
     from jaxscale.verdict import check
 
+    if options.plot:
+        pictures.check(options.plot, page.INSTEAD)
     verdict = compare(options.studies)
     folder = pathlib.Path(options.workdir)
     with files.workplace(folder):
@@ -78,6 +85,8 @@ def compare(options: argparse.Namespace, _: Sequence[str]) -> None:
         check(verdict)
         files.write_json(folder / "verdict.json", verdict)
         render(folder)
+    if options.plot:
+        page.draw(verdict, options.plot)
     _show("compare", options, verdict)
 
 

@@ -19,14 +19,15 @@ from rich.text import Text
 
 from jaxscale import files
 from jaxscale.dimension.figures import layer_figure, scale_figure
-from jaxscale.errors import InputError, RunError
-from jaxscale.page import layout, plots
+from jaxscale.page import layout, pictures, plots
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import interval, number
 
 HEADINGS = ("cloud", "estimator", "d", "95% interval", "distance", "points", "left out")
 HEADINGS_CALIBRATED = ("cloud", "estimator", "d", "95% interval", "calibrated", "its interval", "left out")
 TEXTS = ("cloud", "estimator", "left out")
+# Where no picture can be drawn.
+INSTEAD = "ask for .html"
 LEFT_OUT = {"duplicates_collapsed": "duplicate", "nonfinite_dropped": "not finite"}
 
 
@@ -56,30 +57,12 @@ def write_plot(measured: dict[str, Any], path: str) -> None:
     if pathlib.Path(path).suffix == ".html":
         files.write_text(path, _page(measured, figure))
         return
-    figure.update_layout(paper_bgcolor="white", plot_bgcolor="white", margin={"l": 8, "r": 16, "t": 16, "b": 8})
-    try:
-        picture = figure.to_image(format="png", width=1000, height=560, scale=2)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise RunError(f"plot={path!r} cannot be drawn: {reason} Install Chrome, or ask for .html.") from error
-    files.write_bytes(path, picture)
+    pictures.write(path, figure, INSTEAD, width=1000, height=560)
 
 
 def check_plot(path: str) -> None:
     """Raises InputError, before anything is measured, if no figure can be written to `path`."""
-    target = pathlib.Path(path)
-    if target.suffix not in (".html", ".png"):
-        raise InputError(f"plot={path!r} must end in .html or .png. Give such a name.")
-    if target.is_dir() or not target.parent.is_dir():
-        raise InputError(f"plot={path!r} cannot be a file there. Give a file in a folder that exists.")
-    if target.suffix == ".png":
-        try:
-            import kaleido  # noqa: F401  draws for plotly
-        except ImportError:
-            raise InputError(
-                f"plot={path!r} needs the package 'kaleido'. Install it with: pip install 'jaxscale[png]', "
-                "or ask for .html."
-            ) from None
+    pictures.check(path, INSTEAD, (".html", ".png"))
 
 
 def _page(measured: dict[str, Any], figure: go.Figure) -> str:

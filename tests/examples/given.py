@@ -268,6 +268,7 @@ shape = Shape(tokens=6, width=4, blocks=(BlockShape(5, 3, (7,)),), inputs=((0, 0
 x_BxD, fixed = x[:, :2], {"encoding": jnp.ones((6, 4))}
 params = ReluTransformer(shape).init(key, x_BxD)["params"]
 """,
+    "jaxscale.page.pictures": "figure, check, write = None, only_bound(check), only_bound(write)",
     "jaxscale.preemption": "from jaxscale import preemption",
     "jaxscale.sharding.processes": "from jaxscale.sharding import processes\nfolder, read = 'runs', str",
     "jaxscale.smoothness": "y = x[:, 0]",
@@ -276,6 +277,10 @@ params = ReluTransformer(shape).init(key, x_BxD)["params"]
     "jaxscale.studies.ablation": STUDY,
     "jaxscale.studies.compare": "render = only_bound(globals().get('render'))\n"
     "compare = only_bound(globals().get('compare'))",
+    "jaxscale.studies.compare.lines": "x = rng.uniform(2, 15, 5)\n"
+    "y, x_deviation, y_deviation = 1 + x / 2, 0 * x, x / 9",
+    "jaxscale.studies.compare.teachers": "line = {'slope': 0.5, 'slope_interval': [0.4, 0.6]}\n"
+    "compare = only_bound(compare, {'line': line})",
     "jaxscale.studies.lengths": STUDY,
     "jaxscale.studies.manifolds": STUDY,
     "jaxscale.studies.manifolds.problem": MANIFOLDS + "outputs = jnp.zeros((8192, 1))",

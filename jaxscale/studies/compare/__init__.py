@@ -1,4 +1,4 @@
-"""Do several studies on manifolds share an exponent?"""
+"""What do finished studies of one kind say together?"""
 
 from jaxscale.studies.study import Study
 

@@ -1,53 +1,41 @@
-"""Finished studies on manifolds side by side: do they share an exponent, and how far apart are their errors?
+"""Finished studies of one kind side by side.
 
     verdict = compare(["runs/softmax", "runs/relu", "runs/mlp"])      # the first is what the others are held against
 
-Studies that differ in networks, training or ambient dimension have the same points, labels and targets for the same
-seeds (`manifolds.problem`), so the ratio of two errors knows little of what those targets happen to be: its exponent
-is the difference of both, in a narrower interval. Intervals of differences hold together (Bonferroni).
+A kind of study that can stand side by side has a line in `COMPARISONS` and two modules here: one whose `compare(paths)`
+returns the verdict, and one named like it and `_page` whose `page(verdict)` returns the page and whose
+`picture(verdict)` the figure of it that is shown to others.
 """
 
-import math
+import importlib
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
-import jax
-import numpy as np
-
-from jaxscale import files, laws
 from jaxscale.errors import InputError
-from jaxscale.studies.manifolds.verdict import FEWEST, POWER
-from jaxscale.verdict import device, number, versions
+from jaxscale.studies.compare import folders as of_studies
 
-Part = dict[str, Any]  # of a verdict, or all of it
-Config = Mapping[str, Any]  # the content of `config.json`
-Losses = dict[tuple[int, int], float]  # by n and seed; or their ratios
-Finished = tuple[str, Config, Losses, Part]  # a study: its name, configuration, errors and verdict
+Verdict = dict[str, Any]
 
-# Draws of a difference, whose level is higher than that of a study.
-RESAMPLES = 4000
-LIMITS = (
-    "Seconds are those of the studies' training, not of this comparison.",
-    "Studies are compared with the first one alone; differences among the others have wider intervals.",
-)
-FILES = ("config.json", "table.jsonl", "verdict.json")
+# The module that compares studies of a kind.
+COMPARISONS = {"manifolds": "manifolds", "teacher": "teachers"}
 
 
-def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
-    """The differences of studies from the first one, as plain values.
+def compare(folders: Sequence[str | os.PathLike[str]]) -> Verdict:
+    """What finished studies of one kind say together, as plain values.
 
     Args:
-      folders: two or more of finished `studies.ManifoldStudy`s of `series="data"`.
+      folders: two or more of finished `studies.ManifoldStudy`s of `series="data"`, or of `studies.TeacherStudy`s.
 
     Returns:
-      A dict: `sentence`; `base`, the name of the first; `studies`, for each its `name`, what was `changed` in it,
-      `exponent` and `interval` with their `prediction`, errors `by_size`, the `dimension` read from its points and,
-      but for the first, the `ratio` of errors by size and the `difference` of exponents, or None.
+      The content of `verdict.json` (docs/verdict.md), with keys of the comparison's own: `manifolds.compare` and
+      `teachers.compare` say which. `of_kind` is the kind of the studies, `studies` has an entry for each of them.
 
     Raises:
-      InputError: a folder holds no finished study of this kind, or shares no size or seed with the first.
+      InputError: a folder holds no finished study, or one of another kind than the first; or the studies have nothing
+        in common that can be compared.
     """
     paths = [pathlib.Path(folder) for folder in folders]
     names = [path.resolve().name for path in paths]
@@ -55,135 +43,22 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         raise InputError(f"folders of the same name cannot be told apart: {', '.join(sorted(names))}. Rename one.")
     if len(paths) < 2:
         raise InputError(f"folders={[str(path) for path in paths]} leaves nothing to compare. Give two or more.")
-    read = [_read(path) for path in paths]
-    base = read[0]
-    for name, config, *_ in read:
-        if config["objective"] != base[1]["objective"]:
-            raise InputError(f"{name} measures {config['objective']}, {base[0]} {base[1]['objective']}. Leave one out.")
-    # Of several differences one is outside its interval by chance more often than of one.
-    level = 1 - (1 - base[1]["level"]) / (len(read) - 1)
-    studies = [_study(*one) | (_against(base, one, level) if one is not base else {}) for one in read]
-    found = {
-        "kind": "compare",
-        "question": "Do these studies share an exponent, and how far apart are their errors?",
-        "base": studies[0]["name"],
-        "objective": base[1]["objective"],
-        "level": base[1]["level"],
-        "level_of_a_difference": level,
-        "studies": studies,
-    }
-    return found | {
-        "sentence": _sentence(found),
-        "agreement": None,
-        "numbers": list(_numbers(studies)),
-        "caveats": [],
-        "limits": list(LIMITS),
-        "seconds": sum(one[3]["training_seconds"] for one in read),
-        "processor_seconds": sum(one[3].get("processor_seconds", 0.0) for one in read),
-        "stage_seconds": {},
-        "versions": versions(),
-        "device": device(),
-    }
+    kinds = [of_studies.kind(path) for path in paths]
+    for path, kind in zip(paths, kinds, strict=True):
+        if kind not in COMPARISONS:
+            raise InputError(
+                f"{path} holds a study of kind {kind!r}, which cannot be compared. Leave it out: give studies of kind "
+                f"{' or '.join(COMPARISONS)}."
+            )
+        if kind != kinds[0]:
+            raise InputError(
+                f"{path} holds a study of kind {kind!r}, and {paths[0]} one of kind {kinds[0]!r}: only studies of one "
+                "kind stand side by side. Leave one out, or compare each kind by itself."
+            )
+    found: Verdict = module(kinds[0]).compare(paths) | {"of_kind": kinds[0]}
+    return found
 
 
-def _numbers(studies: Sequence[Part]) -> Iterator[dict[str, Any]]:
-    for one in studies:
-        yield number(f"exponent of {one['name']}", one["exponent"], one["interval"], one["prediction"])
-    for one in studies[1:]:
-        if found := one["difference"]:
-            yield number(f"{one['name']} less {studies[0]['name']}", found["exponent"], found["interval"])
-
-
-def _read(folder: pathlib.Path) -> Finished:
-    """A study's name, configuration, the errors of its networks by (n, seed), and its verdict."""
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder} has no {missing[0]}: no finished study. Run jaxscale study with --workdir {folder}."
-        )
-    config, verdict = (files.read_json(folder / name) for name in ("config.json", "verdict.json"))
-    if verdict.get("series") != "data" or "data" not in verdict:
-        raise InputError(f"{folder} holds no study of errors against n on a manifold. Leave it out.")
-    rows = files.read_json_lines(folder / "table.jsonl")
-    return folder.resolve().name, config, {(r["n"], r["seed"]): r["loss"] for r in rows if r["noisy"]}, verdict
-
-
-def _study(name: str, _config: Config, _losses: Losses, verdict: Part) -> Part:
-    data = verdict["data"]
-    return {
-        "name": name,
-        "setting": verdict["setting"],
-        "exponent": data["exponent"],
-        "interval": data["interval"],
-        "prediction": data["predicted"],
-        "sizes": data["sizes"],
-        "enough_sizes": data["enough_sizes"],
-        "by_size": data["by_size"],
-        "dimension": verdict["dimension"]["mle"],
-        "references": {key: one["exponent"] for key, one in verdict["references"].items()},
-    }
-
-
-def _against(base: Finished, other: Finished, level: float) -> Part:
-    """What was changed, the ratio of errors at each size, and the difference of exponents over sizes both count."""
-    _, config, losses, _ = other
-    shared = sorted(set(losses) & set(base[2]))
-    if not shared:
-        raise InputError(f"{other[0]} and {base[0]} share no size and seed, so that nothing can be compared.")
-    log_ratio = {key: math.log(losses[key] / base[2][key]) for key in shared}
-    of: Callable[[int], list[float]] = lambda n: [value for (size, _), value in log_ratio.items() if size == n]
-    ratio = [
-        {"n": n, "ratio": math.exp(np.mean(of(n))), "least": math.exp(min(of(n))), "greatest": math.exp(max(of(n)))}
-        for n in sorted({n for n, _ in shared})
-    ]
-    data = [one[3]["data"] for one in (base, other)]
-    # Where too few sizes count, `sizes` are all.
-    count = set.intersection(*(set(one["sizes"]) if one["enough_sizes"] else set() for one in data))
-    kept = [one["ratio"] for one in ratio if one["n"] in count]
-    return {
-        "changed": dict(_changes(base[1], config)),
-        "ratio": ratio,
-        "ratio_where_it_counts": [min(kept), max(kept)] if kept else None,
-        "difference": _difference(config, level, {key: value for key, value in log_ratio.items() if key[0] in count}),
-    }
-
-
-def _difference(config: Config, level: float, log_ratio: Losses) -> Part | None:
-    """Exponent of the other study less that of the base: that of their ratio, in an interval over seeds."""
-    if len({n for n, _ in log_ratio}) < FEWEST:
-        return None
-    # A law's exponents are positive, so the ratio is fitted times n^-1.
-    rows = [{"n": n, "seed": seed, "loss": math.exp(value) / n} for (n, seed), value in log_ratio.items()]
-    fit = laws.fit(
-        rows, POWER, key=jax.random.key(0), groups="seed", level=level, resamples=max(RESAMPLES, config["resamples"])
-    )
-    low, high = fit.intervals["alpha"]
-    found = {"exponent": float(fit.parameters["alpha"]) - 1, "interval": [float(low) - 1, float(high) - 1]}
-    return found | {"warnings": [sentence for code, sentence in fit.warnings if code == "few_groups"]}
-
-
-def _changes(base: Config, other: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(field, value) of a configuration where it differs from the base's."""
-    for name, value in other.items():
-        if isinstance(value, dict):
-            yield from _changes(base.get(name, {}), value, f"{prefix}{name}.")
-        elif value != base.get(name):
-            yield prefix + name, value
-
-
-def _sentence(verdict: Part) -> str:
-    said = []
-    for one in verdict["studies"][1:]:
-        found = one["difference"]
-        if found is None:
-            said.append(f"{one['name']} has too few sizes that count in both")
-            continue
-        low, high = found["interval"]
-        differs = "differs" if low > 0 or high < 0 else "cannot be told from it"
-        said.append(f"{one['name']} {differs}, by {found['exponent']:+.3f} [{low:+.3f}, {high:+.3f}]")
-    ratios = [end for one in verdict["studies"][1:] for end in one["ratio_where_it_counts"] or []]
-    base = verdict["studies"][0]
-    low, high = base["interval"]
-    start = f"Beside {base['name']}, whose exponent is {base['exponent']:.3f} [{low:.3f}, {high:.3f}]: "
-    errors = f" Errors where sizes count are {min(ratios):.2f} to {max(ratios):.2f} of its own." if ratios else ""
-    return f"{start}{'; '.join(said)}.{errors}"
+def module(kind: str, part: str = "") -> ModuleType:
+    """The module of `COMPARISONS` for a kind of studies; with `part="_page"` that of its page."""
+    return importlib.import_module(f"jaxscale.studies.compare.{COMPARISONS[kind]}{part}")

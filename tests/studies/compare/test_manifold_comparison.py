@@ -7,7 +7,7 @@ import pytest
 
 from jaxscale import cli, studies
 from jaxscale.errors import InputError
-from jaxscale.studies.compare import study as comparison
+from jaxscale.studies.compare import manifolds as comparison
 from jaxscale.studies.compare.study import compare
 
 SIZES, SEEDS = (64, 256, 1024, 4096), (0, 1, 2)
