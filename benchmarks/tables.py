@@ -17,7 +17,8 @@ import re
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "studies"
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-MARK = re.compile(r"^<!-- (studies|comparison|errors|losses|verdict|teacher|layers): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
+KINDS = "studies|comparison|errors|losses|verdict|teacher|layers"
+MARK = re.compile(rf"^<!-- ({KINDS}): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
 
 
 def filled(text):
@@ -170,8 +171,8 @@ def _teacher(names):
                 found["agreement"],
             ]
         )
-    headings = ["study", "n", "squared error", "excess cross-entropy", "d, last layer", "predicted at β = 1", "agreement"]
-    return _table(headings, rows)
+    headings = ["study", "n", "squared error", "excess cross-entropy", "d, last layer", "predicted at β = 1"]
+    return _table([*headings, "agreement"], rows)
 
 
 def _layers(names):

@@ -155,7 +155,8 @@ topology, _ = with_chip(topology)
     "jaxscale.dimension.estimators.spectra": "eigenvalues, rank = jnp.array([3.0, 2.0, 0.1]), 3",
     "jaxscale.dimension.page": "from jaxscale.dimension.summary import summary\n"
     "cloud = {'cloud': 'x', 'shape': [400, 5]}\nsummary(x, ['mle'], ks=[4, 8], into=cloud)\n"
-    "measured = {'k': 20, 'metric': 'euclidean', 'seed': 0, 'clouds': [cloud]}",
+    "from jaxscale.dimension.conclusion import conclude\nfrom jaxscale.verdict import Stopwatch\n"
+    "measured = conclude({'k': 20, 'metric': 'euclidean', 'seed': 0, 'clouds': [cloud]}, Stopwatch(), False)",
     "jaxscale.dimension.place": "layers = jnp.stack([x, x])\n"
     "position, document = np.arange(400) % 2, np.arange(400) // 4",
     "jaxscale.dimension.search.exact": "points, mask, own, scale, k = x, jnp.ones(400, bool), jnp.arange(400), 1.0, 20",

@@ -242,11 +242,7 @@ def test_what_is_not_there_is_noticed(script, place, capsys):
 # Of these pages the commands that take seconds, as processes in one folder.
 WHOLE = {
     "docs/dimension.md": ["jaxscale dimension roll.npy --estimators mle,gride,twonn --plot roll.html"],
-    "docs/constructions.md": [
-        "jaxscale construct cone --dim 2 --epsilon 0.1 --out cone2",
-        "jaxscale construct cone --dim 2 --epsilon 0.1 --backend structured --out small",
-        "jaxscale train small --parts readout --workdir small-trained",
-    ],
+    "docs/constructions.md": ["jaxscale construct cone --dim 2 --epsilon 0.1 --out cone2"],
     "docs/configs.md": ["jaxscale train configs/openwebtext_gpt2.py --dry-run"],
 }
 
