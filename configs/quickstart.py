@@ -17,6 +17,6 @@ config = TeacherStudy(
     sizes=(448, 1417, 4480, 14167, 44800),
     seeds=(0, 1, 2),
     training=StudentTraining(
-        widths=(64,), heads=2, steps=1200, batch_size=8, learning_rates=(4e-3,), weight_decays=(0.5, 1.5)
+        widths=(64,), heads=2, steps=1400, batch_size=8, learning_rates=(2e-3,), weight_decays=(1.0, 3.0)
     ),
 )

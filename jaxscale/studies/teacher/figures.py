@@ -149,7 +149,7 @@ def geometry_figure(verdict: Verdict) -> go.Figure:
 
 def setting_figure(verdict: Verdict) -> go.Figure:
     """Validation error against n of each setting that was tried; what was chosen follows their lower envelope."""
-    figure = empty("n, labels", "validation error, nats of excess cross-entropy")
+    figure = empty("n, labels", "squared error on validation documents")
     settings = verdict["by_setting"]
     colors = spread_colors(list(range(len(settings))))
     for index, one in enumerate(settings):

@@ -37,6 +37,9 @@ AVERAGING = 8
 CHUNK = 16
 # Training goes on of students that did best after this share of the steps so far.
 STILL_LEARNING = 2 / 3
+# By which a student is stopped, one for each error that is reported: cross-entropy punishes overconfidence early, where
+# the squared error still falls.
+CRITERIA = ("squared", "divergence")
 
 
 class Student(nn.Module):
@@ -111,18 +114,18 @@ class StudentStates:
     Attributes:
       params, moments: of networks and optimizer.
       average: of parameters, over about the last tenth of the steps done.
-      best: averages of least validation error.
-      validation: (L,) that error, excess cross-entropy in nats; infinite before the first look.
-      best_step: (L,) int32, when it was.
+      best: by each of `CRITERIA` the averages of least validation error.
+      validation: (L,) each, that error: squared, and excess cross-entropy in nats; infinite before the first look.
+      best_step: (L,) int32 each, when it was.
       step: int32, steps done by all.
     """
 
     params: Any
     moments: Any
     average: Any
-    best: Any
-    validation: jax.Array
-    best_step: jax.Array
+    best: dict[str, Any]
+    validation: dict[str, jax.Array]
+    best_step: dict[str, jax.Array]
     step: jax.Array
 
 
@@ -130,8 +133,9 @@ class StudentStates:
 def start(net: Student, lanes: StudentLanes, lesson: Lesson) -> StudentStates:
     """`StudentStates` before the first step."""
     first = ensembles.start(lambda key: net.init(key, lesson.spelled[:1])["params"], lanes.seed, DIRECTION)
-    never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
-    return StudentStates(first.params, first.moments, first.params, first.params, *never, first.step)
+    of_each: Callable[[Any], dict[str, Any]] = lambda value: dict.fromkeys(CRITERIA, value)
+    never, at = of_each(jnp.full(lanes.seed.shape, jnp.inf)), of_each(jnp.zeros_like(lanes.seed))
+    return StudentStates(first.params, first.moments, first.params, of_each(first.params), never, at, first.step)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "steps"), donate_argnames="runs")
@@ -173,21 +177,24 @@ def advance(
     alone: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
     of: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
 
-    def one(lane: StudentLanes, params: Any, moments: Any, average: Any) -> tuple[Any, Any, Any, jax.Array, jax.Array]:
+    def one(lane: StudentLanes, params: Any, moments: Any, average: Any) -> tuple[Any, ...]:
         now = Networks(alone(params), alone(moments), runs.step, alone(average))
         now, losses_Sx1 = ensembles.advance(now, alone(lane), cost, DIRECTION, move, steps, averaging=AVERAGING)
-        error = divergence_of(net, of(now.average), lesson.validation_spelled, lesson.validation_truth)
-        return of(now.params), of(now.moments), of(now.average), error, jnp.mean(losses_Sx1)
+        seen = _validated(net, of(now.average), lesson.validation_spelled, lesson.validation_truth)
+        return of(now.params), of(now.moments), of(now.average), seen, jnp.mean(losses_Sx1)
 
-    params, moments, average, validation_L, loss_L = _each(one, lanes, runs.params, runs.moments, runs.average)
-    better_L = validation_L < runs.validation
-    keep: Callable[[jax.Array, jax.Array], jax.Array] = lambda new, old: jnp.where(
-        better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old
-    )
-    best = jax.tree.map(keep, average, runs.best)
+    params, moments, average, validation, loss_L = _each(one, lanes, runs.params, runs.moments, runs.average)
     step = runs.step + steps
-    chosen = keep(validation_L, runs.validation), keep(jnp.broadcast_to(step, better_L.shape), runs.best_step)
-    return StudentStates(params, moments, average, best, *chosen, step), loss_L
+    best, least, when = dict(runs.best), dict(runs.validation), dict(runs.best_step)
+    for name in CRITERIA:
+        keep = functools.partial(_where, validation[name] < least[name])
+        best[name] = jax.tree.map(keep, average, best[name])
+        least[name], when[name] = keep(validation[name], least[name]), keep(step, when[name])
+    return StudentStates(params, moments, average, best, least, when, step), loss_L
+
+
+def _where(flags_L: jax.Array, new_Lx: jax.Array, old_Lx: jax.Array) -> jax.Array:
+    return jnp.where(flags_L.reshape(-1, *[1] * (old_Lx.ndim - 1)), new_Lx, old_Lx)
 
 
 def _each(one: Callable[..., Any], *trees: Any) -> Any:
@@ -222,7 +229,7 @@ def train(
     seconds: Callable[[], float] = lambda: float(before[0]) + time.perf_counter() - begun
     at_once = len(jax.devices()) if jax.default_backend() == "cpu" else len(lanes.seed)
     for since, until in stretches(training.checkpoint_every, training.steps):
-        which = going_on(runs.best_step, since, STILL_LEARNING)
+        which = going_on(np.max(list(runs.best_step.values()), axis=0), since, STILL_LEARNING)
         while len(which) and (step := int(runs.step)) < until:
             ahead = min(training.checkpoint_every, until - step)
             for place in range(0, len(which), at_once):
@@ -247,13 +254,15 @@ def _place(runs: StudentStates, group: np.ndarray, some: StudentStates) -> None:
             old[group] = np.asarray(new)[: len(group)]
 
 
-def divergence_of(net: Student, params: Any, spelled_WxTxJ: jax.Array, truth_WxPxK: jax.Array) -> jax.Array:
-    """Kullback-Leibler divergence of one student from the truth, in nats, averaged over windows and positions."""
+def _validated(net: Student, params: Any, spelled_WxTxJ: jax.Array, truth_WxPxK: jax.Array) -> dict[str, jax.Array]:
+    """Errors of one student by each of `CRITERIA`, averaged over windows and positions."""
 
-    def of_window(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
-        return jnp.mean(_divergence(_log_probabilities(net, params, *pair), pair[1]))
+    def of_window(pair: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
+        log_PxK = _log_probabilities(net, params, *pair)
+        return {"squared": jnp.mean(_squared(log_PxK, pair[1])), "divergence": jnp.mean(_divergence(log_PxK, pair[1]))}
 
-    return jnp.mean(jax.lax.map(of_window, (spelled_WxTxJ, truth_WxPxK), batch_size=CHUNK))
+    seen: dict[str, jax.Array] = jax.lax.map(of_window, (spelled_WxTxJ, truth_WxPxK), batch_size=CHUNK)
+    return {name: jnp.mean(error_W) for name, error_W in seen.items()}
 
 
 @functools.partial(jax.jit, static_argnames="net")
@@ -269,16 +278,15 @@ def errors(
       next_WxP: the outcome that came next in the text.
 
     Returns:
-      Kullback-Leibler divergence from the truth, in nats; squared distance to it; cross-entropy of the text, in nats.
+      Squared distance to the truth; Kullback-Leibler divergence from it, in nats; cross-entropy of the text, in nats.
     """
 
     def of_student(params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         def of_window(window: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
             spelled_TxJ, truth_PxK, next_P = window
             log_PxK = _log_probabilities(net, params, spelled_TxJ, truth_PxK)
-            distance_P = jnp.sum((jnp.exp(log_PxK) - truth_PxK) ** 2, axis=-1)
             text_P = -jnp.take_along_axis(log_PxK, next_P[:, None], axis=-1)[:, 0]
-            return _divergence(log_PxK, truth_PxK), distance_P, text_P
+            return _squared(log_PxK, truth_PxK), _divergence(log_PxK, truth_PxK), text_P
 
         windows = spelled_WxTxJ, truth_WxPxK, next_WxP
         found: tuple[jax.Array, jax.Array, jax.Array] = jax.lax.map(of_window, windows, batch_size=CHUNK)
@@ -291,6 +299,10 @@ def errors(
 def _log_probabilities(net: Student, params: Any, spelled_TxJ: jax.Array, truth_PxK: jax.Array) -> jax.Array:
     """At the labelled positions of a window, the last ones, (P, K)."""
     return cast(jax.Array, net.apply({"params": params}, spelled_TxJ[None]))[0, -len(truth_PxK) :]
+
+
+def _squared(log_PxK: jax.Array, truth_PxK: jax.Array) -> jax.Array:
+    return jnp.sum((jnp.exp(log_PxK) - truth_PxK) ** 2, axis=-1)
 
 
 def _divergence(log_PxK: jax.Array, truth_PxK: jax.Array) -> jax.Array:

@@ -43,6 +43,8 @@ from jaxscale.studies.teacher.verdict import Row
 STAGES = ("geometry.json", "references.json", "table.jsonl", "verdict.json", "report.html")
 # Training windows on which it is measured how far students can fit the truth at all.
 FITTED = 64
+# The column of a row that chooses a setting, by the error that is reported.
+VALIDATION = {"squared": "validation", "divergence": "divergence_validation"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +188,7 @@ def grid(study: TeacherStudy) -> list[Row]:
 def _candidates(
     study: TeacherStudy, material: Material, workdir: pathlib.Path, progress: Silent, clock: Clock
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
-    """Rows of all students, and their errors at each test document: "divergence" and "squared", (rows, documents)."""
+    """Rows of all students, and their errors at each test document: "squared" and "divergence", (rows, documents)."""
     (workdir / "candidates").mkdir(exist_ok=True)
     rows, errors = [], []
     widths = sorted(study.training.widths)
@@ -233,63 +235,71 @@ def _train(
         weight_decay=column("weight_decay", jnp.float32),
     )
     runs, seconds = students.train(net, training, lesson, lanes, part, report)
-    every = np.arange(len(cells))
-    averages, bests = spread(runs.average, every), spread(runs.best, every)
-    test = material.windows.of("test")
+    every, test = np.arange(len(cells)), material.windows.of("test")
     held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
-    found = [np.asarray(one, float)[: len(cells)] for one in students.errors(net, bests, *held)]
-    divergence, squared, text = found
-    seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
-    fitted = np.asarray(students.errors(net, averages, *seen)[1], float)[: len(cells)].mean(axis=(1, 2))
-    document = material.windows.document[test]
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
-    rows = [
-        cell
-        | {"width": width, "parameters": parameters, "step": int(step), "steps": training.steps}
-        | {"validation": _finite(validation), "loss": _finite(error), "squared_error": _finite(distance)}
-        | {"text_loss": _finite(of_text)}
-        | {"squared_error_on_training_windows": _finite(reached), "seconds": seconds / len(cells)}
-        for cell, step, validation, error, distance, of_text, reached in zip(
-            cells,
-            runs.best_step,
-            runs.validation,
-            divergence.mean(axis=(1, 2)),
-            squared.mean(axis=(1, 2)),
-            text.mean(axis=(1, 2)),
-            fitted,
-            strict=False,
-        )
+    plain: Callable[[Sequence[jax.Array]], list[np.ndarray]] = lambda arrays: [
+        np.asarray(one, float)[: len(cells)] for one in arrays
     ]
-    of_documents = functools.partial(exponents.by_document, document_W=document)
-    return rows, {"divergence": of_documents(divergence)[0], "squared": of_documents(squared)[0]}
+    squared, _, _ = plain(students.errors(net, spread(runs.best["squared"], every), *held))
+    _, divergence, text = plain(students.errors(net, spread(runs.best["divergence"], every), *held))
+    seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
+    fitted = plain(students.errors(net, spread(runs.average, every), *seen))[0]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
+    columns = {
+        "step": runs.best_step["squared"].tolist(),
+        "validation": runs.validation["squared"],
+        "squared_error": squared.mean(axis=(1, 2)),
+        "divergence_step": runs.best_step["divergence"].tolist(),
+        "divergence_validation": runs.validation["divergence"],
+        "loss": divergence.mean(axis=(1, 2)),
+        "text_loss": text.mean(axis=(1, 2)),
+        "squared_error_on_training_windows": fitted.mean(axis=(1, 2)),
+    }
+    shared = {"width": width, "parameters": parameters, "steps": training.steps, "seconds": seconds / len(cells)}
+    rows = [
+        cell | shared | {name: _finite(values[place]) for name, values in columns.items()}
+        for place, cell in enumerate(cells)
+    ]
+    of_documents = functools.partial(exponents.by_document, document_W=material.windows.document[test])
+    return rows, {"squared": of_documents(squared)[0], "divergence": of_documents(divergence)[0]}
 
 
 def _finite(value: float) -> float | None:
     """A number that JSON has, or None."""
+    if isinstance(value, int):
+        return value
     return float(value) if math.isfinite(value) else None
 
 
 def _chosen(
     study: TeacherStudy, rows: Sequence[Row], errors: dict[str, np.ndarray]
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
-    """Rows that validation chose, one setting for each n and all seeds, and errors by (n, seed, document)."""
+    """Rows that validation chose, one setting for each n and all seeds, and errors by (n, seed, document).
+
+    Of each error those of the students that do best by it: the rows are of the squared one.
+    """
     table: list[Row] = []
-    places: list[list[int]] = []
+    places: dict[str, list[list[int]]] = {"squared": [], "divergence": []}
     for n, noisy in [*((n, True) for n in sorted(study.sizes)), (None, False)]:
         alike = [i for i, row in enumerate(rows) if row["noisy"] == noisy and (row["n"] == n or not noisy)]
-        settings: dict[tuple[Any, ...], list[int]] = {}
-        for i in alike:
-            settings.setdefault(tuple(rows[i][name] for name in verdict.SETTINGS), []).append(i)
-        finite = [some for some in settings.values() if all(rows[i]["validation"] is not None for i in some)]
-        if not finite:
-            raise RunError(
-                f"every setting diverged with some seed at n={n}. Add lower training.learning_rates, elsewhere."
-            )
-        best = min(finite, key=lambda some: float(np.mean([rows[i]["validation"] for i in some])))
-        table += [rows[i] for i in best]
+        best = {name: _best_setting(rows, alike, column) for name, column in VALIDATION.items()}
+        table += [rows[i] for i in best["squared"]]
         if noisy:
-            places.append(best)
-    return table, {name: values[np.array(places)] for name, values in errors.items()}
+            for name in places:
+                places[name].append(best[name])
+    return table, {name: errors[name][np.array(those)] for name, those in places.items()}
+
+
+def _best_setting(rows: Sequence[Row], alike: Sequence[int], column: str) -> list[int]:
+    """Places of the rows, one for each seed, of the setting whose mean in a column is least."""
+    settings: dict[tuple[Any, ...], list[int]] = {}
+    for i in alike:
+        settings.setdefault(tuple(rows[i][name] for name in verdict.SETTINGS), []).append(i)
+    finite = [some for some in settings.values() if all(rows[i][column] is not None for i in some)]
+    if not finite:
+        n = rows[alike[0]]["n"]
+        raise RunError(f"every setting diverged with some seed at n={n}. Add lower training.learning_rates, elsewhere.")
+    return min(finite, key=lambda some: float(np.mean([rows[i][column] for i in some])))
 
 
 def _references(study: TeacherStudy, material: Material) -> list[Row]:

@@ -141,6 +141,39 @@ def test_a_student_of_a_lane_is_the_same_on_one_device_and_on_eight(finished):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), third, one)
 
 
+def test_a_student_is_stopped_by_each_error_where_that_is_least(tmp_path):
+    """Of labels learned by heart cross-entropy has its minimum first; the parameters of both minima are kept."""
+    windows, truth, spelled = forward.of_language(SMALL)
+    train, held = windows.of("training"), windows.of("validation")
+    labels = jnp.asarray(study._labels(SMALL, truth.probabilities[train]))
+    read = lambda rows: (jnp.asarray(spelled[windows.tokens[rows, :-1]]), jnp.asarray(truth.probabilities[rows]))
+    lesson = students.Lesson(read(train)[0], labels, read(train)[1], *read(held))
+    net = students.Student(
+        configs.Decoder(layers=1, width=8, heads=1, hidden=16, context=16), 2, int(spelled.max()) + 1
+    )
+    ones = jnp.ones(8, jnp.int32)
+    lanes = students.StudentLanes(0 * ones, jnp.arange(8), 20 * ones, ones > 0, 0.1 * ones, 0.0 * ones)
+    steps = dataclasses.replace(SMALL.training, steps=60, evaluate_every=5, checkpoint_every=60)
+    seen, advance = [], students.advance
+
+    def watched(*arguments, **options):
+        runs, losses = advance(*arguments, **options)
+        error = lambda params: students.errors(net, params, *read(held), jnp.zeros(truth.next_outcome[held].shape, int))
+        seen.append([np.asarray(one).mean(axis=(1, 2)) for one in error(runs.average)[:2]])
+        return runs, losses
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(students, "advance", watched)
+        runs, _ = students.train(net, steps, lesson, lanes, tmp_path / "part.npz")
+    for name, looks in zip(students.CRITERIA, np.swapaxes(seen, 0, 1), strict=True):
+        np.testing.assert_allclose(runs.validation[name], looks.min(axis=0), rtol=1e-5)
+        np.testing.assert_array_equal(runs.best_step[name], 5 * (1 + looks.argmin(axis=0)))
+        error = students.errors(net, jax.tree.map(jnp.asarray, runs.best[name]), *read(held), jnp.zeros((12, 10), int))
+        of_kept = np.asarray(error[students.CRITERIA.index(name)]).mean(axis=(1, 2))
+        np.testing.assert_allclose(of_kept, runs.validation[name], rtol=1e-5)
+    assert np.any(runs.best_step["squared"] != runs.best_step["divergence"])
+
+
 def test_windows_of_documents_serve_one_purpose_each(material):
     _, windows, *_ = material
     of = {part: set(windows.document[windows.of(part)]) for part in contexts.PARTS}
