@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxscale.commands.output import print_json
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jaxscale import progress
     from jaxscale.verdict import Stopwatch
 
+    # (index, total, name, points, the documents of its rows, the layer of a model); the last two are None of a file.
+    Source = tuple[int, int, str, np.ndarray, np.ndarray | None, int | None]
 
 # Texts that are here without a download.
 TEXTS: tuple[Literal["reference", "docstrings", "stdlib", "grammar"], ...] = (
@@ -73,7 +75,7 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
     add("--text-field", default="text", help="of the dataset (default %(default)s)")
     add("--layers", help="apart by commas; 0 is the embedding, -1 the last (default: all)")
     add("--tokens-per-document", type=int, default=32, help="drawn at most (default %(default)s)")
-    add("--context", type=int, default=512, help="tokens of a text the model sees (default %(default)s)")
+    add("--context", type=int, default=128, help="tokens of a text the model sees (default %(default)s)")
     add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
 
 
@@ -143,18 +145,10 @@ def _measure(
     key = jax.random.key(options.seed) if scales == "decimation" else None
     check_neighbors(estimators, options.k)
     deepest = max([options.k, *ks])
-    sources = _clouds_of_model(options, bars) if options.model else _clouds_of_files(options, deepest)
-    reading = "hidden states" if options.model else "reading"
-    while True:
-        with watch.stage(reading):
-            source = next(sources, None)
-        if source is None:
-            return
-        index, total, name, points, documents, layer = source
-        report = bars.run(name, index, total, "cloud")
-        of_layer = {} if layer is None else {"layer": layer}
-        clouds.append({"cloud": name, **of_layer, "shape": list(points.shape)})
-        with watch.stage("measuring"), _named(name):
+
+    def measure(source: Source, into: dict[str, Any], report: Callable[..., None]) -> None:
+        _, _, name, points, documents, layer = source
+        with _named(name):
             summary(
                 points,
                 estimators,
@@ -166,10 +160,56 @@ def _measure(
                 key,
                 options.calibrate,
                 report,
-                into=clouds[-1],
+                into=into,
             )
         if layer == 0:
-            clouds[-1]["caveats"] += _caveats_of_embedding(clouds[-1])
+            into["caveats"] += _caveats_of_embedding(into)
+
+    def begun(source: Source) -> dict[str, Any]:
+        _, _, name, points, _, layer = source
+        clouds.append({"cloud": name} | ({} if layer is None else {"layer": layer}) | {"shape": list(points.shape)})
+        return clouds[-1]
+
+    if options.model:
+        with watch.stage("hidden states"):
+            layers = list(_clouds_of_model(options, bars))
+        with watch.stage("measuring"):
+            _side_by_side(measure, layers, [begun(layer) for layer in layers], bars)
+        return
+    sources = _clouds_of_files(options, deepest)
+    while True:
+        with watch.stage("reading"):
+            source = next(sources, None)
+        if source is None:
+            return
+        index, total, name, *_ = source
+        with watch.stage("measuring"):
+            measure(source, begun(source), bars.run(name, index, total, "cloud"))
+
+
+def _side_by_side(
+    measure: Callable[..., None], layers: Sequence[Source], clouds: Sequence[dict[str, Any]], bars: progress.Silent
+) -> None:
+    """Measures layers, which share one shape and so one program: the first compiles it, a core each runs it for others.
+
+    An error ends the work as soon as the layers under way are done.
+    """
+    import concurrent.futures
+
+    from jaxscale.processor import cores
+
+    report = bars.run("layers", 0, 1, "model")
+    silent: Callable[..., None] = lambda **values: None
+    measure(layers[0], clouds[0], silent)
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        work = [pool.submit(measure, layer, cloud, silent) for layer, cloud in zip(layers[1:], clouds[1:], strict=True)]
+        try:
+            for done, finished in enumerate(concurrent.futures.as_completed(work), 2):
+                finished.result()
+                report(step=done, steps=len(layers))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -194,8 +234,8 @@ def _caveats_of_embedding(cloud: dict[str, Any]) -> list[dict[str, str]]:
     return [caveat("tokens_repeat", text)]
 
 
-def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int, int, str, np.ndarray, None, None]]:
-    """(index, total, name, points, no documents, no layer) for each file; all are looked at before one is measured."""
+def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[Source]:
+    """One for each file; all are looked at before one is measured."""
     from jaxscale.data import point_files
 
     def read(path: str) -> np.ndarray:
@@ -210,10 +250,8 @@ def _clouds_of_files(options: argparse.Namespace, k: int) -> Iterator[tuple[int,
         yield index, len(options.file), path, read(path), None, None
 
 
-def _clouds_of_model(
-    options: argparse.Namespace, bars: progress.Silent
-) -> Iterator[tuple[int, int, str, np.ndarray, np.ndarray, int]]:
-    """(index, total, name, points, documents, layer) for each layer."""
+def _clouds_of_model(options: argparse.Namespace, bars: progress.Silent) -> Iterator[Source]:
+    """One for each layer."""
     from jaxscale import config, data
     from jaxscale.models import hidden_states
 

@@ -9,6 +9,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxscale.processor import cores
+
 # Devices that a processor is made to be at most: each has a program and arrays of its own.
 MOST_CORES = 16
 
@@ -23,9 +25,7 @@ def core_devices() -> None:
     """
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not said and getattr(jax.config, "jax_num_cpu_devices", -1) < 0:
-        # Of a job that was given some of the cores, where the system says so (macOS does not).
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", min(cores, MOST_CORES))
+        jax.config.update("jax_num_cpu_devices", min(cores(), MOST_CORES))
 
 
 def spread(tree: Any, which: Sequence[int] | np.ndarray) -> Any:
