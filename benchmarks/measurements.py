@@ -101,8 +101,8 @@ def teacher_verdicts():
     return (
         f"{found['repetitions']} repetitions, points of a sphere in place of a teacher's states. Of intervals at 95%, "
         f"{percent(every['d_holds'])} hold d, {percent(every['beta_holds'])} β, {percent(every['exponent_holds'])} the "
-        f"exponent of nearest neighbors. Called inconsistent: {percent(every['refuted'])} at the true β and the d that "
-        f"was read, {percent(every['half_or_twice_refuted'])} with d halved or doubled. Mean exponents: {of_exponents}.",
+        f"exponent of nearest neighbors. Called inconsistent: {percent(every['refuted'])} at the true β and the d "
+        f"read, {percent(every['half_or_twice_refuted'])} with d halved or doubled. Mean exponents: {of_exponents}.",
         CONFIRMED if refuted <= FALSE_ALARMS and off >= POWER else REFUTED,
     )
 

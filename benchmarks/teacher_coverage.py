@@ -141,11 +141,11 @@ def concluded(row):
             claimed = with_dimension(reading, factor)
             claimed["predicted"] = readings.predictions(STUDY, claimed)
             layer = verdict._layer(STUDY, claimed, [row["neighbors"]], weight, {"interval": [0.0, 1.0]})
-            law = layer["references"]["neighbors"]
-            said[f"{beta_of} {factor:g}"] = law["agreement"]["measured"]
+            neighbors = layer["references"]["neighbors"]
+            said[f"{beta_of} {factor:g}"] = neighbors["agreement"]["measured"]
     dimension, smoothness = row["reading"]["dimension"], row["reading"]["smoothness"]
     low, high = smoothness["interval"]
-    exponent = float(theory.data_exponent(row["d"], row["beta"]))
+    exponent, law = float(theory.data_exponent(row["d"], row["beta"])), neighbors["at_equal_noise"]
     return {
         "d": dimension["dimension"],
         "d_holds": holds(dimension["interval"], row["d"]),
@@ -154,6 +154,7 @@ def concluded(row):
         "beta_holds": holds((low, high if smoothness["identified"] else np.inf), row["beta"]),
         "identified": smoothness["identified"],
         "exponent": law["exponent"],
+        "exponent_in_n": neighbors["exponent"],
         "exponent_holds": holds(law["interval"], exponent),
         "half_width": (law["interval"][1] - law["interval"][0]) / 2,
         "said": said,
@@ -179,6 +180,7 @@ def summary(rows):
         "mean_d": float(np.mean([one["d"] for one in found])),
         "mean_beta": float(np.mean([one["beta"] for one in found])),
         "mean_exponent": float(np.mean([one["exponent"] for one in found])),
+        "mean_exponent_in_n": float(np.mean([one["exponent_in_n"] for one in found])),
         "spread_of_exponents": float(np.std([one["exponent"] for one in found], ddof=1)) if len(found) > 1 else None,
         "typical_half_width": float(np.median([one["half_width"] for one in found])),
         "refuted": refuted(found, "true 1"),
@@ -224,7 +226,7 @@ def main():
         print(line(f"d = {d}, β = {beta:g}", some), f"theory {settings[-1]['exponent']:.3f}", flush=True)
     every = summary(rows)
     print(line("all", {**every, "mean_exponent": np.nan, "typical_half_width": np.nan}))
-    aside = ("mean_d", "mean_beta", "mean_exponent", "spread_of_exponents", "typical_half_width")
+    aside = ("mean_d", "mean_beta", "mean_exponent", "mean_exponent_in_n", "spread_of_exponents", "typical_half_width")
     result = {
         "repetitions": len(rows),
         "sizes": list(STUDY.sizes),

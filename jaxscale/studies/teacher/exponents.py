@@ -32,6 +32,7 @@ def power_law(
     level: float,
     resamples: int,
     key: int = 0,
+    variances: Sequence[float] | None = None,
 ) -> Curve:
     """The exponent of a power law without a floor, with its interval.
 
@@ -42,12 +43,16 @@ def power_law(
       level: of the interval.
       resamples: draws of the documents.
       key: seeds the draws.
+      variances: N variances of the labels that are averaged: the error is then a power of n over them, as that of
+        labels of one variance is of n. None: they are alike.
 
     Returns:
       A dict: `exponent`, `interval`, `scale` (the fitted line at n = 1), `rms_residual`, and `bend`: the `change` of
       the exponent from the least to the largest size, with its `interval` by the same rules; None of fewer than four.
     """
     x = np.log(np.asarray(sizes, float))
+    if variances is not None:
+        x = x - np.log(np.asarray(variances) / variances[-1])
     generator = np.random.default_rng(key)
     documents = len(weight_D)
     drawn_RxD = generator.multinomial(documents, np.full(documents, 1 / documents), size=resamples) * weight_D

@@ -44,6 +44,14 @@ def nearest_neighbors(squared_QxN: np.ndarray, labels_N: np.ndarray, outcomes: i
     return found
 
 
+def label_variance(shares_QxK: np.ndarray, k: float) -> float:
+    """Variance of labels among the k > 1 nearest contexts, the mean over queries, from shares of their labels (Q, K).
+
+    Of one-hot labels, in all K coordinates together: chance, and what the truth differs by among the neighbors.
+    """
+    return float(np.mean(1 - np.sum(shares_QxK.astype(float) ** 2, axis=1)) * k / (k - 1))
+
+
 def kernel_regression(within_NxN: np.ndarray, across_QxN: np.ndarray, labels_N: np.ndarray, outcomes: int) -> BySetting:
     """Laplace-kernel ridge regression of the labels as one-hot rows, from squared distances, by ridge.
 

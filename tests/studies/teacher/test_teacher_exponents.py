@@ -56,6 +56,17 @@ def test_errors_off_a_line_make_the_exponent_as_uncertain_as_least_squares_says(
     assert found["interval"] == pytest.approx([-line.slope - reach, -line.slope + reach])
 
 
+def test_labels_of_falling_variance_are_counted_per_variance():
+    """An error σ²(n)/n to the power 0.3 falls faster in n than its exponent says."""
+    variances = 1 + 0.5 * (np.array(SIZES) / SIZES[0]) ** -0.2
+    errors = np.broadcast_to((np.array(SIZES) / variances)[:, None, None] ** -0.3, (7, 3, 40))
+    assert fit(errors)["exponent"] > 0.305
+    found = exponents.power_law(SIZES, errors, EVEN, 0.95, 200, variances=variances)
+    assert found["exponent"] == pytest.approx(0.3)
+    last = errors[-1, 0, 0]
+    assert found["scale"] * SIZES[-1] ** -0.3 == pytest.approx(last) and found["rms_residual"] < 1e-9
+
+
 def test_what_seeds_explain_of_the_distances_from_the_line_is_not_counted_twice():
     generator = np.random.default_rng(4)
     errors = table(0.3, seeds=30) * np.exp(0.3 * generator.normal(size=(7, 30, 1)))
