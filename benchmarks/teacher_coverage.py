@@ -130,19 +130,25 @@ def holds(interval, truth):
     return interval[0] <= truth <= interval[1]
 
 
+def beside(reading, neighbors, weight):
+    """What the study says of nearest neighbors beside a reading."""
+    claimed = reading | {"predicted": readings.predictions(STUDY, reading)}
+    layer = verdict._layer(STUDY, claimed, [neighbors], weight, {"interval": [0.0, 1.0]})
+    return layer["references"]["neighbors"]
+
+
 def concluded(row):
     """What of a repetition holds the truth, and what the study says at the d that was read, at half and at twice it."""
     place = np.unique(row["document"], return_inverse=True)[1]
     weight = np.bincount(place) / len(place)
+    true = with_smoothness(row["reading"], row["beta"])
     said = {}
-    for beta_of in ("true", "measured"):
-        reading = row["reading"] if beta_of == "measured" else with_smoothness(row["reading"], row["beta"])
+    for name, reading in (("true", true), ("measured", row["reading"])):
         for factor in (1.0, 0.5, 2.0):
-            claimed = with_dimension(reading, factor)
-            claimed["predicted"] = readings.predictions(STUDY, claimed)
-            layer = verdict._layer(STUDY, claimed, [row["neighbors"]], weight, {"interval": [0.0, 1.0]})
-            neighbors = layer["references"]["neighbors"]
-            said[f"{beta_of} {factor:g}"] = neighbors["agreement"]["measured"]
+            neighbors = beside(with_dimension(reading, factor), row["neighbors"], weight)
+            said[f"{name} {factor:g}"] = neighbors["agreement"]["measured"]
+    in_n = {name: value for name, value in row["neighbors"].items() if name != "variances"}
+    said["true 1 in n"] = beside(true, in_n, weight)["agreement"]["measured"]
     dimension, smoothness = row["reading"]["dimension"], row["reading"]["smoothness"]
     low, high = smoothness["interval"]
     exponent, law = float(theory.data_exponent(row["d"], row["beta"])), neighbors["at_equal_noise"]
@@ -184,6 +190,7 @@ def summary(rows):
         "spread_of_exponents": float(np.std([one["exponent"] for one in found], ddof=1)) if len(found) > 1 else None,
         "typical_half_width": float(np.median([one["half_width"] for one in found])),
         "refuted": refuted(found, "true 1"),
+        "refuted_in_n": refuted(found, "true 1 in n"),
         "consistent": share(one["said"]["true 1"] == "consistent" for one in found),
         "half_refuted": refuted(found, "true 0.5"),
         "twice_refuted": refuted(found, "true 2"),
@@ -198,7 +205,7 @@ def line(name, found):
     keys = ("d_holds", "beta_holds", "exponent_holds", "refuted", "half_refuted", "twice_refuted")
     measured = ("identified", "refuted_at_measured_beta", "half_or_twice_refuted_at_measured_beta")
     shares = " ".join(map(percent, keys + measured))
-    return f"{name:14} {shares}   {found['mean_exponent']:.3f} ± {found['typical_half_width']:.3f}"
+    return f"{name:14} {shares}"
 
 
 def main():
@@ -223,9 +230,10 @@ def main():
     for d, beta in SETTINGS:
         some = summary([row for row in rows if (row["d"], row["beta"]) == (d, beta)])
         settings.append({"d": d, "beta": beta, "exponent": float(theory.data_exponent(d, beta))} | some)
-        print(line(f"d = {d}, β = {beta:g}", some), f"theory {settings[-1]['exponent']:.3f}", flush=True)
+        exponent = f"{some['mean_exponent']:.3f} ± {some['typical_half_width']:.3f}"
+        print(line(f"d = {d}, β = {beta:g}", some), f"  {exponent}, theory {settings[-1]['exponent']:.3f}")
     every = summary(rows)
-    print(line("all", {**every, "mean_exponent": np.nan, "typical_half_width": np.nan}))
+    print(line("all", every))
     aside = ("mean_d", "mean_beta", "mean_exponent", "mean_exponent_in_n", "spread_of_exponents", "typical_half_width")
     result = {
         "repetitions": len(rows),
