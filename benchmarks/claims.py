@@ -63,6 +63,12 @@ PAPERS = {
             "studies/teacher_stdlib",
         ),
         (
+            "Such a study says so where it holds, and not where d is half or twice (ours)",
+            measurements.teacher_verdicts,
+            "python benchmarks/teacher_coverage.py",
+            "teacher_coverage",
+        ),
+        (
             "d is stable across architectures",
             measurements.stable,
             "jaxscale study configs/dimension_ablation.py --workdir runs/ablation",

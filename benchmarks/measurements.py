@@ -88,6 +88,29 @@ def known_truth():
     )
 
 
+def teacher_verdicts():
+    """How often such a study is right where theory holds by construction; `benchmarks/teacher_coverage.py`."""
+    found = table("teacher_coverage")
+    every = found["all"]
+    percent = lambda one: f"{100 * one['share']:.0f}%"
+    of_exponents = "; ".join(
+        f"d = {one['d']}, β = {one['beta']:g}: {one['mean_exponent']:.3f}, theory {one['exponent']:.3f}"
+        for one in found["settings"]
+    )
+    refuted, off = every["refuted"]["share"], every["half_or_twice_refuted"]["share"]
+    return (
+        f"{found['repetitions']} repetitions, points of a sphere in place of a teacher's states. Of intervals at 95%, "
+        f"{percent(every['d_holds'])} hold d, {percent(every['beta_holds'])} β, {percent(every['exponent_holds'])} the "
+        f"exponent of nearest neighbors. Called inconsistent: {percent(every['refuted'])} at the true β and the d "
+        f"read, {percent(every['half_or_twice_refuted'])} with d halved or doubled. Mean exponents: {of_exponents}.",
+        CONFIRMED if refuted <= FALSE_ALARMS and off >= POWER else REFUTED,
+    )
+
+
+# Of verdicts: at most where theory holds, and at least where its prediction is of half or twice the dimension.
+FALSE_ALARMS, POWER = 0.05, 0.8
+
+
 # Of the paper, between exponents observed and predicted on text.
 MARGIN = 0.02
 

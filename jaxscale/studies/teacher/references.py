@@ -10,8 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg
 
-# Numbers of neighbors, ridges over the mean of the kernel's diagonal.
-NEIGHBORS = tuple(2**i for i in range(8))
+# Numbers of neighbors, even in their logarithm, and so near that it hardly matters which of them are tried: were each
+# twice the one before, steps from one to the next would move an exponent of smooth targets by a hundredth. Ridges over
+# the mean of the kernel's diagonal.
+NEIGHBORS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512)
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 # Predictions (Q, K) by setting.
@@ -28,8 +30,8 @@ def squared_distances(queries_QxD: np.ndarray, points_NxD: np.ndarray) -> np.nda
 
 
 def nearest_neighbors(squared_QxN: np.ndarray, labels_N: np.ndarray, outcomes: int) -> BySetting:
-    """Shares of the labels of the k nearest contexts, for k = 1, 2, 4, … up to a half of them."""
-    most = max(1, min(NEIGHBORS[-1], len(labels_N) // 2))
+    """Shares of the labels of the k nearest contexts, for k of `NEIGHBORS` up to a half of them."""
+    most = max(k for k in NEIGHBORS if k <= max(1, len(labels_N) // 2))
     among = np.argpartition(squared_QxN, most - 1, axis=1)[:, :most]
     order = np.argsort(np.take_along_axis(squared_QxN, among, axis=1), axis=1, kind="stable")
     labels_QxM = labels_N[np.take_along_axis(among, order, axis=1)]
@@ -40,6 +42,14 @@ def nearest_neighbors(squared_QxN: np.ndarray, labels_N: np.ndarray, outcomes: i
         np.add.at(counts_QxK, (np.arange(len(labels_QxM))[:, None], labels_QxM[:, before:k]), 1)
         found[float(k)], before = counts_QxK / k, k
     return found
+
+
+def label_variance(shares_QxK: np.ndarray, k: float) -> float:
+    """Variance of labels among the k > 1 nearest contexts, the mean over queries, from shares of their labels (Q, K).
+
+    Of one-hot labels, in all K coordinates together: chance, and what the truth differs by among the neighbors.
+    """
+    return float(np.mean(1 - np.sum(shares_QxK.astype(float) ** 2, axis=1)) * k / (k - 1))
 
 
 def kernel_regression(within_NxN: np.ndarray, across_QxN: np.ndarray, labels_N: np.ndarray, outcomes: int) -> BySetting:

@@ -321,7 +321,7 @@ def _references(study: TeacherStudy, material: Material) -> list[Row]:
             sizes = [n for n in sorted(study.sizes) if largest is None or n <= largest]
             if len(sizes) < verdict.FEWEST:
                 continue
-            errors, chosen = [], []
+            errors, chosen, variances = [], [], []
             for n in sizes:
                 of_seeds = []
                 for place in range(len(study.seeds)):
@@ -343,7 +343,11 @@ def _references(study: TeacherStudy, material: Material) -> list[Row]:
                 chosen.append(best)
                 tested = np.stack([references.squared_error(one[best][split:], truths[1]) for one in of_seeds])
                 errors.append(exponents.by_document(tested[..., None], documents[1])[0].tolist())
-            found.append({"layer": layer, "reference": name, "sizes": sizes, "settings": chosen, "errors": errors})
+                if name == "neighbors":
+                    k = max(best, 2.0)
+                    variances.append(np.mean([references.label_variance(one[k][:split], k) for one in of_seeds]))
+            row = {"layer": layer, "reference": name, "sizes": sizes, "settings": chosen, "errors": errors}
+            found.append(row | ({"variances": [float(one) for one in variances]} if variances else {}))
     return found
 
 

@@ -7,6 +7,7 @@ On real text errors fall slowly: half of the constant's, the rule for points on 
 students. What is lost in strictness is looked at instead: whether the exponent changes over the sizes.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ LIMITS = (
     "The truth is the teacher's, not that of the text: what is tested is the theory, on real contexts.",
     "Labels are drawn for every position of a window, and the contexts of a window overlap: they are not independent.",
     "Theorem 1 bounds the error of transformers from above. An error that falls faster does not contradict it.",
+    "Of nearest neighbors n is counted per variance of the labels among them where it is held against a prediction: "
+    "neighbors whose probabilities differ are noisier, and the more of them there are, the less so.",
 )
 
 
@@ -163,11 +166,13 @@ def _layer(study: TeacherStudy, reading: Row, references: Sequence[Row], weight_
         errors = np.array(one["errors"])
         by_size = exponents.means(one["sizes"], errors, weight_D)
         if len(one["sizes"]) >= FEWEST:
-            law = exponents.power_law(one["sizes"], errors, weight_D, study.level, study.resamples)
+            fit = functools.partial(exponents.power_law, one["sizes"], errors, weight_D, study.level, study.resamples)
+            law, compared = fit(), fit(variances=one.get("variances"))
             found["references"][one["reference"]] = law | {
+                "at_equal_noise": {name: compared[name] for name in ("exponent", "interval")},
                 "by_size": by_size,
                 "settings": one["settings"],
-                "agreement": {name: _beside(law, reading, name) for name in ("at_one", "measured")},
+                "agreement": {name: _beside(compared, reading, name) for name in ("at_one", "measured")},
             }
     found["agreement"] = {name: _beside(students, reading, name) for name in ("at_one", "measured")}
     return found
@@ -323,6 +328,8 @@ def _sentence(study: TeacherStudy, found: Part) -> str:
             f" In the coordinates of layer {best['layer']}, where nearest neighbors err least, theirs falls as "
             f"n^-{neighbors['exponent']:.3f} {_ends(neighbors['interval'])}"
         )
+        equal = neighbors["at_equal_noise"]
+        said += f", or of labels of equal noise as n^-{equal['exponent']:.3f} {_ends(equal['interval'])}"
         said += f"; {_measured(best, neighbors)}."
     return said
 

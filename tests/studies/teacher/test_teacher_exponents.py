@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from jaxscale.studies.teacher import exponents
 
@@ -43,6 +44,36 @@ def test_intervals_hold_the_exponent_of_all_documents_and_seeds(of_documents, of
         low, high = fit(table(0.2, generator, of_documents=of_documents, of_seeds=of_seeds))["interval"]
         held += low <= truth <= high
     assert held >= 88  # of 100; fewer has a chance below one in a hundred at 95%
+
+
+def test_errors_off_a_line_make_the_exponent_as_uncertain_as_least_squares_says():
+    """Where documents and seeds are alike, only the distances from the line are left to say how sure it is."""
+    off = 0.05 * np.random.default_rng(3).normal(size=(7, 1, 1))
+    errors = np.array(SIZES, float)[:, None, None] ** -0.3 * np.exp(off)
+    found = fit(np.broadcast_to(errors, (7, 3, 40)))
+    line = scipy.stats.linregress(np.log(SIZES), np.log(errors[:, 0, 0]))
+    reach = scipy.stats.t.ppf(0.975, 5) * line.stderr
+    assert found["interval"] == pytest.approx([-line.slope - reach, -line.slope + reach])
+
+
+def test_labels_of_falling_variance_are_counted_per_variance():
+    """An error σ²(n)/n to the power 0.3 falls faster in n than its exponent says."""
+    variances = 1 + 0.5 * (np.array(SIZES) / SIZES[0]) ** -0.2
+    errors = np.broadcast_to((np.array(SIZES) / variances)[:, None, None] ** -0.3, (7, 3, 40))
+    assert fit(errors)["exponent"] > 0.305
+    found = exponents.power_law(SIZES, errors, EVEN, 0.95, 200, variances=variances)
+    assert found["exponent"] == pytest.approx(0.3)
+    last = errors[-1, 0, 0]
+    assert found["scale"] * SIZES[-1] ** -0.3 == pytest.approx(last) and found["rms_residual"] < 1e-9
+
+
+def test_what_seeds_explain_of_the_distances_from_the_line_is_not_counted_twice():
+    generator = np.random.default_rng(4)
+    errors = table(0.3, seeds=30) * np.exp(0.3 * generator.normal(size=(7, 30, 1)))
+    low, high = fit(errors)["interval"]
+    slopes = [-np.polyfit(np.log(SIZES), np.log(one @ EVEN), 1)[0] for one in errors.swapaxes(0, 1)]
+    of_seeds = scipy.stats.t.ppf(0.975, 29) * np.std(slopes, ddof=1) / np.sqrt(30)
+    assert (high - low) / 2 < 1.4 * of_seeds
 
 
 def test_a_document_counts_by_its_positions():
