@@ -128,7 +128,7 @@ def _material(
         spelled, names = forward.spelled(teacher), found.names
     material = Material(windows, truth, spelled, names, _labels(study, truth.probabilities[windows.of("training")]))
     is_own = (workdir / own.FOLDER).is_dir()
-    return material, {"teacher_is_own": is_own} | verdict.facts_of(material.windows, truth, names)
+    return material, verdict.facts_of(material.windows, truth, names, is_own)
 
 
 def _encode(teacher: LanguageModel, text: str) -> list[int]:

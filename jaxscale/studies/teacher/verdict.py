@@ -38,7 +38,7 @@ LIMITS = (
 )
 
 
-def facts_of(windows: Windows, truth: Truth, outcomes: Sequence[str]) -> Part:
+def facts_of(windows: Windows, truth: Truth, outcomes: Sequence[str], teacher_is_own: bool = False) -> Part:
     """Numbers about the truth itself: how much there is to learn, and how well the teacher knows the text."""
     training, test = (windows.of(part) for part in ("training", "test"))
     mean_K = truth.probabilities[training].astype(float).mean(axis=(0, 1))
@@ -46,6 +46,7 @@ def facts_of(windows: Windows, truth: Truth, outcomes: Sequence[str]) -> Part:
     of_outcome = np.take_along_axis(tested, truth.next_outcome[test][..., None], axis=-1)[..., 0]
     logarithm = np.log(np.maximum(tested, 1e-30))
     return {
+        "teacher_is_own": teacher_is_own,
         "outcomes": len(outcomes),
         "training_windows": len(training),
         "test_windows": len(test),

@@ -338,7 +338,7 @@ def made(study, d):
         np.arange(windows),
         geometry,
         [neighbors | {"errors": errors.tolist()}],
-        {"constant": constant},
+        {"constant": constant, "teacher_is_own": False},
     )
 
 
