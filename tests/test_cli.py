@@ -295,7 +295,7 @@ def test_dry_run_memory_falls_with_the_mesh(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "configs/quickstrat.py", "--workdir", "x"], 2, "Did you mean configs/text_loss.py"),
+        (["train", "configs/quickstrat.py", "--workdir", "x"], 2, "Did you mean configs/quickstart.py"),
         (["train", "configs/text_loss.py"], 2, "--workdir is needed"),
         (["train", "configs/text_loss.py", "--workdir", "x", "--trainning.steps", "5"], 2, "--training.steps"),
         (

@@ -15,7 +15,7 @@ from jaxscale.errors import InputError
 from jaxscale.studies.scaling.config import cell
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[1].joinpath("configs").glob("*.py"))
-QUICKSTART = next(path for path in CONFIGS if path.name == "quickstart.py")
+TEXT_LOSS = next(path for path in CONFIGS if path.name == "text_loss.py")
 
 
 def write(tmp_path, body):
@@ -31,7 +31,7 @@ def test_every_committed_config_loads(path):
 
 def test_flags_override_fields_at_any_depth():
     study = configs.load(
-        QUICKSTART, ["--run.training.steps", "7", "--sizes", "512", "1024", "2048", "4096", "--beta", "0.5"]
+        TEXT_LOSS, ["--run.training.steps", "7", "--sizes", "512", "1024", "2048", "4096", "--beta", "0.5"]
     )
     assert (study.run.training.steps, study.sizes, study.beta) == (7, (512, 1024, 2048, 4096), 0.5)
 
@@ -49,7 +49,7 @@ def test_every_field_is_documented_in_words():
 
 def test_help_shows_every_field_with_its_default(capsys):
     with pytest.raises(SystemExit) as stop:
-        configs.load(QUICKSTART, ["--help"])
+        configs.load(TEXT_LOSS, ["--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
     for kind, prefix in (
@@ -67,14 +67,14 @@ def test_help_shows_every_field_with_its_default(capsys):
 )
 def test_unknown_flag_is_refused_with_the_nearest(flags, nearest, capsys):
     with pytest.raises(SystemExit) as stop:
-        configs.load(QUICKSTART, flags)
+        configs.load(TEXT_LOSS, flags)
     assert stop.value.code == 2
     assert nearest in capsys.readouterr().err
 
 
 def test_ill_typed_flag_is_refused(capsys):
     with pytest.raises(SystemExit) as stop:
-        configs.load(QUICKSTART, ["--run.training.steps", "many"])
+        configs.load(TEXT_LOSS, ["--run.training.steps", "many"])
     assert stop.value.code == 2
     assert "steps" in capsys.readouterr().err
 
@@ -148,7 +148,7 @@ def test_file_without_config_and_missing_file_are_told(tmp_path):
     with pytest.raises(InputError, match=r"must bind `config`"):
         configs.load(write(tmp_path, "configuration = Run()"))
     with pytest.raises(InputError, match=r"no such file. Did you mean .*quickstart.py"):
-        configs.load(QUICKSTART.with_name("quickstrat.py"))
+        configs.load(TEXT_LOSS.with_name("quickstrat.py"))
     with pytest.raises(InputError, match=r"ZeroDivisionError"):
         configs.load(write(tmp_path, "config = 1 / 0"))
     with pytest.raises(InputError, match="SystemExit: 0"):
@@ -184,14 +184,14 @@ def test_values_that_contradict_are_refused_by_name(tmp_path, body, message):
 
 
 def test_a_study_serves_as_its_largest_first_seed_run():
-    study = configs.load(QUICKSTART)
-    run = configs.load(QUICKSTART, kind=configs.Run)
+    study = configs.load(TEXT_LOSS)
+    run = configs.load(TEXT_LOSS, kind=configs.Run)
     assert run == cell(study, max(study.sizes), study.seeds[0])
     assert run.tokens == max(study.sizes)
 
 
 def test_json_round_trip_is_exact():
-    study = configs.load(QUICKSTART)
+    study = configs.load(TEXT_LOSS)
     assert configs.from_json(configs.to_json(study), studies.DataScaling) == study
     assert json.loads(configs.to_json(study))["run"]["tokens"] is None
 

@@ -42,6 +42,7 @@ def test_memory_is_an_eighth_of_the_state_and_what_a_step_needs(ahead):
     assert memory["total"] >= memory["arguments"] + memory["temporary"] and memory["fits"]
 
 
+@pytest.mark.thorough
 def test_the_step_executes_the_model_s_products_and_little_else(ahead):
     share = ahead["flops"]["model"] / (8 * ahead["flops"]["executed_per_device"])
     # The model's count attention to all tokens, also those to come, of which plain attention leaves out some.

@@ -168,6 +168,7 @@ def test_the_benchmark_has_the_dimensions_of_the_literature():
     assert {label: (m.dimension, m.width) for label, m in BENCHMARK.items()} == DIMENSIONS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("label", LABELS)
 def test_the_benchmark_draws_from_the_published_distributions(label):
     """Characteristic functions at random frequencies agree: of single columns, of pairs, of all together."""

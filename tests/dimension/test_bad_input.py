@@ -143,6 +143,7 @@ def test_a_flaw_moves_the_answer_little(name, flaw):
         np.testing.assert_allclose(answer, of_clean(name), rtol=rtol)
 
 
+@pytest.mark.thorough
 @of_each_kind
 def test_a_column_much_wider_than_the_others_leaves_a_finite_answer(name):
     """No answer is right: 160 points of a box 10³ times as long as wide look like a line."""

@@ -70,7 +70,7 @@ def test_mixing_is_smooth_between_families_and_flat_at_and_beyond_them():
     [
         pytest.param("sphere", 10, marks=pytest.mark.slow),
         pytest.param("cube", 10, marks=pytest.mark.thorough),
-        ("gaussian", 10),
+        pytest.param("gaussian", 10, marks=pytest.mark.thorough),
         ("cube", 2),
     ],
 )

@@ -48,7 +48,7 @@ def slow_for_danco(names):
 
 
 # Those that search for no neighbors, and danco, whose minimum is found to some nine digits.
-@pytest.mark.parametrize("name", slow_for_danco(["danco", "pca", "ph0"]))
+@pytest.mark.parametrize("name", [*slow_for_danco(["danco", "pca"]), pytest.param("ph0", marks=pytest.mark.thorough)])
 def test_the_gradient_is_that_of_differences(name):
     step, rtol = (1e-5, 1e-3) if name == "danco" else (1e-8, 1e-5)
     x = WIDER if name in CUT else X

@@ -74,6 +74,7 @@ def test_the_program_of_a_step_calls_nothing_on_the_host():
     assert "callback" not in text and "infeed" not in text and "outfeed" not in text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sign", [1, -1])
 def test_as_a_regularizer_it_moves_the_dimension_where_it_is_pulled(sign):
     params, state, x_BxD, y_B = start()

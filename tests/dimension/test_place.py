@@ -36,6 +36,7 @@ def two_halves(n=N):
     return x, (np.arange(n) >= n // 2).astype(np.int32)
 
 
+@pytest.mark.thorough
 def test_layers_are_what_each_is_alone():
     layers = np.stack([torus(1, FEW), torus(3, FEW)])
     estimates = dimension.by_layer(layers, k=K)
@@ -68,6 +69,7 @@ def test_groups_read_their_own_dimension():
         assert abs(places.dimension[group] - d) < 4 * places.standard_error[group]
 
 
+@pytest.mark.thorough
 def test_one_group_of_all_points_is_the_whole_and_empty_groups_are_nan():
     x = torus(2)
     places = by_group(x, np.full(N, 1), num_groups=3)
@@ -149,6 +151,7 @@ def test_intervals_of_points_cover(d):
     assert 0.87 < np.mean(np.abs(z) < 1.96) < 0.99
 
 
+@pytest.mark.thorough
 def test_points_without_a_neighborhood_of_their_own_are_nan():
     x = torus(2)
     x[-10:] = x[:10]

@@ -49,6 +49,7 @@ def few_reference_balls(monkeypatch):
     monkeypatch.setattr(reference_balls, "READS", 1600)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["calibrate", "correlation_dimension", "gride", "mle", "mle of a range", "neighbors"])
 def test_numbers_may_be_those_of_numpy(name):
     CALLS[name]()

@@ -109,6 +109,7 @@ def test_every_reader_of_a_cloud_sees_the_same_points(reader):
     assert estimate.rounding_collapsed > 0.8 * REPEATS
 
 
+@pytest.mark.thorough
 def test_calibration_sees_the_same_points(monkeypatch):
     y = with_flips(clouds.sphere(N, 4, WIDTH, key=0).astype(np.float16))
     # References that read what they are.
@@ -178,6 +179,7 @@ def test_float64_is_centered_before_it_is_cut():
     assert np.all(distances[:, 0] == 0) and np.all(distances[:, 1] > 0)
 
 
+@pytest.mark.thorough
 def test_float64_is_centered_on_every_way_in(tmp_path):
     # Fewer than 8 k points: the error by layer is that of the neighbor graph, quick to compile.
     x = clouds.cube(36, 3, 4, key=1).astype(np.float64)

@@ -92,6 +92,7 @@ def test_decimation_leaves_the_noise_behind_and_halves_the_points():
     np.testing.assert_allclose(flat.scale[1:] / flat.scale[:-1], np.sqrt(2), rtol=0.05)
 
 
+@pytest.mark.thorough
 def test_decimation_deals_distinct_finite_points_alone():
     x = torus()
     x[: N // 4] = x[N // 4 : N // 2]
@@ -105,6 +106,7 @@ def test_decimation_deals_distinct_finite_points_alone():
     assert tuple(decimate(x, metric="cosine", nonfinite="drop").points) == (24, 12, 6)
 
 
+@pytest.mark.thorough
 def test_decimation_depends_on_its_key_alone():
     x = torus()
     draw = lambda seed: decimate(x, key=jax.random.key(seed))

@@ -221,6 +221,7 @@ def test_theory_is_held_against_both_exponents(chinchilla):
     assert check.cross_entropy.lower < check.cross_entropy.upper
 
 
+@pytest.mark.thorough
 def test_a_fit_that_does_not_know_its_floor_refutes_nothing(chinchilla, monkeypatch):
     warning = ("irreducible_loss_not_identified", "E may be 0")
     check = laws.against_theory(dataclasses.replace(chinchilla, warnings=(warning,)), 8.0, (7.0, 9.0))

@@ -95,6 +95,7 @@ print(json.dumps([jax.process_count(), *told]))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("per_node", "visible"), [("1(x2)", ["all", "all"]), ("2", ["0,1,2,3", "4,5,6,7"])])
 def test_jax_is_told_of_all_gpus_of_a_task(per_node, visible, free_port):
     alike = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "JAXSCALE_"))}

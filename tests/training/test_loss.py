@@ -26,7 +26,9 @@ def loss_and_gradient(model, params, chunks):
     return jax.jit(lambda p: (each(p), jax.value_and_grad(lambda p: jnp.sum(each(p)))(p)))(params)
 
 
-@pytest.mark.parametrize(("options", "chunks"), [({}, 4), ({"tied": False}, 53)], ids=str)
+@pytest.mark.parametrize(
+    ("options", "chunks"), [pytest.param({}, 4, marks=pytest.mark.thorough), ({"tied": False}, 53)], ids=str
+)
 def test_chunks_change_nothing_but_rounding(options, chunks):
     model, params = with_params(**options)
     whole, parts = (loss_and_gradient(model, params, n) for n in (1, chunks))

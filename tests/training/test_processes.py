@@ -211,6 +211,7 @@ def test_contradicting_variables_are_refused(variables, message, monkeypatch):
         processes.start()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_whose_others_do_not_come_names_the_coordinator(index, config, tmp_path):
     coordinator = f"127.0.0.1:{free_port()}"

@@ -35,7 +35,7 @@ def alone():
 
 
 # Every axis is in one of the first two.
-MESHES = [(2, 2, 1, 2), (1, 2, 2, 2)]
+MESHES = [(2, 2, 1, 2), pytest.param((1, 2, 2, 2), marks=pytest.mark.thorough)]
 MORE_MESHES = [pytest.param(sizes, marks=pytest.mark.slow) for sizes in ((8, 1, 1, 1), (1, 8, 1, 1), (1, 4, 1, 2))]
 
 

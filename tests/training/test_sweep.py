@@ -106,6 +106,7 @@ def test_runs_go_on_after_a_crash_and_after_a_signal_in_other_company_or_alone(g
     assert_same_but_for_rounding(grid, tiny_store, apart, tmp_path)
 
 
+@pytest.mark.thorough
 def test_a_run_that_breaks_down_is_named_and_the_others_are_finished(grid, apart, tiny_store, tmp_path):
     wild = {"good": grid["run0"], "wild": varied(grid["run0"], learning_rate=1e20)}
     with pytest.raises(training.NonFiniteLoss, match=r"run wild: .* not finite at step \d+; .*Lower optimizer"):

@@ -135,6 +135,7 @@ def test_known_dimensions_are_read():
             assert abs(estimator(cube(d), K).dimension - d) < 0.12 * d
 
 
+@pytest.mark.thorough
 def test_duplicates_collapse_and_bad_rows_drop():
     x = cube(3)
     spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])

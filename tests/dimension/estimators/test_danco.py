@@ -176,6 +176,7 @@ def test_a_curve_is_one_dimensional_in_spite_of_its_ends(references):
     assert 1 <= estimate.dimension < 1.1 and estimate.standard_error < 0.1
 
 
+@pytest.mark.thorough
 def test_symmetries_and_duplicates_leave_it_alone(references):
     x = cube(3)
     read = functools.partial(dimension.danco, k=K, references=references)

@@ -107,6 +107,7 @@ def test_no_inseparable_pair_at_any_alpha_is_nan():
     assert np.isnan(estimate.dimension) and np.isnan(estimate.standard_error) and np.isnan(estimate.scale)
 
 
+@pytest.mark.thorough
 def test_symmetries_and_padding_leave_the_estimate_alone():
     assertions.assert_rotation_invariant(dimension.fisher_separability, cloud())
     assertions.assert_scale_invariant(dimension.fisher_separability, cloud())
@@ -127,6 +128,7 @@ def test_rows_left_out_count_for_nothing():
     assert np.all(np.isnan(estimate.local[200:])) and np.all(estimate.influence[200:] == 0)
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     assert_equal_to_a_loop(dimension.fisher_separability, rtol=1e-4, atol=1e-3)
 

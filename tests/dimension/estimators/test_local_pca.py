@@ -112,6 +112,7 @@ def test_symmetries_and_padding_leave_the_estimates_alone():
         assertions.assert_padding_invariant(read, cloud())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "rule"), [("local_pca", "participation_ratio"), ("pca", "fo")])
 def test_rows_left_out_count_for_nothing(name, rule):
     read = functools.partial(getattr(dimension, name), rule=rule, **({"k": K} if name == "local_pca" else {}))
@@ -133,6 +134,7 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
 
 
 # That of `pca` is in test_gradients.
+@pytest.mark.thorough
 def test_gradient_of_the_participation_ratio_equals_finite_differences():
     with jax.enable_x64(True):
         x, step = jnp.asarray(rng().normal(size=(50, 4))), jnp.asarray(rng(1).normal(size=(50, 4)))

@@ -259,6 +259,7 @@ def test_a_range_of_k_is_the_mean_over_its_members():
             np.testing.assert_allclose(whole[field], mean, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pooling", ["harmonic", "arithmetic"])
 def test_the_error_of_a_range_knows_that_its_members_agree(pooling, poisson_neighborhoods):
     hoods = poisson_neighborhoods(d=4, k=20, n=200, trials=400)

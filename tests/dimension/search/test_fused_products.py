@@ -154,6 +154,7 @@ def on_gpu(monkeypatch):
     return force
 
 
+@pytest.mark.thorough
 @KERNELS
 def test_candidates_of_each_point_are_the_same_by_the_kernel(kernel, tile, dtype, on_gpu):
     needs(kernel)

@@ -81,6 +81,7 @@ def test_queries_are_spread_over_the_devices(cloud, kind, metric):
     assert_same(near, search(cloud, queries=queries, metric=metric))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [237, 33])
 def test_points_that_do_not_divide_are_filled_up_by_none_to_be_found(cloud, n):
     # At the origin, the midst of the cloud, what fills up would be everyone's neighbor.

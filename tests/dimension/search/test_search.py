@@ -124,6 +124,7 @@ def test_too_little_is_kept_and_found_again(cloud, expected, monkeypatch, compil
     assert_exact(dimension.neighbors(cloud, K), expected)
 
 
+@pytest.mark.thorough
 def test_close_pairs_among_far_points(cloud):
     # 40 clusters 4000 apart, of points 0.004 apart: the matmul sees each cluster as one point.
     centers = np.random.default_rng(1).normal(size=(40, WIDTH)) * 1000

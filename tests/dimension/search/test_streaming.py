@@ -47,7 +47,9 @@ def test_a_file_has_the_neighbors_of_its_array(cloud, on_disk, dtype):
     assert isinstance(near.distances, jax.Array) and near.distances.dtype == jnp.float32
 
 
-@pytest.mark.parametrize(("m", "metric"), [(5, "euclidean"), (300, "euclidean"), (130, "cosine")])
+@pytest.mark.parametrize(
+    ("m", "metric"), [pytest.param(5, "euclidean", marks=pytest.mark.thorough), (300, "euclidean"), (130, "cosine")]
+)
 def test_queries_meet_all_blocks(cloud, on_disk, metric, m):
     queries = np.random.default_rng(1).normal(size=(m, WIDTH)).astype(np.float32)
     expected = dimension.neighbors(cloud, K, queries=queries, metric=metric)

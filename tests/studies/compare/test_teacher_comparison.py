@@ -102,6 +102,7 @@ def redrawn(generator, d, alpha, share):
     return lines.Points(seen_d, 1 / seen, share * d, share * alpha / seen**2)
 
 
+@pytest.mark.thorough
 def test_intervals_hold_the_truth_in_95_of_100_draws():
     generator = np.random.default_rng(0)
     d = np.array([3.0, 5.0, 8.0, 11.0, 15.0])

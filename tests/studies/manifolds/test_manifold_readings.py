@@ -54,6 +54,7 @@ def test_the_smoothness_is_that_of_the_target_and_lost_in_noise(problems):
     assert not manifold_readings.smoothness(few, drowned)["labels"]["identified"]
 
 
+@pytest.mark.thorough
 def test_an_interval_is_no_narrower_for_many_readings():
     class One:
         beta, interval, noise, scales = 0.5, (0.4, 0.7), 0.0, (0.1, 1.0)

@@ -54,6 +54,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.thorough
 def test_every_size_has_the_setting_that_validation_chose_for_all_seeds(finished):
     candidates, table = (lines(finished[0] / name) for name in ("candidates.jsonl", "table.jsonl"))
     assert len(candidates) == 2 * 2 * 6
@@ -78,6 +79,7 @@ def test_a_setting_that_diverged_with_a_seed_is_not_chosen():
         manifold_regression.chosen(STUDY, rows[:2])
 
 
+@pytest.mark.thorough
 def test_the_verdict_names_both_rates_and_what_limits(finished):
     verdict = finished[1]
     assert verdict["predicted"]["minimax"] == pytest.approx(2 / 3)
@@ -90,6 +92,7 @@ def test_the_verdict_names_both_rates_and_what_limits(finished):
     assert ("not inside" in verdict["sentence"]) != verdict["inside"]
 
 
+@pytest.mark.thorough
 def test_references_stand_beside_the_networks_at_every_size_they_can_afford(finished):
     references = lines(finished[0] / "references.jsonl")
     sizes = lambda name: sorted({row["n"] for row in references if row["reference"] == name})
@@ -98,6 +101,7 @@ def test_references_stand_beside_the_networks_at_every_size_they_can_afford(fini
     assert set(finished[1]["references"]) == {"best", "kernel", "neighbors"}
 
 
+@pytest.mark.thorough
 def test_the_page_says_first_what_was_found(finished):
     page = (finished[0] / "report.html").read_text(encoding="utf-8")
     body = page.split("<body")[1]
@@ -105,6 +109,7 @@ def test_the_page_says_first_what_was_found(finished):
     assert body.index('id="verdict"') < body.index("Before you rely on this") < body.index("Slope from size to size")
 
 
+@pytest.mark.thorough
 def test_a_finished_study_on_a_manifold_is_only_read(finished):
     folder, verdict = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json*")}
@@ -179,6 +184,7 @@ def test_what_contradicts_itself_is_refused_before_training(change, named, tmp_p
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.thorough
 def test_the_command_line_says_what_was_found(finished, tmp_path, capsys, monkeypatch):
     path = tmp_path / "study.py"
     path.write_text("from jaxscale.studies import ManifoldStudy\nconfig = ManifoldStudy()\n")
@@ -187,6 +193,7 @@ def test_the_command_line_says_what_was_found(finished, tmp_path, capsys, monkey
     assert finished[1]["sentence"] in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_exponents_are_finite(finished):
     assert all(math.isfinite(end) for end in finished[1]["interval"])
 

@@ -22,6 +22,7 @@ def problem_of(study):
     return make_problem(study, 0)
 
 
+@pytest.mark.thorough
 def test_labels_are_the_truth_with_noise_of_the_stated_size():
     problem = problem_of(STUDY)
     noise = problem.labels - problem.truth
@@ -94,6 +95,7 @@ def test_a_language_is_learned_from_one_text():
     assert not np.array_equal(problem.validation_points, problem.test_points)
 
 
+@pytest.mark.thorough
 def test_the_bits_of_a_symbol_are_the_known_dimension():
     problem = problem_of(LANGUAGE)
     bits = -np.sum(np.asarray(problem.truth) * np.log2(problem.truth), axis=1).mean()

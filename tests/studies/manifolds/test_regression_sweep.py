@@ -55,6 +55,7 @@ def trained(problems, lanes, looks):
     return runs, seen
 
 
+@pytest.mark.thorough
 def test_a_lane_does_not_depend_on_those_beside_it_nor_on_devices(problems):
     lanes = spread(lanes_of([0, 1, 0], [16, 32, 512], [True, True, False]), [0, 1, 2])
     assert len(lanes.seed) == 8

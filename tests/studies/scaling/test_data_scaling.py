@@ -229,6 +229,7 @@ def test_too_few_held_out_tokens_are_refused_before_any_training(tiny_study, tmp
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.thorough
 def test_a_failed_run_is_named_and_finished_ones_stay(begun, monkeypatch):
     (study, here), train = begun, training.train
 

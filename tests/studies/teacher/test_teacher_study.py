@@ -141,6 +141,7 @@ def test_a_student_of_a_lane_is_the_same_on_one_device_and_on_eight(finished):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), third, one)
 
 
+@pytest.mark.thorough
 def test_a_student_is_stopped_by_each_error_where_that_is_least(tmp_path):
     """Of labels learned by heart cross-entropy has its minimum first; the parameters of both minima are kept."""
     windows, truth, spelled = forward.of_language(SMALL)
