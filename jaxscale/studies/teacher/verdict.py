@@ -322,6 +322,9 @@ def _sentence(study: TeacherStudy, found: Part) -> str:
             f" The last layer's dimension, {d['dimension']:.1f} {_ends(d['interval'], 1)}, at β = 1 predicts "
             f"{predicted['exponent']:.3f} {_ends(predicted['interval'])}: {found['tests'][0]['agreement']}."
         )
+    if found["agreement"] != (found["tests"][0]["agreement"] or "inconclusive"):
+        why = "the exponent changes over the sizes" if law["enough_sizes"] else "too few sizes count"
+        said += f" The verdict is {found['agreement']} all the same, since {why}."
     best = next((one for one in found["layers"] if one["layer"] == found["best_layer"]), None)
     if best:
         neighbors = best["references"]["neighbors"]

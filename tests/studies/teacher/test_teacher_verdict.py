@@ -37,3 +37,27 @@ def test_neighbors_are_held_against_a_prediction_at_equal_noise():
 def test_half_and_twice_the_dimension_are_refuted(factor):
     assert said(0.5)["agreement"]["measured"] == "consistent"
     assert said(0.5, factor=factor)["agreement"]["measured"] == "inconsistent"
+
+
+def of_students(errors):
+    """The verdict on students with these errors (sizes, seeds, documents), of a layer of dimension two."""
+    alike = {"width": 64, "learning_rate": 0.002, "weight_decay": 1.0, "step": 5, "steps": 10, "validation": 1.0}
+    rows = [alike | {"n": n, "seed": seed, "noisy": True} for n in STUDY.sizes for seed in STUDY.seeds]
+    reached = alike | {"n": 9999, "seed": 0, "noisy": False, "squared_error_on_training_windows": 1e-9}
+    reading = {"layer": 3, "dimension": {"dimension": 2.0, "interval": [1.95, 2.05]}, "smoothness": KNOWN}
+    reading["predicted"] = readings.predictions(STUDY, reading)
+    facts = {"constant": {"squared": 2.0, "divergence": 2.0}, "teacher_is_own": False}
+    both = {"squared": errors, "divergence": errors}
+    return verdict.verdict(STUDY, rows, [*rows, reached], both, np.arange(30), [reading], [], facts)
+
+
+def test_an_exponent_that_changes_over_the_sizes_decides_only_where_both_its_ends_miss():
+    n = np.array(STUDY.sizes) / STUDY.sizes[0]
+    chance = np.exp(0.002 * np.random.default_rng(0).normal(size=(7, 3, 30)))
+    straight = of_students(n[:, None, None] ** -0.5 * chance)
+    assert straight["agreement"] == "consistent" and "all the same" not in straight["sentence"]
+    bent = of_students(np.exp(-0.39 * np.log(n) - 0.024 * np.log(n) ** 2)[:, None, None] * chance)
+    assert bent["tests"][0]["agreement"] == "consistent" and bent["agreement"] == "inconclusive"
+    assert "The verdict is inconclusive all the same, since the exponent changes over the sizes." in bent["sentence"]
+    far = of_students(np.exp(-0.05 * np.log(n) - 0.01 * np.log(n) ** 2)[:, None, None] * chance)
+    assert "bend" in {one["code"] for one in far["caveats"]} and far["agreement"] == "inconsistent"
