@@ -55,12 +55,17 @@ PAPERS = {
             )
             for d in (1, 2, 3)
         ),
-        ("Text: α observed within 0.02 of 2/(2 + d)", measurements.text, "make study", "studies/text_loss"),
+        (
+            "Text: α observed within 0.02 of 2/(2 + d)",
+            measurements.text,
+            "jaxscale study configs/text_loss.py --workdir runs/text_loss",
+            "studies/text_loss",
+        ),
         (
             "The same where the truth is a teacher's, on real contexts",
             measurements.known_truth,
-            "jaxscale study configs/teacher.py --workdir runs/teacher_stdlib",
-            "studies/teacher_stdlib",
+            "make study",
+            "studies/quickstart",
         ),
         (
             "Such a study says so where it holds, and not where d is half or twice (ours)",

@@ -7,7 +7,7 @@ A page holds a comment, and below it, up to the next empty line, the table that 
     <!-- errors: manifold_sphere2 -->
     <!-- losses: text_loss -->
     <!-- verdict: text_loss -->
-    <!-- teacher: quickstart teacher_stdlib -->
+    <!-- teacher: quickstart teacher_reference -->
     <!-- layers: quickstart -->
 """
 
