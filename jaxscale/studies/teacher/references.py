@@ -15,6 +15,8 @@ import scipy.linalg
 # the mean of the kernel's diagonal.
 NEIGHBORS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512)
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0)
+# Queries whose neighbors are ordered at a time: they fit in a processor's cache.
+AT_ONCE = 32
 
 # Predictions (Q, K) by setting.
 BySetting = dict[float, np.ndarray]
@@ -32,9 +34,12 @@ def squared_distances(queries_QxD: np.ndarray, points_NxD: np.ndarray) -> np.nda
 def nearest_neighbors(squared_QxN: np.ndarray, labels_N: np.ndarray, outcomes: int) -> BySetting:
     """Shares of the labels of the k nearest contexts, for k of `NEIGHBORS` up to a half of them."""
     most = max(k for k in NEIGHBORS if k <= max(1, len(labels_N) // 2))
-    among = np.argpartition(squared_QxN, most - 1, axis=1)[:, :most]
-    order = np.argsort(np.take_along_axis(squared_QxN, among, axis=1), axis=1, kind="stable")
-    labels_QxM = labels_N[np.take_along_axis(among, order, axis=1)]
+    labels_QxM = np.concatenate(
+        [
+            _labels_by_distance(squared_QxN[start : start + AT_ONCE], labels_N, most)
+            for start in range(0, len(squared_QxN), AT_ONCE)
+        ]
+    )
     counts_QxK, found, before = np.zeros((len(labels_QxM), outcomes), np.float32), {}, 0
     for k in NEIGHBORS:
         if k > most:
@@ -42,6 +47,14 @@ def nearest_neighbors(squared_QxN: np.ndarray, labels_N: np.ndarray, outcomes: i
         np.add.at(counts_QxK, (np.arange(len(labels_QxM))[:, None], labels_QxM[:, before:k]), 1)
         found[float(k)], before = counts_QxK / k, k
     return found
+
+
+def _labels_by_distance(squared_QxN: np.ndarray, labels_N: np.ndarray, most: int) -> np.ndarray:
+    """Labels of the nearest contexts, the nearest first, (Q, most)."""
+    among = np.argpartition(squared_QxN, most - 1, axis=1)[:, :most]
+    order = np.argsort(np.take_along_axis(squared_QxN, among, axis=1), axis=1, kind="stable")
+    labels: np.ndarray = labels_N[np.take_along_axis(among, order, axis=1)]
+    return labels
 
 
 def label_variance(shares_QxK: np.ndarray, k: float) -> float:

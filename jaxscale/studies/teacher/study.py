@@ -14,6 +14,7 @@ verdict.json             exponents, their intervals and predictions
 report.html              the same as a page
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import itertools
@@ -21,7 +22,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from jaxscale import files
 from jaxscale.ensembles import spread
 from jaxscale.errors import RunError
 from jaxscale.models import LanguageModel
+from jaxscale.processor import cores
 from jaxscale.progress import Silent
 from jaxscale.studies.stages import Clock, finish
 from jaxscale.studies.teacher import contexts, exponents, forward, own, readings, references, students, verdict
@@ -43,8 +45,12 @@ from jaxscale.studies.teacher.verdict import Row
 STAGES = ("geometry.json", "references.json", "table.jsonl", "verdict.json", "report.html")
 # Training windows on which it is measured how far students can fit the truth at all.
 FITTED = 64
+# Layers measured side by side, each with its distances in memory.
+MOST_AT_ONCE = 4
 # The column of a row that chooses a setting, by the error that is reported.
 VALIDATION = {"squared": "validation", "divergence": "divergence_validation"}
+
+Found = TypeVar("Found")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,12 +164,20 @@ def _geometry(study: TeacherStudy, material: Material) -> list[Row]:
     at = np.ix_(windows, positions)
     truth_NxK = material.truth.probabilities[at].reshape(-1, len(material.outcomes))
     document_N = np.repeat(material.windows.document[windows], len(positions))
-    found = []
-    for layer, states in material.truth.states.items():
+
+    def of_layer(layer: int) -> Row:
+        states = material.truth.states[layer]
         points_NxD = states[at].reshape(-1, states.shape[-1]).astype(np.float32)
         reading = readings.layer(study, points_NxD, truth_NxK, document_N)
-        found.append({"layer": layer} | reading | {"predicted": readings.predictions(study, reading)})
-    return found
+        return {"layer": layer} | reading | {"predicted": readings.predictions(study, reading)}
+
+    return _by_layer(material.truth, of_layer)
+
+
+def _by_layer(truth: Truth, of_layer: Callable[[int], Found]) -> list[Found]:
+    """What `of_layer` says of each layer, in their order; a core works on each."""
+    with concurrent.futures.ThreadPoolExecutor(min(cores(), MOST_AT_ONCE)) as pool:
+        return list(pool.map(of_layer, truth.states))
 
 
 def grid(study: TeacherStudy) -> list[Row]:
@@ -304,50 +318,54 @@ def _best_setting(rows: Sequence[Row], alike: Sequence[int], column: str) -> lis
 
 def _references(study: TeacherStudy, material: Material) -> list[Row]:
     """By layer and reference: errors by size, seed and document (as lists), and the settings that validation chose."""
-    train = material.windows.of("training")
+    of_layers = _by_layer(material.truth, lambda layer: _references_of(study, material, layer))
+    return [row for rows in of_layers for row in rows]
+
+
+def _references_of(study: TeacherStudy, material: Material, layer: int) -> list[Row]:
+    states, train = material.truth.states[layer], material.windows.of("training")
     labels_SxWxP, count = material.labels, len(material.outcomes)
     found = []
-    for layer, states in material.truth.states.items():
-        points_NxD = states[train].reshape(-1, states.shape[-1]).astype(np.float32)
-        queries, truths, documents = [], [], []
-        for part in ("validation", "test"):
-            windows, positions = _sampled(study, material, part)
-            at = np.ix_(windows, positions)
-            queries.append(states[at].reshape(-1, states.shape[-1]).astype(np.float32))
-            truths.append(material.truth.probabilities[at].reshape(-1, count))
-            documents.append(np.repeat(material.windows.document[windows], len(positions)))
-        squared_QxN = references.squared_distances(np.concatenate(queries), points_NxD)
-        for name, largest in (("neighbors", None), ("kernel", study.largest_kernel)):
-            sizes = [n for n in sorted(study.sizes) if largest is None or n <= largest]
-            if len(sizes) < verdict.FEWEST:
-                continue
-            errors, chosen, variances = [], [], []
-            for n in sizes:
-                of_seeds = []
-                for place in range(len(study.seeds)):
-                    rows_N = _rows(study, place, n)
-                    labels_N = labels_SxWxP[place].reshape(-1)[rows_N]
-                    across = squared_QxN[:, rows_N]
-                    if name == "neighbors":
-                        by_setting = references.nearest_neighbors(across, labels_N, count)
-                    else:
-                        within = references.squared_distances(points_NxD[rows_N], points_NxD[rows_N])
-                        by_setting = references.kernel_regression(within, across, labels_N, count)
-                    of_seeds.append(by_setting)
-                split = len(truths[0])
-                error = {
-                    setting: [references.squared_error(one[setting][:split], truths[0]).mean() for one in of_seeds]
-                    for setting in of_seeds[0]
-                }
-                best = min(error, key=lambda setting: float(np.mean(error[setting])))
-                chosen.append(best)
-                tested = np.stack([references.squared_error(one[best][split:], truths[1]) for one in of_seeds])
-                errors.append(exponents.by_document(tested[..., None], documents[1])[0].tolist())
+    points_NxD = states[train].reshape(-1, states.shape[-1]).astype(np.float32)
+    queries, truths, documents = [], [], []
+    for part in ("validation", "test"):
+        windows, positions = _sampled(study, material, part)
+        at = np.ix_(windows, positions)
+        queries.append(states[at].reshape(-1, states.shape[-1]).astype(np.float32))
+        truths.append(material.truth.probabilities[at].reshape(-1, count))
+        documents.append(np.repeat(material.windows.document[windows], len(positions)))
+    squared_QxN = references.squared_distances(np.concatenate(queries), points_NxD)
+    for name, largest in (("neighbors", None), ("kernel", study.largest_kernel)):
+        sizes = [n for n in sorted(study.sizes) if largest is None or n <= largest]
+        if len(sizes) < verdict.FEWEST:
+            continue
+        errors, chosen, variances = [], [], []
+        for n in sizes:
+            of_seeds = []
+            for place in range(len(study.seeds)):
+                rows_N = _rows(study, place, n)
+                labels_N = labels_SxWxP[place].reshape(-1)[rows_N]
+                across = squared_QxN[:, rows_N]
                 if name == "neighbors":
-                    k = max(best, 2.0)
-                    variances.append(np.mean([references.label_variance(one[k][:split], k) for one in of_seeds]))
-            row = {"layer": layer, "reference": name, "sizes": sizes, "settings": chosen, "errors": errors}
-            found.append(row | ({"variances": [float(one) for one in variances]} if variances else {}))
+                    by_setting = references.nearest_neighbors(across, labels_N, count)
+                else:
+                    within = references.squared_distances(points_NxD[rows_N], points_NxD[rows_N])
+                    by_setting = references.kernel_regression(within, across, labels_N, count)
+                of_seeds.append(by_setting)
+            split = len(truths[0])
+            error = {
+                setting: [references.squared_error(one[setting][:split], truths[0]).mean() for one in of_seeds]
+                for setting in of_seeds[0]
+            }
+            best = min(error, key=lambda setting: float(np.mean(error[setting])))
+            chosen.append(best)
+            tested = np.stack([references.squared_error(one[best][split:], truths[1]) for one in of_seeds])
+            errors.append(exponents.by_document(tested[..., None], documents[1])[0].tolist())
+            if name == "neighbors":
+                k = max(best, 2.0)
+                variances.append(np.mean([references.label_variance(one[k][:split], k) for one in of_seeds]))
+        row = {"layer": layer, "reference": name, "sizes": sizes, "settings": chosen, "errors": errors}
+        found.append(row | ({"variances": [float(one) for one in variances]} if variances else {}))
     return found
 
 
