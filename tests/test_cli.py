@@ -64,6 +64,7 @@ def square(tmp_path, monkeypatch):
     return "square.npy"
 
 
+@pytest.mark.thorough
 def test_dimension_of_files_by_several_estimators(square, capsys):
     archive = square.replace("npy", "npz")
     assert cli.main(["dimension", archive, archive, "--array", "points", "--estimators", "mle,twonn", "--json"]) == 0

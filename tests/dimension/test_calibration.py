@@ -84,6 +84,7 @@ def test_each_family_is_told_and_its_dimension_found(family, d):
         assert found.underestimated == (found.reading < 9.4)
 
 
+@pytest.mark.thorough
 def test_a_given_family_is_believed():
     x = cloud("cube", 10)
     as_cube, as_sphere = calibrate(x, reference="cube"), calibrate(x, reference="sphere")

@@ -67,6 +67,7 @@ def test_a_step_logs_dimensions_without_a_transfer():
         assert np.isfinite(logged[-1][name])
 
 
+@pytest.mark.thorough
 def test_the_program_of_a_step_calls_nothing_on_the_host():
     # The transfer guard sees no callback, and on CPU no read by the host; the program itself shows both.
     text = str(jax.make_jaxpr(step)(*start(), NOTHING))

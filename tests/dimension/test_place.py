@@ -49,6 +49,7 @@ def test_layers_are_what_each_is_alone():
     np.testing.assert_allclose(named["block"].dimension, alone[1].dimension, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_layer_of_few_distinct_points_is_nan_in_a_stack_and_named_in_a_mapping():
     few = np.tile(torus(1)[:5], (FEW // 5, 1))
     estimates = dimension.by_layer(np.stack([few, torus(1, FEW)]), k=K)

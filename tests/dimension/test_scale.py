@@ -114,6 +114,7 @@ def test_decimation_depends_on_its_key_alone():
     assert draw(0).dimension[1] != draw(1).dimension[1] and draw(0).dimension[0] == draw(1).dimension[0]
 
 
+@pytest.mark.thorough
 def test_jit_equals_eager_and_an_unsound_cloud_is_nan():
     x = torus()
     jitted = jax.jit(decimate)
@@ -196,6 +197,7 @@ def test_a_drift_that_hides_in_the_sum_over_scales_is_seen():
     assert dimension.plateau(drift, tolerance=0.02).last == 7
 
 
+@pytest.mark.thorough
 def test_plateau_of_a_torus_is_two():
     plateau = dimension.plateau(by_k(torus(), estimator=plain))
     # Of the standard error three, and 2% for the curvature over k/N of a circle's length.

@@ -250,6 +250,7 @@ def test_a_flat_profile_is_reported():
     assert fitted.flatness["E"] < 3.84
 
 
+@pytest.mark.thorough
 def test_the_document_is_plain_and_its_page_holds_every_figure(document, tmp_path):
     said = json.loads(json.dumps(document))
     page = tmp_path / "fit.html"

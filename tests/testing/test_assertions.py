@@ -226,6 +226,7 @@ def test_check_estimator_reports_what_an_estimator_raises():
         testing.check_estimator(refuses, CLOUD, **skipped)
 
 
+@pytest.mark.thorough
 def test_mle_passes():
     # Fewer than 8 k points, padded ones included: the error, which no property reads, is quick to compile then.
     mle = jax.jit(functools.partial(dimension.mle, k=20, nonfinite="drop"))

@@ -27,6 +27,7 @@ def finished(run, tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.thorough
 def test_what_is_exported_is_the_model_at_its_best_step(run, finished, tmp_path, capsys):
     assert cli.main(["export", str(finished), "--out", str(tmp_path / "out")]) == 0
     assert "in the format of GPT-2" in capsys.readouterr().out

@@ -69,7 +69,8 @@ def assert_same_but_for_rounding(grid, store, there, here):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), *best)
 
 
-@pytest.mark.parametrize("layout", [pytest.param("in turn", marks=pytest.mark.thorough), "side by side"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("layout", ["in turn", "side by side"])
 def test_together_they_are_what_they_are_apart(grid, apart, tiny_store, tmp_path, layout):
     summaries = train_together(grid, tiny_store, tmp_path, layout=layout)
     assert list(summaries) == list(grid)

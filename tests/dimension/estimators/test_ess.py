@@ -122,6 +122,7 @@ def test_the_standard_error_is_the_spread_of_trials():
 
 
 # That of the other pooling is in test_gradients.
+@pytest.mark.thorough
 def test_gradient_of_pooled_skewness_equals_finite_differences():
     with jax.enable_x64(True):
         x, step = jnp.asarray(rng().normal(size=(50, 4))), jnp.asarray(rng(1).normal(size=(50, 4)))

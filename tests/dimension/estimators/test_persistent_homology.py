@@ -68,6 +68,7 @@ def test_the_standard_error_is_the_spread():
     assert 0.55 < np.std(read) / np.mean(error) < 1.2
 
 
+@pytest.mark.thorough
 def test_angles_are_read_under_cosine():
     points = np.random.default_rng(2).normal(size=(N, 3)).astype(np.float32)
     estimate = dimension.ph0(points * np.random.default_rng(3).uniform(1, 9, size=(N, 1)), metric="cosine", halvings=1)

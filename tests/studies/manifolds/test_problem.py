@@ -103,6 +103,7 @@ def test_the_bits_of_a_symbol_are_the_known_dimension():
     assert known_dimension(STUDY, problem) == 2.0
 
 
+@pytest.mark.thorough
 def test_points_that_contexts_spell_are_near_where_their_last_symbols_agree():
     spelled = np.asarray(in_space(LANGUAGE, problem_of(LANGUAGE).points))
     symbols = np.argmax(np.asarray(problem_of(LANGUAGE).points).reshape(4096, 8, 4), axis=2)

@@ -70,6 +70,7 @@ def test_a_lane_does_not_depend_on_those_beside_it_nor_on_devices(problems):
     )
 
 
+@pytest.mark.thorough
 def test_what_is_kept_is_the_least_validation_loss_seen(problems):
     lanes = lanes_of([0, 1, 0], [16, 16, 32], [True, True, True])
     runs, seen = trained(problems, lanes, 3)
