@@ -86,6 +86,7 @@ def test_dimension_of_files_by_several_estimators(square, capsys):
 PLOTTED = ["--estimators", "twonn", "--scales", "decimation", "--k", "4", "--max-points", "1000"]
 
 
+@pytest.mark.thorough
 def test_dimension_prints_a_table_and_draws_its_plot(square, capsys):
     assert cli.main(["dimension", square, *PLOTTED, "--plot", "scales.html"]) == 0
     out = capsys.readouterr().out

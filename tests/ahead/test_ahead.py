@@ -49,6 +49,7 @@ def test_the_step_executes_the_model_s_products_and_little_else(ahead):
     assert 0.9 < share < 1.15
 
 
+@pytest.mark.thorough
 def test_parameters_are_gathered_and_gradients_summed_once(ahead):
     by_kind = {}
     for row in ahead["collectives"]:

@@ -32,6 +32,7 @@ def atlases():
 NAMES = ("circle", "sphere", "torus", "swiss_roll")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_partition_sums_to_one_and_charts_lead_back(name, atlases):
     atlas = atlases[name]

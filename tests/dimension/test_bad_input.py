@@ -150,6 +150,7 @@ def test_a_column_much_wider_than_the_others_leaves_a_finite_answer(name):
     assert 0.5 < estimate(name, clean() * np.where(np.arange(WIDTH) == 2, 1e3, 1)).dimension < 4
 
 
+@pytest.mark.thorough
 @of_each_kind
 @pytest.mark.parametrize("share", [0.01, 0.5])
 def test_copies_of_points_and_rows_of_nan_count_as_nothing(name, share):

@@ -146,6 +146,7 @@ def test_a_string_too_long_for_its_room_is_said_to_be():
     assert not short.feasible and int(short.length) == 100
 
 
+@pytest.mark.thorough
 def test_a_certificate_bounds_the_error_on_the_long_string():
     task = SimpleTask(omega=3.0)
     net, params = constructions.count(omega=3.0, pieces=6)

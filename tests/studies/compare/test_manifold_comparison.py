@@ -60,6 +60,7 @@ def found(folders):
     return compare(folders)["studies"]
 
 
+@pytest.mark.thorough
 def test_what_seeds_share_does_not_blur_a_difference(found):
     relu, mlp, _ = found[1:]
     low, high = mlp["difference"]["interval"]

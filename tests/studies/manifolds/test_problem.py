@@ -42,6 +42,7 @@ def test_validation_labels_are_means_of_several():
     assert set(np.unique(symbols)) <= {0.0, 0.25, 0.5, 0.75, 1.0} and (symbols.sum(axis=1) == 1).all()
 
 
+@pytest.mark.thorough
 def test_points_have_unit_mean_square_and_lie_on_the_sphere():
     x = problem_of(STUDY).points
     chex.assert_trees_all_close(jnp.mean(x**2, axis=1), jnp.ones(len(x)), atol=1e-3)
