@@ -65,6 +65,7 @@ def test_mixing_is_smooth_between_families_and_flat_at_and_beyond_them():
     np.testing.assert_allclose(slope, calibration._mix(at, uneven, log_d)[1], rtol=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("family", "d"),
     [

@@ -27,6 +27,7 @@ def finished(tiny_run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("name", ["train.bin", "held_out.bin", "train_starts.npy", "held_out_starts.npy", "facts.json"])
 def test_a_damaged_corpus_is_refused(name, how, finished, tmp_path):
