@@ -44,7 +44,7 @@ pytest: $(VENV)/.dev
 test-fast:
 	$(MAKE) pytest TESTS="--budget 120 -q"
 
-# What `make test` leaves out but for the slow ones.
+# The tests that `make test` leaves out, without the slow ones.
 test-thorough:
 	$(MAKE) pytest MARKS="thorough and not slow"
 

@@ -63,7 +63,7 @@ def walks(key, windows, positions, d):
 
 
 def material(d, beta, repetition):
-    """What a teacher would have said, on points of a torus."""
+    """What a teacher would have said, on points of a sphere."""
     walk_key, field_key = jax.random.split(jax.random.fold_in(jax.random.key(int(1000 * beta) + d), repetition))
     wanted, each = STUDY.contexts, STUDY.contexts.windows_per_document
     part = [0] * wanted.training
@@ -138,7 +138,7 @@ def beside(reading, neighbors, weight):
 
 
 def concluded(row):
-    """What of a repetition holds the truth, and what the study says at the d that was read, at half and at twice it."""
+    """Which intervals of a repetition hold the truth, and what the study says at the d it read, half and twice that."""
     place = np.unique(row["document"], return_inverse=True)[1]
     weight = np.bincount(place) / len(place)
     true = with_smoothness(row["reading"], row["beta"])

@@ -195,6 +195,7 @@ def _side_by_side(
     An error ends the work as soon as the layers under way are done.
     """
     import concurrent.futures
+    import itertools
 
     from jaxscale.processor import cores
 
@@ -202,14 +203,9 @@ def _side_by_side(
     silent: Callable[..., None] = lambda **values: None
     measure(layers[0], clouds[0], silent)
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-        work = [pool.submit(measure, layer, cloud, silent) for layer, cloud in zip(layers[1:], clouds[1:], strict=True)]
-        try:
-            for done, finished in enumerate(concurrent.futures.as_completed(work), 2):
-                finished.result()
-                report(step=done, steps=len(layers))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        others = pool.map(measure, layers[1:], clouds[1:], itertools.repeat(silent))
+        for done, _ in enumerate(others, 2):
+            report(step=done, steps=len(layers))
 
 
 @contextlib.contextmanager

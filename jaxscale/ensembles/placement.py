@@ -1,5 +1,6 @@
 """Members over the devices, and back."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -21,11 +22,12 @@ def core_devices() -> None:
     Small networks keep one core busy and hardly a second: two of them side by side took 0.7 of the time of two in turn,
     each with both cores (a decoder of width 64, batches of 512 tokens).
 
-    Call it before anything is computed: jax refuses afterwards with a RuntimeError.
+    Call it before anything is computed: afterwards jax keeps the devices it has, and so does this.
     """
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not said and getattr(jax.config, "jax_num_cpu_devices", -1) < 0:
-        jax.config.update("jax_num_cpu_devices", min(cores(), MOST_CORES))
+        with contextlib.suppress(RuntimeError):  # jax has devices already
+            jax.config.update("jax_num_cpu_devices", min(cores(), MOST_CORES))
 
 
 def spread(tree: Any, which: Sequence[int] | np.ndarray) -> Any:

@@ -94,7 +94,7 @@ def _study(read: folders.StoredStudy) -> Part:
     found: Part = {
         "name": read.name,
         "corpus": _corpus(config),
-        "teacher": teacher["name"],
+        "teacher": verdict["teacher"],
         "outcome": teacher["outcome"],
         "level": config["level"],
         "known_smoothness": known,
@@ -302,7 +302,7 @@ def _caveats(found: Part, read: Sequence[folders.StoredStudy]) -> Iterator[dict[
         corpus, teacher = one.config["corpus"], one.config["teacher"]
         if teacher["name"] != "language":
             same = tuple(str(corpus[field]) for field in ("kind", "path", "name", "subset", "split"))
-            shared.setdefault((*same, teacher["name"]), []).append(one.name)
+            shared.setdefault((*same, one.verdict["teacher"]), []).append(one.name)
     for names in shared.values():
         if len(names) > 1:
             yield caveat(

@@ -72,11 +72,11 @@ def load(study: TeacherStudy, workdir: pathlib.Path, progress: Silent) -> Langua
       InputError: it cannot be had; the message names what is missing and how to get it.
       RunError: its training failed.
     """
-    name, there = study.teacher.name, (workdir / own.FOLDER).is_dir()
+    name, begun = study.teacher.name, own.is_begun(workdir)
     lacking = missing(name)
-    if lacking and study.teacher.otherwise and not there:
+    if lacking and study.teacher.otherwise and not begun:
         progress.say(f"{lacking}. Until then the teacher is {own.WHAT}.")
-    if name == "trained" or there or (lacking and study.teacher.otherwise):
+    if name == "trained" or begun or (lacking and study.teacher.otherwise):
         teacher = _of_run(own.trained(study, workdir, progress))
     elif (pathlib.Path(name) / "summary.json").is_file():
         teacher = _of_run(pathlib.Path(name))

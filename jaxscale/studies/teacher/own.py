@@ -14,6 +14,11 @@ FOLDER = "own_teacher"
 WHAT = "a decoder trained on the same text"
 
 
+def is_begun(workdir: pathlib.Path) -> bool:
+    """Whether the teacher of the study in a folder is its own: its training began, whatever is installed since."""
+    return (workdir / FOLDER / "config.json").is_file()
+
+
 def run_of(study: TeacherStudy) -> configs.Run:
     """The run that makes the teacher. It sees as many tokens at once as students do."""
     own = study.teacher.own

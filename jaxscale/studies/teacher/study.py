@@ -133,8 +133,7 @@ def _material(
             truth = forward.read(study, teacher, windows, found, workdir / "teacher", report)
         spelled, names = forward.spelled(teacher), found.names
     material = Material(windows, truth, spelled, names, _labels(study, truth.probabilities[windows.of("training")]))
-    is_own = (workdir / own.FOLDER).is_dir()
-    return material, verdict.facts_of(material.windows, truth, names, is_own)
+    return material, verdict.facts_of(material.windows, truth, names, own.is_begun(workdir))
 
 
 def _encode(teacher: LanguageModel, text: str) -> list[int]:
@@ -213,8 +212,12 @@ def _candidates(
             trained, found = _train(study, material, width, part, report)
             files.write_arrays(path.with_suffix(".npz"), found)
             files.write_json_lines(path, trained)
-        rows += files.read_json_lines(path)
-        errors.append(files.read_arrays(path.with_suffix(".npz"), f"Delete {path}: these students are trained again."))
+        remedy = f"Delete {path}: these students are trained again."
+        kept = files.read_json_lines(path)
+        if not all(VALIDATION["divergence"] in row for row in kept):
+            raise RunError(f"{path} is of an older version, which stopped students by cross-entropy alone. {remedy}")
+        rows += kept
+        errors.append(files.read_arrays(path.with_suffix(".npz"), remedy))
         part.unlink(missing_ok=True)
         clock.save()
     return rows, {name: np.concatenate([one[name] for one in errors]) for name in errors[0]}
@@ -293,7 +296,7 @@ def _chosen(
     Of each error those of the students that do best by it: the rows are of the squared one.
     """
     table: list[Row] = []
-    places: dict[str, list[list[int]]] = {"squared": [], "divergence": []}
+    places: dict[str, list[list[int]]] = {name: [] for name in VALIDATION}
     for n, noisy in [*((n, True) for n in sorted(study.sizes)), (None, False)]:
         alike = [i for i, row in enumerate(rows) if row["noisy"] == noisy and (row["n"] == n or not noisy)]
         best = {name: _best_setting(rows, alike, column) for name, column in VALIDATION.items()}

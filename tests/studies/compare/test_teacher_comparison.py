@@ -44,7 +44,7 @@ def write(folder, d, alpha, kind="stdlib", teacher=None, share=0.05, **changed):
         one["predicted"]["measured"] = None
     found = {"kind": "teacher", "layers": layers, "best_layer": 7, "agreement": "consistent", "seconds": 60.0}
     found |= {"squared": law(alpha, share), "divergence": law(1.2 * alpha, share), "processor_seconds": 100.0}
-    found |= {"caveats": [{"code": "few_seeds", "text": "Three."}]} | changed
+    found |= {"teacher": "smollm2", "caveats": [{"code": "few_seeds", "text": "Three."}]} | changed
     text = {"kind": kind, "path": "", "name": "", "subset": "", "split": "train"}
     settings = {"kind": "teacher", "corpus": text, "level": 0.95}
     settings["teacher"] = {"name": "smollm2", "outcome": "first_byte", "dimension": 2, "beta": 0.5} | (teacher or {})
@@ -242,6 +242,11 @@ def test_studies_of_one_text_and_teacher_are_named(tmp_path):
     folders = of_line(tmp_path)
     before = compare(folders)
     assert "shared_text" not in codes(before) and "few_seeds (all)" in before["caveats"][-1]["text"]
+    other = write(tmp_path / "other", 5.0, 1 / 3.5, KINDS[1])
+    verdict = files.read_json(other / "verdict.json", ()) | {"teacher": "a decoder trained on the same text"}
+    files.write_json(other / "verdict.json", verdict)
+    found = compare([*folders, other])
+    assert found["studies"][-1]["teacher"] == "a decoder trained on the same text" and "shared_text" not in codes(found)
     again = write(tmp_path / "again", 5.0, 1 / 3.5, KINDS[1])
     (said,) = [one["text"] for one in compare([*folders, again])["caveats"] if one["code"] == "shared_text"]
     assert said.startswith("study1 and again read the same text")

@@ -16,7 +16,7 @@ from jaxscale import files, sharding, studies, training
 from jaxscale.data import tokenizers
 from jaxscale.errors import InputError, RunError
 from jaxscale.progress import Silent
-from jaxscale.studies.teacher import contexts, forward, students, study
+from jaxscale.studies.teacher import contexts, forward, own, students, study
 from jaxscale.studies.teacher.config import labeled
 
 SMALL = studies.TeacherStudy(
@@ -323,6 +323,23 @@ def test_without_the_wheel_a_decoder_trained_on_the_text_is_the_teacher(of_model
     monkeypatch.undo()
     (tmp_path / "own" / "verdict.json").unlink()
     assert studies.run(replaced(otherwise="trained"), tmp_path / "own")["sentence"] == verdict["sentence"]
+
+
+def test_a_teacher_of_its_own_counts_once_its_training_began(of_model, tmp_path):
+    """A corpus that was too small for it, say, leaves tokens behind: what is installed since is the teacher then."""
+    (tmp_path / own.FOLDER / "corpus").mkdir(parents=True)
+    assert forward.load(of_model, tmp_path, Silent()).name == of_model.teacher.name
+
+
+def test_students_of_an_older_version_are_refused(finished, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(finished[0], again)
+    (again / "verdict.json").unlink()
+    path = again / "candidates" / "4.jsonl"
+    old = [{name: value for name, value in row.items() if not name.startswith("divergence_")} for row in lines(path)]
+    files.write_json_lines(path, old)
+    with pytest.raises(RunError, match=r"4\.jsonl is of an older version.*Delete .*4\.jsonl"):
+        studies.run(SMALL, again)
 
 
 class Sayings(Silent):
