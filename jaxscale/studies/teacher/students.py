@@ -27,7 +27,7 @@ from jaxscale import config as configs
 from jaxscale import ensembles
 from jaxscale.ensembles import Networks, going_on, load_tree, save_tree, spread, step_key, stretches
 from jaxscale.models.decoder import Block, norm
-from jaxscale.studies.teacher.config import StudentTraining
+from jaxscale.studies.teacher.config import StudentTraining, TeacherStudy
 
 WARM_UP = 0.02
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.98))
@@ -126,12 +126,43 @@ class StudentStates:
     step: jax.Array
 
 
+def network(study: TeacherStudy, width: int, outcomes: int, letters: int) -> Student:
+    """The students of a study of one width."""
+    training = study.training
+    shape = configs.Decoder(
+        layers=training.layers,
+        width=width,
+        heads=training.heads,
+        hidden=training.expansion * width,
+        context=study.contexts.window,
+    )
+    return Student(shape, outcomes, letters)
+
+
 @functools.partial(jax.jit, static_argnames="net")
 def start(net: Student, lanes: StudentLanes, lesson: Lesson) -> StudentStates:
     """`StudentStates` before the first step."""
     first = ensembles.start(lambda key: net.init(key, lesson.spelled[:1])["params"], lanes.seed, DIRECTION)
     never = jnp.full(lanes.seed.shape, jnp.inf), jnp.zeros_like(lanes.seed)
     return StudentStates(first.params, first.moments, first.params, first.params, *never, first.step)
+
+
+def loss(
+    net: Student, training: StudentTraining, lesson: Lesson, params: Any, lane: StudentLanes, done: jax.Array
+) -> jax.Array:
+    """Of one student in its batch after `done` steps: cross-entropy with labels or with the truth, in nats."""
+    windows, positions = lesson.truth.shape[:2]
+    seeds = lesson.labels.shape[0]
+    held = -(-lane.size // positions)
+    among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
+    # Each seed begins elsewhere in the pool.
+    rows_B = (among_B + lane.place * (windows // seeds)) % windows
+    log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
+    of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
+    counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
+    soft_BxP = jnp.sum(lesson.truth[rows_B] * log_BxPxK, axis=-1)
+    gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
+    return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "training", "steps"), donate_argnames="runs")
@@ -148,20 +179,9 @@ def advance(
     Returns:
       The students, and the mean training loss of each over these steps, (L,).
     """
-    windows, positions = lesson.truth.shape[:2]
-    seeds = lesson.labels.shape[0]
 
     def cost(params: Any, lane: StudentLanes, done: jax.Array, _: None) -> jax.Array:
-        held = -(-lane.size // positions)
-        among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
-        # Each seed begins elsewhere in the pool.
-        rows_B = (among_B + lane.place * (windows // seeds)) % windows
-        log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
-        of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
-        counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
-        soft_BxP = jnp.sum(lesson.truth[rows_B] * log_BxPxK, axis=-1)
-        gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
-        return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
+        return loss(net, training, lesson, params, lane, done)
 
     def move(params: Any, updates: Any, lane: StudentLanes, done: jax.Array) -> Any:
         rate = lane.learning_rate * jnp.minimum((done + 1) / (WARM_UP * training.steps), 1.0)

@@ -209,14 +209,7 @@ def _train(
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
     """Rows and errors of all students of one width, trained from the checkpoint `part` on."""
     training, cells = study.training, grid(study)
-    shape = configs.Decoder(
-        layers=training.layers,
-        width=width,
-        heads=training.heads,
-        hidden=training.expansion * width,
-        context=study.contexts.window,
-    )
-    net = students.Student(shape, len(material.outcomes), int(material.spelled.max()) + 1)
+    net = students.network(study, width, len(material.outcomes), int(material.spelled.max()) + 1)
     on_device: Callable[..., tuple[jax.Array, ...]] = lambda *arrays: tuple(map(jnp.asarray, arrays))
     lesson = students.Lesson(
         *on_device(material.spelled_of("training"), material.labels, material.truth_of("training")),
