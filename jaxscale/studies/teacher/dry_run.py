@@ -19,7 +19,7 @@ from jaxscale.errors import InputError
 from jaxscale.models import matmul_flops_per_token
 from jaxscale.models.language_models import missing
 from jaxscale.studies.teacher import contexts, forward, students
-from jaxscale.studies.teacher.config import TeacherStudy, labeled
+from jaxscale.studies.teacher.config import TeacherStudy, labeled, soft_windows
 from jaxscale.studies.teacher.study import grid
 
 Facts = dict[str, Any]
@@ -83,17 +83,21 @@ def describe(study: TeacherStudy, workdir: str | os.PathLike[str] | None = None)
         kept.append(bytes_of(runs))
         step = 8 * parameters + _activations(net, study, lesson, lanes, runs)
         taken.append({"lesson": bytes_of(lesson), "students": bytes_of(runs), "step": len(cells) * step})
-    truth, states = 4 * positions * sizes.outcomes, positions * sizes.state
+    truth = (soft_windows(study) + wanted.held_out) * positions * 4 * sizes.outcomes
+    states = (every if study.references else wanted.held_out) * positions * sizes.state
+    labels = 4 * len(study.seeds) * wanted.training * positions
     host = {
-        "truth": every * truth,
-        "states": every * states,
-        "labels": 4 * len(study.seeds) * wanted.training * positions,
+        "truth": truth,
+        "states": states,
+        "labels": labels,
         "students": max(kept),
     }
     disk = {"contexts": 0, "teacher": 0, "checkpoint": max(kept)}
     if study.teacher.name != "language":
-        # A window's tokens, its document and part; besides, at each position, what came next and how likely it was.
-        disk |= {"contexts": every * (4 * (wanted.window + 1) + 5), "teacher": every * (truth + states + 8 * positions)}
+        # A window's tokens, its document and part.
+        disk["contexts"] = every * (4 * (wanted.window + 1) + 5)
+        # At each position also what came next and how likely it was.
+        disk["teacher"] = truth + states + every * 8 * positions + (0 if wanted.soft is None else labels)
     whole = [part | {"total": sum(part.values())} for part in (disk, host, *taken)]
     return {
         "teacher": study.teacher.name,
@@ -151,7 +155,7 @@ def abstract(
     truth: Callable[[int], Any] = lambda windows: shaped((windows, positions, sizes.outcomes), jnp.float32)
     labels = shaped((len(study.seeds), wanted.training, positions), jnp.int32)
     lesson = students.Lesson(
-        spelled(wanted.training), labels, truth(wanted.training), spelled(validation), truth(validation)
+        spelled(wanted.training), labels, truth(soft_windows(study)), spelled(validation), truth(validation)
     )
     dtypes: dict[str, Any] = {"noisy": bool, "learning_rate": jnp.float32, "weight_decay": jnp.float32}
     lanes = {

@@ -71,7 +71,7 @@ class Lesson:
     Attributes:
       spelled: (W, T, J) int16, training windows.
       labels: (S, W, P) int32, drawn for each seed.
-      truth: (W, P, K) float32, the teacher's probabilities.
+      truth: (w, P, K) float32, the teacher's probabilities of the first w, all that students of the truth learn from.
       validation_spelled, validation_truth: of other documents, which choose settings and step.
     """
 
@@ -151,8 +151,7 @@ def loss(
     net: Student, training: StudentTraining, lesson: Lesson, params: Any, lane: StudentLanes, done: jax.Array
 ) -> jax.Array:
     """Of one student in its batch after `done` steps: cross-entropy with labels or with the truth, in nats."""
-    windows, positions = lesson.truth.shape[:2]
-    seeds = lesson.labels.shape[0]
+    seeds, windows, positions = lesson.labels.shape
     held = -(-lane.size // positions)
     among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
     # Each seed begins elsewhere in the pool.
@@ -160,7 +159,8 @@ def loss(
     log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
     of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
     counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
-    soft_BxP = jnp.sum(lesson.truth[rows_B] * log_BxPxK, axis=-1)
+    # Of those that learn labels the truth is not there, and not counted.
+    soft_BxP = jnp.sum(lesson.truth[jnp.where(lane.noisy, 0, rows_B)] * log_BxPxK, axis=-1)
     gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
     return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
 

@@ -35,7 +35,7 @@ from jaxscale.models import LanguageModel
 from jaxscale.progress import Silent
 from jaxscale.studies.stages import Clock, finish
 from jaxscale.studies.teacher import contexts, exponents, forward, own, readings, references, students, verdict
-from jaxscale.studies.teacher.config import TeacherStudy, labeled
+from jaxscale.studies.teacher.config import TeacherStudy, labeled, soft_windows
 from jaxscale.studies.teacher.contexts import Windows
 from jaxscale.studies.teacher.forward import Truth
 from jaxscale.studies.teacher.verdict import Row
@@ -53,12 +53,10 @@ class Material:
     truth: Truth
     spelled: np.ndarray  # (V, J), how students read tokens
     outcomes: tuple[str, ...]
-    labels: np.ndarray  # (S, W, P) int32, of training windows, a draw for each seed
 
     def truth_of(self, part: str) -> np.ndarray:
-        """Probabilities of a part's windows, (w, P, K)."""
-        truth: np.ndarray = self.truth.probabilities[self.windows.of(part)]
-        return truth
+        """Probabilities of a part's windows, (w, P, K); of those to train on, of as many as they are kept of."""
+        return self.truth.probabilities_at(np.intersect1d(self.windows.of(part), self.truth.kept))
 
     def spelled_of(self, part: str) -> np.ndarray:
         """A part's windows as students read them, (w, T, J)."""
@@ -124,7 +122,7 @@ def _material(
             report = progress.run(f"teacher {study.teacher.name}", 0, 1, "pass")
             truth = forward.read(study, teacher, windows, found, workdir / "teacher", report)
         spelled, names = forward.spelled(teacher), found.names
-    material = Material(windows, truth, spelled, names, _labels(study, truth.probabilities[windows.of("training")]))
+    material = Material(windows, truth, spelled, names)
     is_own = (workdir / own.FOLDER).is_dir()
     return material, {"teacher_is_own": is_own} | verdict.facts_of(material.windows, truth, names)
 
@@ -132,17 +130,6 @@ def _material(
 def _encode(teacher: LanguageModel, text: str) -> list[int]:
     ids: list[int] = teacher.tokenizer.encode(text, add_special_tokens=False).ids
     return ids
-
-
-def _labels(study: TeacherStudy, truth_WxPxK: np.ndarray) -> np.ndarray:
-    """One outcome for every context and seed, (S, W, P) int32, by inversion of the distribution function."""
-    below_WxPxK = np.cumsum(truth_WxPxK, axis=-1, dtype=np.float64)
-    drawn = []
-    for seed in study.seeds:
-        uniform_WxP = np.random.Generator(np.random.Philox(key=[seed, 1])).random(truth_WxPxK.shape[:2])
-        above = below_WxPxK > (uniform_WxP * below_WxPxK[..., -1])[..., None]
-        drawn.append(np.argmax(above, axis=-1).astype(np.int32))
-    return np.stack(drawn)
 
 
 def _sampled(study: TeacherStudy, material: Material, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,12 +140,12 @@ def _sampled(study: TeacherStudy, material: Material, part: str) -> tuple[np.nda
 
 def _geometry(study: TeacherStudy, material: Material) -> list[Row]:
     windows, positions = _sampled(study, material, "geometry")
-    at = np.ix_(windows, positions)
-    truth_NxK = material.truth.probabilities[at].reshape(-1, len(material.outcomes))
+    truth_NxK = material.truth.probabilities_at(windows, positions).reshape(-1, len(material.outcomes))
     document_N = np.repeat(material.windows.document[windows], len(positions))
     found = []
-    for layer, states in material.truth.states.items():
-        points_NxD = states[at].reshape(-1, states.shape[-1]).astype(np.float32)
+    for layer in material.truth.states:
+        states = material.truth.states_at(layer, windows, positions)
+        points_NxD = states.reshape(-1, states.shape[-1]).astype(np.float32)
         reading = readings.layer(study, points_NxD, truth_NxK, document_N)
         found.append({"layer": layer} | reading | {"predicted": readings.predictions(study, reading)})
     return found
@@ -167,10 +154,10 @@ def _geometry(study: TeacherStudy, material: Material) -> list[Row]:
 def grid(study: TeacherStudy) -> list[Row]:
     """What the students of one width differ in, a dictionary for each, in the order of the lanes.
 
-    Besides every n with its labels there are students of all contexts that learn the probabilities themselves.
+    Besides every n with its labels there are students of all contexts whose probabilities are kept, which learn these.
     """
     training = study.training
-    largest = study.contexts.training * labeled(study)
+    largest = soft_windows(study) * labeled(study)
     return [
         {"n": n, "noisy": noisy, "seed": seed, "learning_rate": rate, "weight_decay": decay}
         for (n, noisy), seed, rate, decay in itertools.product(
@@ -212,7 +199,7 @@ def _train(
     net = students.network(study, width, len(material.outcomes), int(material.spelled.max()) + 1)
     on_device: Callable[..., tuple[jax.Array, ...]] = lambda *arrays: tuple(map(jnp.asarray, arrays))
     lesson = students.Lesson(
-        *on_device(material.spelled_of("training"), material.labels, material.truth_of("training")),
+        *on_device(material.spelled_of("training"), material.truth.labels, material.truth_of("training")),
         *on_device(material.spelled_of("validation"), material.truth_of("validation")),
     )
     column: Callable[[str, Any], jax.Array] = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
@@ -232,7 +219,8 @@ def _train(
     held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
     found = [np.asarray(one, float)[: len(cells)] for one in students.errors(net, bests, *held)]
     divergence, squared, text = found
-    seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
+    fitted_to = min(FITTED, len(lesson.truth))
+    seen = lesson.spelled[:fitted_to], lesson.truth[:fitted_to], lesson.labels[0, :fitted_to]
     fitted = np.asarray(students.errors(net, averages, *seen)[1], float)[: len(cells)].mean(axis=(1, 2))
     document = material.windows.document[test]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
@@ -287,17 +275,20 @@ def _chosen(
 
 def _references(study: TeacherStudy, material: Material) -> list[Row]:
     """By layer and reference: errors by size, seed and document (as lists), and the settings that validation chose."""
-    train = material.windows.of("training")
-    labels_SxWxP, count = material.labels, len(material.outcomes)
+    if not study.references:
+        return []
+    truth, train = material.truth, material.windows.of("training")
+    labels_SxWxP, count = truth.labels, len(material.outcomes)
     found = []
-    for layer, states in material.truth.states.items():
-        points_NxD = states[train].reshape(-1, states.shape[-1]).astype(np.float32)
+    for layer in truth.states:
+        states = truth.states_at(layer, train)
+        points_NxD = states.reshape(-1, states.shape[-1]).astype(np.float32)
         queries, truths, documents = [], [], []
         for part in ("validation", "test"):
             windows, positions = _sampled(study, material, part)
-            at = np.ix_(windows, positions)
-            queries.append(states[at].reshape(-1, states.shape[-1]).astype(np.float32))
-            truths.append(material.truth.probabilities[at].reshape(-1, count))
+            asked = truth.states_at(layer, windows, positions)
+            queries.append(asked.reshape(-1, asked.shape[-1]).astype(np.float32))
+            truths.append(truth.probabilities_at(windows, positions).reshape(-1, count))
             documents.append(np.repeat(material.windows.document[windows], len(positions)))
         squared_QxN = references.squared_distances(np.concatenate(queries), points_NxD)
         for name, largest in (("neighbors", None), ("kernel", study.largest_kernel)):

@@ -62,6 +62,15 @@ def test_bytes_are_those_of_a_calculation_by_hand():
     assert device["step"] > 18 * (2 * 4 * PARAMETERS + 6 * 16 * 256 * 4)
 
 
+def test_probabilities_of_few_windows_and_no_references_take_less():
+    few = dataclasses.replace(SMALL, references=False, contexts=dataclasses.replace(SMALL.contexts, soft=10))
+    facts, whole = dry_run.describe(few), dry_run.describe(SMALL)
+    truth, states, labels = (10 + 48) * 10 * 256 * 4, 48 * 10 * 2 * 8 * 2, 2 * 40 * 10 * 4
+    assert [facts["memory"]["host"][name] for name in ("truth", "states", "labels")] == [truth, states, labels]
+    assert facts["disk"]["teacher"] == truth + states + labels + 88 * 10 * 8
+    assert whole["memory"]["device"]["lesson"] - facts["memory"]["device"]["lesson"] == 30 * 10 * 256 * 4
+
+
 def test_a_study_takes_what_was_said():
     """Of a language, where nothing is read: its arrays are as large as the dry run says."""
     study = dataclasses.replace(SMALL, teacher=studies.Teacher(name="language", dimension=1))
