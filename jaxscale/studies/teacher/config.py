@@ -92,6 +92,9 @@ class StudentTraining(Values):
     """Steps between looks at the validation windows, and so how finely training is stopped."""
     checkpoint_every: int = 200
     """Steps between checkpoints, which an interrupted study goes on from."""
+    at_once: int | None = None
+    """Students that an accelerator trains side by side (None: all of a width); a processor trains one on each core.
+    The others wait in the host's memory."""
     learning_rates: tuple[float, ...] = (2e-3,)
     """At the end of a warm-up over 2% of the steps; constant from there."""
     weight_decays: tuple[float, ...] = (0.1, 1.0)
@@ -183,6 +186,7 @@ def _check(study: TeacherStudy) -> None:
         f"must lie from 1 to contexts.training={contexts.training} windows, or be None, for all of them.",
     )
     need(contexts.held_out >= 8, "contexts.held_out", contexts.held_out, "must be at least 8 windows, for four parts.")
+    need(training.at_once is None or training.at_once > 0, "training.at_once", training.at_once, "must be positive.")
     distinct(study, "sizes", "seeds")
     most = contexts.training * labeled(study)
     need(

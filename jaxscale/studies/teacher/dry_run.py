@@ -69,6 +69,7 @@ def describe(study: TeacherStudy, workdir: str | os.PathLike[str] | None = None)
     for width in sorted(training.widths):
         net, lesson, lanes = abstract(study, sizes, width)
         runs = jax.eval_shape(functools.partial(students.start, net), lanes, lesson)
+        at_once = min(training.at_once or len(cells), len(cells))
         parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
         flops = 3 * matmul_flops_per_token(net.shape, sizes.outcomes) * training.batch_size * wanted.window
         rows.append(
@@ -82,7 +83,8 @@ def describe(study: TeacherStudy, workdir: str | os.PathLike[str] | None = None)
         )
         kept.append(bytes_of(runs))
         step = 8 * parameters + _activations(net, study, lesson, lanes, runs)
-        taken.append({"lesson": bytes_of(lesson), "students": bytes_of(runs), "step": len(cells) * step})
+        side_by_side = at_once * bytes_of(runs) // len(cells)
+        taken.append({"lesson": bytes_of(lesson), "students": side_by_side, "step": at_once * step})
     truth = (soft_windows(study) + wanted.held_out) * positions * 4 * sizes.outcomes
     states = (every if study.references else wanted.held_out) * positions * sizes.state
     labels = 4 * len(study.seeds) * wanted.training * positions

@@ -11,6 +11,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -113,11 +114,23 @@ def uniform(sources: Draws, windows: int, positions: int) -> np.ndarray:
 
 def labels(truth_WxPxK: np.ndarray, uniform_SxWxP: np.ndarray) -> np.ndarray:
     """One outcome for every context and seed, (S, W, P) int32, by inversion of the distribution function."""
-    drawn_SxWxP = np.empty(uniform_SxWxP.shape, np.int32)
-    for at in np.ndindex(truth_WxPxK.shape[:2]):
-        below_K = np.cumsum(truth_WxPxK[at], dtype=np.float64)
-        drawn_SxWxP[:, *at] = np.searchsorted(below_K, uniform_SxWxP[:, *at] * below_K[-1], side="right")
-    return drawn_SxWxP
+
+    def of_window(truth_PxK: np.ndarray, uniform_SxP: np.ndarray) -> np.ndarray:
+        drawn_SxP, below_K = np.empty(uniform_SxP.shape, np.int32), np.empty(truth_PxK.shape[1])
+        for position, truth_K in enumerate(truth_PxK):
+            np.cumsum(truth_K, dtype=np.float64, out=below_K)
+            drawn_SxP[:, position] = np.searchsorted(below_K, uniform_SxP[:, position] * below_K[-1], side="right")
+        return drawn_SxP
+
+    if not len(truth_WxPxK):
+        return np.empty(uniform_SxWxP.shape, np.int32)
+    return np.stack(_of_windows(of_window, truth_WxPxK, uniform_SxWxP.swapaxes(0, 1)), axis=1)
+
+
+def _of_windows(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> list[np.ndarray]:
+    """A function of each window, on all cores: at tens of thousands of outcomes NumPy lets other threads run."""
+    with futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(function, *arrays))
 
 
 def load(study: TeacherStudy, workdir: pathlib.Path, progress: Silent) -> LanguageModel:
@@ -302,7 +315,7 @@ def _part(
         if study.contexts.soft is not None:
             learned_WxPxK = p_WxPxK[: max(training - start, 0)]
             rows["labels"].append(labels(learned_WxPxK, uniform_SxWxP[:, start : start + len(learned_WxPxK)]))
-            total_K += learned_WxPxK.sum(axis=(0, 1), dtype=float)
+            total_K += sum(_of_windows(lambda p_PxK: p_PxK.sum(axis=0, dtype=float), learned_WxPxK))
     part = {name: np.concatenate(column, axis=1 if name == "labels" else 0) for name, column in rows.items()}
     return part if study.contexts.soft is None else part | {"probability_sum": total_K}
 

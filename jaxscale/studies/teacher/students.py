@@ -165,14 +165,21 @@ def loss(
     return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
 
 
-@functools.partial(jax.jit, static_argnames=("net", "training", "steps"), donate_argnames="runs")
+@functools.partial(jax.jit, static_argnames=("net", "training", "steps", "devices"), donate_argnames="runs")
 def advance(
-    net: Student, training: StudentTraining, lesson: Lesson, lanes: StudentLanes, runs: StudentStates, steps: int
+    net: Student,
+    training: StudentTraining,
+    lesson: Lesson,
+    lanes: StudentLanes,
+    runs: StudentStates,
+    steps: int,
+    devices: tuple[jax.Device, ...] | None = None,
 ) -> tuple[StudentStates, jax.Array]:
     """`steps` more steps of all students, and a look at their validation error.
 
     Args:
       net, training, steps: static.
+      devices: static; those that lanes lie along, default all.
       lesson: one for all.
       lanes, runs: as above; `runs` is donated.
 
@@ -199,7 +206,7 @@ def advance(
         error = divergence_of(net, of(now.average), lesson.validation_spelled, lesson.validation_truth)
         return of(now.params), of(now.moments), of(now.average), error, jnp.mean(losses_Sx1)
 
-    params, moments, average, validation_L, loss_L = _each(one, lanes, runs.params, runs.moments, runs.average)
+    params, moments, average, validation_L, loss_L = _each(one, devices, lanes, runs.params, runs.moments, runs.average)
     better_L = validation_L < runs.validation
     keep: Callable[[jax.Array, jax.Array], jax.Array] = lambda new, old: jnp.where(
         better_L.reshape(-1, *[1] * (new.ndim - 1)), new, old
@@ -210,11 +217,12 @@ def advance(
     return StudentStates(params, moments, average, best, *chosen, step), loss_L
 
 
-def _each(one: Callable[..., Any], *trees: Any) -> Any:
+def _each(one: Callable[..., Any], devices: tuple[jax.Device, ...] | None, *trees: Any) -> Any:
     """`one` of every lane: in turn on a processor, side by side on an accelerator; each device has lanes of its own."""
     in_turn: Callable[..., Any] = lambda *lanes: jax.lax.map(lambda lane: one(*lane), lanes)
-    on_device = in_turn if jax.default_backend() == "cpu" else jax.vmap(one)
-    mesh = Mesh(np.array(jax.devices()), "members")
+    devices = devices or tuple(jax.devices())
+    on_device = in_turn if devices[0].platform == "cpu" else jax.vmap(one)
+    mesh = Mesh(np.array(devices), "members")
     spread = jax.shard_map(on_device, mesh=mesh, in_specs=P("members"), out_specs=P("members"), check_vma=False)
     return spread(*trees)
 
@@ -234,13 +242,17 @@ def train(
     Returns:
       The students in the host's memory, and the seconds that training took over all starts.
     """
-    begun = time.perf_counter()
-    runs, before = start(net, lanes, lesson), np.zeros(1)
+    begun, count = time.perf_counter(), len(lanes.seed)
+    shapes = jax.eval_shape(functools.partial(start, net), lanes, lesson)
+    runs, before = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes), np.zeros(1)
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
-    runs = jax.tree.map(np.array, runs)
+    else:
+        for group in _groups(count, training.at_once):
+            _place(runs, group, start(net, _of(lanes, group), lesson))
     seconds: Callable[[], float] = lambda: float(before[0]) + time.perf_counter() - begun
-    at_once = len(jax.devices()) if jax.default_backend() == "cpu" else len(lanes.seed)
+    devices = len(jax.devices())
+    at_once = devices if jax.default_backend() == "cpu" else devices * (training.at_once or count)
     for since, until in stretches(training.checkpoint_every, training.steps):
         which = going_on(runs.best_step, since, STILL_LEARNING)
         while len(which) and (step := int(runs.step)) < until:
@@ -258,6 +270,15 @@ def train(
             if step + ahead < training.steps:
                 save_tree(part, (runs, np.array([seconds()])))
     return runs, seconds()
+
+
+def _groups(count: int, most: int | None) -> list[np.ndarray]:
+    """Places of `count` students, `most` at a time; all at once where it is None."""
+    return [np.arange(first, min(first + (most or count), count)) for first in range(0, count, most or count)]
+
+
+def _of(tree: Any, group: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: leaf[group], tree)
 
 
 def _place(runs: StudentStates, group: np.ndarray, some: StudentStates) -> None:
@@ -304,8 +325,19 @@ def errors(
         found: tuple[jax.Array, jax.Array, jax.Array] = jax.lax.map(of_window, windows, batch_size=CHUNK)
         return found
 
-    found: tuple[jax.Array, jax.Array, jax.Array] = _each(of_student, params_L)
+    found: tuple[jax.Array, jax.Array, jax.Array] = _each(of_student, None, params_L)
     return found
+
+
+def errors_of_all(
+    net: Student, training: StudentTraining, params_L: Any, *held: jax.Array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`errors` of students whose parameters lie in the host's memory, so many at a time; float64."""
+    found, most = [], training.at_once and training.at_once * len(jax.devices())
+    for group in _groups(len(jax.tree.leaves(params_L)[0]), most):
+        found.append([np.asarray(one, float)[: len(group)] for one in errors(net, spread(params_L, group), *held)])
+    divergence, squared, text = map(np.concatenate, zip(*found, strict=True))
+    return divergence, squared, text
 
 
 def _log_probabilities(net: Student, params: Any, spelled_TxJ: jax.Array, truth_PxK: jax.Array) -> jax.Array:

@@ -29,7 +29,6 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
-from jaxscale.ensembles import spread
 from jaxscale.errors import RunError
 from jaxscale.models import LanguageModel
 from jaxscale.progress import Silent
@@ -213,15 +212,12 @@ def _train(
         weight_decay=column("weight_decay", jnp.float32),
     )
     runs, seconds = students.train(net, training, lesson, lanes, part, report)
-    every = np.arange(len(cells))
-    averages, bests = spread(runs.average, every), spread(runs.best, every)
     test = material.windows.of("test")
     held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
-    found = [np.asarray(one, float)[: len(cells)] for one in students.errors(net, bests, *held)]
-    divergence, squared, text = found
+    divergence, squared, text = students.errors_of_all(net, training, runs.best, *held)
     fitted_to = min(FITTED, len(lesson.truth))
     seen = lesson.spelled[:fitted_to], lesson.truth[:fitted_to], lesson.labels[0, :fitted_to]
-    fitted = np.asarray(students.errors(net, averages, *seen)[1], float)[: len(cells)].mean(axis=(1, 2))
+    fitted = students.errors_of_all(net, training, runs.average, *seen)[1].mean(axis=(1, 2))
     document = material.windows.document[test]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
     rows = [

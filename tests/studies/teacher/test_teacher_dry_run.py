@@ -71,6 +71,14 @@ def test_probabilities_of_few_windows_and_no_references_take_less():
     assert whole["memory"]["device"]["lesson"] - facts["memory"]["device"]["lesson"] == 30 * 10 * 256 * 4
 
 
+def test_students_that_wait_are_in_the_memory_of_the_host():
+    few = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, at_once=3))
+    facts, whole = dry_run.describe(few)["memory"], dry_run.describe(SMALL)["memory"]
+    assert facts["host"] == whole["host"]
+    assert facts["device"]["step"] * 6 == whole["device"]["step"]
+    assert facts["device"]["students"] == whole["device"]["students"] // 6
+
+
 def test_a_study_takes_what_was_said():
     """Of a language, where nothing is read: its arrays are as large as the dry run says."""
     study = dataclasses.replace(SMALL, teacher=studies.Teacher(name="language", dimension=1))

@@ -110,6 +110,19 @@ def test_what_is_lost_is_made_again_with_the_same_bits(finished, tmp_path, lost,
         assert found[name] == verdict[name]
 
 
+def test_students_a_few_at_a_time_are_the_same(finished, tmp_path, monkeypatch):
+    """As on an accelerator that holds no more; here a processor trains as ever, and the rest is done in groups."""
+    few = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, at_once=1))
+    began, begin = [], students.start
+    monkeypatch.setattr(
+        students, "start", lambda net, lanes, lesson: began.append(len(lanes.seed)) or begin(net, lanes, lesson)
+    )
+    studies.run(few, tmp_path)
+    assert began[1:] == [1] * 18  # after the shapes of all
+    exact = lambda folder: [row | {"seconds": 0} for row in lines(folder / "table.jsonl")]
+    assert exact(tmp_path) == exact(finished[0])
+
+
 @pytest.mark.thorough
 def test_a_student_of_a_lane_is_the_same_on_one_device_and_on_eight(finished):
     """All eight host devices trained `finished`; a lane alone is trained by the first."""
@@ -284,6 +297,7 @@ def test_tokens_are_spelled_by_their_bytes(material):
         ("training.steps", 21, "must be a multiple of training.evaluate_every=5"),
         ("teacher.beta", 2.0, "must lie in"),
         ("contexts.positions", 11, "more than the 10 labelled positions"),
+        ("training.at_once", 0, "must be positive"),
         ("contexts.soft", 41, "must lie from 1 to contexts.training=40 windows"),
     ],
 )
