@@ -56,7 +56,8 @@ test-all: lint
 
 # Compiles for TPUs that are not there: the compiler is libtpu, kept apart since jax would look for TPUs with it.
 test-tpu: $(VENV)/tpu
-	JAX_PLATFORMS=cpu PYTHONPATH=$(VENV)/tpu $(BIN)/python -m pytest -m slow -k tpu tests/ahead/test_ahead.py
+	JAX_PLATFORMS=cpu PYTHONPATH=$(VENV)/tpu $(BIN)/python -m pytest -m slow -k tpu tests/ahead/test_ahead.py \
+		tests/studies/teacher/test_teacher_ahead.py
 
 $(VENV)/tpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ 'libtpu==$(LIBTPU)'

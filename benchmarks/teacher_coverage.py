@@ -84,11 +84,11 @@ def material(d, beta, repetition):
     )
     probabilities = np.asarray(jax.nn.softmax(PEAKED * logits)).reshape(*points.shape[:2], OUTCOMES)
     none = np.zeros(points.shape[:2], np.int32)
-    truth = forward.Truth(probabilities, none, none.astype(np.float32), {0: np.asarray(points)})
     windows = contexts.Windows(none, documents.astype(np.int32), np.asarray(part, np.int8), {})
     seeded = dataclasses.replace(STUDY, seeds=tuple(10 * repetition + seed for seed in STUDY.seeds))
-    labels = study._labels(seeded, probabilities[windows.of("training")])
-    return study.Material(windows, truth, none, tuple(map(str, range(OUTCOMES))), labels)
+    states = {0: np.asarray(points)}
+    truth = forward.of_arrays(seeded, windows, probabilities, none, none.astype(np.float32), states)
+    return study.Material(windows, truth, none, tuple(map(str, range(OUTCOMES))))
 
 
 def measured(d, beta, repetition):

@@ -13,7 +13,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -60,6 +60,11 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     Raises:
       RunError: the disk is full or the folder cannot be written to; what was there is untouched.
     """
+    _replace(path, lambda file: file.write(data))
+
+
+def _replace(path: str | os.PathLike[str], fill: Callable[[IO[bytes]], object]) -> None:
+    """`write_bytes` of what `fill` writes."""
     if not _writes:
         return
     path = pathlib.Path(path)
@@ -67,7 +72,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     try:
         with full_disk_told(path):
             with open(part, "wb") as file:
-                file.write(data)
+                fill(file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -91,10 +96,8 @@ def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """`write_bytes` of arrays by name in NumPy's .npz format."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getbuffer())
+    """`write_bytes` of arrays by name in NumPy's .npz format, however large: no copy is made in memory."""
+    _replace(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
 def read_arrays(path: str | os.PathLike[str], remedy: str) -> dict[str, np.ndarray]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jaxscale.commands.output import print_json
 from jaxscale.errors import InputError
 
 if TYPE_CHECKING:
     from jaxscale.studies.scaling.cluster import Cluster
-    from jaxscale.studies.scaling.config import DataScaling
 
 
 def study_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workdir", required=True, help="the study's folder; the same command goes on where it stopped"
-    )
+    parser.add_argument("--workdir", help="the study's folder; the same command goes on where it stopped")
     parser.add_argument(
         "--cluster", choices=("slurm",), help="train the runs as an array of jobs, on nodes that share WORKDIR"
     )
@@ -31,7 +28,9 @@ def study_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--at-once", type=int, default=256, help="jobs of the array at a time (default %(default)s)")
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the runs, or what sbatch would be given; train and submit nothing"
+        "--dry-run",
+        action="store_true",
+        help="print what would be trained, what it takes, or what sbatch would be given; compute and submit nothing",
     )
 
 
@@ -44,18 +43,19 @@ def study(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     study = config.load(options.config, overrides, studies.config_classes("study"), f"jaxscale study {options.config}")
     processes.refuse_several("study")
     where = _cluster(options)
-    of_runs = isinstance(study, DataScaling)
-    if not of_runs and (where or options.dry_run):
-        raise InputError(
-            f"--cluster and --dry-run are for a DataScaling; {options.config} holds a {type(study).__name__}, "
-            "which runs here. Leave them out."
-        )
+    kind, name = studies.of_config(study), type(study).__name__
+    if where and not isinstance(study, DataScaling):
+        raise InputError(f"--cluster is for a DataScaling; {options.config} holds a {name}. Leave it out.")
+    if options.workdir is None and (where or not options.dry_run):
+        raise InputError("--workdir is needed: the folder of the study. Or use --dry-run.")
+    extra = {"cluster": where} if where else {}
     if options.dry_run:
-        return _print_jobs(cast(DataScaling, study), options, where)
-    if studies.of_config(study).one_per_core:
+        facts = kind.dry_run(study, options.workdir, **extra)
+        return print_json(facts) if options.json else kind.print_dry_run(facts)
+    if kind.one_per_core:
         ensembles.core_devices()
     with progress.OnTerminal() as bars:
-        verdict = studies.run(study, options.workdir, bars, **({"cluster": where} if of_runs else {}))
+        verdict = studies.run(study, options.workdir, bars, **extra)
     _show(study.kind, options, verdict)
 
 
@@ -129,19 +129,6 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
     if options.sbatch:
         raise InputError(f"sbatch={options.sbatch[0]!r} is for a cluster. Say --cluster slurm too.")
     return None
-
-
-def _print_jobs(study: DataScaling, options: argparse.Namespace, where: Cluster | None) -> None:
-    """What would be trained, and how a cluster would be told of it."""
-    from jaxscale.studies.scaling import cells
-
-    jobs = cells.groups(study)
-    script = where.script(study, options.workdir) if where else None
-    if options.json:
-        return print_json({"jobs": jobs, "script": script})
-    for index, names in enumerate(jobs):
-        print(f"# {index}: {' '.join(names)}")
-    print(script or f"# {len(jobs)} one after the other on this host")
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ its own member and of nothing else, so it is the same whatever stands beside it 
 """
 
 from jaxscale.ensembles.halving import going_on, stretches
-from jaxscale.ensembles.placement import core_devices, put, spread
+from jaxscale.ensembles.placement import core_devices, member_mesh, partition, put, spread
 from jaxscale.ensembles.saved import load_tree, save_tree
 from jaxscale.ensembles.trainer import Networks, advance, start, step_key
 
@@ -18,6 +18,8 @@ __all__ = [
     "core_devices",
     "going_on",
     "load_tree",
+    "member_mesh",
+    "partition",
     "put",
     "save_tree",
     "spread",

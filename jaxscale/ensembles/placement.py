@@ -30,12 +30,38 @@ def core_devices() -> None:
             jax.config.update("jax_num_cpu_devices", min(cores(), MOST_CORES))
 
 
-def spread(tree: Any, which: Sequence[int] | np.ndarray) -> Any:
-    """The members `which` of a tree of arrays, the last one repeated till they divide the devices, along them."""
-    devices = jax.devices()
-    rows = np.asarray(which)[np.minimum(np.arange(-(-len(which) // len(devices)) * len(devices)), len(which) - 1)]
-    sharding = NamedSharding(Mesh(np.array(devices), "members"), P("members"))
-    return jax.tree.map(lambda leaf: jax.device_put(leaf[rows], sharding) if np.ndim(leaf) else np.asarray(leaf), tree)
+def member_mesh(each: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with axes "members" and "shards": members lie along groups of `each` devices, which share each member.
+
+    Args:
+      each: devices of a group; it must divide their number.
+      devices: default all.
+    """
+    return Mesh(np.array(devices or jax.devices()).reshape(-1, each), ("members", "shards"))
+
+
+def partition(shape: Sequence[int], each: int) -> P:
+    """Where an array of members lies on a `member_mesh`: each member whole, or its largest axis that `each` divides
+    along the devices of its group."""
+    spec: list[str | None] = ["members", *[None] * (len(shape) - 1)]
+    if wide := [axis for axis, size in enumerate(shape) if axis and each > 1 and size % each == 0]:
+        spec[max(wide, key=lambda axis: shape[axis])] = "shards"
+    return P(*spec)
+
+
+def spread(tree: Any, which: Sequence[int] | np.ndarray, each: int = 1) -> Any:
+    """The members `which` of a tree of arrays along the devices, `each` to a member, the last one repeated till they
+    divide them."""
+    mesh = member_mesh(each)
+    groups = mesh.shape["members"]
+    rows = np.asarray(which)[np.minimum(np.arange(-(-len(which) // groups) * groups), len(which) - 1)]
+
+    def placed(leaf: Any) -> Any:
+        if not np.ndim(leaf):
+            return np.asarray(leaf)
+        return jax.device_put(leaf[rows], NamedSharding(mesh, partition(leaf.shape, each)))
+
+    return jax.tree.map(placed, tree)
 
 
 def put(tree: Any, which: Sequence[int] | np.ndarray, some: Any) -> Any:

@@ -23,7 +23,8 @@ def save_tree(path: str | os.PathLike[str], tree: Any) -> None:
 
 
 def load_tree(path: str | os.PathLike[str], like: Any) -> Any:
-    """The tree that `save_tree` wrote, of the structure of `like`.
+    """The tree that `save_tree` wrote, of the structure of `like`. What is a NumPy array there stays one, in the host's
+    memory.
 
     Raises:
       RunError: if the file is damaged, or holds a tree of other shapes.
@@ -34,4 +35,8 @@ def load_tree(path: str | os.PathLike[str], like: Any) -> Any:
     leaves = list(arrays.values())
     if [leaf.shape for leaf in leaves] != [np.shape(leaf) for leaf in expected]:
         raise RunError(f"{path} holds other networks than those of this configuration. {remedy}")
-    return jax.tree.unflatten(structure, map(jnp.asarray, leaves))
+    kept = [
+        leaf if isinstance(there, np.ndarray) else jnp.asarray(leaf)
+        for leaf, there in zip(leaves, expected, strict=True)
+    ]
+    return jax.tree.unflatten(structure, kept)

@@ -7,6 +7,8 @@ A study is a folder of this package and a line in `FOLDERS`. The folder holds
     study.py        `run(config, workdir, progress=None)`: does the work, or goes on with it, and returns the verdict
     page.py         `render(folder)`: writes `report.html` from the files of a finished study
     table.py        where a sentence is not enough on a terminal: `show(folder, verdict)` prints what was found
+    dry_run.py      where what it would take can be told: `describe(config, workdir)` does as plain values, without
+                    doing anything, and `show(facts)` prints them
 
 and whatever else only it needs. The command line, `--help`, the files' `kind` and the page all follow from that.
 """
@@ -78,6 +80,24 @@ class Study:
             self._member("table", "show")(folder, verdict)
         else:
             print(verdict["sentence"])
+
+    def dry_run(
+        self, config: configs.Configuration, workdir: str | os.PathLike[str] | None, **options: Any
+    ) -> Document:
+        """What `run` would do, as plain values; nothing is read, computed or written.
+
+        Raises:
+          InputError: the configuration contradicts itself, or this kind of study has no dry run.
+        """
+        if not importlib.util.find_spec(f"{self.folder}.dry_run"):
+            raise InputError(f"--dry-run: there is none of a {type(config).__name__}, which runs here. Leave it out.")
+        configs.validate(config)
+        facts: Document = self._member("dry_run", "describe")(config, workdir, **options)
+        return facts
+
+    def print_dry_run(self, facts: Document) -> None:
+        """Prints on a terminal what `dry_run` returned."""
+        self._member("dry_run", "show")(facts)
 
     def _member(self, module: str, name: str) -> Callable[..., Any]:
         member: Callable[..., Any] = getattr(importlib.import_module(f"{self.folder}.{module}"), name)

@@ -44,6 +44,7 @@ if [ "$1 $2" = "-m venv" ]; then /bin/mkdir -p "$3/bin" && /bin/cp "${BASH_SOURC
 # Where the work of a command begins, beyond its configuration and flags.
 WORK = [
     (jaxscale.studies.study, "run"),
+    (jaxscale.studies.study.Study, "dry_run"),
     (studies, "render"),
     (jaxscale.studies.compare.study, "compare"),
     (training, "prepare"),

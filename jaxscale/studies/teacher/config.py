@@ -62,6 +62,9 @@ class Contexts(Values):
     """First positions of a window that are left out: they have hardly any context."""
     training: int = 800
     """Windows to draw training sets from; each seed begins elsewhere among them."""
+    soft: int | None = None
+    """Training windows, the first ones, whose probabilities are kept, for the students that learn the truth itself to
+    learn from; of the others there are labels only (None: of all)."""
     held_out: int = 360
     """Windows of held-out documents: a quarter to choose by, a quarter to measure geometry in, half to test on."""
     windows_per_document: int = 2
@@ -89,6 +92,12 @@ class StudentTraining(Values):
     """Steps between looks at the validation windows, and so how finely training is stopped."""
     checkpoint_every: int = 200
     """Steps between checkpoints, which an interrupted study goes on from."""
+    at_once: int | None = None
+    """Students that an accelerator trains side by side (None: all of a width); a processor trains one on each core.
+    The others wait in the host's memory."""
+    devices_each: int = 1
+    """Devices that train one student together, where it is too large for one: each holds a part of its parameters and
+    computes a part of its batch."""
     learning_rates: tuple[float, ...] = (2e-3,)
     """At the end of a warm-up over 2% of the steps; constant from there."""
     weight_decays: tuple[float, ...] = (0.1, 1.0)
@@ -117,6 +126,9 @@ class TeacherStudy(Configuration):
     """The students, how they are trained and chosen."""
     k: int = 20
     """Neighbors of each point that the dimension is read from."""
+    references: bool = True
+    """Measure nearest neighbors and kernel regression in each layer's coordinates too, at a cost of contexts times
+    sampled positions; the states of all training windows are kept for them."""
     largest_kernel: int = 2200
     """Contexts up to which the kernel reference is computed, at a cost of n³; left out where fewer than four sizes are
     that small."""
@@ -133,6 +145,11 @@ class TeacherStudy(Configuration):
 def labeled(study: TeacherStudy) -> int:
     """Positions of a window that have labels."""
     return study.contexts.window - study.contexts.skipped
+
+
+def soft_windows(study: TeacherStudy) -> int:
+    """Training windows whose probabilities are kept."""
+    return study.contexts.training if study.contexts.soft is None else study.contexts.soft
 
 
 def _check(study: TeacherStudy) -> None:
@@ -165,7 +182,21 @@ def _check(study: TeacherStudy) -> None:
         contexts.positions,
         f"is more than the {labeled(study)} labelled positions of a window. Lower it.",
     )
+    need(
+        contexts.soft is None or 1 <= contexts.soft <= contexts.training,
+        "contexts.soft",
+        contexts.soft,
+        f"must lie from 1 to contexts.training={contexts.training} windows, or be None, for all of them.",
+    )
     need(contexts.held_out >= 8, "contexts.held_out", contexts.held_out, "must be at least 8 windows, for four parts.")
+    positive(training, "training", "devices_each")
+    need(
+        training.batch_size % max(1, training.devices_each) == 0,
+        "training.devices_each",
+        training.devices_each,
+        f"must divide training.batch_size={training.batch_size}.",
+    )
+    need(training.at_once is None or training.at_once > 0, "training.at_once", training.at_once, "must be positive.")
     distinct(study, "sizes", "seeds")
     most = contexts.training * labeled(study)
     need(

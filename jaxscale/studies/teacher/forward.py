@@ -1,6 +1,9 @@
 """The teacher's pass over all windows. Each part is computed once and kept on disk.
 
 part_<i>.npz    of some windows: probabilities of outcomes, states by layer, what came next
+
+Labels are drawn from the probabilities of training windows. Where those are kept of few windows (`contexts.soft`), the
+labels are drawn in the pass, and a part holds them and the sum of the probabilities instead.
 """
 
 import collections
@@ -8,6 +11,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -17,13 +21,13 @@ import numpy as np
 from jaxscale import config as configs
 from jaxscale import files, sharding, training
 from jaxscale.data import fields, languages, manifolds, tokenizers
-from jaxscale.errors import InputError
+from jaxscale.errors import InputError, RunError
 from jaxscale.memory import out_of_memory_told
 from jaxscale.models import LanguageModel, language_model
 from jaxscale.models.language_models import missing
 from jaxscale.progress import Silent
 from jaxscale.studies.teacher import own
-from jaxscale.studies.teacher.config import TeacherStudy, labeled
+from jaxscale.studies.teacher.config import TeacherStudy, labeled, soft_windows
 from jaxscale.studies.teacher.contexts import Windows
 
 # Windows in a file, in forward passes.
@@ -53,16 +57,80 @@ class Truth:
     """What the teacher says of W windows at their P labelled positions.
 
     Attributes:
-      probabilities: (W, P, K) float32 of the outcomes.
+      kept: places of the w windows whose probabilities are kept, ascending.
+      probabilities: (w, P, K) float32 of the outcomes.
       next_outcome: (W, P) int32, that of the token that came next in the text.
       next_log_probability: (W, P) float32, of that token, in nats.
-      states: by layer, (W, P, D) float16.
+      measured: places of the m windows whose states are kept, ascending.
+      states: by layer, (m, P, D) float16.
+      labels: (S, N, P) int32, of the N training windows, which come first: an outcome drawn for each seed.
+      mean: (K,) float64, of the probabilities over all training windows and positions.
     """
 
+    kept: np.ndarray
     probabilities: np.ndarray
     next_outcome: np.ndarray
     next_log_probability: np.ndarray
+    measured: np.ndarray
     states: dict[int, np.ndarray]
+    labels: np.ndarray
+    mean: np.ndarray
+
+    def probabilities_at(self, windows: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+        """(windows, positions, K) float32, of windows whose probabilities are kept; default all positions."""
+        return _at(self.probabilities, self.kept, windows, positions)
+
+    def states_at(self, layer: int, windows: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+        """(windows, positions, D) float16, of windows whose states are kept; default all positions."""
+        return _at(self.states[layer], self.measured, windows, positions)
+
+
+def _at(values: np.ndarray, places: np.ndarray, windows: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
+    assert np.isin(windows, places).all()
+    rows = np.searchsorted(places, windows)
+    found: np.ndarray = values[rows] if positions is None else values[np.ix_(rows, positions)]
+    return found
+
+
+def kept(study: TeacherStudy, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the windows whose probabilities are kept, and of those whose states are."""
+    every, training = np.arange(len(windows.tokens)), windows.of("training")
+    without = np.setdiff1d(every, training[soft_windows(study) :])
+    return without, every if study.references else np.setdiff1d(every, training)
+
+
+Draws = list[np.random.Generator]
+
+
+def draws(study: TeacherStudy) -> Draws:
+    """A source of uniform numbers for each seed, to be drawn for the training windows in their order."""
+    return [np.random.Generator(np.random.Philox(key=[seed, 1])) for seed in study.seeds]
+
+
+def uniform(sources: Draws, windows: int, positions: int) -> np.ndarray:
+    """Numbers in [0, 1) for the next windows, (S, windows, positions)."""
+    return np.stack([source.random((windows, positions)) for source in sources])
+
+
+def labels(truth_WxPxK: np.ndarray, uniform_SxWxP: np.ndarray) -> np.ndarray:
+    """One outcome for every context and seed, (S, W, P) int32, by inversion of the distribution function."""
+
+    def of_window(truth_PxK: np.ndarray, uniform_SxP: np.ndarray) -> np.ndarray:
+        drawn_SxP, below_K = np.empty(uniform_SxP.shape, np.int32), np.empty(truth_PxK.shape[1])
+        for position, truth_K in enumerate(truth_PxK):
+            np.cumsum(truth_K, dtype=np.float64, out=below_K)
+            drawn_SxP[:, position] = np.searchsorted(below_K, uniform_SxP[:, position] * below_K[-1], side="right")
+        return drawn_SxP
+
+    if not len(truth_WxPxK):
+        return np.empty(uniform_SxWxP.shape, np.int32)
+    return np.stack(_of_windows(of_window, truth_WxPxK, uniform_SxWxP.swapaxes(0, 1)), axis=1)
+
+
+def _of_windows(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> list[np.ndarray]:
+    """A function of each window, on all cores: at tens of thousands of outcomes NumPy lets other threads run."""
+    with futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(function, *arrays))
 
 
 def load(study: TeacherStudy, workdir: pathlib.Path, progress: Silent) -> LanguageModel:
@@ -146,24 +214,51 @@ def read(
     Raises:
       RunError: the disk is full, a part is damaged, or the memory of a device does not suffice.
     """
-    measured = layers(study, teacher.layers)
-    size = study.teacher.windows * PASSES
-    begun, done, parts = time.perf_counter(), 0, []
-    names = ("probabilities", "next_outcome", "next_log_probability", *(f"layer_{layer}" for layer in measured))
-    run = _program(teacher, measured, labeled(study), len(found.names))
+    measured, positions = layers(study, teacher.layers), labeled(study)
+    size, training = study.teacher.windows * PASSES, len(windows.of("training"))
+    begun, done = time.perf_counter(), 0
+    columns: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+    run = _program(teacher, measured, positions, len(found.names))
+    sources, places = draws(study), kept(study, windows)
     for index, start in enumerate(range(0, len(windows.tokens), size)):
         path, tokens = folder / f"part_{index:05}.npz", windows.tokens[start : start + size]
+        # Drawn even where it is not needed: the next part goes on from there.
+        uniform_SxWxP = uniform(sources, min(max(training - start, 0), len(tokens)), positions)
         if not path.is_file():
-            files.write_arrays(path, dict(zip(names, _part(study, teacher, run, found, tokens), strict=True)))
+            files.write_arrays(path, _part(study, teacher, run, found, tokens, start, places, uniform_SxWxP))
             done += tokens.size
             speed = done / (time.perf_counter() - begun)
             report(step=start + len(tokens), steps=len(windows.tokens), tokens_per_second=speed)
-        parts.append(
-            files.read_arrays(path, "Delete it, and the same command runs the teacher over these windows again.")
-        )
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    states = {layer: whole.pop(f"layer_{layer}") for layer in measured}
-    return Truth(**whole, states=states)
+        remedy = "Delete it, and the same command runs the teacher over these windows again."
+        part = files.read_arrays(path, remedy)
+        if part.keys() != _names(study, measured):
+            raise RunError(f"{path} is of another contexts.soft or other layers. {remedy}")
+        if "labels" not in part:
+            part["labels"] = labels(part["probabilities"][: uniform_SxWxP.shape[1]], uniform_SxWxP)
+        for name, array in part.items():
+            columns[name].append(array)
+    states = {layer: np.concatenate(columns.pop(f"layer_{layer}")) for layer in measured}
+    probabilities = np.concatenate(columns.pop("probabilities"))
+    if "probability_sum" in columns:
+        mean_K = np.sum(columns["probability_sum"], axis=0) / (training * positions)
+    else:
+        mean_K = probabilities[:training].astype(float).mean(axis=(0, 1))
+    return Truth(
+        kept=places[0],
+        probabilities=probabilities,
+        next_outcome=np.concatenate(columns["next_outcome"]),
+        next_log_probability=np.concatenate(columns["next_log_probability"]),
+        measured=places[1],
+        states=states,
+        labels=np.concatenate(columns["labels"], axis=1),
+        mean=mean_K,
+    )
+
+
+def _names(study: TeacherStudy, measured: Sequence[int]) -> set[str]:
+    """Those of the arrays in a part."""
+    names = {"probabilities", "next_outcome", "next_log_probability", *(f"layer_{layer}" for layer in measured)}
+    return names if study.contexts.soft is None else names | {"labels", "probability_sum"}
 
 
 def _program(teacher: LanguageModel, measured: Sequence[int], positions: int, outcomes: int) -> Callable[..., Any]:
@@ -186,17 +281,43 @@ def _program(teacher: LanguageModel, measured: Sequence[int], positions: int, ou
 
 
 def _part(
-    study: TeacherStudy, teacher: LanguageModel, run: Callable[..., Any], found: Outcomes, tokens: np.ndarray
-) -> list[np.ndarray]:
-    """The arrays of some windows, so many at a time."""
+    study: TeacherStudy,
+    teacher: LanguageModel,
+    run: Callable[..., Any],
+    found: Outcomes,
+    tokens: np.ndarray,
+    first: int,
+    places: tuple[np.ndarray, np.ndarray],
+    uniform_SxWxP: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """The arrays of some windows from the place `first` on, so many at a time.
+
+    Args:
+      places: those of the windows whose probabilities are kept, and of those whose states are.
+      uniform_SxWxP: of the training windows among them, which come first.
+    """
     count, of_token = study.teacher.windows, jnp.asarray(found.of_token)
-    rows = []
+    training = uniform_SxWxP.shape[1]
+    with_truth, with_states = (np.isin(first + np.arange(len(tokens)), those) for those in places)
+    rows: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+    total_K = np.zeros(len(found.names))
     for start in range(0, len(tokens), count):
-        some = tokens[start : start + count]
+        some, here = tokens[start : start + count], slice(start, start + count)
         filled = np.pad(some, ((0, count - len(some)), (0, 0)))
         with out_of_memory_told(f"Lower teacher.windows={count}."):
-            rows.append([np.asarray(one)[: len(some)] for one in run(teacher.params, jnp.asarray(filled), of_token)])
-    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+            said = [np.asarray(one)[: len(some)] for one in run(teacher.params, jnp.asarray(filled), of_token)]
+        p_WxPxK, next_outcome, next_log_probability, *states = said
+        rows["probabilities"].append(p_WxPxK[with_truth[here]])
+        rows["next_outcome"].append(next_outcome)
+        rows["next_log_probability"].append(next_log_probability)
+        for layer, state in zip(layers(study, teacher.layers), states, strict=True):
+            rows[f"layer_{layer}"].append(state[with_states[here]])
+        if study.contexts.soft is not None:
+            learned_WxPxK = p_WxPxK[: max(training - start, 0)]
+            rows["labels"].append(labels(learned_WxPxK, uniform_SxWxP[:, start : start + len(learned_WxPxK)]))
+            total_K += sum(_of_windows(lambda p_PxK: p_PxK.sum(axis=0, dtype=float), learned_WxPxK))
+    part = {name: np.concatenate(column, axis=1 if name == "labels" else 0) for name, column in rows.items()}
+    return part if study.contexts.soft is None else part | {"probability_sum": total_K}
 
 
 def of_language(study: TeacherStudy) -> tuple[Windows, Truth, np.ndarray]:
@@ -231,6 +352,29 @@ def of_language(study: TeacherStudy) -> tuple[Windows, Truth, np.ndarray]:
     next_WxP = tokens_WxT[:, -positions:]
     log_next = np.take_along_axis(log_WxPxK, next_WxP[..., None], axis=-1)[..., 0]
     points = np.asarray(language.points(at))
-    truth = Truth(np.exp(log_WxPxK), next_WxP.astype(np.int32), log_next, {0: points})
     windows = Windows(tokens_WxT.astype(np.int32), documents.astype(np.int32), np.asarray(part, np.int8), {})
+    truth = of_arrays(study, windows, np.exp(log_WxPxK), next_WxP.astype(np.int32), log_next, {0: points})
     return windows, truth, np.arange(2**d, dtype=np.int16)[:, None] + 1
+
+
+def of_arrays(
+    study: TeacherStudy,
+    windows: Windows,
+    probabilities: np.ndarray,
+    next_outcome: np.ndarray,
+    next_log_probability: np.ndarray,
+    states: dict[int, np.ndarray],
+) -> Truth:
+    """The `Truth` of arrays that hold all windows: labels are drawn, and what the study does not keep is dropped."""
+    with_truth, with_states = kept(study, windows)
+    learned = probabilities[windows.of("training")]
+    return Truth(
+        kept=with_truth,
+        probabilities=probabilities[with_truth],
+        next_outcome=next_outcome,
+        next_log_probability=next_log_probability,
+        measured=with_states,
+        states={layer: state[with_states] for layer, state in states.items()},
+        labels=labels(learned, uniform(draws(study), *learned.shape[:2])),
+        mean=learned.astype(float).mean(axis=(0, 1)),
+    )

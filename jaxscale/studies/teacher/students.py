@@ -10,6 +10,7 @@ Letters: L lanes, W windows, T tokens of a window, J bytes of a token, P labelle
 
 import dataclasses
 import functools
+import operator
 import pathlib
 import time
 from collections.abc import Callable
@@ -20,14 +21,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxscale import config as configs
 from jaxscale import ensembles
-from jaxscale.ensembles import Networks, going_on, load_tree, save_tree, spread, step_key, stretches
+from jaxscale.ensembles import (
+    Networks,
+    going_on,
+    load_tree,
+    member_mesh,
+    partition,
+    save_tree,
+    spread,
+    step_key,
+    stretches,
+)
 from jaxscale.models.decoder import Block, norm
-from jaxscale.studies.teacher.config import StudentTraining
+from jaxscale.studies.teacher.config import StudentTraining, TeacherStudy
 
 WARM_UP = 0.02
 DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.98))
@@ -74,7 +85,7 @@ class Lesson:
     Attributes:
       spelled: (W, T, J) int16, training windows.
       labels: (S, W, P) int32, drawn for each seed.
-      truth: (W, P, K) float32, the teacher's probabilities.
+      truth: (w, P, K) float32, the teacher's probabilities of the first w, all that students of the truth learn from.
       validation_spelled, validation_truth: of other documents, which choose settings and step.
     """
 
@@ -129,43 +140,73 @@ class StudentStates:
     step: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="net")
-def start(net: Student, lanes: StudentLanes, lesson: Lesson) -> StudentStates:
-    """`StudentStates` before the first step."""
+def network(study: TeacherStudy, width: int, outcomes: int, letters: int) -> Student:
+    """The students of a study of one width."""
+    training = study.training
+    shape = configs.Decoder(
+        layers=training.layers,
+        width=width,
+        heads=training.heads,
+        hidden=training.expansion * width,
+        context=study.contexts.window,
+    )
+    return Student(shape, outcomes, letters)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "each"))
+def start(net: Student, lanes: StudentLanes, lesson: Lesson, each: int = 1) -> StudentStates:
+    """`StudentStates` before the first step, in parts where several devices share each."""
     first = ensembles.start(lambda key: net.init(key, lesson.spelled[:1])["params"], lanes.seed, DIRECTION)
     of_each: Callable[[Any], dict[str, Any]] = lambda value: dict.fromkeys(CRITERIA, value)
     never, at = of_each(jnp.full(lanes.seed.shape, jnp.inf)), of_each(jnp.zeros_like(lanes.seed))
-    return StudentStates(first.params, first.moments, first.params, of_each(first.params), never, at, first.step)
+    runs = StudentStates(first.params, first.moments, first.params, of_each(first.params), never, at, first.step)
+    return _in_place(runs, member_mesh(each)) if each > 1 else runs
 
 
-@functools.partial(jax.jit, static_argnames=("net", "training", "steps"), donate_argnames="runs")
+def loss(
+    net: Student, training: StudentTraining, lesson: Lesson, params: Any, lane: StudentLanes, done: jax.Array
+) -> jax.Array:
+    """Of one student in its batch after `done` steps: cross-entropy with labels or with the truth, in nats."""
+    seeds, windows, positions = lesson.labels.shape
+    held = -(-lane.size // positions)
+    among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
+    # Each seed begins elsewhere in the pool.
+    rows_B = (among_B + lane.place * (windows // seeds)) % windows
+    if training.devices_each > 1:
+        among_B, rows_B = jax.lax.with_sharding_constraint((among_B, rows_B), P("shards"))
+    log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
+    of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
+    counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
+    # Of those that learn labels the truth is not there, and not counted.
+    soft_BxP = jnp.sum(lesson.truth[jnp.where(lane.noisy, 0, rows_B)] * log_BxPxK, axis=-1)
+    gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
+    return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "training", "steps", "devices"), donate_argnames="runs")
 def advance(
-    net: Student, training: StudentTraining, lesson: Lesson, lanes: StudentLanes, runs: StudentStates, steps: int
+    net: Student,
+    training: StudentTraining,
+    lesson: Lesson,
+    lanes: StudentLanes,
+    runs: StudentStates,
+    steps: int,
+    devices: tuple[jax.Device, ...] | None = None,
 ) -> tuple[StudentStates, jax.Array]:
     """`steps` more steps of all students, and a look at their validation error.
 
     Args:
       net, training, steps: static.
+      devices: static; those that lanes lie along, default all.
       lesson: one for all.
       lanes, runs: as above; `runs` is donated.
 
     Returns:
       The students, and the mean training loss of each over these steps, (L,).
     """
-    windows, positions = lesson.truth.shape[:2]
-    seeds = lesson.labels.shape[0]
 
     def cost(params: Any, lane: StudentLanes, done: jax.Array, _: None) -> jax.Array:
-        held = -(-lane.size // positions)
-        among_B = jax.random.randint(step_key(done, key=lane.seed), (training.batch_size,), 0, held)
-        # Each seed begins elsewhere in the pool.
-        rows_B = (among_B + lane.place * (windows // seeds)) % windows
-        log_BxPxK = cast(jax.Array, net.apply({"params": params}, lesson.spelled[rows_B]))[:, -positions:]
-        of_labels_BxP = jnp.take_along_axis(log_BxPxK, lesson.labels[lane.place, rows_B][..., None], axis=-1)[..., 0]
-        counted_BxP = among_B[:, None] * positions + jnp.arange(positions) < lane.size
-        soft_BxP = jnp.sum(lesson.truth[rows_B] * log_BxPxK, axis=-1)
-        gained_BxP = jnp.where(lane.noisy, of_labels_BxP, soft_BxP)
-        return -jnp.sum(jnp.where(counted_BxP, gained_BxP, 0)) / jnp.sum(counted_BxP)
+        return loss(net, training, lesson, params, lane, done)
 
     def move(params: Any, updates: Any, lane: StudentLanes, done: jax.Array) -> Any:
         rate = lane.learning_rate * jnp.minimum((done + 1) / (WARM_UP * training.steps), 1.0)
@@ -174,6 +215,7 @@ def advance(
         )
         return jax.tree.map(lambda value, update: value - rate * (update + decayed(value)), params, updates)
 
+    mesh = member_mesh(training.devices_each, devices)
     alone: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
     of: Callable[[Any], Any] = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
 
@@ -183,26 +225,47 @@ def advance(
         seen = _validated(net, of(now.average), lesson.validation_spelled, lesson.validation_truth)
         return of(now.params), of(now.moments), of(now.average), seen, jnp.mean(losses_Sx1)
 
-    params, moments, average, validation, loss_L = _each(one, lanes, runs.params, runs.moments, runs.average)
+    params, moments, average, validation, loss_L = _each(one, mesh, lanes, runs.params, runs.moments, runs.average)
     step = runs.step + steps
     best, least, when = dict(runs.best), dict(runs.validation), dict(runs.best_step)
     for name in CRITERIA:
         keep = functools.partial(_where, validation[name] < least[name])
         best[name] = jax.tree.map(keep, average, best[name])
         least[name], when[name] = keep(validation[name], least[name]), keep(step, when[name])
-    return StudentStates(params, moments, average, best, least, when, step), loss_L
+    runs = StudentStates(params, moments, average, best, least, when, step)
+    return _in_place(runs, mesh) if training.devices_each > 1 else runs, loss_L
+
+
+def _in_place(runs: StudentStates, mesh: Mesh) -> StudentStates:
+    """Students in parts over the devices that share them, as `spread` places them."""
+
+    def placed(leaf: jax.Array) -> jax.Array:
+        place = NamedSharding(mesh, partition(leaf.shape, mesh.shape["shards"]))
+        return jax.lax.with_sharding_constraint(leaf, place) if leaf.ndim else leaf
+
+    found: StudentStates = jax.tree.map(placed, runs)
+    return found
 
 
 def _where(flags_L: jax.Array, new_Lx: jax.Array, old_Lx: jax.Array) -> jax.Array:
     return jnp.where(flags_L.reshape(-1, *[1] * (old_Lx.ndim - 1)), new_Lx, old_Lx)
 
 
-def _each(one: Callable[..., Any], *trees: Any) -> Any:
-    """`one` of every lane: in turn on a processor, side by side on an accelerator; each device has lanes of its own."""
+def _each(one: Callable[..., Any], mesh: Mesh, *trees: Any) -> Any:
+    """`one` of every lane: in turn on a processor, side by side on an accelerator; each group of devices has its own.
+
+    How the devices of a group share a student is left to the compiler, which finds its parameters in parts there.
+    """
     in_turn: Callable[..., Any] = lambda *lanes: jax.lax.map(lambda lane: one(*lane), lanes)
-    on_device = in_turn if jax.default_backend() == "cpu" else jax.vmap(one)
-    mesh = Mesh(np.array(jax.devices()), "members")
-    spread = jax.shard_map(on_device, mesh=mesh, in_specs=P("members"), out_specs=P("members"), check_vma=False)
+    on_devices = in_turn if mesh.devices.flat[0].platform == "cpu" else jax.vmap(one)
+    spread = jax.shard_map(
+        on_devices,
+        mesh=mesh,
+        axis_names={"members"} if mesh.shape["shards"] > 1 else frozenset(mesh.axis_names),
+        in_specs=P("members"),
+        out_specs=P("members"),
+        check_vma=False,
+    )
     return spread(*trees)
 
 
@@ -221,20 +284,26 @@ def train(
     Returns:
       The students in the host's memory, and the seconds that training took over all starts.
     """
-    begun = time.perf_counter()
-    runs, before = start(net, lanes, lesson), np.zeros(1)
+    begun, count, each = time.perf_counter(), len(lanes.seed), training.devices_each
+    groups = len(jax.devices()) // each
+    shapes = jax.eval_shape(functools.partial(start, net), lanes, lesson)
+    runs, before = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes), np.zeros(1)
     if part.is_file():
         runs, before = load_tree(part, (runs, before))
-    runs = jax.tree.map(np.array, runs)
+    else:
+        for group in _groups(count, training.at_once and groups * training.at_once):
+            # Alone, all start on one device: their bits then do not depend on how many there are.
+            some = spread(lanes, group, each) if each > 1 else jax.tree.map(operator.itemgetter(group), lanes)
+            _place(runs, group, start(net, some, lesson, each=each))
     seconds: Callable[[], float] = lambda: float(before[0]) + time.perf_counter() - begun
-    at_once = len(jax.devices()) if jax.default_backend() == "cpu" else len(lanes.seed)
+    at_once = groups if jax.default_backend() == "cpu" else groups * (training.at_once or count)
     for since, until in stretches(training.checkpoint_every, training.steps):
         which = going_on(np.max(list(runs.best_step.values()), axis=0), since, STILL_LEARNING)
         while len(which) and (step := int(runs.step)) < until:
             ahead = min(training.checkpoint_every, until - step)
             for place in range(0, len(which), at_once):
                 group = which[place : place + at_once]
-                those, some = spread(lanes, group), spread(runs, group)
+                those, some = spread(lanes, group, each), spread(runs, group, each)
                 for done in range(training.evaluate_every, ahead + 1, training.evaluate_every):
                     some, losses_L = advance(net, training, lesson, those, some, steps=training.evaluate_every)
                     share = (place + len(group) * done / ahead) / len(which)
@@ -245,6 +314,11 @@ def train(
             if step + ahead < training.steps:
                 save_tree(part, (runs, np.array([seconds()])))
     return runs, seconds()
+
+
+def _groups(count: int, most: int | None) -> list[np.ndarray]:
+    """Places of `count` students, `most` at a time; all at once where it is None."""
+    return [np.arange(first, min(first + (most or count), count)) for first in range(0, count, most or count)]
 
 
 def _place(runs: StudentStates, group: np.ndarray, some: StudentStates) -> None:
@@ -265,9 +339,14 @@ def _validated(net: Student, params: Any, spelled_WxTxJ: jax.Array, truth_WxPxK:
     return {name: jnp.mean(error_W) for name, error_W in seen.items()}
 
 
-@functools.partial(jax.jit, static_argnames="net")
+@functools.partial(jax.jit, static_argnames=("net", "each"))
 def errors(
-    net: Student, params_L: Any, spelled_WxTxJ: jax.Array, truth_WxPxK: jax.Array, next_WxP: jax.Array
+    net: Student,
+    params_L: Any,
+    spelled_WxTxJ: jax.Array,
+    truth_WxPxK: jax.Array,
+    next_WxP: jax.Array,
+    each: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Of every student at every position, (L, W, P) each: how far it is from the truth, and how well it reads the text.
 
@@ -276,6 +355,7 @@ def errors(
       params_L: parameters of L students.
       spelled_WxTxJ, truth_WxPxK: windows and their truth.
       next_WxP: the outcome that came next in the text.
+      each: static; devices that share a student.
 
     Returns:
       Squared distance to the truth; Kullback-Leibler divergence from it, in nats; cross-entropy of the text, in nats.
@@ -292,8 +372,21 @@ def errors(
         found: tuple[jax.Array, jax.Array, jax.Array] = jax.lax.map(of_window, windows, batch_size=CHUNK)
         return found
 
-    found: tuple[jax.Array, jax.Array, jax.Array] = _each(of_student, params_L)
+    found: tuple[jax.Array, jax.Array, jax.Array] = _each(of_student, member_mesh(each), params_L)
     return found
+
+
+def errors_of_all(
+    net: Student, training: StudentTraining, params_L: Any, *held: jax.Array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`errors` of students whose parameters lie in the host's memory, so many at a time; float64."""
+    found, each = [], training.devices_each
+    most = training.at_once and training.at_once * len(jax.devices()) // each
+    for group in _groups(len(jax.tree.leaves(params_L)[0]), most):
+        some = errors(net, spread(params_L, group, each), *held, each=each)
+        found.append([np.asarray(one, float)[: len(group)] for one in some])
+    squared, divergence, text = map(np.concatenate, zip(*found, strict=True))
+    return squared, divergence, text
 
 
 def _log_probabilities(net: Student, params: Any, spelled_TxJ: jax.Array, truth_PxK: jax.Array) -> jax.Array:

@@ -30,14 +30,14 @@ import numpy as np
 
 from jaxscale import config as configs
 from jaxscale import files
-from jaxscale.ensembles import spread
+from jaxscale.config.conditions import need
 from jaxscale.errors import RunError
 from jaxscale.models import LanguageModel
 from jaxscale.processor import cores
 from jaxscale.progress import Silent
 from jaxscale.studies.stages import Clock, finish
 from jaxscale.studies.teacher import contexts, exponents, forward, own, readings, references, students, verdict
-from jaxscale.studies.teacher.config import TeacherStudy, labeled
+from jaxscale.studies.teacher.config import TeacherStudy, labeled, soft_windows
 from jaxscale.studies.teacher.contexts import Windows
 from jaxscale.studies.teacher.forward import Truth
 from jaxscale.studies.teacher.verdict import Row
@@ -61,12 +61,10 @@ class Material:
     truth: Truth
     spelled: np.ndarray  # (V, J), how students read tokens
     outcomes: tuple[str, ...]
-    labels: np.ndarray  # (S, W, P) int32, of training windows, a draw for each seed
 
     def truth_of(self, part: str) -> np.ndarray:
-        """Probabilities of a part's windows, (w, P, K)."""
-        truth: np.ndarray = self.truth.probabilities[self.windows.of(part)]
-        return truth
+        """Probabilities of a part's windows, (w, P, K); of those to train on, of as many as they are kept of."""
+        return self.truth.probabilities_at(np.intersect1d(self.windows.of(part), self.truth.kept))
 
     def spelled_of(self, part: str) -> np.ndarray:
         """A part's windows as students read them, (w, T, J)."""
@@ -85,6 +83,8 @@ def run(study: TeacherStudy, workdir: str | os.PathLike[str], progress: Silent |
 
 
 def _run(study: TeacherStudy, workdir: pathlib.Path, progress: Silent, clock: Clock) -> dict[str, Any]:
+    each, devices = study.training.devices_each, len(jax.devices())
+    need(devices % each == 0, "training.devices_each", each, f"must divide the {devices} devices there are.")
     material, facts = _material(study, workdir, progress, clock)
     with clock.stage("geometry"):
         progress.say("measuring dimension and smoothness in the coordinates of each layer")
@@ -132,24 +132,13 @@ def _material(
             report = progress.run(f"teacher {study.teacher.name}", 0, 1, "pass")
             truth = forward.read(study, teacher, windows, found, workdir / "teacher", report)
         spelled, names = forward.spelled(teacher), found.names
-    material = Material(windows, truth, spelled, names, _labels(study, truth.probabilities[windows.of("training")]))
+    material = Material(windows, truth, spelled, names)
     return material, verdict.facts_of(material.windows, truth, names, own.is_begun(workdir))
 
 
 def _encode(teacher: LanguageModel, text: str) -> list[int]:
     ids: list[int] = teacher.tokenizer.encode(text, add_special_tokens=False).ids
     return ids
-
-
-def _labels(study: TeacherStudy, truth_WxPxK: np.ndarray) -> np.ndarray:
-    """One outcome for every context and seed, (S, W, P) int32, by inversion of the distribution function."""
-    below_WxPxK = np.cumsum(truth_WxPxK, axis=-1, dtype=np.float64)
-    drawn = []
-    for seed in study.seeds:
-        uniform_WxP = np.random.Generator(np.random.Philox(key=[seed, 1])).random(truth_WxPxK.shape[:2])
-        above = below_WxPxK > (uniform_WxP * below_WxPxK[..., -1])[..., None]
-        drawn.append(np.argmax(above, axis=-1).astype(np.int32))
-    return np.stack(drawn)
 
 
 def _sampled(study: TeacherStudy, material: Material, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -160,13 +149,12 @@ def _sampled(study: TeacherStudy, material: Material, part: str) -> tuple[np.nda
 
 def _geometry(study: TeacherStudy, material: Material) -> list[Row]:
     windows, positions = _sampled(study, material, "geometry")
-    at = np.ix_(windows, positions)
-    truth_NxK = material.truth.probabilities[at].reshape(-1, len(material.outcomes))
+    truth_NxK = material.truth.probabilities_at(windows, positions).reshape(-1, len(material.outcomes))
     document_N = np.repeat(material.windows.document[windows], len(positions))
 
     def of_layer(layer: int) -> Row:
-        states = material.truth.states[layer]
-        points_NxD = states[at].reshape(-1, states.shape[-1]).astype(np.float32)
+        states = material.truth.states_at(layer, windows, positions)
+        points_NxD = states.reshape(-1, states.shape[-1]).astype(np.float32)
         reading = readings.layer(study, points_NxD, truth_NxK, document_N)
         return {"layer": layer} | reading | {"predicted": readings.predictions(study, reading)}
 
@@ -182,10 +170,10 @@ def _by_layer(truth: Truth, of_layer: Callable[[int], Found]) -> list[Found]:
 def grid(study: TeacherStudy) -> list[Row]:
     """What the students of one width differ in, a dictionary for each, in the order of the lanes.
 
-    Besides every n with its labels there are students of all contexts that learn the probabilities themselves.
+    Besides every n with its labels there are students of all contexts whose probabilities are kept, which learn these.
     """
     training = study.training
-    largest = study.contexts.training * labeled(study)
+    largest = soft_windows(study) * labeled(study)
     return [
         {"n": n, "noisy": noisy, "seed": seed, "learning_rate": rate, "weight_decay": decay}
         for (n, noisy), seed, rate, decay in itertools.product(
@@ -228,17 +216,10 @@ def _train(
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
     """Rows and errors of all students of one width, trained from the checkpoint `part` on."""
     training, cells = study.training, grid(study)
-    shape = configs.Decoder(
-        layers=training.layers,
-        width=width,
-        heads=training.heads,
-        hidden=training.expansion * width,
-        context=study.contexts.window,
-    )
-    net = students.Student(shape, len(material.outcomes), int(material.spelled.max()) + 1)
+    net = students.network(study, width, len(material.outcomes), int(material.spelled.max()) + 1)
     on_device: Callable[..., tuple[jax.Array, ...]] = lambda *arrays: tuple(map(jnp.asarray, arrays))
     lesson = students.Lesson(
-        *on_device(material.spelled_of("training"), material.labels, material.truth_of("training")),
+        *on_device(material.spelled_of("training"), material.truth.labels, material.truth_of("training")),
         *on_device(material.spelled_of("validation"), material.truth_of("validation")),
     )
     column: Callable[[str, Any], jax.Array] = lambda name, dtype: jnp.asarray([cell[name] for cell in cells], dtype)
@@ -252,15 +233,13 @@ def _train(
         weight_decay=column("weight_decay", jnp.float32),
     )
     runs, seconds = students.train(net, training, lesson, lanes, part, report)
-    every, test = np.arange(len(cells)), material.windows.of("test")
+    test = material.windows.of("test")
     held = on_device(material.spelled_of("test"), material.truth_of("test"), material.truth.next_outcome[test])
-    plain: Callable[[Sequence[jax.Array]], list[np.ndarray]] = lambda arrays: [
-        np.asarray(one, float)[: len(cells)] for one in arrays
-    ]
-    squared, _, _ = plain(students.errors(net, spread(runs.best["squared"], every), *held))
-    _, divergence, text = plain(students.errors(net, spread(runs.best["divergence"], every), *held))
-    seen = lesson.spelled[:FITTED], lesson.truth[:FITTED], lesson.labels[0, :FITTED]
-    fitted = plain(students.errors(net, spread(runs.average, every), *seen))[0]
+    squared, _, _ = students.errors_of_all(net, training, runs.best["squared"], *held)
+    _, divergence, text = students.errors_of_all(net, training, runs.best["divergence"], *held)
+    fitted_to = min(FITTED, len(lesson.truth))
+    seen = lesson.spelled[:fitted_to], lesson.truth[:fitted_to], lesson.labels[0, :fitted_to]
+    fitted, _, _ = students.errors_of_all(net, training, runs.average, *seen)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs.params)) // len(cells)
     columns = {
         "step": runs.best_step["squared"].tolist(),
@@ -321,21 +300,24 @@ def _best_setting(rows: Sequence[Row], alike: Sequence[int], column: str) -> lis
 
 def _references(study: TeacherStudy, material: Material) -> list[Row]:
     """By layer and reference: errors by size, seed and document (as lists), and the settings that validation chose."""
+    if not study.references:
+        return []
     of_layers = _by_layer(material.truth, lambda layer: _references_of(study, material, layer))
     return [row for rows in of_layers for row in rows]
 
 
 def _references_of(study: TeacherStudy, material: Material, layer: int) -> list[Row]:
-    states, train = material.truth.states[layer], material.windows.of("training")
-    labels_SxWxP, count = material.labels, len(material.outcomes)
+    truth, train = material.truth, material.windows.of("training")
+    labels_SxWxP, count = truth.labels, len(material.outcomes)
     found = []
-    points_NxD = states[train].reshape(-1, states.shape[-1]).astype(np.float32)
+    states = truth.states_at(layer, train)
+    points_NxD = states.reshape(-1, states.shape[-1]).astype(np.float32)
     queries, truths, documents = [], [], []
     for part in ("validation", "test"):
         windows, positions = _sampled(study, material, part)
-        at = np.ix_(windows, positions)
-        queries.append(states[at].reshape(-1, states.shape[-1]).astype(np.float32))
-        truths.append(material.truth.probabilities[at].reshape(-1, count))
+        asked = truth.states_at(layer, windows, positions)
+        queries.append(asked.reshape(-1, asked.shape[-1]).astype(np.float32))
+        truths.append(truth.probabilities_at(windows, positions).reshape(-1, count))
         documents.append(np.repeat(material.windows.document[windows], len(positions)))
     squared_QxN = references.squared_distances(np.concatenate(queries), points_NxD)
     for name, largest in (("neighbors", None), ("kernel", study.largest_kernel)):

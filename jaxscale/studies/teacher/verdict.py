@@ -40,24 +40,32 @@ LIMITS = (
 
 def facts_of(windows: Windows, truth: Truth, outcomes: Sequence[str], teacher_is_own: bool = False) -> Part:
     """Numbers about the truth itself: how much there is to learn, and how well the teacher knows the text."""
-    training, test = (windows.of(part) for part in ("training", "test"))
-    mean_K = truth.probabilities[training].astype(float).mean(axis=(0, 1))
-    tested = truth.probabilities[test].astype(float)
-    of_outcome = np.take_along_axis(tested, truth.next_outcome[test][..., None], axis=-1)[..., 0]
-    logarithm = np.log(np.maximum(tested, 1e-30))
+    test, log_mean_K = windows.of("test"), np.log(np.maximum(truth.mean, 1e-30))
+
+    def of_window(window: int) -> tuple[np.ndarray, ...]:
+        """At each position: the probability of what came next, −entropy, and two distances from the best constant."""
+        (p_PxK,) = truth.probabilities_at(np.array([window])).astype(float)
+        of_outcome_P = np.take_along_axis(p_PxK, truth.next_outcome[window][:, None], axis=-1)[:, 0]
+        log_PxK = np.log(np.maximum(p_PxK, 1e-30))
+        squared_P = np.sum((p_PxK - truth.mean) ** 2, axis=-1)
+        return (
+            of_outcome_P,
+            np.sum(p_PxK * log_PxK, axis=-1),
+            squared_P,
+            np.sum(p_PxK * (log_PxK - log_mean_K), axis=-1),
+        )
+
+    of_outcome, minus_entropy, squared, divergence = map(np.stack, zip(*map(of_window, test), strict=True))
     return {
         "teacher_is_own": teacher_is_own,
         "outcomes": len(outcomes),
-        "training_windows": len(training),
+        "training_windows": len(windows.of("training")),
         "test_windows": len(test),
         "test_documents": len(np.unique(windows.document[test])),
         "teacher_nats_per_token": float(-truth.next_log_probability[test].mean()),
         "teacher_nats_per_outcome": float(-np.log(np.maximum(of_outcome, 1e-30)).mean()),
-        "entropy": float(-np.sum(tested * logarithm, axis=-1).mean()),
-        "constant": {
-            "squared": float(np.sum((tested - mean_K) ** 2, axis=-1).mean()),
-            "divergence": float(np.sum(tested * (logarithm - np.log(np.maximum(mean_K, 1e-30))), axis=-1).mean()),
-        },
+        "entropy": float(-minus_entropy.mean()),
+        "constant": {"squared": float(squared.mean()), "divergence": float(divergence.mean())},
         "corpus": windows.facts,
     }
 
@@ -263,6 +271,14 @@ def _caveats(study: TeacherStudy, found: Part) -> Iterator[dict[str, str]]:
             "own_teacher",
             f"{study.teacher.name!r} was not installed: the teacher is {own.WHAT}, small and briefly trained. What "
             "holds for its probabilities need not hold for those of a pretrained model.",
+        )
+    soft = study.contexts.soft
+    if soft is not None and soft < study.contexts.training:
+        yield caveat(
+            "truth_of_few_windows",
+            f"What students can fit at all was measured by learning the truth of {soft} of the "
+            f"{study.contexts.training} training windows. Few windows are fitted more closely than many: sizes may "
+            "count that the network or the optimizer limits.",
         )
     bend = law["bend"]
     if bend and not bend["interval"][0] <= 0 <= bend["interval"][1]:

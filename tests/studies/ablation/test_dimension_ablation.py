@@ -119,7 +119,16 @@ def test_a_mesh_that_does_not_fit_is_told_before_the_corpus_is_read(study, tmp_p
     assert not (tmp_path / "corpora").exists()
 
 
-def test_a_cluster_is_refused(tmp_path, capsys):
-    command = ["study", "configs/dimension_ablation.py", "--workdir", str(tmp_path), "--dry-run"]
-    assert cli.main(command) == 2
-    assert "are for a DataScaling" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--dry-run"], "there is none of a DimensionAblation"),
+        (
+            ["--cluster", "slurm"],
+            "--cluster is for a DataScaling; configs/dimension_ablation.py holds a DimensionAblat",
+        ),
+    ],
+)
+def test_a_dry_run_and_a_cluster_are_refused(flags, said, tmp_path, capsys):
+    assert cli.main(["study", "configs/dimension_ablation.py", "--workdir", str(tmp_path), *flags]) == 2
+    assert said in capsys.readouterr().err

@@ -16,7 +16,7 @@ from jaxscale import files, sharding, studies, training
 from jaxscale.data import tokenizers
 from jaxscale.errors import InputError, RunError
 from jaxscale.progress import Silent
-from jaxscale.studies.teacher import contexts, forward, own, students, study
+from jaxscale.studies.teacher import contexts, forward, own, students
 from jaxscale.studies.teacher.config import labeled
 
 SMALL = studies.TeacherStudy(
@@ -110,15 +110,45 @@ def test_what_is_lost_is_made_again_with_the_same_bits(finished, tmp_path, lost,
         assert found[name] == verdict[name]
 
 
+def test_students_a_few_at_a_time_are_the_same(finished, tmp_path, monkeypatch):
+    """As on an accelerator that holds no more; here a processor trains as ever, and the rest is done in groups."""
+    few = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, at_once=1))
+    began, begin = [], students.start
+
+    def watched(net, lanes, *rest, **options):
+        began.append(len(lanes.seed))
+        return begin(net, lanes, *rest, **options)
+
+    monkeypatch.setattr(students, "start", watched)
+    studies.run(few, tmp_path)
+    assert began[1:] == [8, 8, 2]  # after the shapes of all: eighteen on eight devices
+    exact = lambda folder: [row | {"seconds": 0} for row in lines(folder / "table.jsonl")]
+    assert exact(tmp_path) == exact(finished[0])
+
+
+@pytest.mark.thorough
+def test_students_that_devices_share_learn_the_same(finished, tmp_path):
+    """Four devices to a student, each with a part of its parameters and of its batch: sums in another order."""
+    of_devices = lambda each, **fields: dataclasses.replace(
+        SMALL, training=dataclasses.replace(SMALL.training, devices_each=each, **fields)
+    )
+    studies.run(of_devices(4), tmp_path / "shared")
+    for one, other in zip(lines(tmp_path / "shared/table.jsonl"), lines(finished[0] / "table.jsonl"), strict=True):
+        assert (one["n"], one["seed"], one["step"]) == (other["n"], other["seed"], other["step"])
+        for column in ("squared_error", "loss", "validation", "squared_error_on_training_windows"):
+            assert one[column] == pytest.approx(other[column], rel=1e-3)
+    with pytest.raises(InputError, match=r"training.devices_each=3 must divide the 8 devices there are"):
+        studies.run(of_devices(3, batch_size=3), tmp_path / "uneven")
+
+
 @pytest.mark.thorough
 def test_a_student_of_a_lane_is_the_same_on_one_device_and_on_eight(finished):
     """All eight host devices trained `finished`; a lane alone is trained by the first."""
     windows, truth, spelled = forward.of_language(SMALL)
     train = windows.of("training")
-    labels = study._labels(SMALL, truth.probabilities[train])
     spelled_WxTxJ = jnp.asarray(spelled[windows.tokens[train, :-1]])
     lesson = students.Lesson(
-        spelled_WxTxJ, jnp.asarray(labels), jnp.asarray(truth.probabilities[train]), spelled_WxTxJ[:4],
+        spelled_WxTxJ, jnp.asarray(truth.labels), jnp.asarray(truth.probabilities[train]), spelled_WxTxJ[:4],
         jnp.asarray(truth.probabilities[train][:4]),
     )  # fmt: skip
     net = students.Student(configs.Decoder(layers=1, width=4, heads=1, hidden=16, context=16), 2, 3)
@@ -146,15 +176,14 @@ def test_a_student_is_stopped_by_each_error_where_that_is_least(tmp_path):
     """Of labels learned by heart cross-entropy has its minimum first; the parameters of both minima are kept."""
     windows, truth, spelled = forward.of_language(SMALL)
     train, held = windows.of("training"), windows.of("validation")
-    labels = jnp.asarray(study._labels(SMALL, truth.probabilities[train]))
     read = lambda rows: (jnp.asarray(spelled[windows.tokens[rows, :-1]]), jnp.asarray(truth.probabilities[rows]))
-    lesson = students.Lesson(read(train)[0], labels, read(train)[1], *read(held))
+    lesson = students.Lesson(read(train)[0], jnp.asarray(truth.labels), read(train)[1], *read(held))
     net = students.Student(
         configs.Decoder(layers=1, width=8, heads=1, hidden=16, context=16), 2, int(spelled.max()) + 1
     )
     ones = jnp.ones(8, jnp.int32)
     lanes = students.StudentLanes(0 * ones, jnp.arange(8), 20 * ones, ones > 0, 0.1 * ones, 0.0 * ones)
-    steps = dataclasses.replace(SMALL.training, steps=60, evaluate_every=5, checkpoint_every=60)
+    steps = dataclasses.replace(SMALL.training, steps=60, evaluate_every=1, checkpoint_every=60)
     seen, advance = [], students.advance
 
     def watched(*arguments, **options):
@@ -168,7 +197,7 @@ def test_a_student_is_stopped_by_each_error_where_that_is_least(tmp_path):
         runs, _ = students.train(net, steps, lesson, lanes, tmp_path / "part.npz")
     for name, looks in zip(students.CRITERIA, np.swapaxes(seen, 0, 1), strict=True):
         np.testing.assert_allclose(runs.validation[name], looks.min(axis=0), rtol=1e-5)
-        np.testing.assert_array_equal(runs.best_step[name], 5 * (1 + looks.argmin(axis=0)))
+        np.testing.assert_array_equal(runs.best_step[name], 1 + looks.argmin(axis=0))
         error = students.errors(net, jax.tree.map(jnp.asarray, runs.best[name]), *read(held), jnp.zeros((12, 10), int))
         of_kept = np.asarray(error[students.CRITERIA.index(name)]).mean(axis=(1, 2))
         np.testing.assert_allclose(of_kept, runs.validation[name], rtol=1e-5)
@@ -242,9 +271,63 @@ def test_frequent_tokens_are_outcomes_and_all_others_one(material, of_model):
 
 def test_labels_follow_the_truth():
     truth = np.tile(np.array([0.5, 0.0, 0.3, 0.2], np.float32), (200, 50, 1))
-    labels = study._labels(SMALL, truth)
+    labels = forward.labels(truth, forward.uniform(forward.draws(SMALL), 200, 50))
     assert labels.shape == (2, 200, 50) and (labels[0] != labels[1]).any()
     np.testing.assert_allclose(np.bincount(labels[0].ravel(), minlength=4) / labels[0].size, truth[0, 0], atol=0.02)
+
+
+def by_inversion(study, truth):
+    """What `forward.labels` gives of all training windows, in one piece and as the definition of inversion has it."""
+    below = np.cumsum(truth, axis=-1, dtype=np.float64)
+    uniform = [np.random.Generator(np.random.Philox(key=[seed, 1])).random(truth.shape[:2]) for seed in study.seeds]
+    return np.stack([np.argmax(below > (u * below[..., -1])[..., None], axis=-1) for u in uniform])
+
+
+@pytest.mark.parametrize("references", [True, False])
+def test_a_pass_that_keeps_few_probabilities_draws_the_same_labels(material, of_model, tmp_path, references):
+    teacher, windows, found, whole, _ = material
+    few = dataclasses.replace(
+        of_model, references=references, contexts=dataclasses.replace(of_model.contexts, soft=20, training=40)
+    )
+    train, held_out = windows.of("training"), np.arange(40, 88)
+    np.testing.assert_array_equal(whole.labels, by_inversion(of_model, whole.probabilities[train]))
+    for _ in range(2):  # computed, and read
+        truth = forward.read(few, teacher, windows, found, tmp_path)
+        np.testing.assert_array_equal(truth.labels, whole.labels)
+        assert truth.probabilities.shape == (20 + 48, 10, 256)
+        for some in (train[:20], held_out):
+            np.testing.assert_array_equal(truth.probabilities_at(some), whole.probabilities_at(some))
+        np.testing.assert_allclose(truth.mean, whole.mean, rtol=1e-12)
+        np.testing.assert_array_equal(truth.next_outcome, whole.next_outcome)
+        measured = np.arange(88) if references else held_out
+        assert len(truth.states[2]) == len(measured)
+        np.testing.assert_array_equal(truth.states_at(2, measured), whole.states_at(2, measured))
+        (tmp_path / "part_00001.npz").unlink()  # the draws of the third go on behind those of the second
+    with pytest.raises(AssertionError):
+        truth.probabilities_at(train[20:21])
+
+
+def test_parts_that_keep_other_windows_are_refused(material, of_model, tmp_path):
+    teacher, windows, found, _, folder = material
+    few = dataclasses.replace(of_model, contexts=dataclasses.replace(of_model.contexts, soft=20))
+    with pytest.raises(RunError, match=r"part_00000.npz is of another contexts.soft or other layers. Delete it"):
+        forward.read(few, teacher, windows, found, folder)
+
+
+def test_a_study_may_keep_few_probabilities_and_go_without_references(finished, tmp_path):
+    few = dataclasses.replace(SMALL, references=False, contexts=dataclasses.replace(SMALL.contexts, soft=10))
+    verdict = studies.run(few, tmp_path)
+    assert verdict["layers"][0]["references"] == {} and verdict["best_layer"] is None
+    assert verdict["layers"][0]["dimension"] == finished[1]["layers"][0]["dimension"]
+    codes = [{one["code"] for one in found["caveats"]} for found in (verdict, finished[1])]
+    assert "truth_of_few_windows" in codes[0] and "truth_of_few_windows" not in codes[1]
+    # Students of labels learn the same; the one that learns the truth itself has only ten windows of it.
+    other = {"seconds": 0, "squared_error_on_training_windows": 0}
+    of_labels = lambda folder: [row | other for row in lines(folder / "table.jsonl") if row["noisy"]]
+    assert of_labels(tmp_path) == of_labels(finished[0])
+    (soft,) = (row for row in lines(tmp_path / "table.jsonl") if not row["noisy"])
+    assert soft["n"] == 10 * 10
+    assert "<html" in (tmp_path / "report.html").read_text()
 
 
 def test_tokens_are_spelled_by_their_bytes(material):
@@ -265,6 +348,9 @@ def test_tokens_are_spelled_by_their_bytes(material):
         ("training.steps", 21, "must be a multiple of training.evaluate_every=5"),
         ("teacher.beta", 2.0, "must lie in"),
         ("contexts.positions", 11, "more than the 10 labelled positions"),
+        ("training.at_once", 0, "must be positive"),
+        ("training.devices_each", 5, "must divide training.batch_size=4"),
+        ("contexts.soft", 41, "must lie from 1 to contexts.training=40 windows"),
     ],
 )
 def test_bad_values_are_named(field, value, said):
