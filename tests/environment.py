@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 import pathlib
+import signal
 
 # Tests compile far more than they compute. What was compiled once is read by the children of a test, by other files and
 # by the next run. A folder for each worker, since jax writes to it without a lock; `share_programs` links their files.
@@ -16,6 +17,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Matrices of tests are small: threads of NumPy's products would only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Under nohup, and in a background job of a shell, these are ignored, by children too: tests send them and wait.
+for order, handler in {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}.items():
+    if signal.getsignal(order) == signal.SIG_IGN:
+        signal.signal(order, handler)
 
 compiler_flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
 # Programs that are not optimized may as well come from the older emitters, which take a third of the time. jaxlib 0.12

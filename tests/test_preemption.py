@@ -93,8 +93,7 @@ with preemption.orders():
     ("order", "raised"), [(signal.SIGTERM, "Leave: SIGTERM"), (signal.SIGINT, "KeyboardInterrupt")]
 )
 def test_an_order_is_not_lost_that_comes_while_garbage_is_collected(order, raised):
-    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    process = start([sys.executable, "-c", IN_A_CALLBACK], preexec_fn=heed)
+    process = start([sys.executable, "-c", IN_A_CALLBACK])
     wait_for(process, "ready")
     process.send_signal(order)
     said = process.communicate(timeout=60)[1]
