@@ -5,15 +5,19 @@
     fit.warnings                                       # read these first
     fit.predict(1e9, 2e10), fit.band(1e9, 2e10)        # the loss of a run not yet trained, and its interval
     laws.frontier(fit, 1e22).size                      # the best model size at a budget, from the same draws
+    laws.predict_run(fit, {"N": 7e9, "D": 2e12}, key=0).new_run     # where a single new run should lie
+    laws.split_budget(fit, 1e24).valley                # the sizes that lose hardly anything against the best
 
 The laws are listed in `LAWS`; `named` reads "additive:N,D,width" and the like, and a `Law` of your own is one
 declaration. What every diagnostic means is in docs/laws.
 """
 
+from jaxscale.laws.answers import BudgetSplit, Prediction, predict_run, split_budget
 from jaxscale.laws.catalogue import LAWS, additive, named, over
 from jaxscale.laws.compute_optimal import Envelope, Frontier, IsoFlop, envelope, frontier, isoflop
 from jaxscale.laws.documents import document
 from jaxscale.laws.fitting import fit
+from jaxscale.laws.flops import FlopCount, count_flops
 from jaxscale.laws.identifiability import Profile, held, profile
 from jaxscale.laws.influences import Influence
 from jaxscale.laws.law import EXPONENT, Law, Range, power
@@ -35,18 +39,21 @@ __all__ = [
     "EXPONENT",
     "LAWS",
     "BackTest",
+    "BudgetSplit",
     "Comparison",
     "Convergence",
     "Envelope",
     "Evaluation",
     "ExponentCheck",
     "Fit",
+    "FlopCount",
     "Frontier",
     "Influence",
     "Interval",
     "IsoFlop",
     "Law",
     "Objective",
+    "Prediction",
     "Profile",
     "Quantity",
     "Range",
@@ -58,6 +65,7 @@ __all__ = [
     "asymmetric",
     "back_test",
     "compare",
+    "count_flops",
     "document",
     "envelope",
     "evaluate",
@@ -72,9 +80,11 @@ __all__ = [
     "named",
     "over",
     "power",
+    "predict_run",
     "profile",
     "read",
     "read_table",
+    "split_budget",
 ]
 
 

@@ -69,7 +69,7 @@ def linearized(task: FitProblem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     A coordinate at its bound is not a direction the fit can take to both sides.
     """
     loss, slope = task.losses(z), task.derivatives(z)
-    free = (z > task.law.bounds[:, 0]) & (z < task.law.bounds[:, 1])
+    free = (z > task.bounds[:, 0]) & (z < task.bounds[:, 1])
     jacobian = np.where(free & np.isfinite(slope), slope, 0.0)
     if task.logarithmic:
         return np.log(loss), jacobian / loss[:, None]

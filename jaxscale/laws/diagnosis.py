@@ -31,6 +31,7 @@ def findings(fit: Fit) -> tuple[Finding, ...]:
         _sizes,
         _decades,
         _groups,
+        _held,
     )
     return tuple(finding for check in checks for finding in check(fit)) + fit.runs.findings
 
@@ -81,7 +82,7 @@ def _flatness(fit: Fit) -> Iterator[Finding]:
     at_zero = {
         name
         for name, interval in fit.intervals.items()
-        if name in fit.law.linear and interval.lower <= 1e-9 * abs(fit.parameters[name])
+        if name in fit.law.linear and name not in fit.fixed and interval.lower <= 1e-9 * abs(fit.parameters[name])
     }
     if "E" in flat | at_zero:
         reason = "holding it at 0 fits almost as well" if "E" in flat else "its interval reaches 0"
@@ -203,3 +204,15 @@ def _groups(fit: Fit) -> Iterator[Finding]:
             "No two runs share a size, so their noise is seen only as scatter about the curve, and an error of the "
             "law's form would pass for noise; repeat some sizes with other seeds.",
         )
+
+
+def _held(fit: Fit) -> Iterator[Finding]:
+    if not fit.fixed:
+        return
+    values = ", ".join(f"{name} = {float(value):.4g}" for name, value in fit.fixed.items())
+    them, their = ("it", "its value") if len(fit.fixed) == 1 else ("them", "their values")
+    yield (
+        "held_parameters",
+        f"{values} {'was' if len(fit.fixed) == 1 else 'were'} held: everything else is conditional on {their}, and "
+        f"intervals do not hold the doubt about {them}.",
+    )

@@ -73,7 +73,7 @@ def _without_each(fit: Fit) -> Iterator[Choice]:
 
 def _without_worst(fit: Fit) -> Iterator[Choice]:
     order = np.argsort(-np.abs(fit.residuals) * fit.runs.weight)
-    for count in range(2, min(_WORST, len(order) - len(fit.search.z)) + 1):
+    for count in range(2, min(_WORST, len(order) - fit.problem.free) + 1):
         keep = np.ones(len(fit.runs), bool)
         keep[order[:count]] = False
         yield "worst", f"without the {count} runs worst fitted", keep, fit.search.delta
@@ -98,7 +98,7 @@ def _other_deltas(fit: Fit) -> Iterator[Choice]:
 
 def _fits(fit: Fit, keep: np.ndarray) -> bool:
     """Whether enough is left for the law: a run to spare, and three sizes of each column or as many as there were."""
-    if keep.sum() < len(fit.search.z) + _FEWEST_SPARE:
+    if keep.sum() < fit.problem.free + _FEWEST_SPARE:
         return False
     for column in fit.runs.columns:
         index = fit.runs.size_index(column)

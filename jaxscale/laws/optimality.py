@@ -72,10 +72,10 @@ def convergence(task: FitProblem, found: Search) -> Convergence:
     best = found.starts[int(np.argmin(found.totals))]
     names = task.law.coordinates
     unmoved = np.abs(best - found.z) <= _UNMOVED * np.abs(found.z)
-    bounds = task.law.bounds
+    bounds, free = task.law.bounds, np.isnan(task.held)
     near = np.abs(found.z[:, None] - bounds) <= _AT_BOUND * np.abs(bounds)
-    at_bound = np.any(near & np.isfinite(bounds), axis=1)
-    dead = _dead(task, found.z)
+    at_bound = np.any(near & np.isfinite(bounds), axis=1) & free
+    dead = _dead(task, found.z) & free[: len(task.law.linear)]
     return Convergence(
         starts=task.parameters(found.starts),
         totals=found.totals,
@@ -87,7 +87,9 @@ def convergence(task: FitProblem, found: Search) -> Convergence:
             for name, is_at in zip(names, at_bound, strict=True)
             if is_at and (name == "E" or name not in task.law.linear)
         ),
-        unmoved=tuple(name for name, still, is_at in zip(names, unmoved, at_bound, strict=True) if still and not is_at),
+        unmoved=tuple(
+            name for name, still, is_at in zip(names, unmoved & free, at_bound, strict=True) if still and not is_at
+        ),
     )
 
 

@@ -80,7 +80,9 @@ class Runs:
         return _index(self.columns[column])
 
 
-def read(table: Table, law: Law, weights: str | None = None, groups: str | None = "auto") -> Runs:
+def read(
+    table: Table, law: Law, weights: str | None = None, groups: str | None = "auto", free: int | None = None
+) -> Runs:
     """The runs of `table` with the columns that `law` needs.
 
     Args:
@@ -90,6 +92,7 @@ def read(table: Table, law: Law, weights: str | None = None, groups: str | None 
       weights: the column of weights, if any.
       groups: the column whose equal values mark runs that err together; None for none; "auto" for the first of: a run
         named in several rows (a learning curve), a column `curve` or `group`, a column of the law with repeated values.
+      free: how many parameters are to be fitted; all of the law where None.
 
     Raises:
       InputError: for a missing column, an entry that is not a positive finite number (the row is named), fewer rows or
@@ -106,13 +109,14 @@ def read(table: Table, law: Law, weights: str | None = None, groups: str | None 
         findings += derived
     loss = _numbers(_found(cells, "loss", needed), "loss", place)
     weight = np.ones(rows) if weights is None else _numbers(_found(cells, weights, needed), weights, place)
-    _refuse_too_few(columns, loss, law)
+    free = len(law.coordinates) if free is None else free
+    _refuse_too_few(columns, loss, law, free)
     group, group_by = _groups(cells, columns, groups)
-    if group is not None and group.max() + 1 <= len(law.coordinates):
+    if group is not None and group.max() + 1 <= free:
         findings.append(
             (
                 "few_groups",
-                f"{group.max() + 1} groups by {group_by} are no more than the {len(law.coordinates)} parameters, so "
+                f"{group.max() + 1} groups by {group_by} are no more than the {free} parameters, so "
                 "the error they share cannot be seen: runs are taken as independent, and intervals may be too narrow.",
             )
         )
@@ -150,6 +154,24 @@ def _cells(table: Table) -> dict[str, np.ndarray]:
         raise InputError(f"table holds {odd!r}, which is no row. Pass rows as mappings from column to value.")
     names = dict.fromkeys(name for row in table for name in row)
     return {name: np.array([row.get(name) for row in table], dtype=object) for name in names}
+
+
+def sources_of(column: str) -> tuple[str, ...]:
+    """The columns that a column may be computed from."""
+    return _DERIVED[column][0] if column in _DERIVED else ()
+
+
+def derived(column: str, given: Mapping[str, float]) -> float | None:
+    """A column computed from numbers of others as `read` does; None where it cannot be."""
+    if column not in _DERIVED or not all(source in given for source in sources_of(column)):
+        return None
+    _, _, compute = _DERIVED[column]
+    return float(compute(*(np.asarray(given[source], float) for source in sources_of(column))))
+
+
+def columns_of(table: Table) -> dict[str, np.ndarray]:
+    """Columns of a table of any kind, cells as they are."""
+    return _cells(table)
 
 
 def numbers(table: Table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[str, np.ndarray]:
@@ -203,8 +225,7 @@ def _numbers(values: np.ndarray, column: str, place: Callable[[int], str]) -> np
     return numbers
 
 
-def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: Law) -> None:
-    needed = len(law.coordinates)
+def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: Law, needed: int) -> None:
     points = np.unique(np.stack(list(columns.values())), axis=1).shape[1]
     if len(loss) <= needed or points < needed:
         raise InputError(

@@ -6,7 +6,7 @@ optimum found, a third looks closer.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.laws import starts as lattices
+from jaxscale.laws.holding import hold
 from jaxscale.laws.law import Curve, Law
 from jaxscale.laws.minimize import bucket, minimize
 from jaxscale.laws.objective import Objective
@@ -42,6 +43,17 @@ class FitProblem(NamedTuple):
     units: tuple[float, ...]
     loss: np.ndarray  # (R,)
     weight: np.ndarray  # (R,)
+    held: np.ndarray  # (P,) coordinates that are not fitted, NaN for those that are
+
+    @property
+    def free(self) -> int:
+        """How many coordinates are fitted."""
+        return int(np.sum(np.isnan(self.held)))
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Hard ends of every coordinate, (P, 2); those of one that is held meet."""
+        return np.where(np.isnan(self.held)[:, None], self.law.bounds, self.held[:, None])
 
     @property
     def target(self) -> np.ndarray:
@@ -124,11 +136,11 @@ def _derivatives(curve: Curve, z_P: jax.Array, columns_XxR: jax.Array) -> jax.Ar
     return slopes
 
 
-def problem(runs: Runs, law: Law, objective: Objective) -> FitProblem:
-    """The table of `runs` in the units of the fit."""
-    units = law.units_of(runs.values)
+def problem(runs: Runs, law: Law, objective: Objective, fixed: Mapping[str, float] | None = None) -> FitProblem:
+    """The table of `runs` in the units of the fit, parameters held at their values in `fixed`."""
+    units, held = hold(law, runs.values, fixed or {})
     columns = np.stack([x / unit for x, unit in zip(runs.values, units, strict=True)])
-    return FitProblem(law, objective, columns, units, runs.loss, runs.weight)
+    return FitProblem(law, objective, columns, units, runs.loss, runs.weight, held)
 
 
 def find(task: FitProblem) -> Search:
@@ -158,13 +170,14 @@ def find_from(task: FitProblem, z: np.ndarray) -> Search:
     Starts that differ in those alone are one start, and are polished once.
     """
     linear = len(task.law.linear)
-    given = np.asarray(z, float)
+    given = np.where(np.isnan(task.held), np.asarray(z, float), task.held)
     theta, same = np.unique(given[:, linear:], axis=0, return_inverse=True)
     spare = bucket(len(task.loss)) - len(task.loss)
     weight = task.weight / task.loss**2 if task.logarithmic else task.weight
     loss, weight = np.pad(task.loss, (0, spare), constant_values=1.0), np.pad(weight, (0, spare))
     with jax.enable_x64(True):
-        projected = lattices.project(lattices.basis(task.law, theta, _padded_columns(task)), loss[None], weight[None])
+        basis = lattices.basis(task.law, theta, _padded_columns(task))
+        projected = lattices.project(basis, loss[None], weight[None], task.held[:linear])
         start = np.concatenate([np.asarray(projected.linear[0]), theta], axis=1)
     found = _polished(task, start, _typical(task, start))
     return found._replace(starts=given, ends=found.ends[same], totals=found.totals[same])
@@ -200,7 +213,8 @@ def refit(
         np.broadcast_to(own, (count, *np.shape(own))) if given is None else np.asarray(given)
     )
     target, weight = fill(target, task.target), fill(weight, task.weight)
-    delta, held = fill(delta, found.delta), fill(held, np.full(len(found.z), np.nan))
+    delta, held = fill(delta, found.delta), fill(held, task.held)
+    held = np.where(np.isnan(task.held), held, task.held)
     warm = np.broadcast_to(found.z, (count, 1, len(found.z)))
     z = np.concatenate([warm, own_starts(task, found, target, weight)], axis=1)
     z = np.where(np.isnan(held)[:, None], z, held[:, None])
@@ -240,7 +254,7 @@ def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
     delta = task.objective.working_delta(typical)
     tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
     sharp = _sharp(task, delta, typical)
-    lanes = Lane(*map(tile, (task.target, task.weight, delta, sharp, task.objective.quantile, task.law.bounds)))
+    lanes = Lane(*map(tile, (task.target, task.weight, delta, sharp, task.objective.quantile, task.bounds)))
     with np.errstate(invalid="ignore"):
         own = np.nan_to_num(np.median(np.abs(task.residuals(z)), axis=-1), nan=1.0, posinf=1.0)
     smoothing = np.where(delta < _SMOOTH * typical, np.maximum(own, typical), 0.0)
@@ -288,7 +302,7 @@ def _padded_columns(task: FitProblem) -> np.ndarray:
 
 def _lattice(task: FitProblem) -> Lattice:
     with jax.enable_x64(True):
-        whole = lattices.lattice(task.law, _padded_columns(task))
+        whole = lattices.lattice(task.law, _padded_columns(task), task.held)
     return whole._replace(basis=whole.basis[:, :, : len(task.loss)])
 
 
@@ -314,7 +328,7 @@ def _projected(
     with jax.enable_x64(True):
         for first in range(0, len(loss), size):
             block = slice(first, first + size)
-            projected = lattices.project(basis, loss[block], weight[block])
+            projected = lattices.project(basis, loss[block], weight[block], task.held[: len(task.law.linear)])
             count_here = min(count, len(lattice.theta))
             blocks.append(lattices.lowest(lattice.share, lattice.theta, projected, count_here, apart))
         return Starts(*(np.concatenate(parts)[:tables] for parts in zip(*blocks, strict=True)))

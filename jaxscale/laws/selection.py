@@ -125,7 +125,14 @@ def _forecast(whole: Fit, below: np.ndarray, cut: float, key: jax.Array) -> dict
     groups = None if runs.group is None else "g"
     try:
         small = fit(
-            table, whole.law, objective=whole.objective, weights="w", groups=groups, level=whole.level, resamples=0
+            table,
+            whole.law,
+            objective=whole.objective,
+            weights="w",
+            groups=groups,
+            level=whole.level,
+            resamples=0,
+            fixed=whole.fixed,
         )
     except InputError:  # too few sizes below this cut
         return result | nothing
@@ -151,7 +158,7 @@ def predictive(fitted: Fit, columns: Sequence[np.ndarray], key: jax.Array) -> tu
     draws = {name: draw[:, None] for name, draw in fitted.draws.items()}
     curves = np.log(fitted.law.losses(draws, *(np.asarray(x)[None] for x in columns)))
     residuals = np.log(fitted.runs.loss) - np.log(fitted.predict(*fitted.runs.values))
-    spare = max(len(residuals) - len(fitted.search.z), 1)
+    spare = max(len(residuals) - fitted.problem.free, 1)
     drawn = np.asarray(jax.random.randint(key, curves.shape, 0, len(residuals)))
     noisy = curves + np.sqrt(len(residuals) / spare) * residuals[drawn]
     lower, upper = np.quantile(noisy, [(1 - fitted.level) / 2, (1 + fitted.level) / 2], axis=0)
@@ -243,8 +250,11 @@ def compare(
 
 
 def criterion(fitted: Fit, q: float) -> float:
-    """AICc of a fit, up to a constant all laws share: (2R/q) log(F/R) + 2k + 2k(k+1)/(R-k-1), k = P + 1."""
-    runs, k = len(fitted.runs), len(fitted.law.coordinates) + 1
+    """AICc of a fit, up to a constant all laws share: (2R/q) log(F/R) + 2k + 2k(k+1)/(R-k-1) for k = P + 1.
+
+    P counts the parameters that were fitted.
+    """
+    runs, k = len(fitted.runs), fitted.problem.free + 1
     if runs <= k + 1:
         return np.inf
     fitness = 2 * runs / q * np.log(max(fitted.total, 1e-300) / runs)

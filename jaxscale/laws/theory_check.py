@@ -6,7 +6,7 @@ check.delta                      # 1/α_D - 1/α_N, which theory fixes at 1 with
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -99,7 +99,7 @@ def against_theory(
       InputError: for a law without irreducible loss or without an exponent of n, D, N or C, or a value out of range.
     """
     check_fit("fitted", fitted)
-    spoken_of, given_d, given_beta = checked_prediction(fitted.law, d, d_interval, beta, beta_interval)
+    spoken_of, given_d, given_beta = checked_prediction(fitted.law, d, d_interval, beta, beta_interval, fitted.fixed)
     (d, d_interval), (beta, beta_interval) = given_d, given_beta
     return TheoryCheck(
         d=given_d,
@@ -118,8 +118,11 @@ def checked_prediction(
     d_interval: Sequence[float] | None = None,
     beta: float = 1.0,
     beta_interval: Sequence[float] | None = None,
+    held: Collection[str] = (),
 ) -> tuple[dict[str, str], Quantity, Quantity]:
     """What there is to compare: the exponents by column, d and β as `Quantity`; for checks before anything is fitted.
+
+    Exponents that are `held` were not observed.
 
     Raises:
       InputError: as `against_theory`.
@@ -129,9 +132,10 @@ def checked_prediction(
             f"law {law.name!r} has no irreducible loss E, and exponents fitted without one are several times too small "
             "to compare with theory. Fit a law with E, such as 'data' or 'chinchilla'."
         )
-    spoken_of = {column: name for column, name in law.exponents.items() if column in _OF_COLUMN}
+    spoken_of = {column: name for column, name in law.exponents.items() if column in _OF_COLUMN and name not in held}
     if not spoken_of:
-        raise InputError(f"law {law.name!r} has no exponent of n, D, N or C. Theory predicts those only.")
+        free = " that is not held" if held else ""
+        raise InputError(f"law {law.name!r} has no exponent of n, D, N or C{free}. Theory predicts those only.")
     d, beta = arguments.real("d", d, 8.0), arguments.real("beta", beta, 1.0)
     d_interval = _ends("d_interval", (d, d) if d_interval is None else d_interval)
     beta_interval = _ends("beta_interval", (beta, beta) if beta_interval is None else beta_interval)
