@@ -30,6 +30,7 @@ _ROUNDING = 1e-6
 _LARGEST_SHIFT = 3.0  # of a log loss, so that a far Student tail cannot overflow
 _VALLEY_REACH = 30.0  # of the search for its ends, in logarithms of N
 _BISECTIONS = 60
+_FEWEST_NEW_RUNS = 20_000  # behind an interval
 _MOST_ALIKE = 1e10  # condition of the equations for both parts of a variance
 
 
@@ -163,7 +164,8 @@ def _beyond(fitted: Fit, columns: Mapping[str, float]) -> Iterator[tuple[str, fl
 class _Scatter:
     """Errors of single runs about the curve, as `Fit.residuals` counts them, made up for what the curve followed."""
 
-    errors: np.ndarray  # (R,) of runs like these
+    center: float  # 0 but for the curve of a quantile other than 1/2
+    deviations: np.ndarray  # (R,) from it, of runs like these
     freedom: float  # degrees of freedom of their size
 
 
@@ -174,19 +176,19 @@ def scatter(fitted: Fit) -> _Scatter:
     """
     task, runs, group = fitted.problem, len(fitted.runs), fitted.runs.group
     residual = np.asarray(fitted.residuals, float)
+    center = 0.0 if fitted.objective.quantile == 0.5 else float(np.mean(residual))
+    deviations = residual - center
     jacobian = linearized(task, fitted.search.z)[1]
     root = np.sqrt(task.weight)[:, None]
-    own, shared = variances(residual, jacobian, np.linalg.pinv(jacobian * root) * root.T, group)
+    own, shared = variances(deviations, jacobian, np.linalg.pinv(jacobian * root) * root.T, group)
     freedom = float(max(runs - task.free, 1))
     if shared > 0:
         groups = fitted.runs.groups
         # Satterthwaite's, of a sum of two estimates.
         doubt = own**2 / max(runs - groups, 1) + shared**2 / max(groups - task.free, 1)
         freedom = max((own + shared) ** 2 / doubt, 1.0)
-    center = np.mean(residual)  # of a quantile other than 1/2 not 0
-    spread = np.sqrt(np.mean((residual - center) ** 2))
-    wanted = np.sqrt(max(own + shared - center**2, 0.0))
-    return _Scatter(center + (residual - center) * (wanted / spread if spread > 0 else 0.0), freedom)
+    spread = np.mean(deviations**2)
+    return _Scatter(center, deviations * np.sqrt((own + shared) / spread if spread > 0 else 0.0), freedom)
 
 
 def variances(
@@ -224,13 +226,15 @@ def variances(
 
 
 def _new_runs(fitted: Fit, curve: np.ndarray, key: jax.Array) -> np.ndarray:
-    """The loss of a new run on every draw of the curve (B,)."""
+    """Losses of new runs, several on every draw of the curve (B,)."""
     found, rng = scatter(fitted), generator(key)
-    errors = rng.choice(found.errors, len(curve)) * np.sqrt(found.freedom / rng.chisquare(found.freedom, len(curve)))
+    curve = np.tile(curve, max(_FEWEST_NEW_RUNS // len(curve), 1))
+    student = np.sqrt(found.freedom / rng.chisquare(found.freedom, len(curve)))
+    errors = found.center + rng.choice(found.deviations, len(curve)) * student
     if fitted.objective.residual == "log":
-        new: np.ndarray = curve * np.exp(-np.clip(errors, -_LARGEST_SHIFT, _LARGEST_SHIFT))
-        return new
-    return curve - errors
+        errors = curve * -np.expm1(-np.clip(errors, -_LARGEST_SHIFT, _LARGEST_SHIFT))
+    new: np.ndarray = curve - errors
+    return new
 
 
 @jax.tree_util.register_dataclass

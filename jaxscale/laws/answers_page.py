@@ -12,6 +12,8 @@ from jaxscale.laws.answered import at, known, quantity, size
 from jaxscale.page.layout import ruled_table
 from jaxscale.page.numerals import UNKNOWN, interval, percent
 
+_DISTANCE = "how far from the runs"
+
 
 class Answers(NamedTuple):
     """One table: what it is of, its columns, its rows, and what to know of it, a sentence each."""
@@ -52,7 +54,7 @@ def sections(document: dict[str, Any]) -> Iterator[str]:
             [html.escape(heading) for heading in answers.headings],
             [[html.escape(cell) for cell in row] for row in answers.body],
             " ".join(answers.notes),
-            numeric=range(1, len(answers.headings)),
+            numeric=[place for place, heading in enumerate(answers.headings) if place and heading != _DISTANCE],
         )
         yield f"<section><h2>{html.escape(answers.title)}</h2>{table}</section>"
 
@@ -66,9 +68,7 @@ def _predictions(document: dict[str, Any]) -> Answers:
     notes = ["The interval of the loss is of the curve; a single new run scatters around that by its own noise."]
     if document["groups"]["by"]:
         notes.append(f"A new run has the error that runs of one {document['groups']['by']} share, too.")
-    return Answers(
-        "Runs not yet trained", ["at", "loss", "one new run", "how far from the runs"], body, [*notes, *_held(document)]
-    )
+    return Answers("Runs not yet trained", ["at", "loss", "one new run", _DISTANCE], body, [*notes, *_held(document)])
 
 
 def _held(document: dict[str, Any]) -> list[str]:
@@ -85,7 +85,7 @@ def _budgets(split: dict[str, Any]) -> Answers:
         past = f"{beyond:.3g} times past the largest run" if beyond > 1 else "within the runs"
         body.append([size(compute), *cells, quantity(at(split["loss"], place), 4), f"{low} to {high}", past])
     within = f"{100 * split['valley']['within']:.3g}%"
-    headings = ["C", "N*", "D*", "D* / N*", "loss", f"N within {within}", "how far from the runs"]
+    headings = ["C", "N*", "D*", "D* / N*", "loss", f"N within {within}", _DISTANCE]
     notes = [f"C = {split['flops']}. Any N in the valley has a loss within {within} of the best."]
     return Answers("Budgets", headings, body, notes + [one["text"] for one in split["caveats"]])
 

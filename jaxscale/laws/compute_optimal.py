@@ -69,8 +69,8 @@ class Frontier:
 def frontier(fitted: Fit, compute: np.typing.ArrayLike, flops: FlopCount = PLAIN) -> Frontier:
     """The best model size and data at budgets, from a fitted law of N and D, with intervals from the fit's draws.
 
-    In closed form for E + A N^-α + B D^-β and C = 6 N D (Hoffmann et al. 2022, equation 4), else by search along the
-    N and D that a budget affords.
+    In closed form for E + A N^-α + B D^-β and a C that goes with D and a power of N (Hoffmann et al. 2022, equation 4),
+    else by search along the N and D that a budget affords.
 
     Args:
       fitted: of a law that reads N and D and nothing else.
@@ -86,11 +86,13 @@ def frontier(fitted: Fit, compute: np.typing.ArrayLike, flops: FlopCount = PLAIN
     if not isinstance(flops, FlopCount):
         raise InputError(f"flops={flops!r} is no count of FLOP. Pass what laws.count_flops returns.")
     is_additive = {"A", "B", "alpha", "beta"} <= set(fitted.parameters) and "k" not in fitted.parameters
-    closed = is_additive and flops.is_plain
+    closed = is_additive and flops.power is not None
     size: Callable[[Values], np.ndarray] = (
-        (lambda p: _closed(p, compute)) if closed else (lambda p: _searched(fitted, p, compute, flops))
+        (lambda p: _closed(p, compute, flops)) if closed else (lambda p: _searched(fitted, p, compute, flops))
     )
-    slopes = _powers if closed else (lambda p: _local_powers(fitted, p, compute, flops))
+    slopes: Callable[[Values], Slopes] = (
+        (lambda p: _powers(p, flops)) if closed else (lambda p: _local_powers(fitted, p, compute, flops))
+    )
     wide: Callable[[Callable[[Values, np.ndarray], Numbers]], Quantity] = lambda of: _quantity(
         fitted, lambda p: of(p, size(p))
     )
@@ -146,10 +148,13 @@ def _quantity(fitted: Fit, of: Callable[[Values], Numbers]) -> Quantity:
     return Quantity(estimate, percentiles(np.asarray(of(spread(fitted.draws))), fitted.level))
 
 
-def _closed(p: Values, compute: np.ndarray) -> np.ndarray:
-    total = p["alpha"] + p["beta"]
-    balance = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / total)
-    size: np.ndarray = balance * (compute / FLOPS) ** (p["beta"] / total)
+def _closed(p: Values, compute: np.ndarray, flops: FlopCount) -> np.ndarray:
+    """For C = c N^s D: the minimum of A N^-α + B (c N^s / C)^β."""
+    assert flops.power is not None
+    c, s = flops.power
+    total = p["alpha"] + s * p["beta"]
+    balance = (p["alpha"] * p["A"] / (s * p["beta"] * p["B"])) ** (1 / total)
+    size: np.ndarray = balance * (compute / c) ** (p["beta"] / total)
     return size
 
 
@@ -163,7 +168,8 @@ def _equal_sizes(compute: np.ndarray, flops: FlopCount) -> np.ndarray:
     """log N at which every budget affords a token for each parameter, (K,), to a step of the search."""
     log_N = np.linspace(-40.0, 80.0, 4 * _GRID)[:, None]
     gap = np.log(flops.tokens(np.exp(log_N), compute)) - log_N  # falls in N
-    return log_N[np.argmin(np.abs(gap), axis=0), 0]
+    place: np.ndarray = log_N[np.argmin(np.abs(gap), axis=0), 0]
+    return place
 
 
 def _searched(fitted: Fit, p: Values, compute: np.ndarray, flops: FlopCount) -> np.ndarray:
@@ -182,9 +188,11 @@ def _searched(fitted: Fit, p: Values, compute: np.ndarray, flops: FlopCount) -> 
     return size
 
 
-def _powers(p: Values) -> Slopes:
-    split = compute_split(p["alpha"][..., 0], p["beta"][..., 0])
-    return split.size, split.data, split.loss
+def _powers(p: Values, flops: FlopCount) -> Slopes:
+    assert flops.power is not None
+    _, s = flops.power
+    split = compute_split(p["alpha"][..., 0], s * p["beta"][..., 0])
+    return split.size / s, split.data, split.loss / s
 
 
 def _local_powers(fitted: Fit, p: Values, compute: np.ndarray, flops: FlopCount) -> Slopes:

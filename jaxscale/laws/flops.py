@@ -63,6 +63,13 @@ class FlopCount:
         """Whether C is 6 N D."""
         return self.base == FLOPS and self.scale == 0
 
+    @property
+    def power(self) -> tuple[float, float] | None:
+        """c and s > 0 where C is c N^s D."""
+        if self.is_plain:
+            return FLOPS, 1.0
+        return (self.scale, self.exponent) if self.base == 0 and self.exponent > 0 else None
+
     def per_token(self, N: np.ndarray) -> np.ndarray:
         """FLOP for each token at sizes of any shape."""
         cost: np.ndarray = self.base * N + self.scale * N**self.exponent
@@ -92,7 +99,8 @@ def count_flops(table: Table, by: str = "6ND") -> FlopCount:
     """
     cells = columns_of(table)
     if not isinstance(by, str) or (by not in CONVENTIONS and by not in cells):
-        near = difflib.get_close_matches(str(by), [*CONVENTIONS, *cells], n=1)
+        lower = {name.lower(): name for name in [*cells, *CONVENTIONS]}
+        near = [lower[name] for name in difflib.get_close_matches(str(by).lower(), lower, n=1)]
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(
             f"flops={by!r} is neither a convention nor a column of the table{hint} Pass one of "
@@ -108,11 +116,11 @@ def count_flops(table: Table, by: str = "6ND") -> FlopCount:
             f"that hold them (on the command line --map {' '.join(f'{name}=SOURCE' for name in missing)})."
         )
     read = numbers(table, ("N", "D", *needed))
-    extra = {
-        "6ND": lambda: np.zeros_like(read["N"]),
-        "with-embeddings": lambda: FLOPS * read["vocabulary"] * read["width"],
-        "with-attention": lambda: 12 * read["layers"] * read["width"] * read["context"],
-    }[by]()
+    extra = np.zeros_like(read["N"])
+    if by == "with-embeddings":
+        extra = FLOPS * read["vocabulary"] * read["width"]
+    elif by == "with-attention":
+        extra = 12 * read["layers"] * read["width"] * read["context"]
     per_token = FLOPS * read["N"] + extra
     scale, exponent = _power(read["N"], extra) if needed else (0.0, 1.0)
     count = FlopCount(by, _FORMULAS[by], cells | {"C": per_token * read["D"]}, FLOPS, scale, exponent, ())

@@ -70,21 +70,29 @@ def hold(law: Law, columns: Sequence[np.ndarray], fixed: Mapping[str, float]) ->
     units = law.units_of(columns)
     if not fixed:
         return Holding(units, np.full(len(law.coordinates), np.nan))
+    found = _holding(law, units, fixed)
+    if found is None:
+        alone = [name for name in law.parameters if _holding(law, (2.0,) * len(units), {name: 1.0})]
+        raise InputError(
+            f"fixed={', '.join(fixed)} cannot be held in law {law.name!r}: there it is no coordinate of the fit. "
+            f"Pass one of {', '.join(alone)}."
+        )
+    return found
+
+
+def _holding(law: Law, units: tuple[float, ...], fixed: Mapping[str, float]) -> Holding | None:
+    """In these units, or else in such as leave the columns of `fixed` as they are; None where nothing can hold them."""
     held = _held(law, units, fixed)
-    if np.sum(~np.isnan(held)) < len(fixed):
-        named = law.units or law.columns
-        own = {unit for unit in named if any(_depends_on(law, name, unit) for name in fixed)}
-        units = tuple(1.0 if name in own else unit for name, unit in zip(named, units, strict=True))
-        held = _held(law, units, fixed)
-        searched = [name for name, value in zip(law.coordinates, held, strict=True) if np.isnan(value)]
-        # The ranges of the others are those of columns near 1.
-        strays = any(_depends_on(law, name, unit) for name in searched if name in law.nonlinear for unit in own)
-        if np.sum(~np.isnan(held)) < len(fixed) or strays:
-            raise InputError(
-                f"fixed={', '.join(fixed)} cannot be held in law {law.name!r}: there it is no coordinate of the fit. "
-                f"Pass one of {', '.join(_holdable(law))}."
-            )
-    return Holding(units, held)
+    if np.sum(~np.isnan(held)) == len(fixed):
+        return Holding(units, held)
+    named = law.units or law.columns
+    own = {unit for unit in named if any(_depends_on(law, name, unit) for name in fixed)}
+    units = tuple(1.0 if name in own else unit for name, unit in zip(named, units, strict=True))
+    held = _held(law, units, fixed)
+    searched = [name for name, value in zip(law.coordinates, held, strict=True) if np.isnan(value)]
+    # The ranges of the others are those of columns near 1.
+    strays = any(_depends_on(law, name, unit) for name in searched if name in law.nonlinear for unit in own)
+    return None if np.sum(~np.isnan(held)) != len(fixed) or strays else Holding(units, held)
 
 
 def _held(law: Law, units: Sequence[float], fixed: Mapping[str, float]) -> np.ndarray:
@@ -101,7 +109,7 @@ def _samples(law: Law, units: Sequence[float], fixed: Mapping[str, float]) -> It
     for number, share in enumerate(_OTHERS):
         linear = [1.0 + share * (1 + place) for place in range(len(law.linear))]
         # Apart from each other too, so that no ratio stays.
-        others = [r.at(share + 0.02 * place * number) for place, r in enumerate(law.nonlinear.values())]
+        others = [r.at(np.asarray(share + 0.02 * place * number)) for place, r in enumerate(law.nonlinear.values())]
         z = dict(zip(law.coordinates, [*linear, *others], strict=True))
         z |= {name: value for name, value in fixed.items() if name in z}
         with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -128,15 +136,3 @@ def _depends_on(law: Law, name: str, unit: str) -> bool:
 
 def _depends_on_units(law: Law, name: str) -> bool:
     return any(_depends_on(law, name, unit) for unit in law.units or law.columns)
-
-
-def _holdable(law: Law) -> list[str]:
-    """The parameters that can be held alone."""
-    found = []
-    for name in law.parameters:
-        try:
-            hold(law, [np.full(1, 2.0)] * len(law.columns), {name: 1.0})
-        except InputError:
-            continue
-        found.append(name)
-    return found

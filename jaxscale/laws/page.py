@@ -19,7 +19,7 @@ from jaxscale import files
 from jaxscale.errors import InputError
 from jaxscale.laws import answers_page, figures
 from jaxscale.laws.answered import size as number
-from jaxscale.page import layout, plots
+from jaxscale.page import layout, vectors
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import UNKNOWN, percent
 
@@ -88,7 +88,7 @@ def _page(document: dict[str, Any], name: str) -> str:
         _influences(document),
         _estimates(document),
     ]
-    return layout.conclusion(f"{document['law']} fitted to {name}", document, sections)
+    return layout.conclusion(f"{document['law']} fitted to {name}", document, sections, script=False)
 
 
 def _how(document: dict[str, Any]) -> str:
@@ -188,7 +188,7 @@ def _along(document: dict[str, Any], column: str) -> str:
         " with the other columns held at the 10%, 50% and 90% quantiles of the runs" if held else ""
     )
     caption += f", to ten times the largest {column}; bands: intervals of the expected loss."
-    drawing = plots.drawing(
+    drawing = vectors.drawing(
         figures.along_figure(document, column), f"figure-along-{column}", f"Loss against {column} with the fit."
     )
     return figure_section(f"Loss along {column}", drawing, caption)
@@ -197,7 +197,7 @@ def _along(document: dict[str, Any], column: str) -> str:
 def _residuals(document: dict[str, Any], column: str) -> str:
     caption = "Scatter should not depend on the column; a bend says that the law's form fails along it."
     name = f"figure-residuals-{column.replace(' ', '-')}"
-    drawing = plots.drawing(figures.residual_figure(document, column), name, f"Residuals against {column}.")
+    drawing = vectors.drawing(figures.residual_figure(document, column), name, f"Residuals against {column}.")
     return figure_section(f"Residuals against {column}", drawing, caption)
 
 
@@ -208,7 +208,7 @@ def _profile(profile: dict[str, Any]) -> str:
         f"dashed line on both sides for the runs to determine {profile['name']}; it is below it in {ends}, runs taken "
         "as independent."
     )
-    drawing = plots.drawing(
+    drawing = vectors.drawing(
         figures.profile_figure(profile), f"figure-profile-{profile['name']}", f"Profile of {profile['name']}."
     )
     return figure_section(f"Profile of {profile['name']}", drawing, caption)
@@ -220,7 +220,7 @@ def _starts(document: dict[str, Any]) -> str:
         f"{percent(state['share_at_optimum'])} of {state['starts']} starts ended within 1e-6 of the best optimum. "
         f"A further step would lower the objective by a share of {state['stationarity']:.1e}."
     )
-    drawing = plots.drawing(figures.starts_figure(document), "figure-starts", "Where the starts ended.")
+    drawing = vectors.drawing(figures.starts_figure(document), "figure-starts", "Where the starts ended.")
     return figure_section("Starts", drawing, caption)
 
 
@@ -233,7 +233,7 @@ def _back_test(document: dict[str, Any]) -> str:
         f"{_share(test['error'])}; {_share(test['coverage'])} of the runs lie in their {percent(test['level'])} "
         "interval. Points that drift away from 1 say that the law does not extrapolate."
     )
-    drawing = plots.drawing(figures.back_test_figure(test), "figure-back-test", "Forecasts of larger runs.")
+    drawing = vectors.drawing(figures.back_test_figure(test), "figure-back-test", "Forecasts of larger runs.")
     return figure_section("Back-test", drawing, caption)
 
 
@@ -241,7 +241,7 @@ def _theory(document: dict[str, Any]) -> str:
     theory = document.get("theory")
     if not theory:
         return ""
-    drawing = plots.drawing(figures.theory_figure(theory), "figure-theory", "Observed and predicted exponents.")
+    drawing = vectors.drawing(figures.theory_figure(theory), "figure-theory", "Observed and predicted exponents.")
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _theory_sentences(theory))
     low, high = theory["cross_entropy"]
     said += (

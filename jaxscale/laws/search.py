@@ -17,7 +17,7 @@ from jaxscale.laws import starts as lattices
 from jaxscale.laws.holding import hold
 from jaxscale.laws.law import Curve, Law
 from jaxscale.laws.minimize import bucket, minimize
-from jaxscale.laws.objective import Objective
+from jaxscale.laws.objective import Objective, value
 from jaxscale.laws.polish import Lane
 from jaxscale.laws.runs import Runs
 from jaxscale.laws.starts import Lattice, Starts
@@ -227,10 +227,22 @@ def refit(
     few_within = _within(task, delta, found.typical) <= _MANY_WITHIN
     smoothing = np.where(few_within, np.maximum(delta, 0.3 * found.typical), 0.0)
     optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z.reshape(count * each, -1), repeat(smoothing))
-    totals = optimum.total.reshape(count, each)
-    best = np.argmin(totals, axis=1)
-    take = np.arange(count), best
-    return Refit(optimum.z.reshape(count, each, -1)[take], totals[take])
+    totals, ends = optimum.total.reshape(count, each), optimum.z.reshape(count, each, -1)
+    # With rounded corners a lane may leave the optimum it began at, and end above it.
+    at_start = _totals(task, z[:, 0], target, weight, delta)
+    stay = at_start < totals[:, 0]
+    totals[:, 0], ends[:, 0] = np.where(stay, at_start, totals[:, 0]), np.where(stay[:, None], z[:, 0], ends[:, 0])
+    take = np.arange(count), np.argmin(totals, axis=1)
+    return Refit(ends[take], totals[take])
+
+
+def _totals(task: FitProblem, z: np.ndarray, target: np.ndarray, weight: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """The objective (B,) of tables at coordinates (B, P), its corners sharp; infinite where the curve has no value."""
+    residual, quantile = task.residuals(z, target), task.objective.quantile
+    with jax.enable_x64(True):
+        each = np.asarray(value(jnp.asarray(residual), jnp.asarray(delta)[:, None], None, jnp.asarray(quantile)))
+    total = np.sum(np.where(weight > 0, weight * each, 0.0), axis=1)
+    return np.where(np.isnan(total), np.inf, total)
 
 
 def own_starts(
