@@ -21,9 +21,11 @@ _WIDTH, _HEIGHT = 860, 430
 _LEFT, _RIGHT, _BOTTOM, _TOP = 66, 18, 50, 12
 _SCALE = 74  # width of a color scale with its labels
 _LEGEND_LINE = 20
-_LETTER = 6.6  # width of a letter of the legend
+_LETTER = 7.2  # width of a letter of the legend
 _PADDING = 0.04  # of an axis, beyond its data
 _TICKS = 6
+_ONE_DECADE, _FEW_DECADES = 1.2, 2.2  # of a logarithmic axis with evenly spaced ticks, and with `_FACTORS`
+_FACTORS = (1, 2, 5)
 _DASHES = {"dash": "8 5", "dot": "2 4", "dashdot": "8 4 2 4"}
 
 
@@ -82,11 +84,13 @@ class _Axis:
         low, high = sorted((self._low, self._high))
         if self.names:
             yield from ((self._place(i), name) for i, name in enumerate(self.names))
-        elif self.is_log and high - low > 1.2:
+        elif self.is_log and high - low > _ONE_DECADE:
             every = max(1, math.ceil((high - low) / _TICKS))
-            for decade in range(math.ceil(low), math.floor(high) + 1):
-                if decade % every == 0:
-                    yield self._place(decade), _power(decade)
+            for decade in range(math.floor(low), math.floor(high) + 1):
+                for factor in _FACTORS if high - low < _FEW_DECADES else (1,):
+                    value = decade + math.log10(factor)
+                    if low <= value <= high and decade % every == 0:
+                        yield self._place(value), _power(factor, decade)
         else:
             ends = (10**low, 10**high) if self.is_log else (low, high)
             step = _round_step((ends[1] - ends[0]) / _TICKS)
@@ -96,8 +100,8 @@ class _Axis:
                     yield place, f"{count * step:.4g}"
 
 
-def _power(decade: int) -> str:
-    return f"{10.0**decade:g}" if -3 <= decade <= 3 else f"1e{decade}"
+def _power(factor: int, decade: int) -> str:
+    return f"{factor * 10.0**decade:g}" if -3 <= decade <= 3 else f"{factor}e{decade}"
 
 
 def _round_step(least: float) -> float:

@@ -179,9 +179,12 @@ loss = lambda params, member, step, drawn: jnp.sum((params - member) ** 2)
 move = lambda params, updates, member, step: jax.tree.map(lambda p, u: p - 0.1 * u, params, updates)
 """,
     "jaxscale.laws": TABLE + "monkeypatch.setattr(laws, 'fit', functools.partial(laws.fit, resamples=100))",
+    "jaxscale.laws.answers": FIT,
     "jaxscale.laws.catalogue": "",
     "jaxscale.laws.compute_optimal": FIT + "\nisoflop, envelope = only_bound(isoflop), only_bound(envelope)",
     "jaxscale.laws.event_files": "rows = only_bound(rows)",
+    "jaxscale.laws.flops": FIT + "\nfrom jaxscale.laws import frontier\n"
+    "table |= {'layers': np.full(25, 8.0), 'width': np.full(25, 512.0), 'context': np.full(25, 1024.0)}",
     "jaxscale.laws.page": "document = {}\n"
     "print_law, write_law_page = only_bound(print_law), only_bound(write_law_page)",
     "jaxscale.laws.results": FIT,
@@ -270,6 +273,7 @@ x_BxD, fixed = x[:, :2], {"encoding": jnp.ones((6, 4))}
 params = ReluTransformer(shape).init(key, x_BxD)["params"]
 """,
     "jaxscale.page.pictures": "figure, check, write = None, only_bound(check), only_bound(write)",
+    "jaxscale.page.vectors": "from jaxscale.page.plots import empty\nfigure = empty('n', 'loss')",
     "jaxscale.preemption": "from jaxscale import preemption",
     "jaxscale.sharding.processes": "from jaxscale.sharding import processes\nfolder, read = 'runs', str",
     "jaxscale.smoothness": "y = x[:, 0]",
