@@ -116,7 +116,9 @@ def _fit(options: argparse.Namespace) -> None:
         checked_prediction(law, *dimension, *beta, held=_fixed(options.fix))
     with _in_flags({"law": "--compare"}):
         others = [law, *map(laws.named, options.compare)]
-    objective, fixed = _objective(options), checked(law, _fixed(options.fix))
+    objective, fixed = _objective(options), _fixed(options.fix)
+    for one in others:
+        checked(one, fixed)
     asked = _asked(options, law)
     watch = Stopwatch()
     with watch.stage("reading"):

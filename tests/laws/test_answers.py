@@ -11,10 +11,18 @@ import pytest
 from scipy import optimize
 
 from jaxscale import cli, errors, laws, verdict
-from jaxscale.laws import answers, holding
+from jaxscale.laws import answers, compute_optimal, holding, starts
 from tests.laws.tables import CHINCHILLA, SIZES, isoflop_grid, power_law
 
 KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    """The bottoms of isoFLOP curves need more only for the tails of their intervals."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compute_optimal, "_DRAWS", 60)
+        yield
 
 
 def with_law(fitted, name, parameters):
@@ -326,6 +334,22 @@ def test_the_others_are_fitted_with_a_parameter_held(E):
     assert [fitted.parameters[name] for name in ("A", "alpha")] == pytest.approx([A, alpha], rel=1e-5)
 
 
+@pytest.mark.parametrize("held", [[1.3, np.nan, np.nan], [np.nan, 0.4, np.nan], [9.0, np.nan, 0.0], [1.0, 0.1, 0.2]])
+def test_starts_are_the_best_with_it_held(held):
+    """Non-negative least squares of what is left, by SciPy."""
+    rng, held = np.random.default_rng(0), np.array(held)
+    basis, loss, weight = rng.uniform(size=(4, 3, 16)), rng.uniform(1, 3, size=(1, 16)), rng.uniform(size=(1, 16))
+    with jax.enable_x64(True):
+        found = starts.project(basis, loss, weight, held)
+    root, free, known = np.sqrt(weight[0]), np.isnan(held), np.nan_to_num(held)
+    for point in range(4):
+        left = root * (loss[0] - known @ basis[point])
+        best, norm = optimize.nnls((root * basis[point][free]).T, left) if free.any() else ([], np.linalg.norm(left))
+        np.testing.assert_allclose(found.linear[0, point][free], best, atol=1e-9)
+        np.testing.assert_array_equal(found.linear[0, point][~free], held[~free])
+        assert found.excess[0, point] == pytest.approx(norm**2, rel=1e-9)
+
+
 def test_a_scale_is_held_in_the_tables_units_and_an_exponent_as_it_is():
     data = power_law(noise=0.003)
     free = laws.fit(data, resamples=0).parameters
@@ -411,9 +435,9 @@ def test_whatever_can_be_held_of_a_law_has_its_value_in_the_tables_units(name):
 
 
 def test_a_quantile_is_the_curve_below_which_its_share_of_runs_lies():
-    data = power_law(noise=0.01, sizes=np.repeat(np.logspace(5, 7, 7), 9))
+    data = power_law(noise=0.01, seed=1)
     fitted = laws.fit(data, objective=laws.asymmetric(0.2, 1e-5), key=KEY, resamples=100)
-    assert abs(np.mean(fitted.residuals > 0) - 0.2) < 0.06
+    assert np.sum(fitted.residuals > 1e-5) <= 0.2 * 14 <= np.sum(fitted.residuals > -1e-5)  # but for runs within δ
     assert fitted.bootstrap == "pairs-cluster"
     lower, upper = fitted.intervals["E"]
     assert lower < fitted.parameters["E"] < upper
@@ -421,8 +445,7 @@ def test_a_quantile_is_the_curve_below_which_its_share_of_runs_lies():
         laws.fit(data, objective=laws.asymmetric(0.2), key=KEY, bootstrap="wild-cluster")
     # A new run is not about the quantile but about the middle, 0.84 standard deviations above.
     found = answers.scatter(fitted)
-    assert found.center == pytest.approx(-0.0084, abs=0.003)
-    assert np.std(found.deviations) == pytest.approx(0.01, rel=0.25)
+    assert -0.013 < found.center < -0.003 and 0.006 < np.std(found.deviations) < 0.014
     answer = laws.predict_run(fitted, {"n": 1e6}, key=KEY)
     truth = 1.5 + 2.0 * 10**-0.3
     assert answer.new_run.lower < truth < answer.new_run.upper
@@ -487,6 +510,7 @@ def test_answers_are_tables_on_a_terminal_and_sections_of_the_page(runs, tmp_pat
         (["--law", "chinchilla", "--budget", "much"], "--budget 'much' is not a positive number"),
         (["--fix", "E"], "--fix E is not NAME=NUMBER"),
         (["--fix", "zeta=1"], "--fix 'zeta' is no parameter of law 'data'"),
+        (["--fix", "E=1", "--compare", "power"], "--fix 'E' is no parameter of law 'power'"),
         (["--fix", "E=1", "E=2"], "--fix E is given two values"),
         (["--quantile", "0.1"], "--objective asymmetric and --quantile go together"),
         (["--objective", "asymmetric"], "no --quantile"),
