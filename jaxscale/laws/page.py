@@ -94,9 +94,11 @@ def _page(document: dict[str, Any], name: str) -> str:
 def _how(document: dict[str, Any]) -> str:
     groups = document["groups"]
     shared = f", {groups['count']} groups by {groups['by']}" if groups["by"] else ", runs taken as independent"
-    spread = f"; {percent(document['level'])} intervals, {document['bootstrap']}" if document["resamples"] else ""
     held = "".join(f"; {name} held at {number(value, 4)}" for name, value in document["fixed"].items())
-    spread += f" conditional on {' and '.join(document['fixed'])}" if held and spread else ""
+    given = f" conditional on {' and '.join(document['fixed'])}" if held else ""
+    spread = (
+        f"; {percent(document['level'])} intervals{given}, {document['bootstrap']}" if document["resamples"] else ""
+    )
     return f"{document['runs']} runs{shared}; {document['objective']}{held}{spread}"
 
 
