@@ -4,19 +4,30 @@ import argparse
 import contextlib
 import pathlib
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
+from jaxscale.commands.laws_by import fit_by
 from jaxscale.commands.output import finite, print_json
 from jaxscale.errors import InputError
 
 # What arguments of Python are called here.
 _FLAGS = {name: f"--{name}" for name in ("law", "delta", "bootstrap", "interval", "level", "resamples", "page", "map")}
 _FLAGS |= {"d": "--dimension", "d_interval": "--dimension", "beta_interval": "--beta", "beta": "--beta", "file": "file"}
+_FLAGS |= {"by": "--by", "where": "--where", "last": "--last", "after_warmup": "--after-warmup"}
+# As in jaxscale.laws, which is not loaded to read the command line.
+DECIMALS, DELIMITERS = ("auto", "comma", "point"), ("comma", "semicolon", "tab", "bar", "spaces")
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", help=".csv, .tsv, .json, .jsonl or .parquet with a row for each run, or a folder of TensorBoard runs")
+    add(
+        "file",
+        nargs="+",
+        metavar="FILE",
+        help="a table with a row for each run, or several: text with any delimiter, JSON, Parquet, compressed or not; "
+        "a chart of Weights & Biases; a folder of TensorBoard runs, or with a table for each run",
+    )
     add("--law", default="data", help="data, chinchilla, additive:N,D,width, m4:n, … (default %(default)s)")
     add(
         "--map",
@@ -36,13 +47,22 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resamples", type=int, default=2000, help="behind the intervals; 0 for none (default %(default)s)")
     add("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     add("--page", metavar="OUT.html", help="write every figure to a web page")
+    add = parser.add_argument_group("which rows, and how they are read").add_argument
+    add("--where", metavar="CONDITIONS", help="rows to keep: \"dataset == 'c4' and N > 1e8\" (== != < <= > >= in, and)")
+    add("--by", metavar="COLUMN", help="a fit for each value of a column, and a test of whether the exponents differ")
+    add("--last", action="store_true", help="keep the last row of every run, by its step")
+    add("--after-warmup", type=float, metavar="STEPS", help="leave out the rows up to this step")
+    add("--decimal", default="auto", choices=DECIMALS, help="what decimals are written with (default %(default)s)")
+    add("--delimiter", choices=DELIMITERS, help="what stands between the columns, where the rows do not tell")
     add = parser.add_argument_group("held against what theory predicts").add_argument
     add("--dimension", type=float, nargs="+", metavar="D", help="of the data; or D LOWER UPPER, with its interval")
     add("--beta", type=float, nargs="+", default=[1.0], metavar="B", help="smoothness (default 1); or B LOWER UPPER")
 
 
 def fit(options: argparse.Namespace, _: Sequence[str]) -> None:
-    with _in_flags(_FLAGS):
+    with _in_flags(_FLAGS), warnings.catch_warnings():
+        # What numbers beyond all bounds do to a fit is said by its caveats.
+        warnings.simplefilter("ignore", RuntimeWarning)
         _fit(options)
 
 
@@ -71,9 +91,22 @@ def _fit(options: argparse.Namespace) -> None:
         "least-squares": laws.least_squares,
         "absolute": laws.least_absolute_deviations,
     }
+    if options.by and options.compare:
+        raise InputError(
+            f"--by {options.by} fits one law to each part, and --compare others to all runs. Compare within a part: "
+            f"--where \"{options.by} == '…'\" --compare {' '.join(options.compare)}"
+        )
     watch = Stopwatch()
     with watch.stage("reading"):
-        table = laws.read_table(options.file, options.map)
+        table = laws.read_table(
+            options.file,
+            options.map,
+            where=options.where,
+            last=options.last,
+            after_warmup=options.after_warmup,
+            decimal=options.decimal,
+            delimiter=options.delimiter,
+        )
     chosen = {
         "objective": objectives[options.objective](),
         "weights": options.weights,
@@ -83,6 +116,10 @@ def _fit(options: argparse.Namespace) -> None:
         "level": options.level,
         "resamples": options.resamples,
     }
+    if options.by:
+        against = (lambda fit: laws.against_theory(fit, *dimension, *beta)) if dimension else lambda fit: None
+        key = jax.random.key(options.seed)
+        return fit_by(table, options.by, law, key, chosen, against, options.page, options.json, watch)
     fit_key, compare_key, document_key = jax.random.split(jax.random.key(options.seed), 3)
     with watch.stage("fit and bootstrap"):
         fit = laws.fit(table, law, key=fit_key, **chosen)
@@ -97,7 +134,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.page:
         from jaxscale.laws.page import write_law_page
 
-        write_law_page(said, options.page, pathlib.Path(options.file).name)
+        write_law_page(said, options.page, ", ".join(pathlib.Path(file).name for file in options.file))
     if options.json:
         return print_json(said)
     from rich.console import Console

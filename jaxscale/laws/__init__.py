@@ -28,6 +28,7 @@ from jaxscale.laws.optimality import Evaluation, evaluate
 from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
 from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
+from jaxscale.laws.side_by_side import SharedExponents, SideBySide, fit_each
 from jaxscale.laws.table_files import read_table
 from jaxscale.laws.theory_check import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 
@@ -51,6 +52,8 @@ __all__ = [
     "Quantity",
     "Range",
     "Runs",
+    "SharedExponents",
+    "SideBySide",
     "TheoryCheck",
     "additive",
     "against_theory",
@@ -62,6 +65,7 @@ __all__ = [
     "envelope",
     "evaluate",
     "fit",
+    "fit_each",
     "frontier",
     "held",
     "huber",

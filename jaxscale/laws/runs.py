@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from jaxscale.errors import InputError
+from jaxscale.laws.cells import MISSING, Undecided, sure
+from jaxscale.laws.charts import STEPS_OR_TOKENS, step_column
 from jaxscale.laws.law import Law
 
 # A code and a sentence.
@@ -25,6 +27,18 @@ class DataFrame(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
+class TableRows(list[dict[str, Any]]):
+    """Rows by column, as a table of files is read.
+
+    Attributes:
+      findings: what there is to know of how they were read.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = (), findings: Iterable[Finding] = ()) -> None:
+        super().__init__(rows)
+        self.findings = tuple(findings)
+
+
 # Columns by name, rows, or a data frame.
 Table = Mapping[str, np.typing.ArrayLike] | Sequence[Mapping[str, Any]] | DataFrame
 
@@ -35,6 +49,15 @@ _DERIVED: dict[str, tuple[tuple[str, str], str, Callable[[np.ndarray, np.ndarray
     "N": (("D", "C"), "C / (6 D)", lambda D, C: C / (6 * D)),
     "M": (("N", "D"), "D / N", lambda N, D: D / N),
 }
+# What else people call a column, by what laws call it; for a hint alone.
+_ALSO = {
+    "N": ("params", "parameters", "n_params", "num_params", "model_size", "size"),
+    "D": ("tokens", "n_tokens", "num_tokens", "train_tokens", "tokens_seen", "data"),
+    "C": ("flops", "flop", "compute", "training_flops"),
+    "n": ("samples", "examples", "n_samples", "tokens", "n_tokens", "d", "data", "size"),
+    "loss": ("val_loss", "val/loss", "valid_loss", "eval_loss", "eval/loss", "test_loss", "final_loss", "train/loss"),
+}
+_FEWEST_STEPS = 3  # of a run in a table make it a learning curve
 _GROUP_COLUMNS = ("curve", "group")  # asked for by their names
 SAME_SIZE = 1e-6  # sizes that differ by less, relatively, are one
 
@@ -91,16 +114,18 @@ def read(table: Table, law: Law, weights: str | None = None, groups: str | None 
       groups: the column whose equal values mark runs that err together; None for none; "auto" for the first of: a run
         named in several rows (a learning curve), a column `curve` or `group`, a column of the law with repeated values.
 
+    Rows without a loss, that is where it is missing or NaN, are left out, and `findings` says so.
+
     Raises:
       InputError: for a missing column, an entry that is not a positive finite number (the row is named), fewer rows or
         points than parameters, or a column that never varies.
     """
-    cells = _cells(table)
-    rows = len(next(iter(cells.values()), ()))
-    names = tuple(str(name) for name in cells["run"]) if "run" in cells else tuple(f"row {i}" for i in range(rows))
-    place = lambda row: f"row {row} (run {names[row]})" if "run" in cells else f"row {row}"
     needed = (*law.columns, "loss")
-    columns, findings = {}, []
+    cells, kept, dropped = _with_loss(_cells(table))
+    rows = len(kept)
+    names = tuple(str(name) for name in cells["run"]) if "run" in cells else tuple(f"row {i}" for i in kept)
+    place = lambda row: f"row {kept[row]} (run {names[row]})" if "run" in cells else f"row {kept[row]}"
+    columns, findings = {}, [*(table.findings if isinstance(table, TableRows) else ()), *dropped]
     for column in law.columns:
         columns[column], derived = _column(cells, column, needed, place)
         findings += derived
@@ -119,6 +144,7 @@ def read(table: Table, law: Law, weights: str | None = None, groups: str | None 
         group = None
     order = np.lexsort((loss, *reversed(columns.values())))
     findings += _duplicates(columns, loss, names)
+    findings += _learning_curves(cells, columns)
     return Runs(
         columns={name: values[order] for name, values in columns.items()},
         loss=loss[order],
@@ -128,6 +154,18 @@ def read(table: Table, law: Law, weights: str | None = None, groups: str | None 
         group_by=group_by if group is not None else "",
         findings=tuple(findings),
     )
+
+
+def columns_of(table: Table, needed: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The columns of a table of any kind, its cells as they are.
+
+    Raises:
+      InputError: for what is no table, or one without a column that is needed.
+    """
+    cells = _cells(table)
+    for name in needed:
+        _found(cells, name, needed)
+    return cells
 
 
 def _cells(table: Table) -> dict[str, np.ndarray]:
@@ -152,6 +190,34 @@ def _cells(table: Table) -> dict[str, np.ndarray]:
     return {name: np.array([row.get(name) for row in table], dtype=object) for name in names}
 
 
+def _with_loss(cells: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray, list[Finding]]:
+    """The rows that have a loss, which of all they are, and what is to be said of the others."""
+    every = np.arange(len(next(iter(cells.values()), ())))
+    loss = cells.get("loss", every)  # a table without that column is refused where the others are sought
+    kept = np.array([i for i, cell in enumerate(loss) if not _no_reading(cell)], int)
+    if len(kept) == len(every):
+        return dict(cells), every, []
+    dropped = np.setdiff1d(every, kept)
+    first = f"row {dropped[0]}" + (f" (run {cells['run'][dropped[0]]})" if "run" in cells else "")
+    if not len(kept):
+        raise InputError(
+            f"none of the {len(loss)} rows has a loss: it is empty or NaN in all. "
+            f"Take it from another column: --map loss={_called('loss', [name for name in cells if name != 'loss'])}"
+        )
+    what = "One row has" if len(dropped) == 1 else f"{len(dropped)} rows have"
+    said = f"{what} no loss (empty or NaN) and {'is' if len(dropped) == 1 else 'are'} left out, the first {first}."
+    return {name: values[kept] for name, values in cells.items()}, kept, [("rows_dropped", said)]
+
+
+def _no_reading(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return cell.strip().lower() in (*MISSING, "nan")
+    try:
+        return cell is None or bool(np.isnan(cell))
+    except TypeError:
+        return False
+
+
 def numbers(table: Table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Columns of a table of any kind: positive numbers, computed from others as `read` does, and labels as text.
 
@@ -169,12 +235,21 @@ def _found(cells: Mapping[str, np.ndarray], column: str, needed: Sequence[str]) 
         raise InputError(f"{column!r} is not the name of a column. Name one of {', '.join(cells)}.")
     if column in cells:
         return cells[column]
-    near = difflib.get_close_matches(column, cells, n=1)
+    first = f"{column}:1"  # of several columns of that name
+    near = [first] if first in cells else difflib.get_close_matches(column, cells, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise InputError(
         f"the table has no column {column!r}{hint} Needed: {', '.join(needed)}; "
-        f"the table has {', '.join(cells) or 'none'}."
+        f"the table has {', '.join(cells) or 'none'}. Say which it is: --map {column}={_called(column, cells)}"
     )
+
+
+def _called(column: str, names: Iterable[str]) -> str:
+    """What a table most likely calls a column, or COLUMN."""
+    known = {name.lower(): name for name in names}
+    own = column.lower()
+    likely = (own, f"{own}:1", *_ALSO.get(column, ()), *difflib.get_close_matches(own, known, n=1))
+    return next((known[name] for name in likely if name in known), "COLUMN")
 
 
 def _column(
@@ -183,22 +258,29 @@ def _column(
     if column in cells or column not in _DERIVED or not all(name in cells for name in _DERIVED[column][0]):
         return _numbers(_found(cells, column, needed), column, place), []
     sources, formula, compute = _DERIVED[column]
-    values = compute(*(_numbers(cells[name], name, place) for name in sources))
-    return values, [("derived_column", f"The table has no column {column}; it was computed as {formula}.")]
+    with np.errstate(over="ignore", under="ignore"):  # said of the cell
+        values = compute(*(_numbers(cells[name], name, place) for name in sources))
+    said = ("derived_column", f"The table has no column {column}; it was computed as {formula}.")
+    return _numbers(values, column, place), [said]
 
 
 def _numbers(values: np.ndarray, column: str, place: Callable[[int], str]) -> np.ndarray:
     """Positive finite numbers, or an error that names the first cell that is not one."""
     numbers = np.full(len(values), np.nan)
     for row, cell in enumerate(values):
+        if isinstance(cell, Undecided):
+            raise InputError(f"{column}={str(cell)!r} in {place(row)} {cell.why}")
         with contextlib.suppress(TypeError, ValueError):
-            numbers[row] = float(cell)
+            found = sure(cell) if isinstance(cell, str) else float(cell)
+            numbers[row] = np.nan if found is None else found
     bad = ~(np.isfinite(numbers) & (numbers > 0))
     if bad.any():
         row = int(np.argmax(bad))
         others = f" So are {bad.sum() - 1} more cells of {column}." if bad.sum() > 1 else ""
+        condition = f"{column} < 1e300" if numbers[row] == np.inf else f"{column} > 0"
         raise InputError(
-            f"{column}={values[row]} in {place(row)} is not a positive finite number. Correct or drop the row.{others}"
+            f"{column}={values[row]} in {place(row)} is not a positive finite number.{others} "
+            f'Correct it, or leave such rows out: --where "{condition}"'
         )
     return numbers
 
@@ -209,14 +291,20 @@ def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: La
     if len(loss) <= needed or points < needed:
         raise InputError(
             f"{law.formula} has {needed} parameters; the table has {len(loss)} rows at {points} distinct points. "
-            f"Pass at least {needed + 1} rows at {needed} points, better many more over two decades."
+            f"Pass at least {needed + 1} rows at {needed} points, better many more over two decades, or choose a law "
+            "with fewer parameters: --law power"
         )
     for column, values in columns.items():
         if _index(values).max() == 0:
             raise InputError(
                 f"all {len(values)} runs have {column}={values[0]:g}; nothing can be fitted along a column that never "
-                "varies. Add runs of other sizes, or choose a law without it."
+                f"varies. Add runs of other sizes, or choose a law without it: --law data:{_other(column, columns)}"
             )
+
+
+def _other(column: str, columns: Mapping[str, np.ndarray]) -> str:
+    """A column that varies, if there is one."""
+    return next((name for name, values in columns.items() if name != column and _index(values).max()), "COLUMN")
 
 
 def _groups(
@@ -266,5 +354,26 @@ def _duplicates(columns: Mapping[str, np.ndarray], loss: np.ndarray, names: Sequ
             "duplicate_runs",
             f"{len(repeated)} rows repeat another in sizes and loss, such as {names[second]} and {names[first]}. They "
             "count twice; drop them unless they are separate runs.",
+        )
+    ]
+
+
+def _learning_curves(cells: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> list[Finding]:
+    """Whether rows are steps of runs rather than runs."""
+    if "run" not in cells:
+        return []
+    run, step = _index_of(cells["run"]), step_column(cells, STEPS_OR_TOKENS)
+    index = np.stack([_index(values) for values in columns.values()]) if step is None else _index_of(cells[step])[None]
+    steps = np.bincount(np.unique(np.vstack([run, index]), axis=1)[0])
+    curves = np.flatnonzero(steps >= _FEWEST_STEPS)
+    if not len(curves):
+        return []
+    what = "a run, and is" if len(curves) == 1 else f"{len(curves)} runs, and are"
+    return [
+        (
+            "learning_curve_rows",
+            f"{int(np.isin(run, curves).sum())} rows are steps of {what} fitted as if each were a run that ended "
+            "there. Before its learning rate has come down a run has a higher loss than one that ends. Keep the last "
+            "row of each run: --last.",
         )
     ]
