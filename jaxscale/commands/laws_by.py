@@ -62,10 +62,12 @@ def _document(each: "SideBySide", table: "Table", parts: dict[str, dict[str, Any
 
     first = next(iter(parts.values()))
     columns = " and ".join(next(iter(each.fits.values())).law.columns)
+    of: dict[tuple[str, str], list[str]] = {}  # which parts a caveat is of
+    for value, part in parts.items():
+        for caveat in part["caveats"]:
+            of.setdefault((caveat["code"], caveat["text"]), []).append(value)
     caveats = [verdict.caveat(*finding) for finding in findings(table)] + [
-        verdict.caveat(caveat["code"], f"{each.by}={value}: {caveat['text']}")
-        for value, part in parts.items()
-        for caveat in part["caveats"]
+        verdict.caveat(code, f"{each.by}={', '.join(values)}: {text}") for (code, text), values in of.items()
     ]
     return {
         "kind": "fit",

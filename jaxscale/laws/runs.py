@@ -57,6 +57,7 @@ _ALSO = {
     "n": ("samples", "examples", "n_samples", "tokens", "n_tokens", "d", "data", "size"),
     "loss": ("val_loss", "val/loss", "valid_loss", "eval_loss", "eval/loss", "test_loss", "final_loss", "train/loss"),
 }
+_LARGEST = 1e100  # of a size or loss, and one over the smallest: products of a few of them stay numbers
 _FEWEST_STEPS = 3  # of a run in a table make it a learning curve
 _GROUP_COLUMNS = ("curve", "group")  # asked for by their names
 SAME_SIZE = 1e-6  # sizes that differ by less, relatively, are one
@@ -277,10 +278,17 @@ def _numbers(values: np.ndarray, column: str, place: Callable[[int], str]) -> np
     if bad.any():
         row = int(np.argmax(bad))
         others = f" So are {bad.sum() - 1} more cells of {column}." if bad.sum() > 1 else ""
-        condition = f"{column} < 1e300" if numbers[row] == np.inf else f"{column} > 0"
+        condition = f"{column} < {_LARGEST:g}" if numbers[row] == np.inf else f"{column} > 0"
         raise InputError(
             f"{column}={values[row]} in {place(row)} is not a positive finite number.{others} "
             f'Correct it, or leave such rows out: --where "{condition}"'
+        )
+    far = np.flatnonzero((numbers > _LARGEST) | (numbers < 1 / _LARGEST))
+    if len(far):
+        condition = f"{column} < {_LARGEST:g}" if numbers[far[0]] > 1 else f"{column} > {1 / _LARGEST:g}"
+        raise InputError(
+            f"{column}={values[far[0]]} in {place(far[0])} is beyond what can be fitted. Give {column} in another "
+            f'unit, or leave such rows out: --where "{condition}"'
         )
     return numbers
 
@@ -368,12 +376,12 @@ def _learning_curves(cells: Mapping[str, np.ndarray], columns: Mapping[str, np.n
     curves = np.flatnonzero(steps >= _FEWEST_STEPS)
     if not len(curves):
         return []
-    what = "a run, and is" if len(curves) == 1 else f"{len(curves)} runs, and are"
+    what = "one run" if len(curves) == 1 else f"{len(curves)} runs"
     return [
         (
             "learning_curve_rows",
-            f"{int(np.isin(run, curves).sum())} rows are steps of {what} fitted as if each were a run that ended "
-            "there. Before its learning rate has come down a run has a higher loss than one that ends. Keep the last "
-            "row of each run: --last.",
+            f"{int(np.isin(run, curves).sum())} rows are steps of {what}, each fitted as if a run had ended there. "
+            "Before its learning rate has come down a run has a higher loss than one that ends. Keep the last row of "
+            "each run: --last.",
         )
     ]

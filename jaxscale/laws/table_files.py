@@ -18,7 +18,7 @@ from jaxscale.laws import cells, charts, conditions, decoding, delimited, event_
 from jaxscale.laws.decoding import Unreadable
 from jaxscale.laws.runs import Finding, TableRows
 
-_MAPPED = re.compile(r"^(?P<column>[^=]+)=(?P<source>.+?)(?:\*(?P<factor>[0-9.eE+]+))?$")
+_MAPPED = re.compile(r"^(?P<column>[^=]+)=(?P<source>.+?)(?:\*(?P<factor>[0-9.eE+-]+))?$")
 _KINDS = "Give text with a delimiter and a header, JSON, Parquet, or a folder of such files or of TensorBoard runs."
 _LINES = (".jsonl", ".ndjson")
 # What a folder is searched for, by the ending of a file: the first kind that is there.
