@@ -226,6 +226,11 @@ READ = {
     "Markdown": ("a.md", MARKDOWN, {}),
     "decimal comma": ("a.csv", text(delimiter=";", loss=comma), {}),
     "decimal comma, by tabs": ("a.txt", text(delimiter="\t", loss=comma), {}),
+    "decimal comma, without a header": (
+        "a.csv",
+        text(delimiter=";", size=lambda n: comma(f"{n / 1e9:g}B"), loss=comma).split("\n", 1)[1],
+        {"mapping": ["n=1", "loss=2"]},
+    ),
     "decimal comma, in quotation marks": ("a.csv", text(loss=lambda v: f'"{comma(v)}"'), {}),
     "three decimals each": ("a.tsv", text(delimiter="\t", loss="{:.3f}".format), {}),
     "thousands by comma": ("a.csv", text(size=lambda n: f'"{n:,.0f}"'), {}),
@@ -303,6 +308,12 @@ def test_whatever_holds_the_table_gives_the_same_numbers(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_is_the_reference(laws.read_table(write(tmp_path, file, content), **options))
+
+
+def test_words_are_left_alone(tmp_path):
+    """A column of words in which some look like numbers is one of words."""
+    table = laws.read_table(write(tmp_path, "a.csv", WORDS + "1e6,7,1e3\n"))
+    assert [row["note"] for row in table] == ["1B", "c4", "12%", "a-", "-", "1e3"]
 
 
 def zstd(content):
@@ -503,6 +514,8 @@ def test_a_run_that_goes_back_within_a_file_is_resumed_there(tmp_path):
         ("params in ('70M', 1e9)", "ab"),
         ("1e8 <= params < 1e9 and set == 'c4'", "c"),
         ("val/loss > 1.5", "bc"),
+        ("val/loss < 2", "a"),
+        ("val/loss <= 2", "ab"),
         ("val/loss != 3", "abd"),
         ("params > -1 and summary.lr == 0.1", "a"),
         ("run >= 'c'", "cd"),
