@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jaxscale import verdict
@@ -72,7 +72,7 @@ def _document(each: "SideBySide", table: "Table", parts: dict[str, dict[str, Any
     return {
         "kind": "fit",
         "question": f"How does the loss depend on {columns}, and do the exponents differ by {each.by}?",
-        "sentence": each.sentence,
+        "sentence": " ".join([each.sentence, *_predicted(each.by, parts)]),
         "agreement": verdict.overall(part["agreement"] for part in parts.values()) if first["agreement"] else None,
         "numbers": [
             *(
@@ -97,6 +97,21 @@ def _document(each: "SideBySide", table: "Table", parts: dict[str, dict[str, Any
         ],
         "fits": parts,
     }
+
+
+def _predicted(by: str, parts: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What theory says of the exponents of each part, where it was asked."""
+    from jaxscale.laws.page import interval, number
+
+    for value, part in parts.items():
+        for one in part.get("theory", {}).get("exponents", ()):
+            predicted = one["predicted"]
+            lower, upper = predicted["lower"], predicted["upper"]
+            ends = "" if lower == upper else f" {interval([lower, upper])}"
+            yield (
+                f"At {by}={value} theory predicts {one['parameter']} = {number(predicted['estimate'])}{ends}: "
+                f"{one['agreement']}."
+            )
 
 
 def _page_of(page: str, value: str) -> str:

@@ -145,9 +145,9 @@ def theory_figure(theory: dict[str, Any]) -> go.Figure:
     return figure
 
 
-def _gap(quantity: dict[str, float], end: str) -> float:
-    """The length of an error bar; none where there is no interval."""
-    gap = abs(quantity[end] - quantity["estimate"])
+def _gap(quantity: dict[str, Any], end: str) -> float:
+    """The length of an error bar; none where there is no interval, of which the ends are NaN, or None once plain."""
+    gap = abs(quantity[end] - quantity["estimate"]) if quantity[end] is not None else math.nan
     return gap if math.isfinite(gap) else 0.0
 
 

@@ -296,23 +296,25 @@ def _numbers(values: np.ndarray, column: str, place: Callable[[int], str]) -> np
 def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: Law) -> None:
     needed = len(law.coordinates)
     points = np.unique(np.stack(list(columns.values())), axis=1).shape[1]
+    power = f"power:{_other('', columns, law.columns[0])}"
+    fewer = f", or choose a law with fewer parameters: --law {power}" if needed > 2 else "."
     if len(loss) <= needed or points < needed:
         raise InputError(
             f"{law.formula} has {needed} parameters; the table has {len(loss)} rows at {points} distinct points. "
-            f"Pass at least {needed + 1} rows at {needed} points, better many more over two decades, or choose a law "
-            "with fewer parameters: --law power"
+            f"Pass at least {needed + 1} rows at {needed} points, better many more over two decades{fewer}"
         )
     for column, values in columns.items():
         if _index(values).max() == 0:
+            other = _other(column, columns, "COLUMN")
             raise InputError(
                 f"all {len(values)} runs have {column}={values[0]:g}; nothing can be fitted along a column that never "
-                f"varies. Add runs of other sizes, or choose a law without it: --law data:{_other(column, columns)}"
+                f"varies. Add runs of other sizes, or choose a law without it: --law data:{other}"
             )
 
 
-def _other(column: str, columns: Mapping[str, np.ndarray]) -> str:
-    """A column that varies, if there is one."""
-    return next((name for name, values in columns.items() if name != column and _index(values).max()), "COLUMN")
+def _other(column: str, columns: Mapping[str, np.ndarray], default: str) -> str:
+    """Another column, one that varies, or `default` where there is none."""
+    return next((name for name, values in columns.items() if name != column and len(set(values)) > 1), default)
 
 
 def _groups(

@@ -86,9 +86,11 @@ def fit_each(
     values = [value for value in dict.fromkeys(labels) if value is not None]
     if not 2 <= len(values) <= _MOST_PARTS:
         told = f"only the value {values[0]!r}" if len(values) == 1 else f"{len(values)} values"
+        distinct = {name: len({_label(cell) for cell in cells} - {None}) for name, cells in columns.items()}
+        few = [name for name, count in distinct.items() if 2 <= count <= _MOST_PARTS]
         raise InputError(
             f"by={by!r}: the column has {told}; a fit for each needs 2 to {_MOST_PARTS}. "
-            f"Name a column with few, of {', '.join(columns)}: --by COLUMN"
+            f"Columns with as many: {', '.join(few) or 'none'}. Name one: --by {few[0] if few else 'COLUMN'}"
         )
     if key is not None:
         key = random_key("key", key)
@@ -99,7 +101,8 @@ def fit_each(
         try:
             fits[value] = fit(part, law, key=None if key is None else jax.random.fold_in(key, place), **options)
         except InputError as error:
-            raise InputError(f'{by}={value}: {error} Or leave it out: --where "{by} != {value!r}"') from None
+            said = f"{by}={value}: {str(error).rstrip('.')}"
+            raise InputError(f'{said}; or leave it out: --where "{by} != {value!r}"') from None
     found = tuple(_tests(list(fits.values())))
     return SideBySide(by, fits, found, _sentence(by, fits, found))
 

@@ -368,8 +368,8 @@ REFUSED = {
     "a percentage": (TEXT + "5e9,12%\n", {}, '--where "loss > 0"'),
     "a size that is missing": (TEXT + ",2\n", {}, '--where "n > 0"'),
     "no loss at all": ("n,loss,val_loss\n1,,2\n2,nan,3\n", {}, "--map loss=val_loss"),
-    "one row": ("n,loss\n1e6,3\n", {}, "--law power"),
-    "one size": (text(size=lambda n: "70M"), {}, "--law power"),
+    "one row": ("n,loss\n1e6,3\n", {}, "--law power:n"),
+    "one size": (text(size=lambda n: "70M"), {}, "--law power:n"),
     "no run to end": (TEXT, {"last": True}, "--map run=COLUMN"),
     "no step to end at": ("run,n,loss\na,1,2\na,2,3\n", {"last": True}, "--map step=COLUMN"),
     "no step to begin after": (TEXT, {"after_warmup": 5}, "--map step=COLUMN"),
@@ -618,8 +618,12 @@ def test_fit_asks_whether_parts_share_their_exponents(tmp_path, capsys):
     verdict.check(said)
     assert code == 0 and said["tests"][0]["p_value"] < 0.05 and "alpha differs by set" in said["sentence"]
     assert said["numbers"][0]["name"] == "alpha at set=a" and said["fits"]["b"]["runs"] == 24
-    code, captured = fit(capsys, path, "--by", "set", "--resamples", "0", "--page", tmp_path / "fit.html")
-    assert code == 0 and "set=a" in captured.out and "there is no test" in " ".join(captured.out.split())
+    code, captured = fit(
+        capsys, path, "--by", "set", "--resamples", "0", "--dimension", "5", "--page", tmp_path / "fit.html"
+    )
+    printed = " ".join(captured.out.split())
+    assert code == 0 and "set=a" in printed and "there is no test" in printed
+    assert "At set=b theory predicts alpha = 0.286: inconclusive." in printed
     assert (tmp_path / "fit-a.html").exists() and (tmp_path / "fit-b.html").exists()
 
 
@@ -658,8 +662,8 @@ def test_exponents_are_shared_as_far_as_their_draws_can_tell():
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (["a"] * 5, "only the value 'a'"),
-        (["a", "a", "a", "b", "b"], "^by=a: .* Or leave it out: --where \"by != 'a'\"$"),
+        (["a"] * 5, "only the value 'a'.* --by n$"),
+        (["a", "a", "a", "b", "b"], "^by=a: .* or leave it out: --where \"by != 'a'\"$"),
     ],
 )
 def test_parts_that_cannot_be_fitted_are_refused(labels, said):
@@ -673,6 +677,18 @@ def test_flags_have_the_choices_of_the_library():
     from jaxscale.laws import delimited
 
     assert command.DECIMALS == cells.DECIMALS and tuple(delimited.DELIMITERS) == command.DELIMITERS
+
+
+def test_no_warning_of_numpy_reaches_the_terminal(monkeypatch, capsys):
+    def overflows(*_, **__):
+        np.float64(1e308) * np.array([10.0])
+        raise errors.InputError("told")
+
+    monkeypatch.setattr(laws, "read_table", overflows)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        assert cli.main(["fit", "runs.csv"]) == 2
+    assert not shown and capsys.readouterr().err == "jaxscale fit: told\n"
 
 
 def test_fit_names_its_flags(tmp_path, capsys):
