@@ -7,6 +7,7 @@ import ast
 import difflib
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ def fulfilled(rows: Sequence[dict[str, Any]], where: str) -> list[dict[str, Any]
     if not isinstance(where, str):
         raise InputError(f"where={where!r} is not a text. Pass for example \"dataset == 'c4'\".")
     names = columns_of(rows)
-    conditions = list(_conditions(where, names))
+    conditions = _conditions(where, names)
     found = [row for row in rows if all(_holds(condition, row) for condition in conditions)]
     if not found:
         raise InputError(f"where={where!r} leaves none of the {len(rows)} rows. {_told(conditions, rows)}")
@@ -66,20 +67,28 @@ def _told(conditions: Sequence[_Condition], rows: Sequence[dict[str, Any]]) -> s
     return f'{there}. Ask for what is there: --where "{columns[0]} == {wanted}"'
 
 
-def _conditions(where: str, names: Sequence[str]) -> Iterator[_Condition]:
+def _conditions(where: str, names: Sequence[str]) -> list[_Condition]:
+    try:
+        return list(_parsed(where, names))
+    except InputError:
+        name = next((name for name in names if " " in name and name in where), None)
+        if name is None:
+            raise
+        mended = where.replace(name, "column")
+        raise InputError(
+            f"where={where!r}: a column called {name!r} needs a name of one word first. "
+            f'Give it one: --map column={name!r} --where "{mended}"'
+        ) from None
+
+
+def _parsed(where: str, names: Sequence[str]) -> Iterator[_Condition]:
     refused = InputError(
         f"where={where!r} is not read: only comparisons (== != < <= > >= in) joined by `and`. "
         f"Write for example {_EXAMPLE}"
     )
-    for name in names:
-        if name in where and not name.replace(".", "").replace("/", "").isidentifier():
-            example = where.replace(name, "column")
-            refused = InputError(
-                f"where={where!r}: a column called {name!r} needs a name of one word first. "
-                f"Give it one: --map column={name!r} --where {example!r}"
-            )
     try:
-        parsed = ast.parse(where.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # of backslashes in texts
+            parsed = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise refused from None
     joined = isinstance(parsed, ast.BoolOp) and isinstance(parsed.op, ast.And)
@@ -98,7 +107,7 @@ def _conditions(where: str, names: Sequence[str]) -> Iterator[_Condition]:
 def _side(where: str, node: ast.expr, names: Sequence[str], refused: InputError) -> Any:
     """A column, a number, a text, or a list of the latter two."""
     written = ast.get_source_segment(where, node) or ""
-    if written in names:
+    if written in names and not isinstance(node, ast.Constant):  # a table without a header has columns 1, 2, …
         return _Column(written)
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         sides = [_side(where, one, names, refused) for one in node.elts]

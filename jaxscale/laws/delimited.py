@@ -15,6 +15,7 @@ from jaxscale.laws.decoding import Unreadable
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "spaces": " "}
 
 _SNIFFED = 200  # rows that tell the delimiter
+_TOLD = re.compile(r"sep=(?P<delimiter>[,;|\t])", re.IGNORECASE)  # the first line of what is written for Excel
 _RULE = re.compile(r":?-{2,}:?")  # between the header and the rows of a table in Markdown
 
 # The number of a line, and its cells.
@@ -32,6 +33,8 @@ def rows(text: str, delimiter: str | None = None) -> tuple[list[dict[str, Any]],
       Unreadable: a line has more cells than the header, or a quotation mark is never closed.
     """
     lines, comment = _without_comments(text)
+    if told := _TOLD.fullmatch(lines[0].strip()):
+        delimiter, lines[0] = delimiter or told["delimiter"], "\n"
     found = delimiter or _sniffed(lines)
     try:
         table = list(_split(lines, found))

@@ -257,6 +257,8 @@ READ = {
     "UTF-16, the other end first": ("a.csv", codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), {}),
     "CRLF": ("a.csv", text(end="\r\n"), {}),
     "CR": ("a.csv", text(end="\r"), {}),
+    "a first line for Excel": ("a.csv", "sep=;\n" + text(delimiter=";", loss=comma), {}),
+    "thousands that the column tells": ("a.csv", text(delimiter=";", size=lambda n: f"{n / 1e3:,.0f}k"), {}),
     "blank lines": ("a.csv", BLANK, {}),
     "a delimiter at the end of every line": ("a.csv", TEXT.replace("\n", ",\n"), {}),
     "comments": ("a.csv", COMMENTS, {}),
@@ -379,7 +381,11 @@ REFUSED = {
     "a condition that nothing fulfills": ("set,n,loss\nc4,1,2\n", {"where": "set == 'C4'"}, "--where \"set == 'c4'\""),
     "a condition that is a program": (TEXT, {"where": "__import__('os')"}, "--where \"dataset == 'c4' and loss > 0\""),
     "conditions joined by or": (TEXT, {"where": "n > 0 or loss > 0"}, "--where \"dataset == 'c4' and loss > 0\""),
-    "a condition on two words": ("n,val loss\n1,2\n", {"where": "val loss > 0"}, "--where 'column > 0'"),
+    "a condition on two words": (
+        "n,val loss\n1,2\n",
+        {"where": "val loss > 0"},
+        "--map column='val loss' --where \"column > 0\"",
+    ),
 }
 
 
@@ -519,11 +525,14 @@ def test_a_run_that_goes_back_within_a_file_is_resumed_there(tmp_path):
         ("val/loss != 3", "abd"),
         ("params > -1 and summary.lr == 0.1", "a"),
         ("run >= 'c'", "cd"),
+        ("1 < val/loss", "bc"),
+        ("b - c > 1", "b"),
         ("val/loss < params", "abc"),
     ],
 )
 def test_conditions_keep_the_rows_that_fulfill_them(where, kept, tmp_path):
-    rows = "run,set,params,val/loss,summary.lr\na,c4,70M,1,0.1\nb,pile,1B,2,\nc,c4,160M,3,0.2\nd,,2B,nan,\n"
+    header = "run,set,params,val/loss,summary.lr,1,b - c\n"
+    rows = header + "a,c4,70M,1,0.1,9,1\nb,pile,1B,2,,9,2\nc,c4,160M,3,0.2,9,1\nd,,2B,nan,,9,1\n"
     assert "".join(row["run"] for row in laws.read_table(write(tmp_path, "a.csv", rows), where=where)) == kept
 
 
