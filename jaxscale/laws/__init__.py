@@ -5,6 +5,7 @@
     fit.warnings                                       # read these first
     fit.predict(1e9, 2e10), fit.band(1e9, 2e10)        # the loss of a run not yet trained, and its interval
     laws.frontier(fit, 1e22).size                      # the best model size at a budget, from the same draws
+    laws.plan(table, want={"alpha_C": 0.01}, key=key)  # which runs to train next, for an interval that narrow
 
 The laws are listed in `LAWS`; `named` reads "additive:N,D,width" and the like, and a `Law` of your own is one
 declaration. What every diagnostic means is in docs/laws.
@@ -25,9 +26,14 @@ from jaxscale.laws.objective import (
     least_squares,
 )
 from jaxscale.laws.optimality import Evaluation, evaluate
+from jaxscale.laws.planning.batches import Batches, train_until
+from jaxscale.laws.planning.documents import document as plan_document
+from jaxscale.laws.planning.planner import plan
+from jaxscale.laws.planning.plans import Promise, RunPlan
 from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
 from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
+from jaxscale.laws.speedup import Speedup, effective_speedup
 from jaxscale.laws.table_files import read_table
 from jaxscale.laws.theory_check import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 
@@ -35,6 +41,7 @@ __all__ = [
     "EXPONENT",
     "LAWS",
     "BackTest",
+    "Batches",
     "Comparison",
     "Convergence",
     "Envelope",
@@ -48,9 +55,12 @@ __all__ = [
     "Law",
     "Objective",
     "Profile",
+    "Promise",
     "Quantity",
     "Range",
+    "RunPlan",
     "Runs",
+    "Speedup",
     "TheoryCheck",
     "additive",
     "against_theory",
@@ -59,6 +69,7 @@ __all__ = [
     "back_test",
     "compare",
     "document",
+    "effective_speedup",
     "envelope",
     "evaluate",
     "fit",
@@ -71,10 +82,13 @@ __all__ = [
     "meeting",
     "named",
     "over",
+    "plan",
+    "plan_document",
     "power",
     "profile",
     "read",
     "read_table",
+    "train_until",
 ]
 
 
