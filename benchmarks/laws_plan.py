@@ -7,8 +7,7 @@ python benchmarks/laws_plan.py --only widths --tables 40      # goes on from the
 in every other one runs of a size share half of their variance. What is wanted is half the width that the pilot has. The
 planned runs are simulated from the truth and fitted by `laws.fit`, and so are even grids over the sizes and tokens per
 parameter that the plan chooses from: to three, and to ten times the pilot's largest size, or over its own sizes again,
-with 3 x 3 up to 6 x 6 runs. The compute of a grid at the plan's width is read between two grids, straight in
-logarithms.
+with 3 x 3 up to 6 x 6 runs. What a grid of the plan's width computes is read between two grids.
 `stopping`: runs of a law of n in batches of four until the interval of its exponent is as narrow as wanted.
 `speedup`: two recipes of known speedup, 36 runs each.
 """
@@ -94,18 +93,26 @@ def of_grids(truth, pilot, index):
     return found
 
 
-def compute_at(rows, name, wanted):
-    """The compute at which grids have a width; (it, whether the grids reach it)."""
-    costs, widths = np.log([row[0] for row in rows]), np.log([row[1][name] for row in rows])
-    widths = np.minimum.accumulate(widths)  # a denser grid that came out wider had bad luck
-    if np.log(wanted) < widths[-1]:
-        # As many more runs of the densest grid as the variance asks for.
-        return float(np.exp(costs[-1] + 2 * (widths[-1] - np.log(wanted)))), False
-    place = int(np.argmax(widths <= np.log(wanted)))
+def compute_at(costs, widths, wanted):
+    """The compute at which grids of growing cost have a width: straight between two of them in logarithms.
+
+    Widths that rise with the cost are pooled (isotonic regression). A width that no grid has takes as many more runs of
+    the densest as the variance asks for, were all errors independent.
+    """
+    costs, blocks = np.log(costs), []
+    for width in np.log(widths):
+        blocks.append([width, 1])
+        while len(blocks) > 1 and blocks[-1][0] > blocks[-2][0]:
+            (after, many), (before, few) = blocks.pop(), blocks.pop()
+            blocks.append([(after * many + before * few) / (many + few), many + few])
+    smooth, wanted = np.repeat(*zip(*blocks, strict=True)), np.log(wanted)
+    if wanted < smooth[-1]:
+        return float(np.exp(costs[-1] + 2 * (smooth[-1] - wanted)))
+    place = int(np.argmax(smooth <= wanted))
     if place == 0:
-        return float(np.exp(costs[0])), True
-    share = (widths[place - 1] - np.log(wanted)) / max(widths[place - 1] - widths[place], 1e-12)
-    return float(np.exp(costs[place - 1] + share * (costs[place] - costs[place - 1]))), True
+        return float(np.exp(costs[0]))
+    share = (smooth[place - 1] - wanted) / max(smooth[place - 1] - smooth[place], 1e-12)
+    return float(np.exp(costs[place - 1] + share * (costs[place] - costs[place - 1])))
 
 
 def widths(tables, before):
@@ -116,14 +123,14 @@ def widths(tables, before):
         pilot = truth.table(grid(np.geomspace(2e7, 6e8, 6), np.geomspace(5, 80, 4)))
         now = fitted(pilot, key=index)
         grids = of_grids(truth, pilot, index)
-        row = {"shared": truth.share, "noise": truth.noise, "quantities": {}}
+        costs = {reach: [one[0] for one in of_reach] for reach, of_reach in grids.items()}
+        row = {"shared": truth.share, "noise": truth.noise, "grid_costs": costs, "quantities": {}}
         for name, of in QUANTITIES.items():
             wanted = 0.5 * width(now, of)
             plan = laws.plan(pilot, want={name: wanted}, key=index)
             fit = fitted(joined(pilot, truth.table(plan.columns)), key=index)
             reached = width(fit, of)
             lower, upper = fit.quantity(of).interval
-            compute = {reach: compute_at(rows_of, name, reached) for reach, rows_of in grids.items()}
             row["quantities"][name] = {
                 "now": 2 * wanted,
                 "wanted": wanted,
@@ -133,8 +140,7 @@ def widths(tables, before):
                 "outcome": plan.outcome,
                 "held": bool(lower <= of(truth.parameters) <= upper),
                 "compute": plan.total,
-                "compute_of_grids": {reach: one[0] for reach, one in compute.items()},
-                "grids_reach_it": {reach: one[1] for reach, one in compute.items()},
+                "grids": {reach: [one[1][name] for one in of_reach] for reach, of_reach in grids.items()},
             }
         row["processor_seconds"] = time.process_time() - begun
         rows.append(row)
@@ -146,20 +152,48 @@ def summary(rows):
     for name in QUANTITIES:
         each = [row["quantities"][name] for row in rows]
         kept = np.array([one["reached"] / one["promised"] for one in each])
+        planned = [row for row in rows if row["quantities"][name]["runs"]]
+        rng = np.random.default_rng(0)
+        again = [
+            over_grids([planned[i] for i in rng.integers(len(planned), size=len(planned))], name) for _ in range(200)
+        ]
         found[name] = {
             "reached_over_promised": spread(kept),
             "reached_over_wanted": spread([one["reached"] / one["wanted"] for one in each]),
             "within_20_percent": float(np.mean(np.abs(kept - 1) <= 0.2)),
             "plan_over_grid": {
-                f"{reach:g}": spread([one["compute"] / one["compute_of_grids"][str(reach)] for one in each])
-                for reach in REACHES
+                reach: {
+                    "of_all_tables": ratio,
+                    "standard_error_factor": float(np.exp(np.std(np.log([o[reach] for o in again])))),
+                }
+                for reach, ratio in over_grids(planned, name).items()
             },
-            "plan_over_best_grid": spread([one["compute"] / min(one["compute_of_grids"].values()) for one in each]),
+            "reached_over_now": geometric([one["reached"] / one["now"] for one in each]),
             "runs": spread([one["runs"] for one in each]),
             "held": float(np.mean([one["held"] for one in each])),
-            "outcomes": {one: sum(o["outcome"] == one for o in each) for one in {o["outcome"] for o in each}},
+            "outcomes": {one: sum(o["outcome"] == one for o in each) for one in sorted({o["outcome"] for o in each})},
         }
     return found
+
+
+def over_grids(rows, name):
+    """Compute of the plans over that of even grids of the same width; by how far the grids reach, and of the best.
+
+    Of one table widths scatter by half, and the compute of a width by far more, so costs and widths, as shares of the
+    pilot's, are averaged over the tables first.
+    """
+    each = [row["quantities"][name] for row in rows]
+    cost = geometric([one["compute"] for one in each])
+    wanted = geometric([one["reached"] / one["now"] for one in each])
+    found = {}
+    for reach in map(str, REACHES):
+        widths = np.exp(np.mean([np.log(np.array(one["grids"][reach]) / one["now"]) for one in each], axis=0))
+        found[reach] = cost / compute_at(rows[0]["grid_costs"][reach], widths, wanted)
+    return found | {"best": max(found.values())}
+
+
+def geometric(values):
+    return float(np.exp(np.mean(np.log(values))))
 
 
 def spread(values):

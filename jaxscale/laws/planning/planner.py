@@ -104,12 +104,14 @@ def plan(
     rng = generator(draw_key)
     if (pilot is None) == (prior is None):
         raise InputError("pass either pilot, a table of runs, or prior, ranges of the parameters and of the noise.")
-    if prior is not None:
-        belief = beliefs.of_prior(prior, law, objective, level, groups, rng)
-    else:
+    fitted = None
+    if pilot is not None:
         fitted = pilot if isinstance(pilot, Fit) else _fitted(pilot, law, objective, groups, level, fit_key)
+    there = _choices(law, fitted, candidates, ranges, cost, pilot, budget)
+    if fitted is not None:
         belief = beliefs.of_pilot(fitted, groups, rng)
-    there = _choices(belief, candidates, ranges, cost, pilot, budget)
+    else:
+        belief = beliefs.of_prior(prior or {}, law, objective, level, groups, rng)
     return _Planner(belief, there, asked, budget, max_runs, tables, resamples, rehearse_key, rng).plan()
 
 
@@ -125,7 +127,8 @@ def _fitted(pilot: Any, law: Law, objective: Objective, groups: str | None, leve
 
 
 def _choices(
-    belief: Belief,
+    law: Law,
+    fitted: Fit | None,
     candidates: Table | None,
     ranges: Mapping[str, Sequence[float]] | None,
     cost: str | None,
@@ -134,11 +137,11 @@ def _choices(
 ) -> Choices:
     table = None if isinstance(pilot, Fit) else pilot
     if candidates is not None:
-        found = choices.given(candidates, belief.law, cost, table)
+        found = choices.given(candidates, law, cost, table)
     else:
-        columns = belief.pilot.runs.columns if belief.pilot else {}
-        ends = choices.checked_ranges(ranges, belief.law, columns)
-        found = choices.grid(belief.law, ends, columns, *choices.price(cost, belief.law, table))
+        columns = fitted.runs.columns if fitted else {}
+        ends = choices.checked_ranges(ranges, law, columns)
+        found = choices.grid(law, ends, columns, *choices.price(cost, law, table))
     return choices.affordable(found, budget)
 
 
