@@ -26,7 +26,7 @@ from jaxscale.laws.objective import (
     least_squares,
 )
 from jaxscale.laws.optimality import Evaluation, evaluate
-from jaxscale.laws.planning.batches import Batches, train_until
+from jaxscale.laws.planning.batches import Campaign, train_until
 from jaxscale.laws.planning.documents import document as plan_document
 from jaxscale.laws.planning.planner import plan
 from jaxscale.laws.planning.plans import Promise, RunPlan
@@ -41,7 +41,7 @@ __all__ = [
     "EXPONENT",
     "LAWS",
     "BackTest",
-    "Batches",
+    "Campaign",
     "Comparison",
     "Convergence",
     "Envelope",

@@ -184,6 +184,9 @@ move = lambda params, updates, member, step: jax.tree.map(lambda p, u: p - 0.1 *
     "jaxscale.laws.event_files": "rows = only_bound(rows)",
     "jaxscale.laws.page": "document = {}\n"
     "print_law, write_law_page = only_bound(print_law), only_bound(write_law_page)",
+    "jaxscale.laws.planning.page": "document = {}\nprint_plan = only_bound(print_plan)\n"
+    "write_plan_page = only_bound(write_plan_page)",
+    "jaxscale.laws.planning.wants": "from jaxscale import laws",
     "jaxscale.laws.results": FIT,
     "jaxscale.laws.selection": TABLE
     + "from jaxscale import laws\nmonkeypatch.setattr(laws, 'compare', only_bound(laws.compare, "

@@ -43,7 +43,7 @@ def planned(pilot):
 def ground_of(fit, names, shared=None):
     """What designs are judged by, of a fit, with runs over the usual ranges."""
     asked = wants.checked(names, fit.law, 0.95)
-    belief = beliefs.of_pilot(fit, "auto", np.random.default_rng(0)).some(5, np.random.default_rng(1))
+    belief = beliefs.of_pilot(fit, "auto", key=0).some(5, key=1)
     if shared is not None:
         belief = dataclasses.replace(belief, shared=np.full(5, shared))
     columns = fit.runs.columns
@@ -244,7 +244,7 @@ def test_runs_to_choose_from_stay_within_the_ratios_of_the_pilot():
 
 
 def test_a_rehearsal_keeps_the_losses_of_the_pilot_and_draws_the_others(fitted):
-    belief = beliefs.of_pilot(fitted, "auto", np.random.default_rng(0)).some(3, np.random.default_rng(0))
+    belief = beliefs.of_pilot(fitted, "auto", key=0).some(3, key=0)
     runs, old = rehearsal._together(belief, {"n": np.array([3.3e5, 2e7])})
     targets = rehearsal._targets(belief, runs, old, np.random.default_rng(0))
     assert len(runs) == 16 and np.isnan(old).sum() == 2 and runs.group_by == "n"

@@ -23,7 +23,7 @@ _FEWEST_RESAMPLES = 100
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Batches:
+class Campaign:
     """What was trained until intervals were narrow enough.
 
     Attributes:
@@ -58,7 +58,7 @@ def train_until(
     level: float = 0.95,
     resamples: int = 400,
     **options: Any,
-) -> Batches:
+) -> Campaign:
     """Trains runs in batches, each planned from all before it, and stops when every interval is as narrow as wanted.
 
     It stops on the width alone and never looks at where the interval lies: a rule that stopped on significance would
@@ -102,7 +102,7 @@ def train_until(
             outcome = "" if len(cost) else "budget"
         if outcome:
             of_each = {one.name: np.array([row[j] for row in widths]) for j, one in enumerate(asked)}
-            return Batches(table, fitted, found, of_each, spent, outcome)
+            return Campaign(table, fitted, found, of_each, spent, outcome)
         losses = arguments.reals(train(columns))
         if losses is None or losses.shape != cost.shape:
             raise InputError(f"train returned {losses!r} for {len(cost)} runs. Return a loss for each, in their order.")

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxscale import arguments
@@ -11,6 +12,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.bootstrap import linearized
 from jaxscale.laws.law import Law, Values
 from jaxscale.laws.objective import Objective
+from jaxscale.laws.random_draws import generator
 from jaxscale.laws.results import Fit
 from jaxscale.laws.runs import Runs
 from jaxscale.laws.search import refit
@@ -49,9 +51,9 @@ class Belief:
     errors: np.ndarray
     pilot: Fit | None
 
-    def some(self, count: int, rng: np.random.Generator) -> "Belief":
+    def some(self, count: int, *, key: jax.Array | int) -> "Belief":
         """`count` of the truths, drawn without replacement as far as there are so many."""
-        truths = len(self.own)
+        truths, rng = len(self.own), generator(key)
         chosen = rng.permutation(truths)[:count] if count <= truths else rng.integers(truths, size=count)
         parameters = {name: values[chosen] for name, values in self.parameters.items()}
         return dataclasses.replace(self, parameters=parameters, own=self.own[chosen], shared=self.shared[chosen])
@@ -62,7 +64,7 @@ class Belief:
         return dataclasses.replace(self, parameters=parameters)
 
 
-def of_pilot(fit: Fit, groups: str | None, rng: np.random.Generator) -> Belief:
+def of_pilot(fit: Fit, groups: str | None, *, key: jax.Array | int) -> Belief:
     """Laws around a fit, each fitted to losses simulated around it with the noise that its residuals show.
 
     A parametric bootstrap (Efron 1985, Biometrika 72): the fit's own draws are wider, for they make up for not knowing
@@ -80,6 +82,7 @@ def of_pilot(fit: Fit, groups: str | None, rng: np.random.Generator) -> Belief:
         )
     if not fit.draws:
         raise InputError("pilot is a fit without draws. Fit it with resamples=500.")
+    rng = generator(key)
     own, shared, shape = noise(fit)
     # Smoothed (Silverman 1986): a robust fit is as certain as errors are dense around 0, which few of them do not tell.
     errors = rng.choice(shape, _ERRORS) + _BANDWIDTH * len(runs) ** -0.2 * rng.normal(size=_ERRORS)
@@ -150,7 +153,8 @@ def of_prior(
     objective: Objective,
     level: float,
     groups: str | None,
-    rng: np.random.Generator,
+    *,
+    key: jax.Array | int,
 ) -> Belief:
     """Laws between given ends: scales even in the logarithm, all else even, noise normal.
 
@@ -158,7 +162,7 @@ def of_prior(
       prior: (least, greatest) of every parameter, and of "noise", the standard deviation of a run's log loss; of
         "shared_noise" too, the part that runs of one size share, 0 where it is not named.
       law, objective, level, groups: of the fit to come.
-      rng: draws them.
+      key: a JAX random key, or an int for `jax.random.key`.
 
     Raises:
       InputError: for a parameter that is missing or unknown, or ends out of order.
@@ -171,6 +175,7 @@ def of_prior(
     if unknown or missing:
         said = f"names {unknown[0]!r}, which is none of" if unknown else f"lacks {', '.join(missing)} of"
         raise InputError(f"prior {said} {', '.join(known)}. Pass (least, greatest) for each of them.")
+    rng = generator(key)
     drawn: dict[str, Any] = {"shared_noise": np.zeros(_PRIOR_DRAWS)}
     for name, ends in prior.items():
         read = arguments.reals(ends)

@@ -21,7 +21,6 @@ from jaxscale.laws.planning.designs import Goal, Ground
 from jaxscale.laws.planning.plans import Promise, RunPlan
 from jaxscale.laws.planning.rehearsal import Rehearsal
 from jaxscale.laws.planning.wants import Want
-from jaxscale.laws.random_draws import generator
 from jaxscale.laws.results import Fit
 from jaxscale.laws.runs import Table
 
@@ -101,7 +100,6 @@ def plan(
     if not budget > 0:
         raise InputError(f"max_compute={max_compute!r} must be positive. Pass a budget such as 1e21.")
     fit_key, draw_key, rehearse_key = jax.random.split(key, 3)
-    rng = generator(draw_key)
     if (pilot is None) == (prior is None):
         raise InputError("pass either pilot, a table of runs, or prior, ranges of the parameters and of the noise.")
     fitted = None
@@ -109,10 +107,10 @@ def plan(
         fitted = pilot if isinstance(pilot, Fit) else _fitted(pilot, law, objective, groups, level, fit_key)
     there = _choices(law, fitted, candidates, ranges, cost, pilot, budget)
     if fitted is not None:
-        belief = beliefs.of_pilot(fitted, groups, rng)
+        belief = beliefs.of_pilot(fitted, groups, key=draw_key)
     else:
-        belief = beliefs.of_prior(prior or {}, law, objective, level, groups, rng)
-    return _Planner(belief, there, asked, budget, max_runs, tables, resamples, rehearse_key, rng).plan()
+        belief = beliefs.of_prior(prior or {}, law, objective, level, groups, key=draw_key)
+    return _Planner(belief, there, asked, budget, max_runs, tables, resamples, rehearse_key).plan()
 
 
 def _law(pilot: Any, law: str | Law) -> Law:
@@ -157,7 +155,6 @@ class _Planner:
     tables: int
     resamples: int
     key: jax.Array
-    rng: np.random.Generator
 
     def plan(self) -> RunPlan:
         now = self._now()
@@ -168,7 +165,7 @@ class _Planner:
             power = self._power(self._rehearsed(nothing, _ROUNDS)) if powered.any() and self.belief.pilot else None
             if not powered.any() or (power is not None and power[1] >= power[0]):
                 return self._nothing(now, power)
-        few = self._at_truth().some(_TRUTHS, self.rng)
+        few = self._at_truth().some(_TRUTHS, key=jax.random.fold_in(self.key, _ROUNDS + 1))
         ground = designs.ground(few, self.choices, self.wants)
         first = np.zeros(len(self.choices.cost))
         if self.belief.pilot is None:

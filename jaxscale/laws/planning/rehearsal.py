@@ -59,7 +59,7 @@ def rehearse(
       InputError: for runs that with the pilot make no table that could be fitted.
     """
     truths_key, noise_key, *keys = jax.random.split(random_key("key", key), 2 + tables)
-    truths = belief.some(tables, generator(truths_key))
+    truths = belief.some(tables, key=truths_key)
     runs, old = _together(belief, columns)
     targets = _targets(truths, runs, None if redrawn else old, generator(noise_key))
     logarithmic = belief.objective.residual == "log"
