@@ -270,7 +270,7 @@ def speedup(tables, before, times=2.0):
             }
 
 
-PARTS = {"widths": (widths, 24), "stopping": (stopping, 100), "speedup": (speedup, 60)}
+PARTS = {"widths": (widths, 24), "stopping": (stopping, 160), "speedup": (speedup, 60)}
 
 
 def main():
