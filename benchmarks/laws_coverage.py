@@ -3,11 +3,14 @@
 python benchmarks/laws_coverage.py                   # writes benchmarks/results/laws_coverage.json; minutes of CPU
 python benchmarks/laws_coverage.py --only shared --tables 1000      # goes on from the tables that are there
 
-Simulated tables of 60 runs, ten model sizes by six amounts of data, around the parameters of Hoffmann et al. 2022,
-fitted as `laws.fit` does by default. With 300 tables a share of 95% has a standard error of 1.3 points.
+Simulated tables around the parameters of Hoffmann et al. 2022, fitted as `laws.fit` does by default: 60 runs, ten model
+sizes by six amounts of data; fewer sizes, whose runs share half of the variance of their errors; and 20 or 12 runs of
+as many sizes. With 300 tables a share of 95% has a standard error of 1.3 points. `warnings` counts each code on 60 runs
+around a true law and around one whose largest sizes end 4% above it.
 """
 
 import argparse
+import collections
 import datetime
 import functools
 import json
@@ -20,6 +23,7 @@ from scipy import optimize, stats
 
 from jaxscale import laws, theory
 from jaxscale.laws import fitting
+from jaxscale.laws.selection import forecast_failed
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "laws_coverage.json"
 TRUTH = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
@@ -27,37 +31,61 @@ RESAMPLES = 400
 NOISE = 0.005
 CHUNK = 20  # tables between two writes of the results
 DESIGNS = ("independent", "heteroscedastic", "shared")
+FEW = {"shared_8x5": (8, 5), "shared_6x6": (6, 6), "shared_5x8": (5, 8)}
+SCATTERED = {"scattered_20": 20, "scattered_12": 12}
+ERRORS = ("independent", "shared", "student")
+BEND = 0.04
 DELTA, SCALE = 1e-3, 1e6  # of the objective; SciPy's tolerances are absolute
 
 
+def loss_at(N, D, p):
+    return p["E"] + p["A"] * N ** -p["alpha"] + p["B"] * D ** -p["beta"]
+
+
 def table(design, index):
-    """60 runs whose log losses err by `NOISE` (standard deviation), in one of three ways."""
+    """Runs whose log losses err by `NOISE` (standard deviation)."""
+    if design in SCATTERED:
+        rng, runs = np.random.default_rng([101, SCATTERED[design], index]), SCATTERED[design]
+        N = 10 ** rng.uniform(7.5, 10, runs)
+        D = N * 10 ** rng.uniform(0.6, 2.1, runs)
+        return {"N": N, "D": D, "loss": loss_at(N, D, TRUTH) * np.exp(NOISE * rng.normal(size=runs))}
+    sizes, each = FEW.get(design, (10, 6))
+    N = np.repeat(np.geomspace(5e7, 1.5e10, sizes), each)
+    D = N * np.tile(np.geomspace(4, 120, each), sizes)
+    if design in FEW:
+        rng = np.random.default_rng([102, sizes, index])
+        error = np.sqrt(0.5) * (rng.normal(size=len(N)) + rng.normal(size=sizes).repeat(each))
+        return {"N": N, "D": D, "loss": loss_at(N, D, TRUTH) * np.exp(NOISE * error)}
     rng = np.random.default_rng([DESIGNS.index(design), index])
-    N = np.repeat(np.geomspace(5e7, 1.5e10, 10), 6)
-    D = N * np.tile(np.geomspace(4, 120, 6), 10)
-    loss = TRUTH["E"] + TRUTH["A"] * N ** -TRUTH["alpha"] + TRUTH["B"] * D ** -TRUTH["beta"]
     error = rng.laplace(size=60) / np.sqrt(2)
     if design == "heteroscedastic":  # four times the noise for the smallest model as for the largest
         error = error * np.geomspace(2, 0.5, 10).repeat(6)
     if design == "shared":
         error = np.sqrt(0.5) * (error + rng.normal(size=10).repeat(6))
-    return {"N": N, "D": D, "loss": loss * np.exp(NOISE * error)}
+    return {"N": N, "D": D, "loss": loss_at(N, D, TRUTH) * np.exp(NOISE * error)}
 
 
 def coverage(design, tables, before):
-    """Shares of intervals that hold α, β, α_C and the exponent of the best size, over the tables of `before` too."""
+    """Shares of intervals that hold α, β, E, α_C, the best size's exponent, and the loss a decade beyond N and D.
+
+    Over the tables of `before` too.
+    """
     split = lambda p: theory.compute_split(p["alpha"], p["beta"])
     wanted = {
         "alpha": lambda p: p["alpha"],
         "beta": lambda p: p["beta"],
+        "E": lambda p: p["E"],
         "alpha_C": lambda p: split(p).loss,
         "size_exponent": lambda p: split(p).size,
+        "loss_a_decade_out": None,
     }
     counts = before.get("counts") or {name: {"held": 0, "below": 0, "above": 0} for name in wanted}
     log_widths = {name: np.log(before["typical_width"][name]) * before["tables"] if before else 0.0 for name in wanted}
     for index in range(before.get("tables", 0), tables):
         optimum = laws.fit(table(design, index), "chinchilla", resamples=0)
         fit = fitting.with_draws(optimum, jax.random.key(index), "auto", RESAMPLES)
+        N, D = (10 * x.max() for x in fit.runs.values)
+        wanted["loss_a_decade_out"] = functools.partial(loss_at, N, D)
         for name, of in wanted.items():
             lower, upper = fit.quantity(of).interval
             side = "below" if upper < of(TRUTH) else "above" if lower > of(TRUTH) else "held"
@@ -69,10 +97,43 @@ def coverage(design, tables, before):
                 "tables": done,
                 "resamples": RESAMPLES,
                 "groups": fit.runs.group_by,
+                "bootstrap": fit.bootstrap,
                 "coverage": {name: count["held"] / done for name, count in counts.items()},
                 "counts": counts,
                 "typical_width": {name: float(np.exp(total / done)) for name, total in log_widths.items()},
             }
+
+
+def warned_table(errors, bend, index):
+    """60 runs with errors of one of three kinds; losses bend upwards over the largest quarter of the range of N."""
+    rng = np.random.default_rng([103, ERRORS.index(errors), index])
+    N = np.repeat(np.geomspace(5e7, 1.5e10, 10), 6)
+    D = N * np.tile(np.geomspace(4, 120, 6), 10)
+    error = rng.standard_t(3, size=60) / np.sqrt(3) if errors == "student" else rng.normal(size=60)
+    if errors == "shared":
+        error = np.sqrt(0.5) * (error + rng.normal(size=10).repeat(6))
+    share = np.log(N / N.min()) / np.log(N.max() / N.min())
+    return {
+        "N": N,
+        "D": D,
+        "loss": loss_at(N, D, TRUTH) * (1 + bend * np.maximum(share - 0.75, 0) / 0.25) * np.exp(NOISE * error),
+    }
+
+
+def warnings(tables, before):
+    """Shares of tables with each warning, around a true law and around a bent one."""
+    del before
+    said = {}
+    for errors in ERRORS:
+        for name, bend in (("true", 0.0), ("bent", BEND)):
+            counts = collections.Counter()
+            for index in range(tables):
+                fit = laws.fit(warned_table(errors, bend, index), "chinchilla", key=index, resamples=RESAMPLES // 2)
+                test = laws.back_test(fit, key=index)
+                codes = {code for code, _ in fit.warnings} | ({"forecast_failed"} if forecast_failed(test) else set())
+                counts.update(codes)
+            said[f"{errors}, {name}"] = {code: count / tables for code, count in counts.most_common()}
+    yield {"tables": tables, "warned": said}
 
 
 def power_law_table(index):
@@ -140,7 +201,8 @@ def identifiability(tables, before):
         yield {"simulated": simulated, "counts": counts, "warned": rates}
 
 
-PARTS = {design: functools.partial(coverage, design) for design in DESIGNS} | {"identifiability": identifiability}
+PARTS = {design: functools.partial(coverage, design) for design in (*DESIGNS, *FEW, *SCATTERED)}
+PARTS |= {"identifiability": identifiability, "warnings": warnings}
 
 
 def main():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jaxscale import files, preemption
-from jaxscale.commands import clouds, constructions, laws, runs, studies
+from jaxscale.commands import clouds, constructions, laws, plan, runs, studies
 from jaxscale.errors import InputError, RunError
 from jaxscale.memory import use_huge_pages
 
@@ -88,6 +88,13 @@ COMMANDS = (
         laws.fit,
         "a scaling law with intervals and diagnostics, from a table of runs",
         "fit runs.csv --law chinchilla --map N=params D=tokens loss=val/loss --page fit.html",
+    ),
+    (
+        "plan",
+        plan.plan_arguments,
+        plan.plan,
+        "which runs to train next, so that an interval becomes as narrow as wanted for the least compute",
+        "plan pilot.csv --law chinchilla --want alpha_C=0.01 --max-compute 1e22 --write-runs next.csv",
     ),
     (
         "report",

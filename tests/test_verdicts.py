@@ -15,17 +15,24 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs" / "verdict.md"
 OTHERS = {"train", "compile", "embed", "export", "report"}
 RUN = {
     "fit": ["fit", "runs.csv", "--resamples", "0", "--dimension", "5", "4", "6"],
+    "plan": ["plan", "runs.csv", "--law", "data", "--want", "alpha=0.1"],
     "dimension": ["dimension", "a.npy", "b.npy", "--estimators", "mle,local_pca", "--k", "4"],
     "construct": ["construct", "cone", "--grid", "4", "--points", "20", "--backend", "structured", "--out", "cone"],
 }
-AGREEMENT = {"fit": "inconclusive", "dimension": None, "construct": "consistent"}
+AGREEMENT = {"fit": "inconclusive", "plan": None, "dimension": None, "construct": "consistent"}
 NAMES = {
     "fit": ["alpha", "E", "A"],
+    "plan": ["promised width of the interval of alpha", "cost in n", "runs"],
     "dimension": [f"d of {cloud} by {name}" for cloud in ("a.npy", "b.npy") for name in ("mle", "local_pca")],
     "construct": ["largest error found", "L² error at random points", "slope of log error on log N"]
     + [f"bound on rounding in {name}" for name in ("float64", "float32", "tf32", "bf16")],
 }
-CAVEATS = {"fit": "one_run_per_size", "dimension": "rounding_collapsed", "construct": "unsafe_formats"}
+CAVEATS = {
+    "fit": "one_run_per_size",
+    "plan": "cost_is_no_compute",
+    "dimension": "rounding_collapsed",
+    "construct": "unsafe_formats",
+}
 
 
 def misfits(value, schema, of, where="$"):

@@ -5,15 +5,20 @@
     fit.warnings                                       # read these first
     fit.predict(1e9, 2e10), fit.band(1e9, 2e10)        # the loss of a run not yet trained, and its interval
     laws.frontier(fit, 1e22).size                      # the best model size at a budget, from the same draws
+    laws.predict_run(fit, {"N": 7e9, "D": 2e12}, key=0).new_run     # where a single new run should lie
+    laws.split_budget(fit, 1e24).valley                # the sizes that lose hardly anything against the best
+    laws.plan(table, want={"alpha_C": 0.01}, key=key)  # which runs to train next, for an interval that narrow
 
 The laws are listed in `LAWS`; `named` reads "additive:N,D,width" and the like, and a `Law` of your own is one
 declaration. What every diagnostic means is in docs/laws.
 """
 
+from jaxscale.laws.answers import BudgetSplit, Prediction, predict_run, split_budget
 from jaxscale.laws.catalogue import LAWS, additive, named, over
 from jaxscale.laws.compute_optimal import Envelope, Frontier, IsoFlop, envelope, frontier, isoflop
 from jaxscale.laws.documents import document
 from jaxscale.laws.fitting import fit
+from jaxscale.laws.flops import FlopCount, count_flops
 from jaxscale.laws.identifiability import Profile, held, profile
 from jaxscale.laws.influences import Influence
 from jaxscale.laws.law import EXPONENT, Law, Range, power
@@ -25,9 +30,15 @@ from jaxscale.laws.objective import (
     least_squares,
 )
 from jaxscale.laws.optimality import Evaluation, evaluate
+from jaxscale.laws.planning.batches import Campaign, train_until
+from jaxscale.laws.planning.documents import document as plan_document
+from jaxscale.laws.planning.planner import plan
+from jaxscale.laws.planning.plans import Promise, RunPlan
 from jaxscale.laws.results import Convergence, Fit, Interval, Quantity
 from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
+from jaxscale.laws.side_by_side import SharedExponents, SideBySide, fit_each
+from jaxscale.laws.speedup import Speedup, effective_speedup
 from jaxscale.laws.table_files import read_table
 from jaxscale.laws.theory_check import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 
@@ -35,22 +46,31 @@ __all__ = [
     "EXPONENT",
     "LAWS",
     "BackTest",
+    "BudgetSplit",
+    "Campaign",
     "Comparison",
     "Convergence",
     "Envelope",
     "Evaluation",
     "ExponentCheck",
     "Fit",
+    "FlopCount",
     "Frontier",
     "Influence",
     "Interval",
     "IsoFlop",
     "Law",
     "Objective",
+    "Prediction",
     "Profile",
+    "Promise",
     "Quantity",
     "Range",
+    "RunPlan",
     "Runs",
+    "SharedExponents",
+    "SideBySide",
+    "Speedup",
     "TheoryCheck",
     "additive",
     "against_theory",
@@ -58,10 +78,13 @@ __all__ = [
     "asymmetric",
     "back_test",
     "compare",
+    "count_flops",
     "document",
+    "effective_speedup",
     "envelope",
     "evaluate",
     "fit",
+    "fit_each",
     "frontier",
     "held",
     "huber",
@@ -71,10 +94,15 @@ __all__ = [
     "meeting",
     "named",
     "over",
+    "plan",
+    "plan_document",
     "power",
+    "predict_run",
     "profile",
     "read",
     "read_table",
+    "split_budget",
+    "train_until",
 ]
 
 

@@ -1,10 +1,10 @@
 """How to spend compute: the best model size and data at every budget, three ways, with intervals.
 
     frontier(fit, [1e21, 1e24])             # from a fitted law of N and D
-    isoflop(table, "parabola", key=key)     # from the bottom of each budget's curve, with the bias of that stated
+    isoflop(table, key=key)                 # from the bottom of each budget's curve, with the bias of that stated
     envelope(table, key=key)                # from the lowest learning curve at every budget
 
-Compute is C = 6 N D (Kaplan et al. 2020).
+Compute is C = 6 N D (Kaplan et al. 2020), or counted as `flops.count_flops` says.
 """
 
 import dataclasses
@@ -17,10 +17,11 @@ import numpy as np
 from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.fitting import checked_level, fit
-from jaxscale.laws.law import Values
+from jaxscale.laws.flops import FLOPS, PLAIN, FlopCount, count_flops
+from jaxscale.laws.law import Law, Values
 from jaxscale.laws.random_draws import generator
 from jaxscale.laws.results import STATIC, Fit, Interval, Quantity, check_fit, percentiles
-from jaxscale.laws.runs import Finding, Table, numbers
+from jaxscale.laws.runs import Finding, Table, columns_of, numbers
 from jaxscale.theory import compute_split
 from jaxscale.theory.ranges import Numbers
 
@@ -29,14 +30,17 @@ Bottom = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 # The powers of C with which N*, D* and the reducible loss go.
 Slopes = tuple[Numbers, Numbers, Numbers]
 
-FLOPS = 6.0  # per parameter and token
 _SAME_BUDGET = 0.05  # budgets within this ratio are one
+_WIDEST_BUDGET = 0.25  # what a chain of such budgets may come to
 _FEWEST_ON_A_BUDGET = 4
 _FEWEST_BUDGETS = 3
 _OFF_CENTER = 0.4  # of the half range, beyond which a parabola's vertex is called off-center
 _GRID = 513
 _DRAWS = 500
 _ENVELOPE_POINTS = 24
+_REACH = 9.2  # of the search for a best size, in logarithms: a factor of ten thousand to either side of N = D
+_AROUND = np.array([0.5, 2.0])  # one budget, between which its exponents are read
+LAWS_OF_BOTH = ("chinchilla", "tied", "kaplan", "skaling")
 _VISIBLE_BIAS = 0.005  # of an exponent
 
 
@@ -49,7 +53,7 @@ class Frontier:
       compute: (K,).
       size, data, loss, tokens_per_parameter: `Quantity` of (K,) at the best split.
       size_exponent, data_exponent, loss_exponent: `Quantity` of the powers of C with which N*, D* and the reducible
-        loss go; over the range of `compute` where the law has no single one.
+        loss go; over the range of `compute` where there is no single one.
     """
 
     compute: np.ndarray
@@ -62,38 +66,56 @@ class Frontier:
     loss_exponent: Quantity
 
 
-def frontier(fitted: Fit, compute: np.typing.ArrayLike) -> Frontier:
+def frontier(fitted: Fit, compute: np.typing.ArrayLike, flops: FlopCount = PLAIN) -> Frontier:
     """The best model size and data at budgets, from a fitted law of N and D, with intervals from the fit's draws.
 
-    In closed form for E + A N^-α + B D^-β (Hoffmann et al. 2022, equation 4), else by search along N D = C / 6.
+    In closed form for E + A N^-α + B D^-β and a C that goes with D and a power of N (Hoffmann et al. 2022, equation 4),
+    else by search along the N and D that a budget affords.
 
     Args:
       fitted: of a law that reads N and D and nothing else.
       compute: budgets in FLOP, a number or (K,).
+      flops: what `count_flops` returns.
 
     Raises:
       InputError: for a law of other columns or a budget that is not positive.
     """
     check_fit("fitted", fitted)
-    if sorted(fitted.law.columns) != ["D", "N"]:
-        raise InputError(
-            f"law {fitted.law.name!r} reads {fitted.law.columns}. Fit a law of N and D, such as chinchilla."
-        )
-    budgets = arguments.reals(compute)
-    if budgets is None or budgets.ndim > 1 or not (np.isfinite(budgets) & (budgets > 0)).all():
-        raise InputError(f"compute={compute!r} must be positive and finite. Pass budgets in FLOP.")
-    compute = np.atleast_1d(budgets)
+    check_law_of_both(fitted.law)
+    compute = checked_budgets(compute)
+    if not isinstance(flops, FlopCount):
+        raise InputError(f"flops={flops!r} is no count of FLOP. Pass what laws.count_flops returns.")
     is_additive = {"A", "B", "alpha", "beta"} <= set(fitted.parameters) and "k" not in fitted.parameters
+    closed = is_additive and flops.power is not None
     size: Callable[[Values], np.ndarray] = (
-        (lambda p: _closed(p, compute)) if is_additive else (lambda p: _searched(fitted, p, compute))
+        (lambda p: _closed(p, compute, flops)) if closed else (lambda p: _searched(fitted, p, compute, flops))
     )
-    slopes = _powers if is_additive else (lambda p: _local_powers(fitted, p, compute, size(p)))
+    slopes: Callable[[Values], Slopes] = (
+        (lambda p: _powers(p, flops)) if closed else (lambda p: _local_powers(fitted, p, compute, flops))
+    )
     wide: Callable[[Callable[[Values, np.ndarray], Numbers]], Quantity] = lambda of: _quantity(
         fitted, lambda p: of(p, size(p))
     )
     # Draws without a term put all compute into the other one: a split of 0 or infinity, or none where both are gone.
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return _frontier(compute, wide, slopes, fitted)
+        return _frontier(compute, wide, slopes, fitted, flops)
+
+
+def check_law_of_both(law: Law) -> None:
+    """Raises InputError unless the law reads N and D and nothing else, as what is to split a budget must."""
+    if sorted(law.columns) != ["D", "N"]:
+        raise InputError(
+            f"law={law.name!r} reads {', '.join(law.columns)}, and a budget is split between N and D. Pass a law of "
+            f"these two: {', '.join(LAWS_OF_BOTH)} or additive:N,D."
+        )
+
+
+def checked_budgets(compute: np.typing.ArrayLike) -> np.ndarray:
+    """Budgets (K,), refused unless positive and finite."""
+    budgets = arguments.reals(compute)
+    if budgets is None or budgets.ndim > 1 or not (np.isfinite(budgets) & (budgets > 0)).all():
+        raise InputError(f"compute={compute!r} must be positive and finite. Pass budgets in FLOP.")
+    return np.atleast_1d(budgets)
 
 
 def _frontier(
@@ -101,13 +123,14 @@ def _frontier(
     wide: Callable[[Callable[[Values, np.ndarray], Numbers]], Quantity],
     slopes: Callable[[Values], Slopes],
     fitted: Fit,
+    flops: FlopCount,
 ) -> Frontier:
     return Frontier(
         compute=compute,
         size=wide(lambda p, N: N),
-        data=wide(lambda p, N: compute / FLOPS / N),
-        loss=wide(lambda p, N: _loss(fitted, p, N, compute)),
-        tokens_per_parameter=wide(lambda p, N: compute / FLOPS / N**2),
+        data=wide(lambda p, N: flops.tokens(N, compute)),
+        loss=wide(lambda p, N: loss_on_budget(fitted, p, N, compute, flops)),
+        tokens_per_parameter=wide(lambda p, N: flops.tokens(N, compute) / N),
         size_exponent=_quantity(fitted, lambda p: slopes(p)[0]),
         data_exponent=_quantity(fitted, lambda p: slopes(p)[1]),
         loss_exponent=_quantity(fitted, lambda p: slopes(p)[2]),
@@ -125,24 +148,37 @@ def _quantity(fitted: Fit, of: Callable[[Values], Numbers]) -> Quantity:
     return Quantity(estimate, percentiles(np.asarray(of(spread(fitted.draws))), fitted.level))
 
 
-def _closed(p: Values, compute: np.ndarray) -> np.ndarray:
-    total = p["alpha"] + p["beta"]
-    balance = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / total)
-    size: np.ndarray = balance * (compute / FLOPS) ** (p["beta"] / total)
+def _closed(p: Values, compute: np.ndarray, flops: FlopCount) -> np.ndarray:
+    """For C = c N^s D: the minimum of A N^-α + B (c N^s / C)^β."""
+    assert flops.power is not None
+    c, s = flops.power
+    total = p["alpha"] + s * p["beta"]
+    balance = (p["alpha"] * p["A"] / (s * p["beta"] * p["B"])) ** (1 / total)
+    size: np.ndarray = balance * (compute / c) ** (p["beta"] / total)
     return size
 
 
-def _loss(fitted: Fit, p: Values, N: np.ndarray, compute: np.ndarray) -> np.ndarray:
-    columns = {"N": N, "D": compute / FLOPS / N}
+def loss_on_budget(fitted: Fit, p: Values, N: np.ndarray, compute: np.ndarray, flops: FlopCount) -> np.ndarray:
+    """The loss at sizes N with all the tokens that a budget affords; N, compute and parameters broadcast."""
+    columns = {"N": N, "D": flops.tokens(N, compute)}
     return np.asarray(fitted.law.losses(p, *(columns[name] for name in fitted.law.columns)))
 
 
-def _searched(fitted: Fit, p: Values, compute: np.ndarray) -> np.ndarray:
+def _equal_sizes(compute: np.ndarray, flops: FlopCount) -> np.ndarray:
+    """log N at which every budget affords a token for each parameter, (K,), to a step of the search."""
+    log_N = np.linspace(-40.0, 80.0, 4 * _GRID)[:, None]
+    gap = np.log(flops.tokens(np.exp(log_N), compute)) - log_N  # falls in N
+    place: np.ndarray = log_N[np.argmin(np.abs(gap), axis=0), 0]
+    return place
+
+
+def _searched(fitted: Fit, p: Values, compute: np.ndarray, flops: FlopCount) -> np.ndarray:
     """N of least loss at each budget: the lowest of a fine grid over eight decades, its parabola's vertex."""
-    log_N = np.linspace(0.5 * np.log(compute / FLOPS) - 9.2, 0.5 * np.log(compute / FLOPS) + 9.2, _GRID)  # (grid, K)
+    center = 0.5 * np.log(compute / FLOPS) if flops.is_plain else _equal_sizes(compute, flops)
+    log_N = np.linspace(center - _REACH, center + _REACH, _GRID)  # (grid, K)
     spread = {name: np.asarray(value)[None] for name, value in p.items()}
     lead = (slice(None),) + (None,) * (np.ndim(next(iter(p.values()))) - 1)
-    losses = _loss(fitted, spread, np.exp(log_N)[lead], compute)  # (grid, ..., K)
+    losses = loss_on_budget(fitted, spread, np.exp(log_N)[lead], compute, flops)  # (grid, ..., K)
     low = np.clip(np.argmin(losses, axis=0), 1, _GRID - 2)
     at: Callable[[np.ndarray], np.ndarray] = lambda place: np.take_along_axis(losses, place[None], 0)[0]
     left, middle, right = at(low - 1), at(low), at(low + 1)
@@ -152,18 +188,23 @@ def _searched(fitted: Fit, p: Values, compute: np.ndarray) -> np.ndarray:
     return size
 
 
-def _powers(p: Values) -> Slopes:
-    split = compute_split(p["alpha"][..., 0], p["beta"][..., 0])
-    return split.size, split.data, split.loss
+def _powers(p: Values, flops: FlopCount) -> Slopes:
+    assert flops.power is not None
+    _, s = flops.power
+    split = compute_split(p["alpha"][..., 0], s * p["beta"][..., 0])
+    return split.size / s, split.data, split.loss / s
 
 
-def _local_powers(fitted: Fit, p: Values, compute: np.ndarray, size: np.ndarray) -> Slopes:
-    if len(compute) < 2:
-        raise InputError("one budget has no exponent in this law. Pass two or more budgets.")
-    span = np.log(compute[-1] / compute[0])
-    a = np.log(size[..., -1] / size[..., 0]) / span
-    loss = _loss(fitted, p, size, compute) - np.asarray(p.get("E", 0.0))
-    return a, 1 - a, np.log(loss[..., 0] / loss[..., -1]) / span
+def _local_powers(fitted: Fit, p: Values, compute: np.ndarray, flops: FlopCount) -> Slopes:
+    """Between the least and the largest budget; around one that is alone."""
+    ends = np.array([compute.min(), compute.max()])
+    ends = ends * _AROUND if ends[0] == ends[1] else ends
+    size = _searched(fitted, p, ends, flops)
+    loss = loss_on_budget(fitted, p, size, ends, flops) - np.asarray(p.get("E", 0.0))
+    growth: Callable[[np.ndarray], np.ndarray] = lambda values: (
+        np.log(values[..., 1] / values[..., 0]) / np.log(ends[1] / ends[0])
+    )
+    return growth(size), growth(flops.tokens(size, ends)), -growth(loss)
 
 
 @jax.tree_util.register_dataclass
@@ -173,82 +214,108 @@ class IsoFlop:
 
     Attributes:
       method: "parabola" or "akima".
+      flops: how compute is counted.
       compute: (K,) budgets.
-      size, loss: (K,) where each budget's curve is lowest, and how low.
+      size, loss: (K,) where each budget's curve is lowest, and how low; NaN where its runs show no lowest size.
+      size_interval: `Interval` of (K,), over runs redrawn within each budget.
       size_exponent: `Quantity` of the power of C with which N* grows.
-      bias: what the method adds to the exponent on a surface like this one without noise; both in powers of C = 6 N D.
-      surface: `Frontier` of the additive law fitted to the same runs, at the mean 6 N D of each budget.
+      bias: what the method adds to the exponent: its own on the losses of the surface without noise, less that of
+        the surface's best sizes at the same budgets.
+      size_bias: (K,) the method's N* on those losses over the surface's.
+      surface: `Frontier` of the law fitted to the same runs, at these budgets.
       findings: (code, sentence) pairs.
     """
 
     method: str = dataclasses.field(metadata=STATIC)
+    flops: str = dataclasses.field(metadata=STATIC)
     compute: np.ndarray
     size: np.ndarray
     loss: np.ndarray
+    size_interval: Interval
     size_exponent: Quantity
     bias: float
+    size_bias: np.ndarray
     surface: Frontier
     findings: tuple[Finding, ...] = dataclasses.field(metadata=STATIC)
 
 
 def isoflop(
     table: Table,
-    method: Literal["parabola", "akima"] = "parabola",
+    method: Literal["akima", "parabola"] = "akima",
     *,
     key: jax.Array | int,
     level: float = 0.95,
+    flops: str | None = None,
+    surface: Fit | None = None,
     **options: Any,
 ) -> IsoFlop:
     """Approach 2 of Hoffmann et al. 2022: the bottom of each budget's curve of loss against log N, and a line.
 
     Parabolas are biased even without noise where the grid is off-center or the exponents differ (arXiv 2603.22339): the
-    same procedure is therefore applied to the losses of the additive law fitted to these runs, whose exponent is known,
-    and the difference returned as `bias`.
+    same procedure is therefore applied to the losses of a law fitted to these runs, whose best sizes are known, and the
+    difference returned as `bias`.
 
     Args:
-      table: with N, `loss`, and D or C. Runs whose C differ by less than 5% form a budget: the table's own C where it
-        has that column, else 6 N D.
-      method: "parabola", or "akima", the lowest point of an Akima spline (needs a denser grid, assumes no shape).
+      table: with N, `loss`, and D or C. Runs whose C differ by less than 5% form a budget, and a chain of such runs of
+        more than 25% several.
+      method: "akima", the lowest point of an Akima spline through the mean loss of every size, or "parabola".
       key: a JAX random key, or an int for `jax.random.key`. Intervals redraw the runs within each budget.
-      level: of the interval.
-      **options: for `laws.fit` of the additive law.
+      level: of the intervals.
+      flops: what budgets are counted in, as `count_flops` takes it; where None the table's own C if it has that
+        column, else 6 N D.
+      surface: a fit of a law of N and D to these runs; the additive law is fitted where None.
+      **options: for that fit.
 
     Raises:
-      InputError: for fewer than three budgets of four sizes.
+      InputError: for fewer than three budgets of four sizes, or a surface of other columns.
     """
-    arguments.choice("method", method, ("parabola", "akima"))
+    arguments.choice("method", method, ("akima", "parabola"))
+    level = checked_level(level)
     fit_key, draw_key = jax.random.split(arguments.random_key("key", key))
-    surface_fit = fit(table, "chinchilla", key=fit_key, level=level, **options)
-    N, D, spent, loss = _runs_on_budgets(table)
+    if surface is not None:
+        check_fit("surface", surface)
+        check_law_of_both(surface.law)
+    count = count_flops(table, ("C" if "C" in columns_of(table) else "6ND") if flops is None else flops)
+    N, D, spent, loss = _runs_on_budgets(count.table)
     budgets = _budgets(spent, N)
+    fitted = fit(count.table, "chinchilla", key=fit_key, level=level, **options) if surface is None else surface
     compute = np.array([np.exp(np.mean(np.log(spent[b]))) for b in budgets])
-    lowest = {"parabola": _vertex, "akima": _akima}[method]
+    lowest: Bottom = {"parabola": _vertex, "akima": _akima}[method]
     bottoms = np.array([lowest(np.log(N[b]), loss[b]) for b in budgets])
-    slope = _slope(compute, bottoms[:, 0])
-    ideal = np.asarray(surface_fit.predict(N, D))
-    noiseless = _slope(compute, np.array([lowest(np.log(N[b]), ideal[b])[0] for b in budgets]))
-    nominal = FLOPS * N * D
-    surface = frontier(surface_fit, [np.exp(np.mean(np.log(nominal[b]))) for b in budgets])
-    bias = noiseless - float(surface.size_exponent.estimate)
-    draws = _redrawn(draw_key, N, loss, budgets, compute, lowest)
-    interval = percentiles(draws[np.isfinite(draws)], level) if np.isfinite(draws).any() else Interval(np.nan, np.nan)
+    columns = {"N": N, "D": D}
+    ideal = np.asarray(fitted.predict(*(columns[name] for name in fitted.law.columns)))
+    noiseless = np.array([lowest(np.log(N[b]), ideal[b])[0] for b in budgets])
+    best = frontier(fitted, compute, count)
+    bias = _slope(compute, noiseless) - _slope(compute, np.log(best.size.estimate))
+    draws = _redrawn(draw_key, N, loss, budgets, lowest)
+    slopes = np.array([_slope(compute, draw) for draw in draws if np.isfinite(draw).sum() >= _FEWEST_BUDGETS - 1])
     return IsoFlop(
         method,
+        count.formula,
         compute,
         np.exp(bottoms[:, 0]),
         bottoms[:, 1],
-        Quantity(slope, interval),
+        Interval(*np.exp(np.array([_of_finite(draw, level) for draw in draws.T]).T)),
+        Quantity(_slope(compute, bottoms[:, 0]), _of_finite(slopes, level)),
         bias,
-        surface,
+        np.exp(noiseless) / best.size.estimate,
+        best,
         (
-            *_isoflop_findings(N, budgets, compute, bottoms, bias),
-            *_compute_findings(spent / nominal),
+            *_isoflop_findings(method, N, budgets, compute, bottoms, bias),
+            *_budget_findings(spent, budgets),
+            *_compute_findings(count, spent / (FLOPS * N * D)),
         ),
     )
 
 
+def _of_finite(draws: np.ndarray, level: float) -> Interval:
+    """The interval of the draws (B,) that have a value; NaN where none has."""
+    draws = draws[np.isfinite(draws)]
+    return percentiles(draws, level) if len(draws) else Interval(np.nan, np.nan)
+
+
 def _runs_on_budgets(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """N, D, C and loss of every run, (R,), C as the table gives it; in an order that does not depend on its rows'."""
+    """N, D, C and loss of every run, (R,), in an order that does not depend on that of the rows."""
     columns = numbers(table, ("N", "D", "C", "loss"))
     order = np.lexsort(tuple(columns.values()))
     return columns["N"][order], columns["D"][order], columns["C"][order], columns["loss"][order]
@@ -258,13 +325,22 @@ def _budgets(compute: np.ndarray, N: np.ndarray) -> list[np.ndarray]:
     """The runs of each budget with enough sizes, cheapest budget first."""
     order = np.argsort(compute)
     breaks = np.flatnonzero(np.diff(np.log(compute[order])) > np.log1p(_SAME_BUDGET)) + 1
-    budgets = [part for part in np.split(order, breaks) if len(np.unique(N[part])) >= _FEWEST_ON_A_BUDGET]
+    parts = [part for chain in np.split(order, breaks) for part in _narrow(np.log(compute), chain)]
+    budgets = [part for part in parts if len(np.unique(N[part])) >= _FEWEST_ON_A_BUDGET]
     if len(budgets) < _FEWEST_BUDGETS:
         raise InputError(
             f"the table has {len(budgets)} budgets C with {_FEWEST_ON_A_BUDGET} sizes; {_FEWEST_BUDGETS} are needed. "
             "Use the parametric frontier of a fit instead."
         )
     return budgets
+
+
+def _narrow(log_compute: np.ndarray, chain: np.ndarray) -> list[np.ndarray]:
+    """A chain of runs, each close to the next, in parts of equal width that are not too wide."""
+    place = log_compute[chain] - log_compute[chain].min()
+    count = max(int(np.ceil(place.max() / np.log1p(_WIDEST_BUDGET))), 1)
+    part = np.minimum((count * place / max(place.max(), 1e-300)).astype(int), count - 1)
+    return [chain[part == number] for number in range(count)]
 
 
 def _vertex(log_N: np.ndarray, loss: np.ndarray) -> tuple[float, float]:
@@ -283,10 +359,11 @@ def _akima(log_N: np.ndarray, loss: np.ndarray) -> tuple[float, float]:
 
     sizes, index = np.unique(log_N, return_inverse=True)
     spline = Akima1DInterpolator(sizes, np.bincount(index, loss) / np.bincount(index))
-    fine = np.linspace(sizes[0], sizes[-1], _GRID)
-    values = spline(fine)
-    best = int(np.argmin(values))
-    return (fine[best], values[best]) if 0 < best < _GRID - 1 else (np.nan, np.nan)
+    turns = spline.derivative().roots(extrapolate=False)
+    # Where a piece is level its roots are NaN, and what is lowest at an end of it is level there too.
+    places = np.concatenate([turns[np.isfinite(turns)], sizes])
+    best = places[np.argmin(spline(places))]
+    return (float(best), float(spline(best))) if sizes[0] < best < sizes[-1] else (np.nan, np.nan)
 
 
 def _slope(compute: np.ndarray, log_size: np.ndarray) -> float:
@@ -298,30 +375,27 @@ def _slope(compute: np.ndarray, log_size: np.ndarray) -> float:
 
 
 def _redrawn(
-    key: jax.Array, N: np.ndarray, loss: np.ndarray, budgets: Sequence[np.ndarray], compute: np.ndarray, lowest: Bottom
+    key: jax.Array, N: np.ndarray, loss: np.ndarray, budgets: Sequence[np.ndarray], lowest: Bottom
 ) -> np.ndarray:
-    """Exponents of tables whose budgets are redrawn run by run, (B,); NaN where too few budgets kept a bottom."""
+    """log N* of tables whose budgets are redrawn run by run, (B, K); NaN where a budget shows no lowest size."""
     rng = generator(key)
-    slopes = np.full(_DRAWS, np.nan)
+    log_size = np.full((_DRAWS, len(budgets)), np.nan)
     for draw in range(_DRAWS):
-        log_size = np.full(len(budgets), np.nan)
         for place, budget in enumerate(budgets):
             chosen = rng.choice(budget, len(budget))
             if len(np.unique(N[chosen])) >= 3:
-                log_size[place] = lowest(np.log(N[chosen]), loss[chosen])[0]
-        if np.isfinite(log_size).sum() >= _FEWEST_BUDGETS - 1:
-            slopes[draw] = _slope(compute, log_size)
-    return slopes
+                log_size[draw, place] = lowest(np.log(N[chosen]), loss[chosen])[0]
+    return log_size
 
 
 def _isoflop_findings(
-    N: np.ndarray, budgets: Sequence[np.ndarray], compute: np.ndarray, bottoms: np.ndarray, bias: float
+    method: str, N: np.ndarray, budgets: Sequence[np.ndarray], compute: np.ndarray, bottoms: np.ndarray, bias: float
 ) -> Iterator[Finding]:
     for budget, C, (log_size, _) in zip(budgets, compute, bottoms, strict=True):
         low, high = np.log(N[budget]).min(), np.log(N[budget]).max()
         if not np.isfinite(log_size):
             yield "no_minimum", f"The runs of C = {C:.3g} show no lowest size; widen their range of N."
-        elif abs(log_size - (low + high) / 2) > _OFF_CENTER * (high - low) / 2:
+        elif method == "parabola" and abs(log_size - (low + high) / 2) > _OFF_CENTER * (high - low) / 2:
             yield (
                 "off_center",
                 f"At C = {C:.3g} the best N = {np.exp(log_size):.3g} lies off the center of the sizes trained, "
@@ -330,18 +404,35 @@ def _isoflop_findings(
     if abs(bias) > _VISIBLE_BIAS:
         yield (
             "isoflop_bias",
-            f"On a noiseless surface like this one the method misses the exponent of N* by {bias:+.3f}; use the "
-            "surface's own, `IsoFlop.surface`.",
+            f"Without noise, on the fitted surface, this method's exponent of N* is {bias:+.3f} off the surface's own; "
+            "use the surface's, `IsoFlop.surface`.",
         )
 
 
-def _compute_findings(ratio: np.ndarray) -> Iterator[Finding]:
-    """What to know where the table's own C is no constant times 6 N D; ratio (R,)."""
+def _budget_findings(spent: np.ndarray, budgets: Sequence[np.ndarray]) -> Iterator[Finding]:
+    """What the runs of a budget do not share, and runs that are on none."""
+    width = max(np.ptp(np.log(spent[budget])) for budget in budgets)
+    if width > np.log1p(_SAME_BUDGET):
+        yield (
+            "wide_budgets",
+            f"The C of one budget's runs differ by up to {np.expm1(width):.0%}, and their losses with it; trust the "
+            "surface, which knows the C of each run.",
+        )
+    left_out = len(spent) - sum(map(len, budgets))
+    if left_out:
+        yield (
+            "runs_off_budgets",
+            f"{left_out} of {len(spent)} runs are on no budget of {_FEWEST_ON_A_BUDGET} sizes and were left out.",
+        )
+
+
+def _compute_findings(count: FlopCount, ratio: np.ndarray) -> Iterator[Finding]:
+    """What to know where C is no constant times 6 N D; ratio (R,)."""
+    yield from count.findings
     if np.ptp(np.log(ratio)) > np.log1p(_SAME_BUDGET):
         yield (
             "other_compute",
-            f"The table's C is {ratio.min():.3g} to {ratio.max():.3g} times 6 N D. The budgets and the exponent are of "
-            "that C, the surface is of 6 N D, and `bias` holds the difference too.",
+            f"C is {ratio.min():.3g} to {ratio.max():.3g} times 6 N D; budgets, best sizes and exponents are of that.",
         )
 
 

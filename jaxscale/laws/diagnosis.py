@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
+from scipy import special
 
+from jaxscale.laws import misfit
 from jaxscale.laws.results import Fit
 from jaxscale.laws.runs import Finding
 
@@ -13,32 +15,79 @@ FEWEST_RELIABLE_DECADES = 1.5
 WIDEST_USEFUL_RATIO = 2.0
 FEWEST_STARTS_AT_OPTIMUM = 0.05
 LARGEST_GAIN = 1e-6
-OUTLIER = 6.0  # robust standard deviations
+FEWEST_DECADES_APART = 1 / 3  # of a column beside the others, below which nothing is known of its exponent
+# Errors of a true law look like a misfit in this share of tables, over all columns together.
+MISFIT = 0.01
+OUTLIER = 0.02  # expected runs so far out, among as many
+RISE = 4.0  # robust standard deviations of a run
+_LIKELY = 1.92  # half of what χ² with one degree of freedom exceeds in 5%
 _NAMED_OUTLIERS = 3
 _SCALE_OF_MEDIAN = 1.4826  # from median absolute deviation to standard deviation, for normal errors
 
 
 def findings(fit: Fit) -> tuple[Finding, ...]:
     """Every warning that applies, the gravest for the meaning of the parameters first."""
-    checks = (
-        _influence,
-        _flatness,
-        _bounds,
-        _optimum,
-        _widths,
-        _outliers,
-        _monotone,
-        _sizes,
-        _decades,
-        _groups,
-    )
-    return tuple(finding for check in checks for finding in check(fit)) + fit.runs.findings
+    together = list(_collinear(fit))
+    # Where columns vary together their terms are one, and what would be said of each is said by that.
+    of_terms = () if together else (_influence, _flatness, _bounds, _optimum, _widths)
+    checks = (_trends, _labels, *of_terms, _outliers, _monotone, _sizes, _decades, _groups, _held)
+    found = [*together, *(finding for check in checks for finding in check(fit))]
+    return tuple(found) + fit.runs.findings
 
 
 def exponents(fit: Fit) -> list[str]:
     """The parameters a reader came for: exponents where the law names them, else all that are not linear."""
     named = dict.fromkeys(fit.law.exponents.values())
     return [name for name in named or fit.law.nonlinear if name in fit.parameters]
+
+
+def _trends(fit: Fit) -> Iterator[Finding]:
+    """Smooth trends of the residuals, which a law that holds does not leave."""
+    for column in fit.runs.columns:
+        test = misfit.trend(fit.problem, fit.search.z, fit.runs, column)
+        if test.p < MISFIT / len(fit.runs.columns):
+            yield (
+                "residual_trend",
+                f"The residuals follow a smooth trend along {column} of {_percent(test.size)} of the loss (F test, "
+                f"p = {test.p:.1g}): this law does not describe these runs, and its exponents and forecasts are wrong "
+                "by it. Compare other laws, or leave out the sizes where it fails.",
+            )
+
+
+def _labels(fit: Fit) -> Iterator[Finding]:
+    """A column of labels whose runs lie on different curves."""
+    for name, index in fit.runs.labels.items():
+        test = misfit.levels(fit.problem, fit.search.z, fit.runs, index)
+        if test.p < MISFIT / len(fit.runs.labels):
+            yield (
+                "several_laws",
+                f"Runs that differ in {name} lie at different levels, {_percent(test.size)} of the loss apart from one "
+                f"curve (F test, p = {test.p:.1g}). Fit each of them alone.",
+            )
+
+
+def _percent(size: float) -> str:
+    return f"{100 * size:.2g}%"
+
+
+def _collinear(fit: Fit) -> Iterator[Finding]:
+    """Columns that vary together, such as runs at one ratio of D to N."""
+    if len(fit.runs.columns) < 2:
+        return
+    logarithms = {name: np.log10(values) for name, values in fit.runs.columns.items()}
+    for name, own in logarithms.items():
+        others = np.stack([np.ones_like(own), *(x for other, x in logarithms.items() if other != name)], axis=1)
+        slope = np.linalg.lstsq(others, own, rcond=None)[0]
+        left = own - others @ slope
+        if left.max() - left.min() < FEWEST_DECADES_APART:
+            names = " and ".join(fit.runs.columns)
+            yield (
+                "collinear_columns",
+                f"{names} vary together: of {name} only {left.max() - left.min():.2g} decades are its own. The runs "
+                "cannot tell the terms apart, so their exponents and scales mean nothing, though the curve may fit. "
+                f"Add runs at other ratios, or fit a law of one column, such as additive:{name}.",
+            )
+            return
 
 
 def _influence(fit: Fit) -> Iterator[Finding]:
@@ -81,7 +130,7 @@ def _flatness(fit: Fit) -> Iterator[Finding]:
     at_zero = {
         name
         for name, interval in fit.intervals.items()
-        if name in fit.law.linear and interval.lower <= 1e-9 * abs(fit.parameters[name])
+        if name in fit.law.linear and name not in fit.fixed and interval.lower <= 1e-9 * abs(fit.parameters[name])
     }
     if "E" in flat | at_zero:
         reason = "holding it at 0 fits almost as well" if "E" in flat else "its interval reaches 0"
@@ -142,16 +191,38 @@ def _widths(fit: Fit) -> Iterator[Finding]:
 
 
 def _outliers(fit: Fit) -> Iterator[Finding]:
+    """Runs further from the curve than errors with tails as heavy as these would bring one."""
     size = np.abs(fit.residuals - np.median(fit.residuals))
-    spread = _SCALE_OF_MEDIAN * np.median(size)
-    far = np.flatnonzero(size > OUTLIER * spread) if spread > 1e-9 else np.array([], int)
-    # Robust errors have long tails; a tenth of all runs is a different distribution rather than outliers.
-    if not len(far) or len(far) > 0.1 * len(size) + 1:
+    if np.median(size) <= 1e-9:
+        return
+    far = np.flatnonzero(_tail(size) * len(size) < OUTLIER)
+    if not len(far):
         return
     worst = far[np.argsort(-size[far])][:_NAMED_OUTLIERS]
     listed = ", ".join(f"{fit.runs.names[i]} ({100 * np.expm1(-fit.residuals[i]):+.2g}%)" for i in worst)
     more = f" and {len(far) - len(worst)} more" if len(far) > len(worst) else ""
     yield "outlier_runs", f"Far from the curve: {listed}{more}; check how they were trained."
+
+
+def _tail(size: np.ndarray) -> np.ndarray:
+    """How likely each residual is to be as large as it is (R,), of Student's t fitted to all but the largest tenth.
+
+    Of the tails that the others allow, at the 95% level, the heaviest is taken.
+    """
+    aside = max(1, len(size) // 10)
+    cut = np.sort(size)[-aside]
+    inner = size[size < cut]
+    freedoms = np.array([1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 30.0])
+    scales = np.median(size) * np.geomspace(0.3, 4.0, 60)
+    nu, scale = freedoms[:, None], scales[None, :]
+    density = np.sum(np.log1p((inner / scale[..., None]) ** 2 / nu[..., None]), axis=-1)
+    constant = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * np.log(nu)
+    likelihood = len(inner) * (constant - np.log(scale)) - (nu + 1) / 2 * density
+    likelihood += (len(size) - len(inner)) * np.log(special.stdtr(nu, -cut / scale))
+    best = likelihood.max(axis=1)
+    heaviest = int(np.argmax(best > best.max() - _LIKELY))
+    chance: np.ndarray = 2 * special.stdtr(freedoms[heaviest], -size / scales[int(np.argmax(likelihood[heaviest]))])
+    return chance
 
 
 def _monotone(fit: Fit) -> Iterator[Finding]:
@@ -161,10 +232,19 @@ def _monotone(fit: Fit) -> Iterator[Finding]:
     index = fit.runs.size_index(column)
     mean_loss = np.bincount(index, fit.runs.loss) / np.bincount(index)
     rises = np.diff(mean_loss)
-    if (rises <= 0).all():
+    # Sizes may share errors: the mean of many runs is taken to be no better known than one.
+    # Around a curve that does not fall residuals are no noise.
+    noise = (
+        (not fit.convergence.dead_terms)
+        * RISE
+        * _SCALE_OF_MEDIAN
+        * float(np.median(np.abs(fit.residuals)))
+        * mean_loss[1:]
+    )
+    if (rises <= noise).all():
         return
     sizes = values[np.unique(index, return_index=True)[1]]
-    worst = int(np.argmax(rises))
+    worst = int(np.argmax(rises - noise))
     yield (
         "non_monotone",
         f"The mean loss rises from {mean_loss[worst]:.4g} at {column}={sizes[worst]:.4g} to {mean_loss[worst + 1]:.4g} "
@@ -185,7 +265,13 @@ def _sizes(fit: Fit) -> Iterator[Finding]:
 def _decades(fit: Fit) -> Iterator[Finding]:
     for column, values in fit.runs.columns.items():
         decades = float(np.log10(values.max() / values.min()))
-        if decades < FEWEST_RELIABLE_DECADES:
+        if decades < FEWEST_DECADES_APART and column in fit.law.exponents:
+            yield (
+                "not_identified",
+                f"The runs do not determine {fit.law.exponents[column]}: the values of {column} span {decades:.2g} "
+                "decades. Add runs over two decades or more.",
+            )
+        elif decades < FEWEST_RELIABLE_DECADES:
             yield (
                 "few_decades",
                 f"The values of {column} span {decades:.2g} decades; an exponent needs {FEWEST_RELIABLE_DECADES} or "
@@ -203,3 +289,15 @@ def _groups(fit: Fit) -> Iterator[Finding]:
             "No two runs share a size, so their noise is seen only as scatter about the curve, and an error of the "
             "law's form would pass for noise; repeat some sizes with other seeds.",
         )
+
+
+def _held(fit: Fit) -> Iterator[Finding]:
+    if not fit.fixed:
+        return
+    values = ", ".join(f"{name} = {float(value):.4g}" for name, value in fit.fixed.items())
+    them, their = ("it", "its value") if len(fit.fixed) == 1 else ("them", "their values")
+    yield (
+        "held_parameters",
+        f"{values} {'was' if len(fit.fixed) == 1 else 'were'} held: everything else is conditional on {their}, and "
+        f"intervals do not hold the doubt about {them}.",
+    )

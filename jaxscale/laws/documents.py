@@ -1,6 +1,7 @@
 """Everything there is to say of a fit as plain values: what `jaxscale fit --json` prints and its page is drawn from."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -8,12 +9,15 @@ import numpy as np
 
 from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
-from jaxscale.laws.compute_optimal import FLOPS, frontier
+from jaxscale.laws import answered
+from jaxscale.laws.answers import BudgetSplit, Prediction
+from jaxscale.laws.compute_optimal import IsoFlop, frontier
 from jaxscale.laws.diagnosis import exponents
+from jaxscale.laws.flops import FLOPS, PLAIN, FlopCount
 from jaxscale.laws.identifiability import profile
-from jaxscale.laws.results import Fit, Interval, Quantity, check_fit
-from jaxscale.laws.selection import BackTest, Comparison, back_test
-from jaxscale.laws.theory_check import TheoryCheck
+from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, plain, plain_quantity
+from jaxscale.laws.selection import BackTest, Comparison, back_test, forecast_failed
+from jaxscale.laws.theory_check import TheoryCheck, without_trust
 from jaxscale.page.numerals import interval, percent
 from jaxscale.page.numerals import number as written
 from jaxscale.verdict import Stopwatch, complete, number, overall
@@ -29,46 +33,66 @@ _BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute among the runs
 
 
 def document(
-    fitted: Fit, check: TheoryCheck | None = None, comparison: Comparison | None = None, *, key: jax.Array | int
+    fitted: Fit,
+    check: TheoryCheck | None = None,
+    comparison: Comparison | None = None,
+    *,
+    key: jax.Array | int,
+    predictions: Sequence[Prediction] = (),
+    split: BudgetSplit | None = None,
+    isoflop: IsoFlop | None = None,
+    flops: FlopCount = PLAIN,
 ) -> dict[str, Any]:
     """The verdict on a fit (docs/verdict.md), and beside its keys the summary of the fit, its table, curves, residuals,
-    influence, profiles, starts, back-test, frontier and theory, as far as they exist; numbers, strings, lists and
-    dictionaries only.
+    influence, profiles, starts, back-test, frontier, theory and answers, as far as they exist; numbers, strings, lists
+    and dictionaries only.
 
     Args:
       fitted: what to sum up.
       check, comparison: of the same table, where there are any.
       key: a JAX random key, or an int for `jax.random.key`. Of the back-test.
+      predictions, split, isoflop: answers to what was asked of the fit, where anything was.
+      flops: how compute is counted.
     """
     check_fit("fitted", fitted)
     watch = Stopwatch()
     with watch.stage("profiles and back-test"):
-        said = _verdict(fitted, check, comparison) | _own(fitted, random_key("key", key), check, comparison)
+        test = back_test(fitted, key=random_key("key", key)) if fitted.draws else None
+        if test is not None and (failed := forecast_failed(test)):
+            fitted = dataclasses.replace(fitted, warnings=(failed, *fitted.warnings))
+            check = check and without_trust(check)
+        said = _verdict(fitted, check, comparison, answered.document(predictions, split, isoflop))
+        said |= _own(fitted, test, check, comparison, flops)
     return complete(said, watch)
 
 
-def _verdict(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | None) -> dict[str, Any]:
-    """What a verdict says of any kind; the caveats are in the fit's summary."""
+def _verdict(
+    fitted: Fit, check: TheoryCheck | None, comparison: Comparison | None, answers: dict[str, Any]
+) -> dict[str, Any]:
+    """What a verdict says of any kind, and the answers; the caveats are in the fit's summary."""
     columns = " and ".join(fitted.law.columns)
     return {
         "kind": "fit",
         "question": f"How does the loss depend on {columns}"
         + (", and do its exponents agree with theory?" if check else "?"),
-        "sentence": " ".join(_sentences(fitted, check, comparison)),
+        "sentence": " ".join([*_sentences(fitted, check, comparison), *answered.sentences(answers)]),
         "agreement": overall(one.agreement for one in check.exponents) if check else None,
-        "numbers": list(_numbers(fitted, check, comparison)),
+        "numbers": [*answered.verdict_numbers(answers), *_numbers(fitted, check, comparison)],
         "limits": [*LIMITS, *(check.limits if check else ())],
-    }
+    } | answers
 
 
 def _sentences(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | None) -> Iterator[str]:
     level = f", at {percent(fitted.level)}" if fitted.draws else ""
     found = ", ".join(f"{name} = {_written(_of(fitted, name))}" for name in _first(fitted))
-    yield f"{fitted.law.formula}, fitted to {len(fitted.runs)} runs, has {found}{level}."
+    held = ", ".join(f"{name} held at {written(float(value))}" for name, value in fitted.fixed.items())
+    fixed = f" with {held}" if held else ""
+    yield f"{fitted.law.formula}, fitted to {len(fitted.runs)} runs{fixed}, has {found}{level}."
     if check is not None:
         compared = "; ".join(
             f"{one.parameter} = {_written(one.predicted)}, {one.agreement}"
             + (" as the floor E is not identified" if one.floor_unknown else "")
+            + (", though this law does not describe the runs" if one.law_fails else "")
             for one in check.exponents
         )
         yield f"At d = {_written(check.d)} and β = {_written(check.beta)} theory predicts {compared}."
@@ -88,13 +112,15 @@ def _numbers(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | No
 
 
 def _first(fitted: Fit) -> list[str]:
-    """The exponents; all parameters of a law without."""
-    return exponents(fitted) or list(fitted.law.parameters)
+    """The exponents that were fitted; of a law without, all parameters that were."""
+    free = [name for name in exponents(fitted) if name not in fitted.fixed]
+    return free or [name for name in fitted.law.parameters if name not in fitted.fixed]
 
 
 def _of(fitted: Fit, name: str) -> Quantity:
-    """A parameter with its interval; NaN ends where there is none."""
-    return Quantity(fitted.parameters[name], fitted.intervals.get(name, Interval(np.nan, np.nan)))
+    """A parameter with its interval; NaN ends where there is none, as of one that was held."""
+    none = Interval(np.nan, np.nan)
+    return Quantity(fitted.parameters[name], none if name in fitted.fixed else fitted.intervals.get(name, none))
 
 
 def _finite(value: float) -> float | None:
@@ -113,13 +139,16 @@ def _written(quantity: Quantity) -> str:
     return written(estimate) + (f" {interval(ends)}" if ends and ends[0] != ends[1] else "")
 
 
-def _own(fitted: Fit, key: jax.Array, check: TheoryCheck | None, comparison: Comparison | None) -> dict[str, Any]:
+def _own(
+    fitted: Fit, test: BackTest | None, check: TheoryCheck | None, comparison: Comparison | None, flops: FlopCount
+) -> dict[str, Any]:
     said = fitted.summary() | {"table": _table(fitted), "curves": _curves(fitted), "starts": _starts(fitted)}
     if fitted.draws:
         said["influence"] = _influence(fitted)
         said["profiles"] = _profiles(fitted)
-        said["back_test"] = _back_test(back_test(fitted, key=key), fitted)
-    if (optimal := _frontier(fitted)) is not None:
+    if test is not None:
+        said["back_test"] = _back_test(test, fitted)
+    if (optimal := _frontier(fitted, flops)) is not None:
         said["frontier"] = optimal
     if check is not None:
         said["theory"] = _theory(check)
@@ -132,7 +161,7 @@ def _own(fitted: Fit, key: jax.Array, check: TheoryCheck | None, comparison: Com
                     "aicc_above_best": candidate.criterion,
                     "forecast_error": candidate.forecast.overall,
                     "forecast_coverage": candidate.forecast.realized,
-                    "parameters": len(candidate.fit.law.coordinates),
+                    "parameters": candidate.fit.problem.free,
                 }
                 for candidate in comparison.candidates
             ],
@@ -140,24 +169,13 @@ def _own(fitted: Fit, key: jax.Array, check: TheoryCheck | None, comparison: Com
     return said
 
 
-def _plain(values: np.typing.ArrayLike) -> list[float]:
-    return [float(value) for value in np.ravel(values)]
-
-
-def _said(quantity: Quantity) -> dict[str, Any]:
-    estimate, (lower, upper) = quantity
-    if np.ndim(estimate) == 0:
-        return {"estimate": float(estimate), "lower": float(lower), "upper": float(upper)}
-    return {"estimate": _plain(estimate), "lower": _plain(lower), "upper": _plain(upper)}
-
-
 def _table(fitted: Fit) -> dict[str, Any]:
     runs = fitted.runs
     return {
-        "columns": {name: _plain(values) for name, values in runs.columns.items()},
-        "loss": _plain(runs.loss),
-        "fitted": _plain(fitted.predict(*runs.values)),
-        "residuals": _plain(fitted.residuals),
+        "columns": {name: plain(values) for name, values in runs.columns.items()},
+        "loss": plain(runs.loss),
+        "fitted": plain(fitted.predict(*runs.values)),
+        "residuals": plain(fitted.residuals),
         "names": list(runs.names),
         "group": None if runs.group is None else [int(group) for group in runs.group],
     }
@@ -172,17 +190,17 @@ def _curves(fitted: Fit) -> list[dict[str, Any]]:
         for share in (0.1, 0.5, 0.9) if others else (0.5,):
             held = {name: float(np.quantile(other, share)) for name, other in others.items()}
             columns = [x if name == column else np.full_like(x, held[name]) for name in runs.columns]
-            curve = {"column": column, "held": held, "x": _plain(x), "loss": _plain(fitted.predict(*columns))}
+            curve = {"column": column, "held": held, "x": plain(x), "loss": plain(fitted.predict(*columns))}
             if fitted.draws:
                 lower, upper = fitted.band(*columns)
-                curve |= {"lower": _plain(lower), "upper": _plain(upper)}
+                curve |= {"lower": plain(lower), "upper": plain(upper)}
             curves.append(curve)
     return curves
 
 
 def _starts(fitted: Fit) -> dict[str, Any]:
     totals = np.asarray(fitted.convergence.totals)
-    return {"excess": _plain(np.where(np.isfinite(totals), totals / max(totals.min(), 1e-300) - 1, np.inf))}
+    return {"excess": plain(np.where(np.isfinite(totals), totals / max(totals.min(), 1e-300) - 1, np.inf))}
 
 
 def _influence(fitted: Fit) -> list[dict[str, Any]]:
@@ -204,13 +222,13 @@ def _profiles(fitted: Fit) -> list[dict[str, Any]]:
     for name in fitted.law.coordinates:
         try:
             found = profile(fitted, name)
-        except InputError:  # a scale, which has another value in other units
+        except InputError:  # a scale, which has another value in other units, or what is held
             continue
         profiles.append(
             {
                 "name": name,
-                "values": _plain(found.values),
-                "statistic": _plain(found.statistic),
+                "values": plain(found.values),
+                "statistic": plain(found.statistic),
                 "threshold": found.threshold,
                 "lower": found.interval.lower,
                 "upper": found.interval.upper,
@@ -249,32 +267,36 @@ def _back_test(test: BackTest, fitted: Fit) -> dict[str, Any]:
     }
 
 
-def _frontier(fitted: Fit) -> dict[str, Any] | None:
+def _frontier(fitted: Fit, flops: FlopCount) -> dict[str, Any] | None:
     if sorted(fitted.law.columns) != ["D", "N"]:
         return None
     columns = fitted.runs.columns
-    best = frontier(fitted, np.max(FLOPS * columns["N"] * columns["D"]) * np.array(_BUDGETS))
+    largest = np.max(flops.per_token(columns["N"]) * columns["D"])
+    best = frontier(fitted, largest * np.array(_BUDGETS), flops)
     names = ("size", "data", "loss", "tokens_per_parameter", "size_exponent", "data_exponent", "loss_exponent")
-    return {"compute": _plain(best.compute)} | {name: _said(getattr(best, name)) for name in names}
+    return {"flops": flops.formula, "compute": plain(best.compute)} | {
+        name: plain_quantity(getattr(best, name)) for name in names
+    }
 
 
 def _theory(check: TheoryCheck) -> dict[str, Any]:
     return {
-        "d": _said(check.d),
-        "beta": _said(check.beta),
+        "d": plain_quantity(check.d),
+        "beta": plain_quantity(check.beta),
         "exponents": [
             {
                 "column": one.column,
                 "parameter": one.parameter,
-                "observed": _said(one.observed),
-                "predicted": _said(one.predicted),
+                "observed": plain_quantity(one.observed),
+                "predicted": plain_quantity(one.predicted),
                 "agreement": one.agreement,
                 "floor_unknown": one.floor_unknown,
-                "implied_dimension": _said(one.implied_dimension),
+                "law_fails": one.law_fails,
+                "implied_dimension": plain_quantity(one.implied_dimension),
                 "rivals": one.rivals,
             }
             for one in check.exponents
         ],
-        "delta": None if check.delta is None else _said(check.delta),
+        "delta": None if check.delta is None else plain_quantity(check.delta),
         "cross_entropy": [float(np.asarray(end)) for end in check.cross_entropy],
     }

@@ -1,14 +1,17 @@
 """Runs as TensorBoard has them: a folder of event files for each run, with a new file for every start.
 
-rows("runs")      # [{"run": "small", "step": 800, "loss": 3.1, "loss:step": 800, "loss:min": 3.0, …}, …]
+found, said = rows(folder, runs(folder))
+found                   # [{"run": "small", "step": 800, "loss": 3.1, "loss:step": 800, "loss:min": 3.0, …}, …]
 """
 
 import pathlib
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from jaxscale.laws.runs import Finding
 
 if TYPE_CHECKING:
     from tensorboardX.proto import event_pb2
@@ -18,16 +21,44 @@ _EVENTS = "*tfevents*"
 _KINDS = {1: ("float_val", "<f4"), 2: ("double_val", "<f8"), 3: ("int_val", "<i4"), 9: ("int64_val", "<i8")}
 
 
-def rows(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """One row for every folder with event files, in the order of their names.
+class History(NamedTuple):
+    """What a run wrote.
+
+    Attributes:
+      scalars: every scalar by its tag, as values by step.
+      back_to: the steps to which it went back, to write on from there.
+      replaced: how many values do not count for that.
+    """
+
+    scalars: dict[str, dict[int, float]]
+    back_to: tuple[int, ...] = ()
+    replaced: int = 0
+
+
+def runs(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders that hold event files, in the order of their names."""
+    return sorted({file.parent for file in folder.rglob(_EVENTS)})
+
+
+def rows(folder: pathlib.Path, runs: Sequence[pathlib.Path]) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """One row for each of the folders `runs` in `folder`, and what is to be known of them.
 
     A row has its name under `run` and for every scalar `tag` its last value and the step of that, `tag:step`, and its
     least value and the step of that, `tag:min` and `tag:min:step`. `step` is the last of any scalar.
     """
-    runs = sorted({file.parent for file in folder.rglob(_EVENTS)})
-    if not runs:
-        raise ValueError("the folder holds no TensorBoard event files")
-    return [_row(str(run.relative_to(folder)) if run != folder else folder.name, history(run)) for run in runs]
+    names = [str(run.relative_to(folder)) if run != folder else folder.name for run in runs]
+    histories = [history(run) for run in runs]
+    said = [
+        ("resumed_run", f"Run {name} went back to step {min(found.back_to)}; {_replaced(found.replaced)}.")
+        for name, found in zip(names, histories, strict=True)
+        if found.replaced
+    ]
+    return [_row(name, found.scalars) for name, found in zip(names, histories, strict=True)], said
+
+
+def _replaced(values: int) -> str:
+    what = "one value that was" if values == 1 else f"{values} values that were"
+    return f"{what} written before, at that step or later, {'does' if values == 1 else 'do'} not count"
 
 
 def step_of(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
@@ -35,26 +66,42 @@ def step_of(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
     return [row | {"step": row.get(f"{source}:step", row["step"])} for row in rows]
 
 
-def history(run: pathlib.Path) -> dict[str, dict[int, float]]:
-    """Every scalar of a run by its tag, as values by step.
+def history(run: pathlib.Path) -> History:
+    """Every scalar of a run.
 
     A start goes back to a checkpoint. What was written from that step on is replaced: for all scalars where the file
-    says where it starts, as TensorBoard does, and for each scalar from the first step that a later file has of it.
+    says where it starts, as TensorBoard does, and for each scalar from the first step that a later file has of it, or
+    that the same file writes later though it is lower.
     """
     scalars: dict[str, dict[int, float]] = {}
+    latest: dict[str, tuple[int, float]] = {}  # step and wall time of what was written last
+    back_to: list[int] = []
+    replaced = 0
+
+    def drop_from(step: int, values: dict[int, float]) -> None:
+        nonlocal replaced
+        later = [other for other in values if other >= step]
+        for other in later:
+            del values[other]
+        if later:
+            back_to.append(step)
+        replaced += len(later)
+
     for events in sorted((_events(file) for file in sorted(run.glob(_EVENTS))), key=_started):
         seen: set[str] = set()
         for event in events:
             if event.session_log.status == event.session_log.START:
                 for values in scalars.values():
-                    _drop_from(event.step, values)
+                    drop_from(event.step, values)
             for tag, value in _scalars(event):
                 values = scalars.setdefault(tag, {})
-                if tag not in seen:
-                    _drop_from(event.step, values)
+                step, time = latest.get(tag, (event.step, event.wall_time))
+                if tag not in seen or (event.step < step and event.wall_time >= time):
+                    drop_from(event.step, values)
                 seen.add(tag)
                 values[event.step] = value
-    return {tag: values for tag, values in scalars.items() if values}
+                latest[tag] = event.step, event.wall_time
+    return History({tag: values for tag, values in scalars.items() if values}, tuple(back_to), replaced)
 
 
 def _row(name: str, scalars: dict[str, dict[int, float]]) -> dict[str, Any]:
@@ -66,11 +113,6 @@ def _row(name: str, scalars: dict[str, dict[int, float]]) -> dict[str, Any]:
         least = min(values, key=lambda step: (np.isnan(values[step]), values[step], step))
         row |= {tag: values[last], f"{tag}:step": last, f"{tag}:min": values[least], f"{tag}:min:step": least}
     return row | own  # whatever scalars are called
-
-
-def _drop_from(step: int, values: dict[int, float]) -> None:
-    for later in [other for other in values if other >= step]:
-        del values[later]
 
 
 def _started(events: "Sequence[event_pb2.Event]") -> float:

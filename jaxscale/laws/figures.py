@@ -7,18 +7,22 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from jaxscale.page.plots import FIT, POINT, PREDICTION, band, empty, literal, spread_colors
+from jaxscale.page.plots import FIT, POINT, PREDICTION, SIZES, band, color_at, empty, literal, spread_colors
 
 _LEAST_EXCESS = 1e-16
 _MOST_EXCESS = 1e6
 
 
 def along_figure(document: dict[str, Any], column: str) -> go.Figure:
-    """Loss along one column: every run a point, colored by the next column, and the law with the others held."""
+    """Loss along one column: every run a point, and the law with the others held; of two columns the other is color."""
     figure = empty(column, "loss")
     table = document["table"]
     curves = [curve for curve in document["curves"] if curve["column"] == column]
     colors = spread_colors(range(len(curves))) if len(curves) > 1 else {0: FIT}
+    others = [name for name in table["columns"] if name != column]
+    shade = Shade(others[0], table["columns"][others[0]]) if len(others) == 1 else None
+    if shade:
+        colors = {place: shade.at(curve["held"][others[0]]) for place, curve in enumerate(curves)}
     for place, curve in enumerate(curves):
         held = ", ".join(f"{name} = {value:.3g}" for name, value in curve["held"].items())
         name = f"law at {held}" if held else "fitted law"
@@ -30,11 +34,48 @@ def along_figure(document: dict[str, Any], column: str) -> go.Figure:
                 x=curve["x"], y=curve["loss"], mode="lines", line=line, name=name, legendgroup=name, hoverinfo="skip"
             )
         )
-    figure.add_trace(_runs(table, table["columns"][column], table["loss"], "loss"))
+    runs = _runs(table, table["columns"][column], table["loss"], "loss")
+    if shade:
+        named = zip(table["names"], shade.values, strict=True)
+        labels = [literal(f"{name}, {shade.name} = {value:.3g}") for name, value in named]
+        runs.update(marker=shade.marker, customdata=labels)
+    figure.add_trace(runs)
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
     figure.update_layout(showlegend=True)
     return figure
+
+
+class Shade:
+    """The color of every value of a column, from small to large in its logarithm."""
+
+    def __init__(self, name: str, values: Sequence[float]) -> None:
+        self.name, self.values = name, values
+        self._low, self._high = math.log10(min(values)), math.log10(max(values))
+
+    def at(self, value: float) -> str:
+        """The color of one value, as `#rrggbb`."""
+        share = (math.log10(value) - self._low) / max(self._high - self._low, 1e-12)
+        return color_at(min(max(share, 0.0), 1.0))
+
+    @property
+    def marker(self) -> dict[str, Any]:
+        """A plotly marker with these colors and their scale."""
+        ticks = [self._low, (self._low + self._high) / 2, self._high]
+        return {
+            "size": 7,
+            "opacity": 0.85,
+            "color": [math.log10(value) for value in self.values],
+            "cmin": self._low,
+            "cmax": self._high,
+            "colorscale": [[place / (len(SIZES) - 1), color] for place, color in enumerate(SIZES)],
+            "colorbar": {
+                "title": {"text": self.name},
+                "thickness": 12,
+                "tickvals": ticks,
+                "ticktext": [f"{10**tick:.2g}" for tick in ticks],
+            },
+        }
 
 
 def residual_figure(document: dict[str, Any], column: str) -> go.Figure:
@@ -145,9 +186,9 @@ def theory_figure(theory: dict[str, Any]) -> go.Figure:
     return figure
 
 
-def _gap(quantity: dict[str, float], end: str) -> float:
-    """The length of an error bar; none where there is no interval."""
-    gap = abs(quantity[end] - quantity["estimate"])
+def _gap(quantity: dict[str, Any], end: str) -> float:
+    """The length of an error bar; none where there is no interval, of which the ends are NaN, or None once plain."""
+    gap = abs(quantity[end] - quantity["estimate"]) if quantity[end] is not None else math.nan
     return gap if math.isfinite(gap) else 0.0
 
 

@@ -1,6 +1,7 @@
 """Fit a scaling law to a table of runs: parameters, intervals, predictions and warnings from one call."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws import bootstrap as designs
-from jaxscale.laws import diagnosis, identifiability, influences, intervals
+from jaxscale.laws import diagnosis, holding, identifiability, influences, intervals
 from jaxscale.laws.bootstrap import BOOTSTRAPS, Bootstrap, Resamples
 from jaxscale.laws.catalogue import named
 from jaxscale.laws.law import Law, Values
@@ -21,7 +22,9 @@ from jaxscale.laws.search import FitProblem, Search, find, find_from, problem, r
 
 _FEWEST_RESAMPLES = 100
 _FEWEST_SIZES = 3  # of a column among the runs drawn, unless the table has no more
+_SHOWN = 40  # tables whose refits say how far a choice moves parameters by chance
 _INTERVALS = ("percentile", "bca")
+_MIDDLE = 0.5  # the quantile that weighs errors to both sides alike
 
 
 def fit(
@@ -37,6 +40,7 @@ def fit(
     level: float = 0.95,
     resamples: int = 2000,
     starts: Values | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> Fit:
     """Fits a law to a table of runs, with intervals that hold and a warning where they cannot.
 
@@ -47,8 +51,8 @@ def fit(
     Runs that share a model size, a learning curve or a group err together, and intervals that ignore it are too narrow:
     by default such runs are redrawn together. "wild-cluster" turns the errors of whole groups around the curve, with
     corrections for leverage and for few groups; "pairs-cluster" draws whole groups, "pairs" single runs. "auto" is
-    wild-cluster; benchmarks/laws_coverage.py simulates its coverage. Bias shared by all runs, such as undertrained
-    large models, is in no interval.
+    wild-cluster; benchmarks/laws_coverage.py simulates its coverage. It is pairs-cluster for a quantile other than 1/2,
+    around which errors cannot be turned. Bias shared by all runs, such as undertrained large models, is in no interval.
 
     Args:
       table: a mapping from column to array, a list of rows, or a data frame; needs `loss` and the columns of the law,
@@ -65,6 +69,8 @@ def fit(
       resamples: number of draws, at least 100; 0 for the optimum alone, without intervals, influence or flatness.
       starts: parameters by name, (S,) each, to begin from instead, for audits of other recipes; those the law is
         linear in are solved for at once, so starts that differ in these alone are one.
+      fixed: parameters to hold, with their values: {"E": 1.6}. The others are fitted with these known, by every
+        resample too, so that intervals are conditional on them. Scales such as A are held in the table's own units.
 
     Returns:
       A `Fit`. Read `Fit.warnings` before its parameters.
@@ -76,8 +82,10 @@ def fit(
     objective = checked(objective)
     level, resamples = checked_level(level), arguments.integer("resamples", resamples, 0)
     _check_options(resamples, bootstrap, interval, key)
-    runs = read(table, law, weights, groups)
-    task = problem(runs, law, objective)
+    _check_turned(bootstrap, objective)
+    fixed = holding.checked(law, fixed)
+    runs = read(table, law, weights, groups, len(law.coordinates) - len(fixed))
+    task = problem(runs, law, objective, fixed)
     found = find(task)
     if starts is not None:
         law.check_parameters(starts, dimensions=1)
@@ -94,6 +102,7 @@ def fit(
         influence=None,
         runs=runs,
         search=found,
+        fixed=fixed,
         law=law,
         objective=objective,
         level=level,
@@ -104,31 +113,46 @@ def fit(
         warnings=(),
     )
     if resamples:
-        optimum = with_draws(optimum, arguments.random_key("key", key), bootstrap, resamples)
+        optimum, some, z = _drawn(optimum, arguments.random_key("key", key), bootstrap, resamples)
         optimum = dataclasses.replace(
-            optimum, flatness=identifiability.flatness(task, found), influence=influences.influence(optimum)
+            optimum, flatness=identifiability.flatness(task, found), influence=influences.influence(optimum, some, z)
         )
     return dataclasses.replace(optimum, warnings=diagnosis.findings(optimum))
 
 
 def with_draws(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: int) -> Fit:
     """A fit without resamples, given draws and the intervals read from them; arguments as in `fit`."""
+    return _drawn(optimum, key, bootstrap, resamples)[0]
+
+
+def _drawn(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: int) -> tuple[Fit, Resamples, np.ndarray]:
+    """`with_draws`, and the first of the tables drawn with their optima."""
     task, found, runs = optimum.problem, optimum.search, optimum.runs
-    kind = "wild-cluster" if bootstrap == "auto" else bootstrap
+    kind = bootstrap
+    if bootstrap == "auto":
+        # Errors that are turned, or drawn to both sides alike, are none of another quantile than the middle.
+        suited = designs.suited(len(runs), None if runs.group is None else runs.groups)
+        kind = suited if optimum.objective.quantile == _MIDDLE else "pairs-cluster"
     drawn = _resampled(key, task, found, runs, kind, resamples)
     accepted = np.ones(resamples, bool) if drawn.weight is None else _enough_sizes(drawn.weight, runs)
-    draws = task.parameters(refit(task, found, drawn.target, drawn.weight).z[accepted])
+    z = refit(task, found, drawn.target, drawn.weight).z[accepted]
     spread = dataclasses.replace(
         optimum,
-        draws=draws,
+        draws=task.parameters(z),
         bootstrap=kind,
         resamples=resamples,
         rejected=int(np.sum(~accepted)),
     )
-    return dataclasses.replace(spread, intervals=intervals.of(spread, task))
+    first = np.flatnonzero(accepted)[:_SHOWN]
+    some = Resamples(*(None if part is None else part[first] for part in drawn))
+    return dataclasses.replace(spread, intervals=intervals.of(spread, task)), some, z[: len(first)]
 
 
 def _resampled(key: jax.Array, task: FitProblem, found: Search, runs: Runs, kind: str, resamples: int) -> Resamples:
+    if kind == "components" or (kind == "mixed" and runs.group is None):
+        return designs.components(key, task, found, runs.group, resamples)
+    if kind == "mixed" and runs.group is not None:
+        return designs.mixed(key, task, found, runs.group, resamples)
     each = np.arange(len(runs))
     group = each if runs.group is None or kind == "pairs" else runs.group
     if kind == "wild-cluster":
@@ -152,6 +176,15 @@ def checked_level(level: float) -> float:
     if not 0 < level < 1:
         raise InputError(f"level={level} is not between 0 and 1. Pass a coverage such as 0.95.")
     return level
+
+
+def _check_turned(bootstrap: str, objective: Objective) -> None:
+    """A tenth of the runs lie below the curve of the quantile 0.1; of their errors turned around it, half would."""
+    if bootstrap == "wild-cluster" and objective.quantile != _MIDDLE:
+        raise InputError(
+            f"bootstrap={bootstrap!r} turns errors to either side, around which quantile={objective.quantile:g} is no "
+            "longer that of the curve. Pass 'pairs-cluster' or 'auto'."
+        )
 
 
 def _check_options(resamples: int, bootstrap: str, interval: str, key: jax.Array | int | None) -> None:

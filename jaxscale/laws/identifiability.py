@@ -80,14 +80,17 @@ def flatness(task: FitProblem, found: Search) -> dict[str, float]:
     threshold there, the runs do not determine the parameter to that side.
     """
     names, held, owner = task.law.coordinates, [], []
-    for index, ends in enumerate(task.law.bounds):
+    for index in np.flatnonzero(np.isnan(task.held)):
+        ends = task.law.bounds[index]
         for end in ends[np.isfinite(ends)]:
             row = np.full(len(names), np.nan)
             row[index] = end
             held.append(row)
             owner.append(names[index])
     statistic = _ratio(task, found, refit(task, found, held=np.array(held)).total)
-    return {name: float(min(s for s, o in zip(statistic, owner, strict=True) if o == name)) for name in names}
+    return {
+        name: float(min(s for s, o in zip(statistic, owner, strict=True) if o == name)) for name in dict.fromkeys(owner)
+    }
 
 
 def power(task: FitProblem, found: Search) -> float:
@@ -100,7 +103,7 @@ def power(task: FitProblem, found: Search) -> float:
 
 
 def _ratio(task: FitProblem, found: Search, total: np.ndarray) -> np.ndarray:
-    spare = max(len(task.loss) - len(found.z), 1)
+    spare = max(len(task.loss) - task.free, 1)
     least = max(found.total, _LEAST_TOTAL)
     ratio: np.ndarray = 2 / power(task, found) * spare * np.log(np.maximum(total, least) / least)
     return ratio
@@ -123,7 +126,9 @@ def _coordinate(fit: Fit, name: str) -> int:
     """The place of a parameter that is a coordinate of the fit, with the same value in any units."""
     check_fit("fit", fit)
     at = dict(zip(fit.law.coordinates, fit.search.z, strict=True))
-    own = [c for c in at if c in fit.parameters and np.isclose(fit.parameters[c], at[c])]
+    own = [c for c in at if c in fit.parameters and c not in fit.fixed and np.isclose(fit.parameters[c], at[c])]
+    if isinstance(name, str) and name in fit.fixed:
+        raise InputError(f"name={name!r} is held at {fit.fixed[name]:g} and has no profile. Pass one of {own}.")
     if not isinstance(name, str) or name not in own:
         raise InputError(
             f"name={name!r} has no profile in law {fit.law.name!r}; its scale depends on units. Pass one of {own}."

@@ -1,12 +1,13 @@
 """What becomes of a fit under other choices: without each run, without the worst, without small sizes, at other δ."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxscale.laws.bootstrap import Resamples
 from jaxscale.laws.objective import Objective
 from jaxscale.laws.results import STATIC, Fit
 from jaxscale.laws.search import refit
@@ -15,6 +16,9 @@ _WORST = 5
 _SMALLEST = 0.3  # share of the sizes of a column that may be left out
 _DELTAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, np.inf)
 _FEWEST_SPARE = 1
+# Robust standard deviations beyond which a choice moves a parameter further than chance does; of runs there are many.
+_UNLIKELY = {"run": 6.0, "worst": 4.5, "small": 4.5, "delta": 4.5}
+_SCALE_OF_MEDIAN = 1.4826
 _FEWEST_SIZES = 3
 
 # Its kind, what it is in words, which runs take part (R,), and δ.
@@ -28,7 +32,8 @@ class Influence:
 
     Attributes:
       parameters: every parameter by name, (V,); NaN where too little is left to fit.
-      outside: every parameter by name, (V,) whether it left its interval.
+      outside: every parameter by name, (V,) whether it left its interval, and further than such a choice moves it in
+        tables of which the law is true.
       kinds: (V,) "run", "worst", "small" or "delta".
       choices: (V,) in words, such as "without run 7" or "δ = 0.01".
       runs: (V, R) which runs took part.
@@ -46,22 +51,63 @@ class Influence:
         return {name: values[chosen] for name, values in self.parameters.items()}
 
 
-def influence(fit: Fit) -> Influence:
-    """Refits without each run, without the worst fitted, without the smallest sizes, and at other δ, in one call."""
+def influence(fit: Fit, drawn: Resamples, z_MxP: np.ndarray) -> Influence:
+    """Refits without each run, without the worst fitted, without the smallest sizes, and at other δ, in one call.
+
+    Args:
+      fit: with draws.
+      drawn: some tables of those that the draws come from, in which the law is true.
+      z_MxP: their optima.
+    """
     task = fit.problem
     choices = [*_without_each(fit), *_without_worst(fit), *_without_small(fit), *_other_deltas(fit)]
     kinds, names, keeps, deltas = zip(*choices, strict=True)
-    kept = np.array(keeps)
-    z = refit(task, fit.search, weight=np.where(kept, task.weight, 0.0), delta=np.array(deltas)).z
+    kept, delta = np.array(keeps), np.array(deltas)
+    z = refit(task, fit.search, weight=np.where(kept, task.weight, 0.0), delta=delta).z
     enough = np.array([_fits(fit, keep) for keep in kept])
     parameters = {name: np.where(enough, values, np.nan) for name, values in task.parameters(z).items()}
-    outside = {}
+    left = {}
     for name, interval in fit.intervals.items():
         values, estimate = parameters[name], fit.parameters[name]
         # Without noise intervals are as narrow as rounding; a shift must be visible to count.
         visible = np.abs(values - estimate) > 1e-6 * np.abs(estimate)
-        outside[name] = visible & ((values < interval.lower) | (values > interval.upper))
+        left[name] = visible & ((values < interval.lower) | (values > interval.upper))
+    asked = np.flatnonzero(np.any(list(left.values()), axis=0))
+    unlikely = _unlikely(fit, parameters, kinds, kept, delta, asked, drawn, z_MxP)
+    outside = {name: left[name] & unlikely[name] for name in left}
     return Influence(parameters, outside, kept, kinds, names)
+
+
+def _unlikely(
+    fit: Fit,
+    parameters: dict[str, np.ndarray],
+    kinds: Sequence[str],
+    kept: np.ndarray,
+    delta: np.ndarray,
+    asked: np.ndarray,
+    drawn: Resamples,
+    z_MxP: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """For choices that are asked about, whether they move a parameter further than they would were the law true."""
+    task, tables = fit.problem, len(z_MxP)
+    whole = task.parameters(z_MxP)
+    unlikely = {name: np.zeros(len(kinds), bool) for name in fit.intervals}
+    target = None if drawn.target is None else drawn.target[:tables]
+    weight = np.broadcast_to(task.weight, (tables, len(fit.runs))) if drawn.weight is None else drawn.weight[:tables]
+    for choice in asked:
+        keep = np.broadcast_to(kept[choice], weight.shape)
+        if kinds[choice] == "worst":  # of each table its own
+            size = np.abs(task.residuals(z_MxP, target)) * weight
+            place = np.argsort(np.argsort(-size, axis=1), axis=1)
+            keep = place >= np.sum(~kept[choice])
+        moved = refit(task, fit.search, target, np.where(keep, weight, 0.0), np.full(tables, delta[choice]))
+        for name, values in task.parameters(moved.z).items():
+            shift = values - whole[name]
+            middle = np.median(shift)
+            spread = _SCALE_OF_MEDIAN * np.median(np.abs(shift - middle))
+            own = parameters[name][choice] - fit.parameters[name]
+            unlikely[name][choice] = np.abs(own - middle) > _UNLIKELY[kinds[choice]] * spread
+    return unlikely
 
 
 def _without_each(fit: Fit) -> Iterator[Choice]:
@@ -73,7 +119,7 @@ def _without_each(fit: Fit) -> Iterator[Choice]:
 
 def _without_worst(fit: Fit) -> Iterator[Choice]:
     order = np.argsort(-np.abs(fit.residuals) * fit.runs.weight)
-    for count in range(2, min(_WORST, len(order) - len(fit.search.z)) + 1):
+    for count in range(2, min(_WORST, len(order) - fit.problem.free) + 1):
         keep = np.ones(len(fit.runs), bool)
         keep[order[:count]] = False
         yield "worst", f"without the {count} runs worst fitted", keep, fit.search.delta
@@ -98,7 +144,7 @@ def _other_deltas(fit: Fit) -> Iterator[Choice]:
 
 def _fits(fit: Fit, keep: np.ndarray) -> bool:
     """Whether enough is left for the law: a run to spare, and three sizes of each column or as many as there were."""
-    if keep.sum() < len(fit.search.z) + _FEWEST_SPARE:
+    if keep.sum() < fit.problem.free + _FEWEST_SPARE:
         return False
     for column in fit.runs.columns:
         index = fit.runs.size_index(column)

@@ -11,7 +11,7 @@ from jaxscale.laws.law import Law, Values
 from jaxscale.laws.objective import Objective, checked, pieces
 from jaxscale.laws.results import Convergence
 from jaxscale.laws.runs import Table, read
-from jaxscale.laws.search import FitProblem, Search, find, problem
+from jaxscale.laws.search import FitProblem, Search, find, find_from, lower, problem
 
 _DEAD = 1e-9  # share of the loss of any run
 _AT_BOUND = 1e-6  # relative
@@ -55,7 +55,7 @@ def evaluate(
     law.check_parameters(parameters)
     task = problem(read(table, law, weights, None), law, checked(objective))
     z = law.coordinates_of(parameters, task.units)
-    found = find(task)
+    found = lower(find(task), find_from(task, z[None]))
     total, best = (float(task.objective.total(task.residuals(at), task.weight)) for at in (z, found.z))
     return Evaluation(
         total,
@@ -72,10 +72,10 @@ def convergence(task: FitProblem, found: Search) -> Convergence:
     best = found.starts[int(np.argmin(found.totals))]
     names = task.law.coordinates
     unmoved = np.abs(best - found.z) <= _UNMOVED * np.abs(found.z)
-    bounds = task.law.bounds
+    bounds, free = task.law.bounds, np.isnan(task.held)
     near = np.abs(found.z[:, None] - bounds) <= _AT_BOUND * np.abs(bounds)
-    at_bound = np.any(near & np.isfinite(bounds), axis=1)
-    dead = _dead(task, found.z)
+    at_bound = np.any(near & np.isfinite(bounds), axis=1) & free
+    dead = _dead(task, found.z) & free[: len(task.law.linear)]
     return Convergence(
         starts=task.parameters(found.starts),
         totals=found.totals,
@@ -87,7 +87,9 @@ def convergence(task: FitProblem, found: Search) -> Convergence:
             for name, is_at in zip(names, at_bound, strict=True)
             if is_at and (name == "E" or name not in task.law.linear)
         ),
-        unmoved=tuple(name for name, still, is_at in zip(names, unmoved, at_bound, strict=True) if still and not is_at),
+        unmoved=tuple(
+            name for name, still, is_at in zip(names, unmoved & free, at_bound, strict=True) if still and not is_at
+        ),
     )
 
 

@@ -7,7 +7,6 @@
 """
 
 import html
-import math
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,13 +17,12 @@ from rich.text import Text
 
 from jaxscale import files
 from jaxscale.errors import InputError
-from jaxscale.laws import figures
-from jaxscale.page import layout, plots
+from jaxscale.laws import answers_page, figures
+from jaxscale.laws.answered import size as number
+from jaxscale.page import layout, vectors
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import UNKNOWN, percent
-from jaxscale.page.numerals import number as _plain
 
-_MOST_WRITTEN_OUT = 1e6
 _PARAMETER_HEADINGS = ("parameter", "estimate", "interval")
 _MOST_INFLUENCES = 12
 
@@ -40,6 +38,7 @@ def print_law(document: dict[str, Any], console: Console) -> None:
     for cells in _parameters(document):
         table.add_row(*map(Text, cells))
     console.print(table)
+    answers_page.print_answers(document, console)
     for sentence in _sentences(document):
         console.print(Text(sentence))
 
@@ -69,13 +68,6 @@ def check_law_page(path: str) -> None:
         raise InputError(f"page={path!r} cannot be a file there. Give a file in a folder that exists.")
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """As `numerals.number`, but beyond a million in powers of ten: sizes and budgets have a dozen digits and more."""
-    if value is not None and math.isfinite(value) and abs(value) >= _MOST_WRITTEN_OUT:
-        return f"{value:.{digits - 1}e}".replace("e+", "e")
-    return _plain(value, digits)
-
-
 def interval(ends: Iterable[float | None] | None, digits: int = 3) -> str:
     """`[low, high]`, or an em dash where there is none."""
     return UNKNOWN if ends is None else f"[{', '.join(number(end, digits) for end in ends)}]"
@@ -84,6 +76,7 @@ def interval(ends: Iterable[float | None] | None, digits: int = 3) -> str:
 def _page(document: dict[str, Any], name: str) -> str:
     sections = [
         _headline(document),
+        *answers_page.sections(document),
         *(_along(document, column) for column in document["columns"]),
         _theory(document),
         _frontier(document),
@@ -95,24 +88,30 @@ def _page(document: dict[str, Any], name: str) -> str:
         _influences(document),
         _estimates(document),
     ]
-    return layout.conclusion(f"{document['law']} fitted to {name}", document, sections)
+    return layout.conclusion(f"{document['law']} fitted to {name}", document, sections, script=False)
 
 
 def _how(document: dict[str, Any]) -> str:
     groups = document["groups"]
     shared = f", {groups['count']} groups by {groups['by']}" if groups["by"] else ", runs taken as independent"
-    spread = f"; {percent(document['level'])} intervals, {document['bootstrap']}" if document["resamples"] else ""
-    return f"{document['runs']} runs{shared}; {document['objective']}{spread}"
+    held = "".join(f"; {name} held at {number(value, 4)}" for name, value in document["fixed"].items())
+    given = f" conditional on {' and '.join(document['fixed'])}" if held else ""
+    spread = (
+        f"; {percent(document['level'])} intervals{given}, {document['bootstrap']}" if document["resamples"] else ""
+    )
+    return f"{document['runs']} runs{shared}; {document['objective']}{held}{spread}"
 
 
 def _parameters(document: dict[str, Any]) -> Iterator[list[str]]:
     for name, value in document["parameters"].items():
         ends = interval([value["lower"], value["upper"]], 4) if "lower" in value else interval(None)
+        ends = "held" if name in document["fixed"] else ends
         yield [name, number(value["estimate"], 4), ends]
 
 
 def _sentences(document: dict[str, Any]) -> Iterator[str]:
     state = document["convergence"]
+    yield _explained(document)
     yield f"{percent(state['share_at_optimum'])} of {state['starts']} starts reached the optimum."
     if "back_test" in document and document["back_test"]["error"] is not None:
         test = document["back_test"]
@@ -137,10 +136,12 @@ def _theory_sentences(theory: dict[str, Any]) -> Iterator[str]:
         found = entry["agreement"]
         if entry["floor_unknown"]:
             found += ", since the exponent depends on a floor E that these runs do not identify"
+        elif entry["law_fails"]:
+            found += ", and this law does not describe the runs (see the warnings)"
+        implied = "" if entry["law_fails"] else f" It implies d = {_quantity(entry['implied_dimension'])}."
         yield (
             f"{entry['parameter']}: observed {_quantity(entry['observed'])}, predicted at d = {_quantity(theory['d'])} "
-            f"{_quantity(entry['predicted'])}: {found}. It implies d = "
-            f"{_quantity(entry['implied_dimension'])}."
+            f"{_quantity(entry['predicted'])}: {found}.{implied}"
         )
     if theory["delta"]:
         yield f"1/α_D - 1/α_N = {_quantity(theory['delta'])}; theory says 1 with label noise, 0 without, at any d."
@@ -160,19 +161,38 @@ def _headline(document: dict[str, Any]) -> str:
     numbers = "".join(
         f"""<div><dt>{html.escape(name)}</dt>
 <dd class="value">{number(value["estimate"])}</dd>
-<dd>interval {interval([value["lower"], value["upper"]] if "lower" in value else None)}</dd></div>"""
+<dd>{_ends(document, name)}</dd></div>"""
         for name, value in document["parameters"].items()
     )
-    return f'<dl class="headline">{numbers}</dl><p class="soft">{html.escape(_how(document))}</p>'
+    how = html.escape(f"{_how(document)}. {_explained(document)}")
+    return f'<dl class="headline">{numbers}</dl><p class="soft">{how}</p>'
+
+
+def _ends(document: dict[str, Any], name: str) -> str:
+    value = document["parameters"][name]
+    if name in document["fixed"]:
+        return "held"
+    return f"interval {interval([value['lower'], value['upper']] if 'lower' in value else None)}"
+
+
+def _explained(document: dict[str, Any]) -> str:
+    """R² and the typical residual."""
+    r_squared, rms = document["r_squared"], document["rms_residual"]
+    of_logarithms = document["objective"].endswith("log residuals")
+    typical = percent(rms) if of_logarithms else number(rms)
+    known = UNKNOWN if r_squared is None else f"{r_squared:.5g}"
+    return f"R² = {known}{' of the log loss' if of_logarithms else ''}, root mean square residual {typical}."
 
 
 def _along(document: dict[str, Any], column: str) -> str:
     held = any(curve["held"] for curve in document["curves"])
-    caption = "Points: runs. Curves: the fitted law" + (
+    others = [name for name in document["columns"] if name != column]
+    colored = f", in the color of their {others[0]}" if len(others) == 1 else ""
+    caption = f"Points: runs{colored}. Curves: the fitted law" + (
         " with the other columns held at the 10%, 50% and 90% quantiles of the runs" if held else ""
     )
     caption += f", to ten times the largest {column}; bands: intervals of the expected loss."
-    drawing = plots.drawing(
+    drawing = vectors.drawing(
         figures.along_figure(document, column), f"figure-along-{column}", f"Loss against {column} with the fit."
     )
     return figure_section(f"Loss along {column}", drawing, caption)
@@ -181,7 +201,7 @@ def _along(document: dict[str, Any], column: str) -> str:
 def _residuals(document: dict[str, Any], column: str) -> str:
     caption = "Scatter should not depend on the column; a bend says that the law's form fails along it."
     name = f"figure-residuals-{column.replace(' ', '-')}"
-    drawing = plots.drawing(figures.residual_figure(document, column), name, f"Residuals against {column}.")
+    drawing = vectors.drawing(figures.residual_figure(document, column), name, f"Residuals against {column}.")
     return figure_section(f"Residuals against {column}", drawing, caption)
 
 
@@ -192,7 +212,7 @@ def _profile(profile: dict[str, Any]) -> str:
         f"dashed line on both sides for the runs to determine {profile['name']}; it is below it in {ends}, runs taken "
         "as independent."
     )
-    drawing = plots.drawing(
+    drawing = vectors.drawing(
         figures.profile_figure(profile), f"figure-profile-{profile['name']}", f"Profile of {profile['name']}."
     )
     return figure_section(f"Profile of {profile['name']}", drawing, caption)
@@ -204,7 +224,7 @@ def _starts(document: dict[str, Any]) -> str:
         f"{percent(state['share_at_optimum'])} of {state['starts']} starts ended within 1e-6 of the best optimum. "
         f"A further step would lower the objective by a share of {state['stationarity']:.1e}."
     )
-    drawing = plots.drawing(figures.starts_figure(document), "figure-starts", "Where the starts ended.")
+    drawing = vectors.drawing(figures.starts_figure(document), "figure-starts", "Where the starts ended.")
     return figure_section("Starts", drawing, caption)
 
 
@@ -217,7 +237,7 @@ def _back_test(document: dict[str, Any]) -> str:
         f"{_share(test['error'])}; {_share(test['coverage'])} of the runs lie in their {percent(test['level'])} "
         "interval. Points that drift away from 1 say that the law does not extrapolate."
     )
-    drawing = plots.drawing(figures.back_test_figure(test), "figure-back-test", "Forecasts of larger runs.")
+    drawing = vectors.drawing(figures.back_test_figure(test), "figure-back-test", "Forecasts of larger runs.")
     return figure_section("Back-test", drawing, caption)
 
 
@@ -225,7 +245,7 @@ def _theory(document: dict[str, Any]) -> str:
     theory = document.get("theory")
     if not theory:
         return ""
-    drawing = plots.drawing(figures.theory_figure(theory), "figure-theory", "Observed and predicted exponents.")
+    drawing = vectors.drawing(figures.theory_figure(theory), "figure-theory", "Observed and predicted exponents.")
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _theory_sentences(theory))
     low, high = theory["cross_entropy"]
     said += (
@@ -249,7 +269,7 @@ def _frontier(document: dict[str, Any]) -> str:
     ]
     caption = (
         f"N* grows as C^{_quantity(best['size_exponent'])}, D* as C^{_quantity(best['data_exponent'])}; the reducible "
-        f"loss falls as C^-{_quantity(best['loss_exponent'])}. C = 6 N D."
+        f"loss falls as C^-{_quantity(best['loss_exponent'])}. C = {best['flops']}."
     )
     headings = ["C, FLOP", "N*", "D*", "tokens per parameter", "loss"]
     return f"<section><h2>Best use of compute</h2>{ruled_table(headings, body, caption, numeric=range(1, 5))}</section>"

@@ -73,6 +73,7 @@ class Fit:
       influence: what becomes of the fit under other choices, None without resamples.
       runs: the table.
       search: the optimum in the units of the fit.
+      fixed: parameters that were held, by name; intervals of the others are conditional on these values.
       law, objective: what was fitted, and what was minimized.
       level: of the intervals.
       bootstrap: how the draws were made; `interval`, how intervals were read from them.
@@ -91,6 +92,7 @@ class Fit:
     influence: Any
     runs: Runs
     search: Search
+    fixed: dict[str, Any]
     law: Law = dataclasses.field(metadata=STATIC)
     objective: Objective = dataclasses.field(metadata=STATIC)
     level: float = dataclasses.field(metadata=STATIC)
@@ -103,7 +105,21 @@ class Fit:
     @property
     def problem(self) -> FitProblem:
         """The table in the units of the fit."""
-        return problem(self.runs, self.law, self.objective)
+        return problem(self.runs, self.law, self.objective, self.fixed)
+
+    @property
+    def rms_residual(self) -> float:
+        """Root mean square of the residuals."""
+        return float(np.sqrt(np.mean(self.residuals**2)))
+
+    @property
+    def r_squared(self) -> float:
+        """Share of the variance of the loss, or of its logarithm where residuals are of that, that the curve explains.
+
+        NaN where the loss does not vary.
+        """
+        spread = np.sum((self.objective.target(self.runs.loss) - np.mean(self.objective.target(self.runs.loss))) ** 2)
+        return float(1 - np.sum(self.residuals**2) / spread) if spread > 0 else np.nan
 
     def predict(self, *columns: ArrayLike) -> np.float64 | np.ndarray:
         """Loss on the fitted curve at columns in the order of the law, numbers or arrays that broadcast.
@@ -151,16 +167,18 @@ class Fit:
             "groups": {"by": self.runs.group_by or None, "count": self.runs.groups},
             "parameters": {
                 name: {"estimate": float(self.parameters[name])}
-                | ({"lower": ends[name][0], "upper": ends[name][1]} if name in ends else {})
+                | ({"lower": ends[name][0], "upper": ends[name][1]} if name in ends and name not in self.fixed else {})
                 for name in self.law.parameters
             },
+            "fixed": {name: float(value) for name, value in self.fixed.items()},
             "level": self.level,
             "bootstrap": self.bootstrap,
             "interval": self.interval,
             "resamples": self.resamples,
             "rejected": self.rejected,
             "total": float(self.total),
-            "rms_residual": float(np.sqrt(np.mean(self.residuals**2))),
+            "rms_residual": self.rms_residual,
+            "r_squared": self.r_squared if np.isfinite(self.r_squared) else None,
             "convergence": {
                 "starts": len(self.convergence.totals),
                 "share_at_optimum": float(self.convergence.share_at_optimum),
@@ -172,6 +190,19 @@ class Fit:
             "flatness": {name: float(value) for name, value in self.flatness.items()},
             "caveats": [caveat(*warning) for warning in self.warnings],
         }
+
+
+def plain(values: ArrayLike) -> list[float]:
+    """An array of any shape as a list of floats."""
+    return [float(value) for value in np.ravel(values)]
+
+
+def plain_quantity(quantity: Quantity) -> dict[str, Any]:
+    """A quantity, or one for each of several, as plain values."""
+    estimate, (lower, upper) = quantity
+    if np.ndim(estimate) == 0:
+        return {"estimate": float(estimate), "lower": float(lower), "upper": float(upper)}
+    return {"estimate": plain(estimate), "lower": plain(lower), "upper": plain(upper)}
 
 
 def check_fit(name: str, value: object) -> None:

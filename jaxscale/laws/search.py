@@ -6,7 +6,7 @@ optimum found, a third looks closer.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.laws import starts as lattices
+from jaxscale.laws.holding import hold
 from jaxscale.laws.law import Curve, Law
 from jaxscale.laws.minimize import bucket, minimize
-from jaxscale.laws.objective import Objective
+from jaxscale.laws.objective import Objective, value
 from jaxscale.laws.polish import Lane
 from jaxscale.laws.runs import Runs
 from jaxscale.laws.starts import Lattice, Starts
@@ -25,6 +26,11 @@ SAME_OPTIMUM = 1e-6  # relative: starts that end within it are said to have reac
 _STARTS, _MORE_STARTS = 16, 128
 _UNANIMOUS = 0.9  # share of the first starts at one optimum after which no others are tried
 _AGREEMENT = 0.2  # share of starts at the best optimum that ends the search
+# Of rounds around the best optimum where starts do not agree: how many, values along each coordinate, and points around
+# it at this relative distance.
+_ROUNDS, _ALONG, _AROUND, _NEARBY = 12, 24, 32, 0.15
+# With more coordinates than these a lattice is too coarse to trust even starts that agree.
+_MANY_NONLINEAR = 2
 _RESAMPLED_STARTS = 3
 _RESAMPLED_POINTS = 48
 _TABLES = 256  # projected at a time
@@ -42,6 +48,17 @@ class FitProblem(NamedTuple):
     units: tuple[float, ...]
     loss: np.ndarray  # (R,)
     weight: np.ndarray  # (R,)
+    held: np.ndarray  # (P,) coordinates that are not fitted, NaN for those that are
+
+    @property
+    def free(self) -> int:
+        """How many coordinates are fitted."""
+        return int(np.sum(np.isnan(self.held)))
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Hard ends of every coordinate, (P, 2); those of one that is held meet."""
+        return np.where(np.isnan(self.held)[:, None], self.law.bounds, self.held[:, None])
 
     @property
     def target(self) -> np.ndarray:
@@ -124,11 +141,11 @@ def _derivatives(curve: Curve, z_P: jax.Array, columns_XxR: jax.Array) -> jax.Ar
     return slopes
 
 
-def problem(runs: Runs, law: Law, objective: Objective) -> FitProblem:
-    """The table of `runs` in the units of the fit."""
-    units = law.units_of(runs.values)
+def problem(runs: Runs, law: Law, objective: Objective, fixed: Mapping[str, float] | None = None) -> FitProblem:
+    """The table of `runs` in the units of the fit, parameters held at their values in `fixed`."""
+    units, held = hold(law, runs.values, fixed or {})
     columns = np.stack([x / unit for x, unit in zip(runs.values, units, strict=True)])
-    return FitProblem(law, objective, columns, units, runs.loss, runs.weight)
+    return FitProblem(law, objective, columns, units, runs.loss, runs.weight, held)
 
 
 def find(task: FitProblem) -> Search:
@@ -136,20 +153,66 @@ def find(task: FitProblem) -> Search:
     lattice = _lattice(task)
     first = _lowest(lattice, task, np.ones_like(task.weight), _STARTS).z[0]
     found = _polished(task, first, _typical(task, first[:1]))
-    if found.share_at_optimum < _UNANIMOUS:
-        found = _searched_again(task, lattice, found)
+    many = len(task.law.nonlinear) > _MANY_NONLINEAR
+    if found.share_at_optimum < _UNANIMOUS or many:
+        found = _searched_again(task, lattice, found, closely=many)
+    if found.share_at_optimum < _AGREEMENT or many:
+        found = _descended(task, found)
     places = _lowest(lattice, task, _tempering(task, found), _RESAMPLED_POINTS, apart=0.5).place[0]
     return found._replace(lattice=Lattice(*(part[places] for part in lattice)))
 
 
-def _searched_again(task: FitProblem, lattice: Lattice, found: Search) -> Search:
-    """The lowest optimum of a second round, and of a third where starts still disagree."""
+def _searched_again(task: FitProblem, lattice: Lattice, found: Search, closely: bool) -> Search:
+    """The lowest optimum of a second round, and of a third where starts still disagree or `closely` is asked for."""
     again = _lowest(lattice, task, _tempering(task, found), _STARTS).z[0]
     found = _joined(found, _polished(task, again, _typical(task, found.z[None])))
-    if found.share_at_optimum < _AGREEMENT:
+    if found.share_at_optimum < _AGREEMENT or closely:
         closer = _lowest(lattice, task, _tempering(task, found), _MORE_STARTS, apart=0.5).z[0]
         found = _joined(found, _polished(task, closer, found.typical))
     return found
+
+
+def _descended(task: FitProblem, found: Search) -> Search:
+    """The lowest optimum of further rounds around the best so far, till one finds none that is lower.
+
+    Starts may agree on a wide valley and miss a narrow one. A round moves every coordinate
+    that is not linear to other values of its range, alone, and all of them a little, and projects the linear ones.
+    """
+    linear = len(task.law.linear)
+    ranges = list(task.law.nonlinear.values())
+    if not ranges:
+        return found
+    lines = np.stack([line.at((np.arange(_ALONG) + 0.5) / _ALONG) for line in ranges])  # (Q, _ALONG)
+    failed = 0
+    for number in range(_ROUNDS):
+        best = found.z[linear:]
+        moved = np.repeat(best[None], lines.size, axis=0)
+        for q, line in enumerate(lines):
+            moved[q * _ALONG : (q + 1) * _ALONG, q] = line
+        rng = np.random.default_rng(number)
+        near = best * np.exp(_NEARBY * rng.normal(size=(_AROUND, len(ranges))))
+        theta = np.clip(np.concatenate([moved, near]), task.law.bounds[linear:, 0], task.law.bounds[linear:, 1])
+        theta = np.where(np.isnan(task.held[linear:]), theta, task.held[linear:])
+        # The weights of an optimum keep what it took for outliers out of sight: every second round is without.
+        weight = task.weight * (_tempering(task, found) if number % 2 == 0 else 1.0)
+        again = _polished(task, _with_linear(task, theta, weight), found.typical)
+        failed = 0 if again.total < found.total * (1 - SAME_OPTIMUM) else failed + 1
+        found = _joined(found, again)
+        if failed == 2:
+            break
+    return found
+
+
+def _with_linear(task: FitProblem, theta: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Coordinates (S, P) of which those that are not linear are given, and the others projected."""
+    linear = len(task.law.linear)
+    spare = bucket(len(task.loss)) - len(task.loss)
+    weight = weight / task.loss**2 if task.logarithmic else weight
+    loss, weight = np.pad(task.loss, (0, spare), constant_values=1.0), np.pad(weight, (0, spare))
+    with jax.enable_x64(True):
+        basis = lattices.basis(task.law, theta, _padded_columns(task))
+        projected = lattices.project(basis, loss[None], weight[None], task.held[:linear])
+        return np.concatenate([np.asarray(projected.linear[0]), theta], axis=1)
 
 
 def find_from(task: FitProblem, z: np.ndarray) -> Search:
@@ -158,14 +221,9 @@ def find_from(task: FitProblem, z: np.ndarray) -> Search:
     Starts that differ in those alone are one start, and are polished once.
     """
     linear = len(task.law.linear)
-    given = np.asarray(z, float)
+    given = np.where(np.isnan(task.held), np.asarray(z, float), task.held)
     theta, same = np.unique(given[:, linear:], axis=0, return_inverse=True)
-    spare = bucket(len(task.loss)) - len(task.loss)
-    weight = task.weight / task.loss**2 if task.logarithmic else task.weight
-    loss, weight = np.pad(task.loss, (0, spare), constant_values=1.0), np.pad(weight, (0, spare))
-    with jax.enable_x64(True):
-        projected = lattices.project(lattices.basis(task.law, theta, _padded_columns(task)), loss[None], weight[None])
-        start = np.concatenate([np.asarray(projected.linear[0]), theta], axis=1)
+    start = _with_linear(task, theta, task.weight)
     found = _polished(task, start, _typical(task, start))
     return found._replace(starts=given, ends=found.ends[same], totals=found.totals[same])
 
@@ -184,6 +242,7 @@ def refit(
     weight: np.ndarray | None = None,
     delta: np.ndarray | None = None,
     held: np.ndarray | None = None,
+    warm: np.ndarray | None = None,
 ) -> Refit:
     """The optimum of tables like the one that was searched: each from its optimum, and from three starts of its own.
 
@@ -194,15 +253,21 @@ def refit(
       weight: (B, R) of the runs; that of the table where None.
       delta: (B,) δ of each objective; that of the search where None.
       held: (B, P) coordinates to hold, NaN for those that are free.
+      warm: (B, P) where to begin instead, and nowhere else: a quarter of the work, for tables that lie around one whose
+        optimum is known, where a better optimum elsewhere that is missed now and then does not matter.
     """
     count = next(len(given) for given in (target, weight, delta, held) if given is not None)
     fill: Callable[[np.typing.ArrayLike | None, np.typing.ArrayLike], np.ndarray] = lambda given, own: (
         np.broadcast_to(own, (count, *np.shape(own))) if given is None else np.asarray(given)
     )
     target, weight = fill(target, task.target), fill(weight, task.weight)
-    delta, held = fill(delta, found.delta), fill(held, np.full(len(found.z), np.nan))
-    warm = np.broadcast_to(found.z, (count, 1, len(found.z)))
-    z = np.concatenate([warm, own_starts(task, found, target, weight)], axis=1)
+    delta, held = fill(delta, found.delta), fill(held, task.held)
+    held = np.where(np.isnan(task.held), held, task.held)
+    if warm is not None:
+        z = warm[:, None]
+    else:
+        whole = np.broadcast_to(found.z, (count, 1, len(found.z)))
+        z = np.concatenate([whole, own_starts(task, found, target, weight)], axis=1)
     z = np.where(np.isnan(held)[:, None], z, held[:, None])
     each = z.shape[1]
     bounds = np.where(np.isnan(held)[..., None], task.law.bounds, held[..., None])
@@ -213,10 +278,22 @@ def refit(
     few_within = _within(task, delta, found.typical) <= _MANY_WITHIN
     smoothing = np.where(few_within, np.maximum(delta, 0.3 * found.typical), 0.0)
     optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z.reshape(count * each, -1), repeat(smoothing))
-    totals = optimum.total.reshape(count, each)
-    best = np.argmin(totals, axis=1)
-    take = np.arange(count), best
-    return Refit(optimum.z.reshape(count, each, -1)[take], totals[take])
+    totals, ends = optimum.total.reshape(count, each), optimum.z.reshape(count, each, -1)
+    # With rounded corners a lane may leave the optimum it began at, and end above it.
+    at_start = _totals(task, z[:, 0], target, weight, delta)
+    stay = at_start < totals[:, 0]
+    totals[:, 0], ends[:, 0] = np.where(stay, at_start, totals[:, 0]), np.where(stay[:, None], z[:, 0], ends[:, 0])
+    take = np.arange(count), np.argmin(totals, axis=1)
+    return Refit(ends[take], totals[take])
+
+
+def _totals(task: FitProblem, z: np.ndarray, target: np.ndarray, weight: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """The objective (B,) of tables at coordinates (B, P), its corners sharp; infinite where the curve has no value."""
+    residual, quantile = task.residuals(z, target), task.objective.quantile
+    with jax.enable_x64(True):
+        each = np.asarray(value(jnp.asarray(residual), jnp.asarray(delta)[:, None], None, jnp.asarray(quantile)))
+    total = np.sum(np.where(weight > 0, weight * each, 0.0), axis=1)
+    return np.where(np.isnan(total), np.inf, total)
 
 
 def own_starts(
@@ -240,7 +317,7 @@ def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
     delta = task.objective.working_delta(typical)
     tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
     sharp = _sharp(task, delta, typical)
-    lanes = Lane(*map(tile, (task.target, task.weight, delta, sharp, task.objective.quantile, task.law.bounds)))
+    lanes = Lane(*map(tile, (task.target, task.weight, delta, sharp, task.objective.quantile, task.bounds)))
     with np.errstate(invalid="ignore"):
         own = np.nan_to_num(np.median(np.abs(task.residuals(z)), axis=-1), nan=1.0, posinf=1.0)
     smoothing = np.where(delta < _SMOOTH * typical, np.maximum(own, typical), 0.0)
@@ -261,9 +338,13 @@ def _within(task: FitProblem, delta: float | np.ndarray, typical: float) -> floa
     return len(task.loss) * delta / (2 * typical)
 
 
+def lower(one: Search, other: Search) -> Search:
+    """The search that found the lower optimum."""
+    return other if other.total < one.total else one
+
+
 def _joined(one: Search, other: Search) -> Search:
-    best = other if other.total < one.total else one
-    return best._replace(
+    return lower(one, other)._replace(
         starts=np.concatenate([one.starts, other.starts]),
         ends=np.concatenate([one.ends, other.ends]),
         totals=np.concatenate([one.totals, other.totals]),
@@ -288,7 +369,7 @@ def _padded_columns(task: FitProblem) -> np.ndarray:
 
 def _lattice(task: FitProblem) -> Lattice:
     with jax.enable_x64(True):
-        whole = lattices.lattice(task.law, _padded_columns(task))
+        whole = lattices.lattice(task.law, _padded_columns(task), task.held)
     return whole._replace(basis=whole.basis[:, :, : len(task.loss)])
 
 
@@ -314,7 +395,7 @@ def _projected(
     with jax.enable_x64(True):
         for first in range(0, len(loss), size):
             block = slice(first, first + size)
-            projected = lattices.project(basis, loss[block], weight[block])
+            projected = lattices.project(basis, loss[block], weight[block], task.held[: len(task.law.linear)])
             count_here = min(count, len(lattice.theta))
             blocks.append(lattices.lowest(lattice.share, lattice.theta, projected, count_here, apart))
         return Starts(*(np.concatenate(parts)[:tables] for parts in zip(*blocks, strict=True)))

@@ -18,11 +18,13 @@ from jaxscale.laws.fitting import fit, with_draws
 from jaxscale.laws.identifiability import power
 from jaxscale.laws.law import Law
 from jaxscale.laws.results import STATIC, Fit, check_fit
-from jaxscale.laws.runs import SAME_SIZE, Table
+from jaxscale.laws.runs import SAME_SIZE, Finding, Table
 
 _CUTS = (0.5, 0.6, 0.7, 0.8)
 _DRAWS = 400
 _FEWEST_AHEAD = 3
+# Of tables around a true law, 60 runs with independent, shared or long-tailed errors, intervals held 86% or more.
+_FEWER_HELD = 0.25
 _SAME_FORECAST = 1.05  # errors within this ratio are taken for equal
 
 
@@ -101,6 +103,18 @@ def back_test(
     return BackTest(**fields, bands=tuple(r["band"] for r in results), column=column, level=fitted.level)
 
 
+def forecast_failed(test: BackTest) -> Finding | None:
+    """The warning of a back-test whose intervals held far fewer of the runs ahead than they should."""
+    if not np.isfinite(test.realized) or test.realized >= test.level - _FEWER_HELD:
+        return None
+    return (
+        "forecast_failed",
+        f"Fitted to smaller runs, the law's {test.level:.0%} intervals hold {test.realized:.0%} of the larger ones, "
+        f"and its forecasts miss them by {test.overall:.1%}: do not trust what it says of sizes beyond these, nor what "
+        "its exponents say of theory.",
+    )
+
+
 def _along(fitted: Fit, column: str) -> np.ndarray:
     columns = fitted.runs.columns
     if isinstance(column, str) and column in columns:
@@ -125,7 +139,14 @@ def _forecast(whole: Fit, below: np.ndarray, cut: float, key: jax.Array) -> dict
     groups = None if runs.group is None else "g"
     try:
         small = fit(
-            table, whole.law, objective=whole.objective, weights="w", groups=groups, level=whole.level, resamples=0
+            table,
+            whole.law,
+            objective=whole.objective,
+            weights="w",
+            groups=groups,
+            level=whole.level,
+            resamples=0,
+            fixed=whole.fixed,
         )
     except InputError:  # too few sizes below this cut
         return result | nothing
@@ -151,7 +172,7 @@ def predictive(fitted: Fit, columns: Sequence[np.ndarray], key: jax.Array) -> tu
     draws = {name: draw[:, None] for name, draw in fitted.draws.items()}
     curves = np.log(fitted.law.losses(draws, *(np.asarray(x)[None] for x in columns)))
     residuals = np.log(fitted.runs.loss) - np.log(fitted.predict(*fitted.runs.values))
-    spare = max(len(residuals) - len(fitted.search.z), 1)
+    spare = max(len(residuals) - fitted.problem.free, 1)
     drawn = np.asarray(jax.random.randint(key, curves.shape, 0, len(residuals)))
     noisy = curves + np.sqrt(len(residuals) / spare) * residuals[drawn]
     lower, upper = np.quantile(noisy, [(1 - fitted.level) / 2, (1 + fitted.level) / 2], axis=0)
@@ -243,8 +264,11 @@ def compare(
 
 
 def criterion(fitted: Fit, q: float) -> float:
-    """AICc of a fit, up to a constant all laws share: (2R/q) log(F/R) + 2k + 2k(k+1)/(R-k-1), k = P + 1."""
-    runs, k = len(fitted.runs), len(fitted.law.coordinates) + 1
+    """AICc of a fit, up to a constant all laws share: (2R/q) log(F/R) + 2k + 2k(k+1)/(R-k-1) for k = P + 1.
+
+    P counts the parameters that were fitted.
+    """
+    runs, k = len(fitted.runs), fitted.problem.free + 1
     if runs <= k + 1:
         return np.inf
     fitness = 2 * runs / q * np.log(max(fitted.total, 1e-300) / runs)

@@ -28,16 +28,22 @@ _APART = 0.12
 class Lattice(NamedTuple):
     """Points of the search and the curve's linear parts there."""
 
-    share: np.ndarray  # (G, Q) where in its range every coordinate is
+    share: np.ndarray  # (G, Q) where in its range every coordinate is that is not held
     theta: np.ndarray  # (G, Q) the coordinates themselves
     basis: np.ndarray  # (G, K, R) the curve's part that is multiplied by each linear coordinate
 
 
-def lattice(law: Law, columns: np.ndarray) -> Lattice:
-    """The lattice of a law over columns (X, R) in the units of the fit."""
-    ranges = list(law.nonlinear.values())
-    share = _shares(len(ranges))
-    theta = np.stack([r.at(share[:, q]) for q, r in enumerate(ranges)], axis=1) if ranges else np.zeros((1, 0))
+def lattice(law: Law, columns: np.ndarray, held: np.ndarray) -> Lattice:
+    """The lattice of a law over columns (X, R) in the units of the fit.
+
+    All its points have the coordinates `held` (P,) where these are not NaN.
+    """
+    ranges, held = list(law.nonlinear.values()), held[len(law.linear) :]
+    free = np.flatnonzero(np.isnan(held))
+    share = _shares(len(free))
+    theta = np.tile(held, (len(share), 1))
+    for place, q in enumerate(free):
+        theta[:, q] = ranges[q].at(share[:, place])
     return Lattice(share, theta, basis(law, theta, columns))
 
 
@@ -51,6 +57,8 @@ def _shares(dimensions: int) -> np.ndarray:
 
     R_d is the multiples of (1/g, 1/g², …) modulo 1 for g^(Q+1) = g + 1 (Roberts 2018), of low discrepancy.
     """
+    if not dimensions:
+        return np.zeros((1, 0))
     if dimensions in _GRID:
         axis = (np.arange(_GRID[dimensions]) + 0.5) / _GRID[dimensions]
         return np.array(list(itertools.product(axis, repeat=dimensions)))
@@ -83,8 +91,11 @@ class Projected(NamedTuple):
 
 
 @jax.jit
-def project(basis_GxKxR: jax.Array, loss_BxR: jax.Array, weight_BxR: jax.Array) -> Projected:
-    """Non-negative least squares of every table at every point; weights are of the squared residuals of the loss."""
+def project(basis_GxKxR: jax.Array, loss_BxR: jax.Array, weight_BxR: jax.Array, held_K: jax.Array) -> Projected:
+    """Non-negative least squares of every table at every point; weights are of the squared residuals of the loss.
+
+    Linear coordinates that `held_K` gives a value stay there; NaN for those that are free.
+    """
     G, K, R = basis_GxKxR.shape
     pairs = [(j, k) for j in range(K) for k in range(j, K)]
     products_PxGxR = jnp.stack([basis_GxKxR[:, j] * basis_GxKxR[:, k] for j, k in pairs])
@@ -95,20 +106,20 @@ def project(basis_GxKxR: jax.Array, loss_BxR: jax.Array, weight_BxR: jax.Array) 
     gram_BxGxKxK = jnp.stack(
         [jnp.stack([sums_BxPxG[:, place[min(j, k), max(j, k)]] for k in range(K)], -1) for j in range(K)], -2
     )
-    subsets = jnp.asarray(list(itertools.product([False, True], repeat=K))[1:])
-    solve = jax.vmap(jax.vmap(_non_negative, (0, 0, None, None)), (0, 0, 0, None))
-    return Projected(*solve(gram_BxGxKxK, right_BxGxK, constant_B, subsets))
+    subsets = jnp.asarray(list(itertools.product([False, True], repeat=K))) & jnp.isnan(held_K)
+    solve = jax.vmap(jax.vmap(_non_negative, (0, 0, None, None, None)), (0, 0, 0, None, None))
+    return Projected(*solve(gram_BxGxKxK, right_BxGxK, constant_B, subsets, jnp.nan_to_num(held_K)))
 
 
 def _non_negative(
-    gram: jax.Array, right: jax.Array, constant: jax.Array, subsets: jax.Array
+    gram: jax.Array, right: jax.Array, constant: jax.Array, subsets: jax.Array, held: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The least sum of squares over all sets of coordinates whose solution is non-negative."""
+    """The least sum of squares over all sets of free coordinates whose solution is non-negative; the others `held`."""
 
     def of(subset: jax.Array) -> tuple[jax.Array, jax.Array]:
-        c = masked_solve(gram, right, subset)
+        c = held + masked_solve(gram, right - gram @ held, subset)
         feasible = jnp.all(c >= 0) & jnp.all(jnp.isfinite(c))
-        c = jnp.where(feasible, c, 0.0)
+        c = jnp.where(feasible, c, held)
         return c, jnp.where(feasible, constant - 2 * c @ right + c @ gram @ c, jnp.inf)
 
     c, excess = jax.vmap(of)(subsets)

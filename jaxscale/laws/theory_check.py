@@ -6,7 +6,7 @@ check.delta                      # 1/α_D - 1/α_N, which theory fixes at 1 with
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -31,6 +31,8 @@ _OF_COLUMN = {
 # Of its width, how far an end of a bootstrap interval of 2000 draws moves from one bootstrap to another: three standard
 # errors of a quantile at 2.5% of normal draws.
 _REPEATS = 0.05
+# Warnings that say the law does not describe the runs.
+_OF_A_LAW_THAT_FAILS = {"residual_trend", "several_laws", "collinear_columns", "forecast_failed"}
 _RIVAL_COLUMN = {"n": "n", "D": "n", "N": "N", "C": "C"}
 
 
@@ -45,6 +47,8 @@ class ExponentCheck:
       agreement: see `agreement`; "inconclusive" too where intervals are disjoint but the fit does not know its floor.
       floor_unknown: whether that is so. With E at the end of its range bootstrap intervals are too sure (Andrews 2000),
         and such a fit refutes nothing.
+      law_fails: whether it is so since the law does not describe the runs: residuals follow a trend or a label, columns
+        vary together, or forecasts of larger runs failed. No dimension is implied then.
       implied_dimension: the dimension at which theory predicts what was observed; NaN where it predicts that nowhere.
       rivals: what others predict, by name.
     """
@@ -55,6 +59,7 @@ class ExponentCheck:
     predicted: Quantity
     agreement: Agreement = dataclasses.field(metadata=STATIC)
     floor_unknown: bool = dataclasses.field(metadata=STATIC)
+    law_fails: bool = dataclasses.field(metadata=STATIC)
     implied_dimension: Quantity
     rivals: dict[str, float]
 
@@ -99,7 +104,7 @@ def against_theory(
       InputError: for a law without irreducible loss or without an exponent of n, D, N or C, or a value out of range.
     """
     check_fit("fitted", fitted)
-    spoken_of, given_d, given_beta = checked_prediction(fitted.law, d, d_interval, beta, beta_interval)
+    spoken_of, given_d, given_beta = checked_prediction(fitted.law, d, d_interval, beta, beta_interval, fitted.fixed)
     (d, d_interval), (beta, beta_interval) = given_d, given_beta
     return TheoryCheck(
         d=given_d,
@@ -118,8 +123,11 @@ def checked_prediction(
     d_interval: Sequence[float] | None = None,
     beta: float = 1.0,
     beta_interval: Sequence[float] | None = None,
+    held: Collection[str] = (),
 ) -> tuple[dict[str, str], Quantity, Quantity]:
     """What there is to compare: the exponents by column, d and β as `Quantity`; for checks before anything is fitted.
+
+    Exponents that are `held` were not observed.
 
     Raises:
       InputError: as `against_theory`.
@@ -129,9 +137,10 @@ def checked_prediction(
             f"law {law.name!r} has no irreducible loss E, and exponents fitted without one are several times too small "
             "to compare with theory. Fit a law with E, such as 'data' or 'chinchilla'."
         )
-    spoken_of = {column: name for column, name in law.exponents.items() if column in _OF_COLUMN}
+    spoken_of = {column: name for column, name in law.exponents.items() if column in _OF_COLUMN and name not in held}
     if not spoken_of:
-        raise InputError(f"law {law.name!r} has no exponent of n, D, N or C. Theory predicts those only.")
+        free = " that is not held" if held else ""
+        raise InputError(f"law {law.name!r} has no exponent of n, D, N or C{free}. Theory predicts those only.")
     d, beta = arguments.real("d", d, 8.0), arguments.real("beta", beta, 1.0)
     d_interval = _ends("d_interval", (d, d) if d_interval is None else d_interval)
     beta_interval = _ends("beta_interval", (beta, beta) if beta_interval is None else beta_interval)
@@ -198,18 +207,32 @@ def _check(
     said: Agreement = "inconclusive"
     if fitted.draws:
         said = agreement(exponent, observed.interval, d, d_interval, beta, beta_interval)
-    floor_unknown = said == "inconsistent" and "irreducible_loss_not_identified" in dict(fitted.warnings)
+    codes = dict(fitted.warnings)
+    floor_unknown = said == "inconsistent" and "irreducible_loss_not_identified" in codes
     implied = lambda p: _implied(dimension, p[name], beta)
-    return ExponentCheck(
+    found = ExponentCheck(
         column=column,
         parameter=name,
         observed=observed,
         predicted=predicted,
         agreement="inconclusive" if floor_unknown else said,
         floor_unknown=floor_unknown,
+        law_fails=False,
         implied_dimension=_finite_quantity(fitted, implied),
         rivals={title: float(predict(d)) for of, title, predict in theory.OVERLAYS if of == _RIVAL_COLUMN[column]},
     )
+    return _failed(found) if codes.keys() & _OF_A_LAW_THAT_FAILS else found
+
+
+def without_trust(check: TheoryCheck) -> TheoryCheck:
+    """A check of a fit whose forecasts failed: nothing is refuted by it, and no dimension implied."""
+    return dataclasses.replace(check, exponents=tuple(map(_failed, check.exponents)))
+
+
+def _failed(check: ExponentCheck) -> ExponentCheck:
+    nothing = Quantity(np.nan, Interval(np.nan, np.nan))
+    said = "inconclusive" if check.agreement == "inconsistent" else check.agreement
+    return dataclasses.replace(check, agreement=said, law_fails=True, implied_dimension=nothing)
 
 
 def _implied(dimension: Callable[..., Numbers], alpha: np.typing.ArrayLike, beta: float) -> Any:

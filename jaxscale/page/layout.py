@@ -2,7 +2,7 @@
 
     layout.document("Known geometry", [layout.header("Known geometry", question, sentence), …])
 
-The page is one file that needs nothing but itself: style sheet, plotly.js and data lie in it.
+The page is one file that needs nothing but itself: style sheet, figures or plotly.js, and data lie in it.
 """
 
 import html
@@ -40,12 +40,15 @@ $body
 """)
 
 
-def document(title: str, sections: Iterable[str]) -> str:
-    """The whole page as one string of HTML; empty sections are left out."""
+def document(title: str, sections: Iterable[str], script: bool = True) -> str:
+    """The whole page as one string of HTML; empty sections are left out.
+
+    `script` puts plotly.js (5 MB) into it, which figures of `plots.drawing` need and those of `vectors.drawing` do not.
+    """
     return _DOCUMENT.substitute(
         title=html.escape(f"{title} · jaxscale"),
         style=STYLE,
-        plotly=plots.plotly_script(),
+        plotly=plots.plotly_script() if script else "",
         body="\n".join(section for section in sections if section),
     )
 
@@ -148,7 +151,11 @@ def took(seconds: float | None, stages: Mapping[str, float]) -> str:
 
 
 def conclusion(
-    title: str, verdict: Mapping[str, Any], sections: Iterable[str], config_values: Mapping[str, Any] | None = None
+    title: str,
+    verdict: Mapping[str, Any],
+    sections: Iterable[str],
+    config_values: Mapping[str, Any] | None = None,
+    script: bool = True,
 ) -> str:
     """The page of a verdict: sections of its own between what the pages of all verdicts say.
 
@@ -157,6 +164,7 @@ def conclusion(
       verdict: the content of `verdict.json`, or what a command prints with `--json` (docs/verdict.md).
       sections: markup, in order.
       config_values: the content of `config.json`, for a study.
+      script: as in `document`.
     """
     opening = header(title, verdict["question"], verdict["sentence"], verdict.get("agreement") or "")
     return document(
@@ -170,4 +178,5 @@ def conclusion(
             pairs("Versions", verdict.get("versions", {}) | {"device": verdict.get("device")}),
             took(verdict.get("seconds"), verdict.get("stage_seconds", {})),
         ],
+        script,
     )

@@ -62,9 +62,13 @@ def empty(x_title: str, y_title: str) -> go.Figure:
 
 def spread_colors(keys: Sequence[Any]) -> dict[Any, str]:
     """A color for each key, evenly spaced in their order, as `#rrggbb`."""
-    places = [i / max(1, len(keys) - 1) for i in range(len(keys))]
-    channels = sample_colorscale(SIZES, places, colortype="tuple")
-    return {key: "#" + "".join(f"{round(255 * c):02x}" for c in rgb) for key, rgb in zip(keys, channels, strict=True)}
+    return {key: color_at(i / max(1, len(keys) - 1)) for i, key in enumerate(keys)}
+
+
+def color_at(share: float) -> str:
+    """The color at a share, from 0 to 1, of the way from small to large, as `#rrggbb`."""
+    (channels,) = sample_colorscale(SIZES, [share], colortype="tuple")
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def literal(text: str) -> str:

@@ -179,15 +179,29 @@ loss = lambda params, member, step, drawn: jnp.sum((params - member) ** 2)
 move = lambda params, updates, member, step: jax.tree.map(lambda p, u: p - 0.1 * u, params, updates)
 """,
     "jaxscale.laws": TABLE + "monkeypatch.setattr(laws, 'fit', functools.partial(laws.fit, resamples=100))",
+    "jaxscale.laws.answers": FIT,
     "jaxscale.laws.catalogue": "",
     "jaxscale.laws.compute_optimal": FIT + "\nisoflop, envelope = only_bound(isoflop), only_bound(envelope)",
-    "jaxscale.laws.event_files": "rows = only_bound(rows)",
+    "jaxscale.laws.cells": "rows = [{'n': '70M', 'loss': '3,25'}]",
+    "jaxscale.laws.conditions": "rows = [{'dataset': 'c4', 'N': 1e9, 'optimizer': 'adam'}]",
+    "jaxscale.laws.decoding": "path = pathlib.Path('runs.csv')\npath.write_text('n,loss')",
+    "jaxscale.laws.event_files": "folder = pathlib.Path('runs')\n"
+    "runs, rows = only_bound(runs), only_bound(rows, ([], []))",
+    "jaxscale.laws.flops": FIT + "\nfrom jaxscale.laws import frontier\n"
+    "table |= {'layers': np.full(25, 8.0), 'width': np.full(25, 512.0), 'context': np.full(25, 1024.0)}",
     "jaxscale.laws.page": "document = {}\n"
     "print_law, write_law_page = only_bound(print_law), only_bound(write_law_page)",
+    "jaxscale.laws.planning.page": "document = {}\nprint_plan = only_bound(print_plan)\n"
+    "write_plan_page = only_bound(write_plan_page)",
+    "jaxscale.laws.planning.wants": "from jaxscale import laws",
     "jaxscale.laws.results": FIT,
     "jaxscale.laws.selection": TABLE
     + "from jaxscale import laws\nmonkeypatch.setattr(laws, 'compare', only_bound(laws.compare, "
     "types.SimpleNamespace(by_criterion=None, by_forecast=None)))",
+    "jaxscale.laws.side_by_side": TABLE
+    + "from jaxscale import laws\nc4 = types.SimpleNamespace(parameters={'alpha': 0.3})\n"
+    "each = SideBySide('dataset', {'c4': c4}, (SharedExponents(('alpha',), 0.0, 1, 1.0, {}),), '')\n"
+    "monkeypatch.setattr(laws, 'fit_each', only_bound(laws.fit_each, each))",
     "jaxscale.laws.table_files": "path = pathlib.Path('runs.csv')\n"
     "path.write_text('params,step,val/loss\\n1e6,10,3.5\\n2e6,10,3.0')",
     "jaxscale.laws.theory_check": FIT,
@@ -270,6 +284,7 @@ x_BxD, fixed = x[:, :2], {"encoding": jnp.ones((6, 4))}
 params = ReluTransformer(shape).init(key, x_BxD)["params"]
 """,
     "jaxscale.page.pictures": "figure, check, write = None, only_bound(check), only_bound(write)",
+    "jaxscale.page.vectors": "from jaxscale.page.plots import empty\nfigure = empty('n', 'loss')",
     "jaxscale.preemption": "from jaxscale import preemption",
     "jaxscale.sharding.processes": "from jaxscale.sharding import processes\nfolder, read = 'runs', str",
     "jaxscale.smoothness": "y = x[:, 0]",

@@ -55,6 +55,7 @@ WORK = [
     (jaxscale.data.point_files, "open_points"),
     (jaxscale.models.hidden_states, "pretrained"),
     (laws, "read_table"),
+    (laws, "plan"),
     (jaxscale.constructions.command, "approximate"),
     (jaxscale.constructions.command, "approximate_on"),
     (jaxscale.constructions.export, "load"),

@@ -62,7 +62,16 @@ def given(page, monkeypatch):
             "runs.csv", np.stack([N, D, loss], axis=1), "%.9g", ",", header="params,tokens,val/loss", comments=""
         )
         monkeypatch.setattr(laws, "fit", functools.partial(laws.fit, resamples=100))
-        return {"x": cloud, "y": cloud[:, 0]}
+        parted = {"n": np.tile(N, 2), "loss": np.tile(loss, 2), "dataset": np.repeat(["c4", "pile"], len(N))}
+        return {"x": cloud, "y": cloud[:, 0], "parted": parted}
+    if page == "docs/planning.md":
+        N = np.repeat(np.geomspace(2e7, 6e8, 6), 4)
+        D = N * np.tile(np.geomspace(5, 80, 4), 6)
+        train_one = lambda n, d: 1.7 + 400 * n**-0.34 + 410 * d**-0.28
+        loss = train_one(N, D) * np.exp(0.003 * np.random.default_rng(0).normal(size=24))
+        np.savetxt("pilot.csv", np.stack([N, D, loss], axis=1), "%.9g", ",", header="N,D,loss", comments="")
+        monkeypatch.setattr(laws, "fit", functools.partial(laws.fit, resamples=100))
+        return {"train_one": train_one, "other": {"N": N, "D": D, "loss": 0.99 * loss}}
     if page == "docs/lengths.md":
         tokens, length = jax.random.randint(key, (256,), 0, 2), 256
         net = lengths.LimitTransformer(alphabet=2, period=1)
@@ -89,9 +98,16 @@ CALLS = {
     "docs/testing.md": "test_twonn_is_finite_and_forgets_the_order()",
 }
 LEFT_TO_READERS = ["x", "y", "f", "g", "key", "net", "params", "tokens", "length", "layers", "position", "document"]
-LEFT_TO_READERS += ["jnp", "optax", "optimizer", "model", "cross_entropy"]
+LEFT_TO_READERS += ["parted", "jnp", "optax", "optimizer", "model", "cross_entropy", "train_one", "other"]
 # These compute for long: the fast tests look at their names and calls, the slow ones run them.
-LONG = ["docs/constructions.md", "docs/dimension.md", "docs/laws.md", "docs/lengths.md", "docs/testing.md"]
+LONG = [
+    "docs/constructions.md",
+    "docs/dimension.md",
+    "docs/laws.md",
+    "docs/lengths.md",
+    "docs/planning.md",
+    "docs/testing.md",
+]
 
 
 def values(result):

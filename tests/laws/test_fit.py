@@ -181,7 +181,7 @@ def test_resamples_with_too_few_sizes_are_counted_and_left_out():
         (lambda rows: [*rows, {"n": -1.0, "loss": 2.0}], r"n=-1.0 in row 14 is not"),
         (lambda rows: [*rows, {"n": 1e6, "loss": float("inf")}], r"loss=inf in row 14 is not"),
         (lambda rows: [*rows, {"n": 1e6, "loss": "diverged"}], "loss=diverged in row 14"),
-        (lambda rows: [*rows, {"n": 1e6}], "loss=None in row 14"),
+        (lambda rows: [*rows, {"loss": 2.0}], "n=None in row 14"),
         (lambda rows: [{"n": 1e6, "loss": row["loss"]} for row in rows], "14 rows at 1 distinct points"),
         (lambda rows: {"n": SIZES, "loss": SIZES[:5]}, "shapes"),
         (lambda rows: {"n": SIZES, "los": SIZES}, "no column 'loss'; did you mean 'los'"),

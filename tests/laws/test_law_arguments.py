@@ -54,6 +54,13 @@ CALLS = {
     "over": lambda v: laws.over(laws.LAWS["data"], v),
     "read_table path": laws.read_table,
     "read_table mapping": lambda v: laws.read_table(RUNS, v),
+    "read_table where": lambda v: laws.read_table(RUNS, where=v),
+    "read_table after_warmup": lambda v: laws.read_table(RUNS, after_warmup=v),
+    "read_table decimal": lambda v: laws.read_table(RUNS, decimal=v),
+    "read_table delimiter": lambda v: laws.read_table(RUNS, delimiter=v),
+    "fit_each table": lambda v: laws.fit_each(v, "n", resamples=0),
+    "fit_each by": lambda v: laws.fit_each(TABLE, v, resamples=0),
+    "fit_each key": lambda v: laws.fit_each(TABLE, "n", key=v, resamples=100),
     "read": lambda v: laws.read(v, laws.LAWS["data"]),
 }
 OF_A_FIT = {
