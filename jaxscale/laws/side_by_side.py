@@ -17,7 +17,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.diagnosis import exponents
 from jaxscale.laws.fitting import fit
 from jaxscale.laws.law import Law
-from jaxscale.laws.results import Fit
+from jaxscale.laws.results import STATIC, Fit
 from jaxscale.laws.runs import Table, TableRows, columns_of
 from jaxscale.page.numerals import interval
 from jaxscale.page.numerals import number as written
@@ -27,6 +27,7 @@ _MOST_PARTS = 20
 _SAME = 1e-6  # exponents that differ by less, relatively, are one: tables without noise have intervals without width
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SharedExponents:
     """Whether the parts of a table can have the same exponents: a Wald test, by the covariance of the draws.
@@ -42,13 +43,14 @@ class SharedExponents:
       shared: the one value of each that fits all parts best.
     """
 
-    exponents: tuple[str, ...]
+    exponents: tuple[str, ...] = dataclasses.field(metadata=STATIC)
     statistic: float
     freedom: int
     p_value: float
     shared: dict[str, float]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SideBySide:
     """Fits of one law to the parts of a table.
@@ -60,10 +62,10 @@ class SideBySide:
       sentence: the answer.
     """
 
-    by: str
+    by: str = dataclasses.field(metadata=STATIC)
     fits: dict[str, Fit]
     tests: tuple[SharedExponents, ...]
-    sentence: str
+    sentence: str = dataclasses.field(metadata=STATIC)
 
 
 def fit_each(

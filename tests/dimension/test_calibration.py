@@ -111,6 +111,7 @@ def test_other_sizes_are_reached_by_scaling_the_bias(monkeypatch):
     np.testing.assert_allclose(far.dimension, near.dimension, rtol=0.04)
 
 
+@pytest.mark.thorough
 def test_note_names_reading_dimension_and_what_points_resolve():
     assert calibrate(cloud("cube", 1)).note == ""
     note = calibrate(cloud("cube", 10)).note

@@ -5,10 +5,10 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from tables import CHINCHILLA
 
 from jaxscale import laws
 from jaxscale.laws import bootstrap, misfit
+from tests.laws.tables import CHINCHILLA
 
 KEY = jax.random.key(0)
 SIZES = np.repeat(np.geomspace(5e7, 1.5e10, 10), 6)
@@ -85,6 +85,7 @@ def test_runs_at_one_ratio_of_data_to_size_have_one_diagnosis_of_their_terms():
     assert "collinear_columns" not in codes(runs())
 
 
+@pytest.mark.thorough
 def test_a_law_that_does_not_fit_refutes_nothing_and_implies_no_dimension():
     bent = laws.fit(runs(bend=0.04), "chinchilla", key=KEY, resamples=100)
     assert "residual_trend" in dict(bent.warnings)
@@ -102,6 +103,7 @@ def test_a_span_of_less_than_a_third_of_a_decade_determines_no_exponent():
     assert "span 0.3 decades" in found["not_identified"]
 
 
+@pytest.mark.thorough
 def test_few_groups_are_not_taken_for_independent_runs():
     few = SIZES < 2e9
     table = {name: values[few] for name, values in runs(shared=0.5).items()}

@@ -64,6 +64,7 @@ def test_one_more_run_changes_the_variance_as_the_whole_sum_does(fitted):
         np.testing.assert_allclose(after[place], ground.variance(more), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_the_delta_method_is_that_of_simulated_fits(pilot):
     """Least squares of 400 tables in which runs of a size share an error, fitted by our own search."""
     fit = laws.fit(pilot, "data", objective=laws.least_squares(), resamples=0)
@@ -260,6 +261,7 @@ def test_a_rehearsal_keeps_the_losses_of_the_pilot_and_draws_the_others(fitted):
     assert (np.std(targets[:, ~there], axis=0) > 0).all()
 
 
+@pytest.mark.thorough
 def test_batches_stop_at_the_width_and_at_their_limits(pilot):
     trained = []
 

@@ -73,6 +73,7 @@ def test_what_seeds_share_does_not_blur_a_difference(found):
     assert relu["changed"] == {"network.mixer": "relu"}
 
 
+@pytest.mark.thorough
 def test_fewer_sizes_in_common_than_make_a_law_are_no_difference(found):
     late = found[3]
     assert late["difference"] is None and late["ratio_where_it_counts"] == pytest.approx([1, 1], rel=0.02)

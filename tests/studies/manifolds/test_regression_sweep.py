@@ -78,6 +78,7 @@ def test_what_is_kept_is_the_least_validation_loss_seen(problems):
     assert set(np.asarray(runs.best_step)) <= {20, 40, 60}
 
 
+@pytest.mark.thorough
 def test_training_on_the_truth_in_excess_errs_less_than_on_few_noisy_labels(problems):
     lanes = lanes_of([0, 0, 0], [16, 512, 512], [True, False, False])
     few, excess, _ = errors(NET, "squared_error", problems, lanes, trained(problems, lanes, 3)[0])

@@ -86,6 +86,7 @@ def test_devices_that_share_a_student_hold_a_part_of_it():
     assert (2 * facts["students"], 2 * facts["step"]) == (whole["students"], whole["step"])
 
 
+@pytest.mark.thorough
 def test_a_study_takes_what_was_said():
     """Of a language, where nothing is read: its arrays are as large as the dry run says."""
     study = dataclasses.replace(SMALL, teacher=studies.Teacher(name="language", dimension=1))

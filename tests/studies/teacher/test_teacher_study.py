@@ -110,6 +110,7 @@ def test_what_is_lost_is_made_again_with_the_same_bits(finished, tmp_path, lost,
         assert found[name] == verdict[name]
 
 
+@pytest.mark.thorough
 def test_students_a_few_at_a_time_are_the_same(finished, tmp_path, monkeypatch):
     """As on an accelerator that holds no more; here a processor trains as ever, and the rest is done in groups."""
     few = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, at_once=1))
