@@ -29,6 +29,7 @@ _FLAGS = {
 _FLAGS |= {"fixed": "--fix", "sizes": "--predict", "compute": "--budget", "file": "file"}
 _FLAGS |= {"d": "--dimension", "d_interval": "--dimension", "beta_interval": "--beta", "after_warmup": "--after-warmup"}
 # As in jaxscale.laws, which is not loaded to read the command line.
+BOOTSTRAPS = ("auto", "wild-cluster", "components", "mixed", "pairs-cluster", "pairs")
 DECIMALS, DELIMITERS = ("auto", "comma", "point"), ("comma", "semicolon", "tab", "bar", "spaces")
 
 
@@ -64,7 +65,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--weights", metavar="COLUMN", help="multiplies each run's term of the objective")
     add("--groups", default="auto", metavar="COLUMN", help="runs that err together; or none (default %(default)s)")
-    add("--bootstrap", default="auto", choices=("auto", "wild-cluster", "pairs-cluster", "pairs"))
+    add("--bootstrap", default="auto", choices=BOOTSTRAPS)
     add("--interval", default="percentile", choices=("percentile", "bca"), help="(default %(default)s)")
     add("--level", type=float, default=0.95, help="of the intervals (default %(default)s)")
     add("--resamples", type=int, default=2000, help="behind the intervals; 0 for none (default %(default)s)")

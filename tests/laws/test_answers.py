@@ -35,6 +35,7 @@ def with_law(fitted, name, parameters):
 # What loss will it reach?
 
 
+@pytest.mark.thorough
 def test_the_expected_loss_is_the_curve_and_one_run_scatters_around_it(chinchilla):
     answer = laws.predict_run(chinchilla, {"N": 7e9, "D": 2e12}, key=KEY)
     assert answer.loss.estimate == chinchilla.predict(7e9, 2e12)
@@ -441,8 +442,9 @@ def test_a_quantile_is_the_curve_below_which_its_share_of_runs_lies():
     assert fitted.bootstrap == "pairs-cluster"
     lower, upper = fitted.intervals["E"]
     assert lower < fitted.parameters["E"] < upper
-    with pytest.raises(errors.InputError, match=r"bootstrap='wild-cluster'.*Pass 'pairs-cluster'"):
-        laws.fit(data, objective=laws.asymmetric(0.2), key=KEY, bootstrap="wild-cluster")
+    for bootstrap in ("wild-cluster", "components", "mixed"):
+        with pytest.raises(errors.InputError, match=rf"bootstrap='{bootstrap}'.*Pass 'pairs-cluster'"):
+            laws.fit(data, objective=laws.asymmetric(0.2), key=KEY, bootstrap=bootstrap)
     # A new run is not about the quantile but about the middle, 0.84 standard deviations above.
     found = answers.scatter(fitted)
     assert -0.013 < found.center < -0.003 and 0.006 < np.std(found.deviations) < 0.014

@@ -683,8 +683,9 @@ def test_parts_that_cannot_be_fitted_are_refused(labels, said):
 
 def test_flags_have_the_choices_of_the_library():
     from jaxscale.commands import laws as command
-    from jaxscale.laws import delimited
+    from jaxscale.laws import bootstrap, delimited
 
+    assert command.BOOTSTRAPS == bootstrap.BOOTSTRAPS
     assert command.DECIMALS == cells.DECIMALS and tuple(delimited.DELIMITERS) == command.DELIMITERS
 
 

@@ -124,6 +124,7 @@ def train_alone(monkeypatch, capsys):
     return train
 
 
+@pytest.mark.thorough
 def test_two_processes_train_as_one_does_and_one_goes_on_where_they_left(config, train_alone, tmp_path):
     # The order to leave takes a moment to reach all: enough steps that they are not done before, and such small ones
     # that differences in the last digits do not grow over so many.

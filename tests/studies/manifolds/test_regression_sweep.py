@@ -85,6 +85,7 @@ def test_training_on_the_truth_in_excess_errs_less_than_on_few_noisy_labels(prob
     assert 0 < excess < few
 
 
+@pytest.mark.thorough
 def test_only_the_first_points_of_the_pool_are_trained_on(problems):
     lanes = lanes_of([0, 1, 0], [16, 16, 16], [True, True, True])
     spoilt = jax.tree.map(lambda leaf: leaf, problems)

@@ -315,6 +315,7 @@ def test_parts_that_keep_other_windows_are_refused(material, of_model, tmp_path)
         forward.read(few, teacher, windows, found, folder)
 
 
+@pytest.mark.thorough
 def test_a_study_may_keep_few_probabilities_and_go_without_references(finished, tmp_path):
     few = dataclasses.replace(SMALL, references=False, contexts=dataclasses.replace(SMALL.contexts, soft=10))
     verdict = studies.run(few, tmp_path)
