@@ -34,8 +34,9 @@ study: $(VENV)/.runtime
 	$(BIN)/jaxscale study configs/quickstart.py --workdir $(WORKDIR)
 
 # Tests compile far more than they compute: their programs are not optimized (those of test-all are), and the tests of a
-# file, which share programs, stay in one process.
-test: lint pytest
+# file, which share programs, stay in one process. Lint runs beside them, on what they leave of two cores.
+test: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j 2 lint pytest
 
 pytest: $(VENV)/.dev
 	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist loadfile -m "$(MARKS)" $(TESTS)

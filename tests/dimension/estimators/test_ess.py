@@ -98,6 +98,7 @@ def test_symmetries_and_padding_leave_the_estimate_alone():
     assertions.assert_padding_invariant(read, cloud())
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     read = functools.partial(dimension.ess, k=K)
     assert_equal_to_a_loop(read, rtol=1e-4, atol=1e-3)

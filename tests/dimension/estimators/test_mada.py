@@ -57,6 +57,7 @@ def test_analytic_error_is_right_where_the_model_is(poisson_neighborhoods):
     np.testing.assert_allclose(np.mean(error), np.std(read), rtol=0.11)
 
 
+@pytest.mark.thorough
 def test_duplicates_collapse_and_bad_rows_drop():
     x = cube(3)
     spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])

@@ -62,6 +62,7 @@ def test_known_dimensions_are_read():
         assert abs(dimension.mom(cube(d), K).dimension - d) < 0.1 * d
 
 
+@pytest.mark.thorough
 def test_duplicates_collapse_and_bad_rows_drop():
     x = cube(3)
     spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])
@@ -101,5 +102,6 @@ def test_bad_input_is_named(arguments, message):
         dimension.mom(cube(3), **arguments)
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     assert_equal_to_a_loop(functools.partial(dimension.mom, k=K), rtol=1e-4, atol=1e-4)

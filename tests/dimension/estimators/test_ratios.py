@@ -198,6 +198,7 @@ def test_symmetries_leave_the_dimension_alone():
         np.testing.assert_allclose(moved, [plain] * 3, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_duplicates_collapse_and_bad_rows_drop():
     x = cube(3)
     spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])

@@ -82,6 +82,7 @@ def test_tiles_do_not_show(monkeypatch):
     tight._tle.clear_cache()
 
 
+@pytest.mark.thorough
 def test_duplicates_collapse_and_bad_rows_drop():
     x = cube(3)
     spoiled = np.concatenate([x, x[:50], np.full((3, WIDTH), np.nan, np.float32)])
