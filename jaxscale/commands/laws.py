@@ -120,7 +120,6 @@ def _fit(options: argparse.Namespace) -> None:
 
     from jaxscale import laws
     from jaxscale.laws.holding import checked
-    from jaxscale.laws.runs import TableRows
     from jaxscale.laws.theory_check import checked_prediction
     from jaxscale.verdict import Stopwatch, complete
 
@@ -144,20 +143,7 @@ def _fit(options: argparse.Namespace) -> None:
     _refuse_beside_by(options)
     watch = Stopwatch()
     with watch.stage("reading"):
-        table = laws.read_table(
-            options.file,
-            options.map,
-            where=options.where,
-            last=options.last,
-            after_warmup=options.after_warmup,
-            decimal=options.decimal,
-            delimiter=options.delimiter,
-        )
-        if options.flops:
-            asked["flops"] = laws.count_flops(table, options.flops)
-            columns = asked["flops"].table
-            rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-            table = TableRows(rows, table.findings)
+        table = _table(options, asked)
     chosen = {
         "objective": objective,
         "weights": options.weights,
@@ -200,6 +186,28 @@ def _fit(options: argparse.Namespace) -> None:
     print_law(said, console)
     if options.page:
         console.print(f"Page: {options.page}", highlight=False, soft_wrap=True)
+
+
+def _table(options: argparse.Namespace, asked: dict[str, Any]) -> "Table":
+    """The rows that were asked for, with C by `--flops`, whose count is put among what is asked."""
+    from jaxscale import laws
+    from jaxscale.laws.runs import TableRows
+
+    table = laws.read_table(
+        options.file,
+        options.map,
+        where=options.where,
+        last=options.last,
+        after_warmup=options.after_warmup,
+        decimal=options.decimal,
+        delimiter=options.delimiter,
+    )
+    if not options.flops:
+        return table
+    asked["flops"] = laws.count_flops(table, options.flops)
+    columns = asked["flops"].table
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return TableRows(rows, table.findings)
 
 
 def _objective(options: argparse.Namespace) -> "Objective":

@@ -14,9 +14,9 @@ from jaxscale.laws.search import FitProblem, Search
 
 Bootstrap = Literal["auto", "wild-cluster", "components", "mixed", "pairs-cluster", "pairs"]
 BOOTSTRAPS = ("auto", "wild-cluster", "components", "mixed", "pairs-cluster", "pairs")
-# From so many groups, or independent runs, on the errors that there are say enough of those there might have been.
+# With fewer groups, or fewer independent runs, turning the errors that there are gives intervals that are too narrow.
 _MANY_GROUPS, _MANY_RUNS = 10, 40
-# Ratios of the variance that groups share over a run's own, among which it is looked for.
+# Ratios of the variance that groups share to a run's own: to solve the quadratic form at, and to compare likelihoods.
 _RATIOS = np.geomspace(1e-4, 1e6, 121)
 _LIKELY_RATIOS = np.concatenate([[0.0], np.geomspace(0.03, 100.0, 24)])
 # Residuals to spare from which errors are drawn as these are distributed.
@@ -138,8 +138,7 @@ def _sizes_of_errors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations of a run's own error and of that its group shares, (B,) each, drawn as `components` says."""
     counts = np.bincount(group)
-    inside = np.concatenate([np.eye(len(counts))[group], design], axis=1)
-    inside = basis(inside)
+    inside = basis(np.concatenate([np.eye(len(counts))[group], design], axis=1))
     within = max(float(error @ error - np.sum((inside.T @ error) ** 2)), 0.0)
     spare = len(error) - inside.shape[1]
     between = len(error) - design.shape[1] - spare

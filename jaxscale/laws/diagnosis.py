@@ -49,8 +49,8 @@ def _trends(fit: Fit) -> Iterator[Finding]:
             yield (
                 "residual_trend",
                 f"The residuals follow a smooth trend along {column} of {_percent(test.size)} of the loss (F test, "
-                f"p = {test.p:.1g}): this law does not describe these runs, and its exponents and forecasts are wrong "
-                "by it. Compare other laws, or leave out the sizes where it fails.",
+                f"p = {test.p:.1g}): this law does not describe these runs, so do not trust its exponents and "
+                "forecasts. Compare other laws, or leave out the sizes where it fails.",
             )
 
 

@@ -187,7 +187,7 @@ def theory_figure(theory: dict[str, Any]) -> go.Figure:
 
 
 def _gap(quantity: dict[str, Any], end: str) -> float:
-    """The length of an error bar; none where there is no interval, of which the ends are NaN, or None once plain."""
+    """The length of an error bar; 0 where there is no interval, whose ends are then NaN or None."""
     gap = abs(quantity[end] - quantity["estimate"]) if quantity[end] is not None else math.nan
     return gap if math.isfinite(gap) else 0.0
 

@@ -71,8 +71,8 @@ def fit(
       resamples: number of draws, at least 100; 0 for the optimum alone, without intervals, influence or flatness.
       starts: parameters by name, (S,) each, to begin from instead, for audits of other recipes; those the law is
         linear in are solved for at once, so starts that differ in these alone are one.
-      fixed: parameters to hold, with their values: {"E": 1.6}. The others are fitted with these known, by every
-        resample too, so that intervals are conditional on them. Scales such as A are held in the table's own units.
+      fixed: parameters to hold, with their values: {"E": 1.6}. The others are fitted with these held, in
+        every resample too, and their intervals are conditional on them. Scales such as A are held in the table's units.
 
     Returns:
       A `Fit`. Read `Fit.warnings` before its parameters.

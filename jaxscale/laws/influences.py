@@ -32,8 +32,8 @@ class Influence:
 
     Attributes:
       parameters: every parameter by name, (V,); NaN where too little is left to fit.
-      outside: every parameter by name, (V,) whether it left its interval, and further than such a choice moves it in
-        tables of which the law is true.
+      outside: every parameter by name, (V,) whether it left its interval, and moved further than the same choice
+        moves it in tables drawn from the fitted law.
       kinds: (V,) "run", "worst", "small" or "delta".
       choices: (V,) in words, such as "without run 7" or "δ = 0.01".
       runs: (V, R) which runs took part.

@@ -175,8 +175,8 @@ def _searched_again(task: FitProblem, lattice: Lattice, found: Search, closely: 
 def _descended(task: FitProblem, found: Search) -> Search:
     """The lowest optimum of further rounds around the best so far, till one finds none that is lower.
 
-    Starts may agree on a wide valley and miss a narrow one. A round moves every coordinate
-    that is not linear to other values of its range, alone, and all of them a little, and projects the linear ones.
+    Starts may agree on a wide valley and miss a narrow one. A round moves every coordinate that is not linear to other
+    values of its range, alone, and all of them a little, and projects the linear ones.
     """
     linear = len(task.law.linear)
     ranges = list(task.law.nonlinear.values())

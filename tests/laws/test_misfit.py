@@ -76,6 +76,13 @@ def test_runs_of_two_data_sets_are_no_one_law():
     assert "differ in dataset" in found["several_laws"]
 
 
+def test_names_of_sizes_are_no_labels_of_other_laws():
+    """Each size has a name and an error that its runs share, which of themselves are one level each."""
+    names = np.repeat([f"model{index}" for index in range(10)], 6)
+    tables = [runs(seed, shared=0.5) | {"model": names} for seed in range(20)]
+    assert share_of("several_laws", tables) == 0
+
+
 def test_runs_at_one_ratio_of_data_to_size_have_one_diagnosis_of_their_terms():
     table = runs()
     table["D"] = 20 * table["N"]
