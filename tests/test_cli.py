@@ -97,6 +97,7 @@ def test_dimension_prints_a_table_and_draws_its_plot(square, capsys):
     assert page.startswith("<!doctype html>") and "figure-scale" in page and "plotly.js v" in page
 
 
+@pytest.mark.thorough
 def test_dimension_of_a_models_layers(tiny_model, text_folder, tmp_path, capsys):
     arguments = ["--model", tiny_model, "--text", str(text_folder), "--layers", "0,-1", "--max-points", "300"]
     options = ["--estimators", "mle", "--tokens-per-document", "10", "--largest-k", "4"]
@@ -183,6 +184,7 @@ def test_dimension_keeps_what_it_measured_before_an_error(square, capsys):
     assert "twonn" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_dimension_prints_before_a_plot_fails(square, capsys, monkeypatch):
     from jaxscale.dimension import page
     from jaxscale.errors import RunError
@@ -224,6 +226,7 @@ def test_a_picture_without_its_package_names_the_extra(square, monkeypatch, caps
     assert "pip install 'jaxscale[png]'" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_mistyped_corpus_leaves_no_mark_on_the_folder(config_file, tmp_path, capsys):
     folder = tmp_path / "run"
     mistyped = ["--corpus.path", str(tmp_path / "none")]

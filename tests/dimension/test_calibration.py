@@ -134,6 +134,7 @@ def test_another_key_is_another_draw_within_the_error():
     assert abs(one.dimension - two.dimension) < 3 * one.standard_error
 
 
+@pytest.mark.thorough
 def test_application_is_pure():
     x = jnp.stack([cloud("cube", 4, seed) for seed in range(2)])
     references = calibration.read_references("mle", N, (3, 4, 5, 6), K, clouds=4)

@@ -109,6 +109,7 @@ def test_standard_errors_of_groups_are_the_formulas():
     assert np.any(clustered > by_group(x, groups).standard_error)
 
 
+@pytest.mark.thorough
 def test_intervals_of_groups_cover():
     @jax.jit
     def deviations(key):
@@ -132,6 +133,7 @@ def test_a_copy_counts_in_the_group_of_the_first_and_dropped_rows_in_none():
     assert tuple(places.points) == (N - 15, 0, 4)
 
 
+@pytest.mark.thorough
 def test_points_know_their_own_dimension():
     x, half = two_halves(800)
     places = dimension.per_point(x)

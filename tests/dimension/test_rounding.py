@@ -43,7 +43,14 @@ def far_from_zero(dtype):
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype"), [*((sphere, dtype) for dtype in TYPES), (far_from_zero, "float16"), (far_from_zero, "float32")]
+    ("family", "dtype"),
+    [
+        (sphere, "bfloat16"),
+        (far_from_zero, "float16"),
+        pytest.param(sphere, "float16", marks=pytest.mark.thorough),
+        pytest.param(sphere, "float32", marks=pytest.mark.thorough),
+        pytest.param(far_from_zero, "float32", marks=pytest.mark.thorough),
+    ],
 )
 def test_repeats_up_to_rounding_count_once(dtype, family):
     x = family(TYPES[dtype])

@@ -66,6 +66,7 @@ def test_scaling_the_loss_scales_floor_and_scale_only(factor):
     chex.assert_trees_all_close(scaled.parameters, expected, rtol=1e-6)
 
 
+@pytest.mark.thorough
 @given(st.floats(1e-3, 1e3))
 @settings(max_examples=2)
 def test_the_unit_of_size_does_not_change_the_exponent(unit):

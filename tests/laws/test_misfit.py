@@ -124,6 +124,7 @@ def test_few_groups_are_not_taken_for_independent_runs():
     assert width(found) > width(alone)
 
 
+@pytest.mark.thorough
 def test_errors_drawn_anew_are_as_large_as_the_residuals_say():
     """Independent errors: t of R - P degrees of freedom; shared ones: their variances on average those of the truth."""
     fitted = laws.fit(runs(shared=0.5), "chinchilla", resamples=0)

@@ -38,6 +38,7 @@ def test_passes_over_strings(layers, method):
     agrees(lambda params, tokens: net.apply({"params": params}, tokens, method=method), params, TOKENS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["summarized", "attention"])
 def test_passes_over_statistics(method):
     net, params = network(1)

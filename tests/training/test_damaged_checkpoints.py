@@ -124,6 +124,7 @@ def test_a_checkpoint_without_checksums_is_taken_as_it_is(saved, tmp_path):
     assert restore_params(tmp_path / "checkpoints", 3, state_of(0)["params"])["w"].shape == (40, 7)
 
 
+@pytest.mark.thorough
 def test_a_run_whose_newest_checkpoint_lost_bits_ends_as_if_it_had_not(tiny_run, tiny_store, tmp_path):
     whole = training.train(tiny_run, tiny_store, tmp_path)
     (tmp_path / "summary.json").unlink()

@@ -161,6 +161,7 @@ def test_more_tokens_than_the_corpus_has_are_refused_before_any_work(tiny_run, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_model_that_no_memory_holds_is_told_what_takes_less(tiny_run, tiny_store, tmp_path):
     wide = dataclasses.replace(tiny_run, model=dataclasses.replace(tiny_run.model, hidden=4 * 10**12))
     remedy = r"Set training.remat='full', training.loss_chunks=8 or training.accumulation=2: the result is the same"

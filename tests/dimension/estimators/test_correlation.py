@@ -104,6 +104,7 @@ def test_counts_are_exact_whatever_the_norms(case):
     np.testing.assert_array_equal(counts, expected)
 
 
+@pytest.mark.thorough
 def test_symmetries_and_padding_leave_the_estimate_alone():
     assertions.assert_rotation_invariant(correlation_dimension, cloud())
     assertions.assert_scale_invariant(correlation_dimension, cloud())

@@ -101,6 +101,7 @@ def test_symmetries_and_duplicates_leave_it_alone():
     assert abs(read(x).dimension - plain.dimension) < 0.3
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     # A slope of logarithms cancels two digits.
     read = functools.partial(dimension.knn_graph, k=2)

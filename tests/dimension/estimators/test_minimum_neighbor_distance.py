@@ -36,6 +36,7 @@ def log_likelihood(x, k, d):
     return np.sum(np.log(k * d) + (d - 1) * np.log(r) + (k - 1) * np.log(1 - r**d))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("d", [1, 3, 5])
 def test_the_likelihood_of_the_paper_is_maximized(d):
     x = cube(d)

@@ -32,6 +32,7 @@ def test_local_dimensions_and_their_mean_are_the_published_ones():
     np.testing.assert_allclose(estimate.dimension, published_local(x, K).mean(), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_leaving_out_the_farthest_neighbor_is_the_stated_map():
     hoods = dimension.neighborhoods(cube(3), K)
     for pooling in ("moments", "arithmetic"):

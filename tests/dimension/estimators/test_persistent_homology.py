@@ -34,6 +34,7 @@ def slope_of_trees(x, alpha, halvings, resamples):
     return alpha / (1 - np.polyfit(np.log(sizes), np.log(means), 1)[0])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("alpha", "halvings"), [(1.0, 2), (0.5, 1)])
 def test_the_dimension_is_the_slope_of_tree_lengths(alpha, halvings):
     x = cube(3)

@@ -106,6 +106,7 @@ def test_gride_maximizes_the_published_likelihood(n1, n2):
     np.testing.assert_allclose(d, published_gride(x, n1, n2), rtol=2e-5)
 
 
+@pytest.mark.thorough
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0.5, 100), st.sampled_from([(1, 2), (1, 40), (8, 16)]), st.integers(0, 99))
 def test_gride_reaches_the_root_from_any_ratios(ratios_of_dimension, d, orders, seed):

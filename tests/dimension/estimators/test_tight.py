@@ -132,6 +132,7 @@ def test_bad_input_is_named(arguments, message):
         dimension.tle(cube(3), **arguments)
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     assert_equal_to_a_loop(tle, rtol=1e-4, atol=1e-3)
 

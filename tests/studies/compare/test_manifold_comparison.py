@@ -79,6 +79,7 @@ def test_fewer_sizes_in_common_than_make_a_law_are_no_difference(found):
     assert late["difference"] is None and late["ratio_where_it_counts"] == pytest.approx([1, 1], rel=0.02)
 
 
+@pytest.mark.thorough
 def test_the_command_says_which_differ_and_writes_a_page(folders, tmp_path, capsys):
     out = tmp_path / "together"
     assert cli.main(["compare", *map(str, folders), "--workdir", str(out)]) == 0

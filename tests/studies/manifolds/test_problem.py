@@ -49,6 +49,7 @@ def test_points_have_unit_mean_square_and_lie_on_the_sphere():
     assert np.linalg.matrix_rank(np.asarray(x, float), tol=1e-2) == 3
 
 
+@pytest.mark.thorough
 def test_labels_do_not_depend_on_the_ambient_dimension():
     other = problem_of(dataclasses.replace(STUDY, ambient=20))
     one = problem_of(STUDY)

@@ -46,6 +46,7 @@ def study_command(file, workdir, *flags):
     return [sys.executable, "-m", "jaxscale.cli", "study", str(file), "--workdir", str(workdir), *flags]
 
 
+@pytest.mark.thorough
 def test_a_dry_run_prints_what_sbatch_would_be_given(tiny_study, srun, tmp_path):
     file, folder = tmp_path / "tiny.py", tmp_path / "study"
     file.write_text(f"from jaxscale.config import *\nfrom jaxscale.studies import *\nconfig = {tiny_study!r}\n")

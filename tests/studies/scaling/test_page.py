@@ -213,7 +213,7 @@ def test_browser_draws_every_figure(browser, study):
     assert count(browser, "#figure-dimension .errorbar") == 5
 
 
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("width", [400, pytest.param(1200, marks=pytest.mark.thorough)])
 def test_page_does_not_scroll_sideways(browser, study, tmp_path, width):
     open_page(browser, studies.render(study), width)
     assert browser.execute_script("return window.innerWidth") == width
@@ -221,7 +221,7 @@ def test_page_does_not_scroll_sideways(browser, study, tmp_path, width):
     assert browser.save_screenshot(str(tmp_path / f"report-{width}.png"))
 
 
-@pytest.mark.parametrize("prefix", ["", "<i>&amp;%{x}"])
+@pytest.mark.parametrize("prefix", [pytest.param("", marks=pytest.mark.thorough), "<i>&amp;%{x}"])
 def test_hover_names_the_run(browser, build_study, prefix):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

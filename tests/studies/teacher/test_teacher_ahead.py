@@ -41,6 +41,7 @@ def memory(study, width, topology):
     return found | {"total": sum(found.values()) + outputs}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("each", [1, 2])
 def test_small_students_lie_in_the_memory_that_was_said(each):
     study = studies.TeacherStudy(

@@ -79,6 +79,7 @@ def test_errors_of_references_fall_with_labels(finished):
         assert losses[-1] < losses[0] and found["exponent"] > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lost", ["training", "references.json", "verdict.json"])
 def test_what_is_lost_is_made_again_with_the_same_bits(finished, tmp_path, lost, monkeypatch):
     folder, verdict = finished
