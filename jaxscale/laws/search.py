@@ -32,6 +32,9 @@ _ROUNDS, _ALONG, _AROUND, _NEARBY = 12, 24, 32, 0.15
 # With more coordinates than these a lattice is too coarse to trust even starts that agree.
 _MANY_NONLINEAR = 2
 _RESAMPLED_STARTS = 3
+# Of a law with more coordinates than these, whose starts nearly all came to one optimum, a resample has one of its own:
+# each costs as much as ten of a law of two exponents.
+_COSTLY_NONLINEAR, _CLEAR = 6, 0.75
 _RESAMPLED_POINTS = 48
 _TABLES = 256  # projected at a time
 _SMOOTH = 3.0  # δ over the typical residual beyond which hardly a residual meets a corner
@@ -246,7 +249,7 @@ def refit(
     warm: np.ndarray | None = None,
     report: Report | None = None,
 ) -> Refit:
-    """The optimum of tables like the one that was searched: each from its optimum, and from three starts of its own.
+    """The optimum of tables like the one that was searched: each from its optimum, and from starts of its own.
 
     Args:
       task: the table that was searched.
@@ -313,7 +316,9 @@ def own_starts(
         loss = np.exp(target) if task.logarithmic else target
     weight = np.broadcast_to(task.weight, (count, len(task.loss))) if weight is None else weight
     assert found.lattice is not None  # a search from given starts is given the lattice of one that was not
-    starts: np.ndarray = _projected(found.lattice, task, loss, weight * _tempering(task, found), _RESAMPLED_STARTS).z
+    costly = task.free - len(task.law.linear) > _COSTLY_NONLINEAR
+    each = 1 if costly and found.share_at_optimum > _CLEAR else _RESAMPLED_STARTS
+    starts: np.ndarray = _projected(found.lattice, task, loss, weight * _tempering(task, found), each).z
     return starts
 
 

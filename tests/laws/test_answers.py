@@ -183,7 +183,7 @@ def test_a_loss_that_does_not_depend_on_size_has_a_valley_without_end(chinchilla
 
 
 def test_a_law_without_both_columns_splits_nothing(chinchilla):
-    with pytest.raises(errors.InputError, match=r"law='model' reads N.*chinchilla, tied, kaplan, skaling"):
+    with pytest.raises(errors.InputError, match=r"law='model' reads N.*chinchilla, tied, kaplan, kaplan_floor"):
         laws.split_budget(with_law(chinchilla, "model", {"E": 1.7, "A": 300.0, "alpha": 0.3}), 1e24)
     for compute in (-1.0, [1e24, np.inf], "1e24"):
         with pytest.raises(errors.InputError, match="compute="):

@@ -144,7 +144,8 @@ def test_a_fit_of_another_column_answers_nothing_about_the_loss(chinchilla):
         with pytest.raises(errors.InputError):
             ask()
     other = dataclasses.replace(chinchilla, runs=dataclasses.replace(chinchilla.runs, target="lr"))
-    for ask in (lambda: laws.against_theory(other, 8.0), lambda: laws.frontier(other, 1e24), lambda: laws.plan(other)):
+    plan = lambda: laws.plan(other, want={"beta": 0.1}, key=0)
+    for ask in (lambda: laws.against_theory(other, 8.0), lambda: laws.frontier(other, 1e24), plan):
         with pytest.raises(errors.InputError, match="'lr'"):
             ask()
     assert other.formula == "lr(N, D) = E + A N^-α + B D^-β"
