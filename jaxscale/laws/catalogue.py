@@ -191,11 +191,13 @@ def kaplan(floor: bool = False) -> Law:
 
     def expression(p: Values, N: jax.Array, D: jax.Array) -> jax.Array:
         reducible = power(power(p["N_c"] / N, p["alpha_N"] / p["alpha_D"]) + p["D_c"] / D, p["alpha_D"])
-        return p["E"] + reducible if floor else reducible
+        loss: jax.Array = p["E"] + reducible if floor else reducible
+        return loss
 
     def in_coordinates(z: Values, N: jax.Array, D: jax.Array) -> jax.Array:
         reducible = z["S"] * power(z["ratio"] * power(N, -z["alpha_N"] / z["alpha_D"]) + 1 / D, z["alpha_D"])
-        return z["E"] + reducible if floor else reducible
+        loss: jax.Array = z["E"] + reducible if floor else reducible
+        return loss
 
     slow = Range(0.03, 1.0, logarithmic=True, bounds=(0.01, 5.0))
     return Law(

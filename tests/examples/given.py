@@ -373,6 +373,7 @@ SECONDS = {
     "jaxscale.laws",
     "jaxscale.laws.compute_optimal",
     "jaxscale.laws.results.quantity",
+    "jaxscale.laws.sweeps",
     "jaxscale.laws.theory_check",
     "jaxscale.lengths",
     "jaxscale.lengths.adversarial",
