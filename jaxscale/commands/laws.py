@@ -23,11 +23,12 @@ _FLAGS = {
     name: f"--{name}"
     for name in (
         *("law", "delta", "quantile", "bootstrap", "interval", "level", "resamples", "page", "map"),
-        *("predict", "budget", "flops", "beta", "by", "where", "last"),
+        *("predict", "budget", "flops", "beta", "by", "where", "last", "target"),
     )
 }
 _FLAGS |= {"fixed": "--fix", "sizes": "--predict", "compute": "--budget", "file": "file"}
 _FLAGS |= {"d": "--dimension", "d_interval": "--dimension", "beta_interval": "--beta", "after_warmup": "--after-warmup"}
+_FLAGS |= {"settings": "--best"}
 # As in jaxscale.laws, which is not loaded to read the command line.
 BOOTSTRAPS = ("auto", "wild-cluster", "components", "mixed", "pairs-cluster", "pairs")
 DECIMALS, DELIMITERS = ("auto", "comma", "point"), ("comma", "semicolon", "tab", "bar", "spaces")
@@ -42,7 +43,17 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
         help="a table with a row for each run, or several: text with any delimiter, JSON, Parquet, compressed or not; "
         "a chart of Weights & Biases; a folder of TensorBoard runs, or with a table for each run",
     )
-    add("--law", default="data", help="data, chinchilla, additive:N,D,width, m4:n, … (default %(default)s)")
+    add(
+        "--law",
+        default="data",
+        help="data, chinchilla, kaplan_floor, farseer, additive:N,D,width, product:N,D, m4:n, … (default %(default)s)",
+    )
+    add(
+        "--target",
+        default="loss",
+        metavar="COLUMN",
+        help="fit this column in place of the loss, such as the best learning rate (default %(default)s)",
+    )
     add(
         "--map",
         nargs="+",
@@ -74,6 +85,11 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("which rows, and how they are read").add_argument
     add("--where", metavar="CONDITIONS", help="rows to keep: \"dataset == 'c4' and N > 1e8\" (== != < <= > >= in, and)")
     add("--by", metavar="COLUMN", help="a fit for each value of a column, and a test of whether the exponents differ")
+    add(
+        "--best",
+        metavar="SETTINGS",
+        help="lr, or lr,batch: of a sweep, keep for each size the settings of the lowest loss",
+    )
     add("--last", action="store_true", help="keep the last row of every run, by its step")
     add("--after-warmup", type=float, metavar="STEPS", help="leave out the rows up to this step")
     add("--decimal", default="auto", choices=DECIMALS, help="what decimals are written with (default %(default)s)")
@@ -119,6 +135,7 @@ def _fit(options: argparse.Namespace) -> None:
     import jax
 
     from jaxscale import laws
+    from jaxscale.commands.laws_progress import Told, steps
     from jaxscale.laws.holding import checked
     from jaxscale.laws.theory_check import checked_prediction
     from jaxscale.verdict import Stopwatch, complete
@@ -130,6 +147,7 @@ def _fit(options: argparse.Namespace) -> None:
 
         check_law_page(options.page)
     law = laws.named(options.law)
+    _refuse_beside_target(options)
     dimension = options.dimension and _with_interval("--dimension", options.dimension)
     beta = _with_interval("--beta", options.beta)
     if dimension:
@@ -143,7 +161,7 @@ def _fit(options: argparse.Namespace) -> None:
     _refuse_beside_by(options)
     watch = Stopwatch()
     with watch.stage("reading"):
-        table = _table(options, asked)
+        table = _table(options, asked, others)
     chosen = {
         "objective": objective,
         "weights": options.weights,
@@ -153,24 +171,26 @@ def _fit(options: argparse.Namespace) -> None:
         "level": options.level,
         "resamples": options.resamples,
         "fixed": fixed,
+        "target": options.target,
     }
     if options.by:
         against = (lambda fit: laws.against_theory(fit, *dimension, *beta)) if dimension else lambda fit: None
         key = jax.random.key(options.seed)
         return fit_by(table, options.by, law, key, chosen, against, options.page, options.json, watch)
     fit_key, compare_key, document_key = jax.random.split(jax.random.key(options.seed), 3)
-    with watch.stage("fit and bootstrap"):
-        fit = laws.fit(table, law, key=fit_key, **chosen)
-    check = laws.against_theory(fit, *dimension, *beta) if dimension else None
-    comparison = None
-    if options.compare:
-        with watch.stage("comparison"):
-            comparison = laws.compare(table, others, key=compare_key, **chosen)
-    answer_key = jax.random.fold_in(jax.random.key(options.seed), 1)
-    with watch.stage("answers"):
-        answers = _answers(fit, table, asked, answer_key)
-    with watch.stage("profiles and back-test"):
-        said = laws.document(fit, check, comparison, key=document_key, **answers)
+    with Told(steps(options.resamples, compared=len(others) if options.compare else 0)) as told:
+        with watch.stage("fit and bootstrap"):
+            fit = laws.fit(table, law, key=fit_key, progress=told, **chosen)
+        check = laws.against_theory(fit, *dimension, *beta) if dimension else None
+        comparison = None
+        if options.compare:
+            with watch.stage("comparison"):
+                comparison = laws.compare(table, others, key=compare_key, progress=told, **chosen)
+        answer_key = jax.random.fold_in(jax.random.key(options.seed), 1)
+        with watch.stage("answers"):
+            answers = _answers(fit, table, asked, answer_key)
+        with watch.stage("profiles and back-test"):
+            said = laws.document(fit, check, comparison, key=document_key, progress=told, **answers)
     said = finite(complete(said, watch))
     if options.page:
         from jaxscale.laws.page import write_law_page
@@ -188,8 +208,8 @@ def _fit(options: argparse.Namespace) -> None:
         console.print(f"Page: {options.page}", highlight=False, soft_wrap=True)
 
 
-def _table(options: argparse.Namespace, asked: dict[str, Any]) -> "Table":
-    """The rows that were asked for, with C by `--flops`, whose count is put among what is asked."""
+def _table(options: argparse.Namespace, asked: dict[str, Any], read_by: "Sequence[Law]") -> "Table":
+    """The rows that were asked for, of a sweep the best, with C by `--flops`, which is put among what is asked."""
     from jaxscale import laws
     from jaxscale.laws.runs import TableRows
 
@@ -202,12 +222,16 @@ def _table(options: argparse.Namespace, asked: dict[str, Any]) -> "Table":
         decimal=options.decimal,
         delimiter=options.delimiter,
     )
-    if not options.flops:
+    if options.flops:
+        asked["flops"] = laws.count_flops(table, options.flops)
+        columns = asked["flops"].table
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        table = TableRows(rows, table.findings)
+    if options.best is None:
         return table
-    asked["flops"] = laws.count_flops(table, options.flops)
-    columns = asked["flops"].table
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return TableRows(rows, table.findings)
+    settings = [name.strip() for name in options.best.split(",")]
+    cell = dict.fromkeys(name for law in read_by for name in law.columns)
+    return laws.best_settings(table, settings, [*cell, *([options.by] if options.by else ())])
 
 
 def _objective(options: argparse.Namespace) -> "Objective":
@@ -278,6 +302,13 @@ def _answers(fit: "Fit", table: "Table", asked: Mapping[str, Any], key: "Array")
         name = {"flops": "C"} if flops else {}
         found["isoflop"] = laws.isoflop(table, asked["isoflop"], key=keys[0], level=fit.level, surface=fit, **name)
     return found
+
+
+def _refuse_beside_target(options: argparse.Namespace) -> None:
+    """Raises InputError for what is asked of a loss where something else is fitted."""
+    for name in ("budget", "isoflop", "dimension"):
+        if options.target != "loss" and getattr(options, name):
+            raise InputError(f"--{name} is asked of the loss, and --target {options.target} is fitted. Leave one out.")
 
 
 def _refuse_beside_by(options: argparse.Namespace) -> None:

@@ -31,17 +31,21 @@ def fit_by(
     import jax
 
     from jaxscale import laws
+    from jaxscale.commands.laws_progress import Told, steps
+    from jaxscale.laws.minimize import named_progress
     from jaxscale.laws.page import write_law_page
+    from jaxscale.laws.side_by_side import parts_of
 
     fit_key, document_key = jax.random.split(key)
-    with watch.stage("fit and bootstrap"):
-        each = laws.fit_each(table, by, law, key=fit_key, **chosen)
-    checks = {value: check(fitted) for value, fitted in each.fits.items()}
-    with watch.stage("profiles and back-test"):
-        parts = {
-            value: finite(laws.document(fitted, checks[value], key=jax.random.fold_in(document_key, place)))
-            for place, (value, fitted) in enumerate(each.fits.items())
-        }
+    with Told(steps(chosen["resamples"], parts=len(parts_of(table, by)))) as told:
+        with watch.stage("fit and bootstrap"):
+            each = laws.fit_each(table, by, law, key=fit_key, progress=told, **chosen)
+        checks = {value: check(fitted) for value, fitted in each.fits.items()}
+        with watch.stage("profiles and back-test"):
+            parts = {}
+            for place, (value, fitted) in enumerate(each.fits.items()):
+                own_key, own = jax.random.fold_in(document_key, place), named_progress(told, value)
+                parts[value] = finite(laws.document(fitted, checks[value], key=own_key, progress=own))
     said = finite(verdict.complete(_document(each, table, parts), watch))
     pages = {value: _page_of(page, value) for value in parts} if page else {}
     for value, path in pages.items():
@@ -61,6 +65,7 @@ def _document(each: "SideBySide", table: "Table", parts: dict[str, dict[str, Any
     from jaxscale.laws.side_by_side import findings
 
     first = next(iter(parts.values()))
+    target = first["target"]
     columns = " and ".join(next(iter(each.fits.values())).law.columns)
     of: dict[tuple[str, str], list[str]] = {}  # which parts a caveat is of
     for value, part in parts.items():
@@ -71,7 +76,7 @@ def _document(each: "SideBySide", table: "Table", parts: dict[str, dict[str, Any
     ]
     return {
         "kind": "fit",
-        "question": f"How does the loss depend on {columns}, and do the exponents differ by {each.by}?",
+        "question": f"How does the {target} depend on {columns}, and do the exponents differ by {each.by}?",
         "sentence": " ".join([each.sentence, *_predicted(each.by, parts)]),
         "agreement": verdict.overall(part["agreement"] for part in parts.values()) if first["agreement"] else None,
         "numbers": [

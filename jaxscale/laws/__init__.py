@@ -14,7 +14,7 @@ declaration. What every diagnostic means is in docs/laws.
 """
 
 from jaxscale.laws.answers import BudgetSplit, Prediction, predict_run, split_budget
-from jaxscale.laws.catalogue import LAWS, additive, named, over
+from jaxscale.laws.catalogue import LAWS, additive, farseer_parameters, named, over, product
 from jaxscale.laws.compute_optimal import Envelope, Frontier, IsoFlop, envelope, frontier, isoflop
 from jaxscale.laws.documents import document
 from jaxscale.laws.fitting import fit
@@ -39,6 +39,7 @@ from jaxscale.laws.runs import Runs, read
 from jaxscale.laws.selection import BackTest, Comparison, back_test, compare
 from jaxscale.laws.side_by_side import SharedExponents, SideBySide, fit_each
 from jaxscale.laws.speedup import Speedup, effective_speedup
+from jaxscale.laws.sweeps import best_settings
 from jaxscale.laws.table_files import read_table
 from jaxscale.laws.theory_check import ExponentCheck, TheoryCheck, against_theory, agreement, meeting
 
@@ -77,12 +78,14 @@ __all__ = [
     "agreement",
     "asymmetric",
     "back_test",
+    "best_settings",
     "compare",
     "count_flops",
     "document",
     "effective_speedup",
     "envelope",
     "evaluate",
+    "farseer_parameters",
     "fit",
     "fit_each",
     "frontier",
@@ -98,6 +101,7 @@ __all__ = [
     "plan_document",
     "power",
     "predict_run",
+    "product",
     "profile",
     "read",
     "read_table",

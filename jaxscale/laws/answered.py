@@ -7,16 +7,24 @@ from typing import Any
 from jaxscale.laws.answers import BudgetSplit, Prediction
 from jaxscale.laws.compute_optimal import IsoFlop
 from jaxscale.laws.results import plain, plain_quantity
+from jaxscale.laws.runs import LOSS
 from jaxscale.page.numerals import interval
 from jaxscale.page.numerals import number as written
 from jaxscale.verdict import caveat, number
 
 
-def document(predictions: Sequence[Prediction], split: BudgetSplit | None, isoflop: IsoFlop | None) -> dict[str, Any]:
+def key(target: str) -> str:
+    """Where documents keep values of what was fitted: "loss", or "target" for any other column."""
+    return LOSS if target == LOSS else "target"
+
+
+def document(
+    predictions: Sequence[Prediction], split: BudgetSplit | None, isoflop: IsoFlop | None, target: str = LOSS
+) -> dict[str, Any]:
     """The answers by the keys `predictions`, `budgets` and `isoflop`, as far as something was asked."""
     said: dict[str, Any] = {}
     if predictions:
-        said["predictions"] = [_prediction(one) for one in predictions]
+        said["predictions"] = [_prediction(one, key(target)) for one in predictions]
     if split is not None:
         said["budgets"] = _split(split)
     if isoflop is not None:
@@ -24,10 +32,10 @@ def document(predictions: Sequence[Prediction], split: BudgetSplit | None, isofl
     return said
 
 
-def _prediction(one: Prediction) -> dict[str, Any]:
+def _prediction(one: Prediction, own: str) -> dict[str, Any]:
     return {
         "columns": dict(one.columns),
-        "loss": plain_quantity(one.loss),
+        own: plain_quantity(one.loss),
         "new_run": {"lower": float(one.new_run.lower), "upper": float(one.new_run.upper)},
         "level": one.level,
         "beyond": dict(one.beyond),
@@ -66,13 +74,13 @@ def _isoflop(found: IsoFlop) -> dict[str, Any]:
     }
 
 
-def sentences(answers: dict[str, Any]) -> Iterator[str]:
+def sentences(answers: dict[str, Any], target: str = LOSS) -> Iterator[str]:
     """What was answered, in words."""
     for one in answers.get("predictions", []):
         where = ", ".join(f"{name} = {size(value)}" for name, value in one["columns"].items())
         band = [one["new_run"]["lower"], one["new_run"]["upper"]]
         run = f", a single new run in {interval(band, 4)}" if known(band) else ""
-        yield f"At {where} the loss is {quantity(one['loss'], 4)}{run}. {one['sentence']}"
+        yield f"At {where} the {target} is {quantity(one[key(target)], 4)}{run}. {one['sentence']}"
     if split := answers.get("budgets"):
         for place, compute in enumerate(split["compute"]):
             N, D, loss = (quantity(at(split[name], place), digits) for name, digits in _DIGITS)
@@ -92,14 +100,14 @@ def sentences(answers: dict[str, Any]) -> Iterator[str]:
 _DIGITS = (("size", 3), ("data", 3), ("loss", 4))
 
 
-def verdict_numbers(answers: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def verdict_numbers(answers: dict[str, Any], target: str = LOSS) -> Iterator[dict[str, Any]]:
     """The answers among the numbers of a verdict."""
     for one in answers.get("predictions", []):
         where = ", ".join(f"{name} = {size(value)}" for name, value in one["columns"].items())
-        loss = one["loss"]
-        yield number(f"loss at {where}", loss["estimate"], _ends([loss["lower"], loss["upper"]]))
+        loss = one[key(target)]
+        yield number(f"{target} at {where}", loss["estimate"], _ends([loss["lower"], loss["upper"]]))
         band = _ends([one["new_run"]["lower"], one["new_run"]["upper"]])
-        yield number(f"loss of a new run at {where}", loss["estimate"], band)
+        yield number(f"{target} of a new run at {where}", loss["estimate"], band)
     if split := answers.get("budgets"):
         for place, compute in enumerate(split["compute"]):
             for name, title in (("size", "best N"), ("data", "best D"), ("loss", "best loss")):

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxscale.laws.answered import at, known, quantity, size
+from jaxscale.laws.answered import at, key, known, quantity, size
 from jaxscale.page.layout import ruled_table
 from jaxscale.page.numerals import UNKNOWN, interval, percent
 
@@ -64,11 +64,19 @@ def _predictions(document: dict[str, Any]) -> Answers:
     for one in document["predictions"]:
         where = ", ".join(f"{name} = {size(value)}" for name, value in one["columns"].items())
         band = [one["new_run"]["lower"], one["new_run"]["upper"]]
-        body.append([where, quantity(one["loss"], 4), interval(band, 4) if known(band) else UNKNOWN, one["sentence"]])
-    notes = ["The interval of the loss is of the curve; a single new run scatters around that by its own noise."]
+        body.append(
+            [
+                where,
+                quantity(one[key(document["target"])], 4),
+                interval(band, 4) if known(band) else UNKNOWN,
+                one["sentence"],
+            ]
+        )
+    target = document["target"]
+    notes = [f"The interval of the {target} is of the curve; a single new run scatters around that by its own noise."]
     if document["groups"]["by"]:
         notes.append(f"A new run has the error that runs of one {document['groups']['by']} share, too.")
-    return Answers("Runs not yet trained", ["at", "loss", "one new run", _DISTANCE], body, [*notes, *_held(document)])
+    return Answers("Runs not yet trained", ["at", target, "one new run", _DISTANCE], body, [*notes, *_held(document)])
 
 
 def _held(document: dict[str, Any]) -> list[str]:

@@ -3,18 +3,22 @@
 named("chinchilla")          # L(N, D) = E + A N^-α + B D^-β
 named("data:tokens")         # L = E + A tokens^-α, over a column of your own
 additive(("N", "D", "width"))
+product(("N", "D"))          # L(N, D) = c N^α D^β, of a learning rate
 """
 
 import dataclasses
 import difflib
 import functools
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxscale import arguments
 from jaxscale.errors import InputError
 from jaxscale.laws.law import EXPONENT, Law, Range, Values, power
 
@@ -22,6 +26,7 @@ from jaxscale.laws.law import EXPONENT, Law, Range, Values, power
 SCALES = ("A", "B", "F", "G")
 EXPONENTS = ("alpha", "beta", "gamma", "eta")
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "eta": "η"}
+_MOST_FACTORS = 3
 SHARE = Range(1e-3, 1e3, logarithmic=True, bounds=(1e-12, 1e12))
 
 
@@ -81,6 +86,58 @@ def _sum_of_powers(
     return scales, exponents, expression, rescale
 
 
+def product(columns: str | Sequence[str], *, name: str = "product") -> Law:
+    """c Π_i x_i^a_i over one to three columns, with exponents of either sign: the form of best hyper-parameters.
+
+    Learning rate and batch size are fitted so by Li et al. 2025 (arXiv 2503.04715) in N and D, and by DeepSeek-AI 2024
+    (arXiv 2401.02954) in C. There is no floor, and of the exponents theory says nothing.
+
+    Args:
+      columns: names of one to three columns.
+      name: of the law.
+    """
+    columns = (columns,) if isinstance(columns, str) else columns
+    if not _are_names(columns):
+        raise InputError(f"columns={columns!r} are no names. Pass for example ('N', 'D').")
+    columns = tuple(columns)
+    if not 1 <= len(columns) <= _MOST_FACTORS or len(set(columns)) < len(columns):
+        raise InputError(
+            f"columns={columns} must be one to {_MOST_FACTORS} different names. Pass for example ('N', 'D')."
+        )
+    exponents, expression, rescale = _product_of_powers(len(columns))
+    powers = " ".join(f"{x}^{GREEK[e]}" for x, e in zip(columns, exponents, strict=True))
+    return Law(
+        name=name,
+        columns=columns,
+        formula=f"L({', '.join(columns)}) = c {powers}",
+        expression=expression,
+        linear=("c",),
+        nonlinear=dict.fromkeys(exponents, Range(-2.0, 2.0, bounds=(-10.0, 10.0))),
+        rescale=rescale,
+        if_zero={e: f"depends on {x}" for x, e in zip(columns, exponents, strict=True)},
+    )
+
+
+@functools.cache
+def _product_of_powers(
+    factors: int,
+) -> tuple[tuple[str, ...], Callable[..., jax.Array], Callable[..., dict[str, Any]]]:
+    """Cached as `_sum_of_powers` is."""
+    exponents = EXPONENTS[:factors]
+
+    def expression(p: Values, *xs: jax.Array) -> jax.Array:
+        value: jax.Array = p["c"] * jnp.exp(sum(p[e] * jnp.log(x) for e, x in zip(exponents, xs, strict=True)))
+        return value
+
+    def rescale(p: dict[str, Any], *units: float) -> dict[str, Any]:
+        factor = 1.0
+        for e, unit in zip(exponents, units, strict=True):
+            factor = factor * unit ** -p[e]
+        return p | {"c": p["c"] * factor}
+
+    return exponents, expression, rescale
+
+
 def skaling() -> Law:
     """E + (A N^-α + B D^-β)^k: a sum of two powers inside a third.
 
@@ -115,35 +172,149 @@ def skaling() -> Law:
     )
 
 
-def kaplan() -> Law:
-    """((N_c/N)^(α_N/α_D) + D_c/D)^α_D, Kaplan et al. 2020 (arXiv 2001.08361), equation 1.5: no irreducible loss."""
+def kaplan(floor: bool = False) -> Law:
+    """((N_c/N)^(α_N/α_D) + D_c/D)^α_D, Kaplan et al. 2020 (arXiv 2001.08361), equation 1.5: no irreducible loss.
+
+    Args:
+      floor: whether there is one after all, E beside the power.
+    """
+    same = ("E", "alpha_N", "alpha_D") if floor else ("alpha_N", "alpha_D")
 
     def from_coordinates(z: Values) -> dict[str, Any]:
         tokens = z["S"] ** (1 / z["alpha_D"])
         size = (z["ratio"] * tokens) ** (z["alpha_D"] / z["alpha_N"])
-        return {"N_c": size, "D_c": tokens, "alpha_N": z["alpha_N"], "alpha_D": z["alpha_D"]}
+        return {"N_c": size, "D_c": tokens} | {name: z[name] for name in same}
 
     def to_coordinates(p: Values) -> dict[str, Any]:
         ratio = p["N_c"] ** (p["alpha_N"] / p["alpha_D"]) / p["D_c"]
-        return {"S": p["D_c"] ** p["alpha_D"], "ratio": ratio, "alpha_N": p["alpha_N"], "alpha_D": p["alpha_D"]}
+        return {"S": p["D_c"] ** p["alpha_D"], "ratio": ratio} | {name: p[name] for name in same}
+
+    def expression(p: Values, N: jax.Array, D: jax.Array) -> jax.Array:
+        reducible = power(power(p["N_c"] / N, p["alpha_N"] / p["alpha_D"]) + p["D_c"] / D, p["alpha_D"])
+        loss: jax.Array = p["E"] + reducible if floor else reducible
+        return loss
+
+    def in_coordinates(z: Values, N: jax.Array, D: jax.Array) -> jax.Array:
+        reducible = z["S"] * power(z["ratio"] * power(N, -z["alpha_N"] / z["alpha_D"]) + 1 / D, z["alpha_D"])
+        loss: jax.Array = z["E"] + reducible if floor else reducible
+        return loss
 
     slow = Range(0.03, 1.0, logarithmic=True, bounds=(0.01, 5.0))
     return Law(
-        name="kaplan",
+        name="kaplan_floor" if floor else "kaplan",
         columns=("N", "D"),
-        formula="L(N, D) = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D",
-        expression=lambda p, N, D: power(power(p["N_c"] / N, p["alpha_N"] / p["alpha_D"]) + p["D_c"] / D, p["alpha_D"]),
-        linear=("S",),
+        formula=f"L(N, D) = {'E + ' if floor else ''}((N_c/N)^(α_N/α_D) + D_c/D)^α_D",
+        expression=expression,
+        linear=("E", "S") if floor else ("S",),
         nonlinear={"ratio": SHARE, "alpha_N": slow, "alpha_D": slow},
-        names=("N_c", "D_c", "alpha_N", "alpha_D"),
+        names=(("E",) if floor else ()) + ("N_c", "D_c", "alpha_N", "alpha_D"),
         from_coordinates=from_coordinates,
         to_coordinates=to_coordinates,
-        in_coordinates=lambda z, N, D: (
-            z["S"] * power(z["ratio"] * power(N, -z["alpha_N"] / z["alpha_D"]) + 1 / D, z["alpha_D"])
-        ),
+        in_coordinates=in_coordinates,
         rescale=lambda p, N, D: p | {"N_c": p["N_c"] * N, "D_c": p["D_c"] * D},
         exponents={"N": "alpha_N", "D": "alpha_D"},
     )
+
+
+def farseer() -> Law:
+    """exp(a3 N^γ + b3) + exp(a2 N^β + b2) D^-exp(a1 N^α + b1), Li et al. 2025 (arXiv 2506.10972).
+
+    Floor, scale and exponent of the data term all vary with N. The nine numbers above say little one by one, and their
+    intervals are enormous. The same curve is written here as values and slopes at a size N_0 and a number of tokens
+    D_0, for which a fit takes the geometric means of the runs:
+
+        L(N, D) = E(N) + B(N) (D/D_0)^-β(N)
+
+    with E(N_0) = E, B(N_0) = B and β(N_0) = beta; `E_slope`, `B_slope` and `beta_slope` are the powers of N with which
+    these three go there, d log E(N) / d log N and so on; and `E_power`, `B_power` and `beta_power` are the paper's γ, β
+    and α, in which 0 is a plain power of N. `farseer_parameters` gives them from the nine.
+    """
+
+    def expression(p: Values, N: jax.Array, D: jax.Array) -> jax.Array:
+        log_N, log_D, log_D0 = jnp.log(N) - jnp.log(p["N_0"]), jnp.log(D), jnp.log(p["D_0"])
+        floor = p["E"] * jnp.exp(_bounded(p["E_slope"] * _power_around(log_N, p["E_power"])))
+        exponent = p["beta"] * jnp.exp(_bounded(p["beta_slope"] * _power_around(log_N, p["beta_power"])))
+        # The scale that the paper gives a power of N is that of one token. What is linear here is the term at D_0, and
+        # its slope there a coordinate: by the exponent's own change over log D_0 the slope at one token is another.
+        slope = p["B_slope"] + p["beta"] * p["beta_slope"] * log_D0
+        scale = slope * _power_around(log_N, p["B_power"]) - (exponent - p["beta"]) * log_D0
+        loss: jax.Array = floor + p["B"] * jnp.exp(_bounded(scale - exponent * (log_D - log_D0)))
+        return loss
+
+    power_of_N = Range(-0.8, 0.8, bounds=(-2.0, 2.0))
+    return Law(
+        name="farseer",
+        columns=("N", "D"),
+        formula="L(N, D) = E(N) + B(N) (D/D_0)^-β(N)",
+        expression=expression,
+        linear=("E", "B"),
+        nonlinear={
+            "beta": Range(0.05, 1.0, logarithmic=True, bounds=(1e-3, 5.0)),
+            "E_slope": Range(-0.15, 0.05, bounds=(-2.0, 2.0)),
+            "B_slope": Range(-0.4, 0.2, bounds=(-5.0, 5.0)),
+            "beta_slope": Range(-0.2, 0.2, bounds=(-2.0, 2.0)),
+            "E_power": power_of_N,
+            "B_power": power_of_N,
+            "beta_power": power_of_N,
+            "N_0": Range(1e3, 1e12, logarithmic=True, bounds=(1e-100, 1e100)),
+            "D_0": Range(1e3, 1e12, logarithmic=True, bounds=(1e-100, 1e100)),
+        },
+        references={"N_0": "N", "D_0": "D"},
+        if_zero={
+            "E_slope": "'s floor depends on N",
+            "B_slope": "'s reducible part at D_0 depends on N",
+            "beta_slope": "'s exponent of D depends on N",
+        },
+        headline=("beta", "E_slope", "B_slope", "beta_slope"),
+    )
+
+
+def farseer_parameters(published: Values, N_0: float = 1e9, D_0: float = 1e10) -> dict[str, float]:
+    """Parameters of the law "farseer" from the nine numbers of Li et al. 2025, for `Law.losses` and `laws.evaluate`.
+
+    Args:
+      published: a1, b1 and alpha of the exponent exp(a1 N^alpha + b1), a2, b2 and beta of the scale, a3, b3 and gamma
+        of the floor; for N in parameters and D in tokens.
+      N_0, D_0: where to state values and slopes.
+
+    Raises:
+      InputError: for a number that is missing, or one that is none.
+    """
+    names = ("a1", "b1", "alpha", "a2", "b2", "beta", "a3", "b3", "gamma")
+    if not isinstance(published, Mapping) or any(name not in published for name in names):
+        raise InputError(f"published={published!r} must be a mapping with {', '.join(names)}. Pass all of them.")
+    a1, b1, alpha, a2, b2, beta, a3, b3, gamma = (arguments.real(name, published[name], 0.1) for name in names)
+    N_0, D_0 = arguments.real("N_0", N_0, 1e9), arguments.real("D_0", D_0, 1e10)
+    if not (0 < N_0 < np.inf and 0 < D_0 < np.inf):
+        raise InputError(f"N_0={N_0} and D_0={D_0} must be positive. Pass a model size and a number of tokens.")
+    exponent, exponent_slope = np.exp(a1 * N_0**alpha + b1), a1 * alpha * N_0**alpha
+    return {
+        "E": float(np.exp(a3 * N_0**gamma + b3)),
+        "B": float(np.exp(a2 * N_0**beta + b2 - exponent * np.log(D_0))),
+        "beta": float(exponent),
+        "E_slope": a3 * gamma * N_0**gamma,
+        "B_slope": float(a2 * beta * N_0**beta - exponent * exponent_slope * np.log(D_0)),
+        "beta_slope": exponent_slope,
+        "E_power": gamma,
+        "B_power": beta,
+        "beta_power": alpha,
+        "N_0": N_0,
+        "D_0": D_0,
+    }
+
+
+def _power_around(log_x: jax.Array, q: jax.Array) -> jax.Array:
+    """(x^q - 1) / q, which is log x at q = 0, where it has all its derivatives."""
+    y = jnp.clip(q * log_x, -60.0, 60.0)
+    small = jnp.abs(y) < 0.05
+    series = jnp.polyval(1 / jnp.asarray([math.factorial(n) for n in range(9, 0, -1)], float), jnp.where(small, y, 0.0))
+    away = jnp.where(small, 1.0, y)
+    return log_x * jnp.where(small, series, jnp.expm1(away) / away)
+
+
+def _bounded(exponent: jax.Array) -> jax.Array:
+    """What an exponential can be taken of, and the exponential be multiplied with."""
+    return jnp.clip(exponent, -100.0, 100.0)
 
 
 def over_training() -> Law:
@@ -338,7 +509,9 @@ LAWS = {
         additive(("N", "D"), name="chinchilla"),
         additive(("N", "D"), tied=True, name="tied"),
         kaplan(),
+        kaplan(floor=True),
         skaling(),
+        farseer(),
         over_training(),
         repeated_data(),
         broken(1, "bnsl"),
@@ -355,14 +528,14 @@ def named(name: str) -> Law:
 
     Args:
       name: one of `LAWS`, or with columns of your own after a colon: "data:tokens", "m4:C", "tied:N,D,width", and
-        "additive:" or "power:" (without a floor) over one to four columns.
+        "additive:" or "power:" (without a floor) over one to four columns, "product:" over one to three.
 
     Raises:
       InputError: for a name that is not among them (the nearest one is offered) or a wrong number of columns.
     """
     stem, colon, listed = str(name).partition(":")
-    if stem not in LAWS and not (stem in _OF_ANY_COLUMNS and colon):
-        known = [*LAWS, "additive:COLUMNS"]
+    if stem not in LAWS and not (stem in (*_OF_ANY_COLUMNS, "product") and colon):
+        known = [*LAWS, "additive:COLUMNS", "product:COLUMNS"]
         nearest = difflib.get_close_matches(stem, known, n=1, cutoff=0.0)[0]
         raise InputError(f"law={name!r} is unknown; did you mean {nearest!r}? Known laws: {', '.join(known)}.")
     if not colon:
@@ -370,6 +543,8 @@ def named(name: str) -> Law:
     columns = tuple(column.strip() for column in listed.split(","))
     if not all(columns):
         raise InputError(f"law={name!r} names no column after the colon. Write for example {stem}:N,D.")
+    if stem == "product":
+        return product(columns, name=str(name))
     if stem in _OF_ANY_COLUMNS:
         return additive(columns, name=str(name), **_OF_ANY_COLUMNS[stem])
     return over(LAWS[stem], columns, str(name))
@@ -393,6 +568,8 @@ def over(law: Law, columns: str | Sequence[str], name: str | None = None) -> Law
         formula=rename(law.formula),
         units=tuple(new[unit] for unit in law.units),
         exponents={new[column]: exponent for column, exponent in law.exponents.items()},
+        references={coordinate: new[column] for coordinate, column in law.references.items()},
+        if_zero={parameter: rename(said) for parameter, said in law.if_zero.items()},
     )
 
 

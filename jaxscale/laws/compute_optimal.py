@@ -21,7 +21,7 @@ from jaxscale.laws.flops import FLOPS, PLAIN, FlopCount, count_flops
 from jaxscale.laws.law import Law, Values
 from jaxscale.laws.random_draws import generator
 from jaxscale.laws.results import STATIC, Fit, Interval, Quantity, check_fit, percentiles
-from jaxscale.laws.runs import Finding, Table, columns_of, numbers
+from jaxscale.laws.runs import LOSS, Finding, Table, columns_of, numbers
 from jaxscale.theory import compute_split
 from jaxscale.theory.ranges import Numbers
 
@@ -40,7 +40,7 @@ _DRAWS = 500
 _ENVELOPE_POINTS = 24
 _REACH = 9.2  # of the search for a best size, in logarithms: a factor of ten thousand to either side of N = D
 _AROUND = np.array([0.5, 2.0])  # one budget, between which its exponents are read
-LAWS_OF_BOTH = ("chinchilla", "tied", "kaplan", "skaling")
+LAWS_OF_BOTH = ("chinchilla", "tied", "kaplan", "kaplan_floor", "skaling", "farseer")
 _VISIBLE_BIAS = 0.005  # of an exponent
 
 
@@ -81,7 +81,7 @@ def frontier(fitted: Fit, compute: np.typing.ArrayLike, flops: FlopCount = PLAIN
       InputError: for a law of other columns or a budget that is not positive.
     """
     check_fit("fitted", fitted)
-    check_law_of_both(fitted.law)
+    check_splits(fitted)
     compute = checked_budgets(compute)
     if not isinstance(flops, FlopCount):
         raise InputError(f"flops={flops!r} is no count of FLOP. Pass what laws.count_flops returns.")
@@ -107,6 +107,20 @@ def check_law_of_both(law: Law) -> None:
         raise InputError(
             f"law={law.name!r} reads {', '.join(law.columns)}, and a budget is split between N and D. Pass a law of "
             f"these two: {', '.join(LAWS_OF_BOTH)} or additive:N,D."
+        )
+    if law.linear == ("c",):
+        raise InputError(
+            f"law={law.name!r} is a product of powers, which has no best split of a budget. Pass a law of the loss: "
+            f"{', '.join(LAWS_OF_BOTH)} or additive:N,D."
+        )
+
+
+def check_splits(fitted: Fit) -> None:
+    """Raises InputError unless a fit can say how to split a budget: that of a loss, by a law of N and D."""
+    check_law_of_both(fitted.law)
+    if fitted.target != LOSS:
+        raise InputError(
+            f"fitted is of {fitted.target!r}, and a budget is split for the least loss. Pass a fit of the loss."
         )
 
 

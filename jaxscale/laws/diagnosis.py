@@ -8,7 +8,7 @@ from scipy import special
 
 from jaxscale.laws import misfit
 from jaxscale.laws.results import Fit
-from jaxscale.laws.runs import Finding
+from jaxscale.laws.runs import LOSS, Finding
 
 FEWEST_RELIABLE_SIZES = 5
 FEWEST_RELIABLE_DECADES = 1.5
@@ -36,8 +36,8 @@ def findings(fit: Fit) -> tuple[Finding, ...]:
 
 
 def exponents(fit: Fit) -> list[str]:
-    """The parameters a reader came for: exponents where the law names them, else all that are not linear."""
-    named = dict.fromkeys(fit.law.exponents.values())
+    """The parameters a reader came for: those that the law names, or its exponents, else all that are not linear."""
+    named = dict.fromkeys(fit.law.headline or fit.law.exponents.values())
     return [name for name in named or fit.law.nonlinear if name in fit.parameters]
 
 
@@ -48,8 +48,8 @@ def _trends(fit: Fit) -> Iterator[Finding]:
         if test.p < MISFIT / len(fit.runs.columns):
             yield (
                 "residual_trend",
-                f"The residuals follow a smooth trend along {column} of {_percent(test.size)} of the loss (F test, "
-                f"p = {test.p:.1g}): this law does not describe these runs, so do not trust its exponents and "
+                f"The residuals follow a smooth trend along {column} of {_percent(test.size)} of the {fit.target} (F "
+                f"test, p = {test.p:.1g}): this law does not describe these runs, so do not trust its exponents and "
                 "forecasts. Compare other laws, or leave out the sizes where it fails.",
             )
 
@@ -61,8 +61,8 @@ def _labels(fit: Fit) -> Iterator[Finding]:
         if test.p < MISFIT / len(fit.runs.labels):
             yield (
                 "several_laws",
-                f"Runs that differ in {name} lie at different levels, {_percent(test.size)} of the loss apart from one "
-                f"curve (F test, p = {test.p:.1g}). Fit each of them alone.",
+                f"Runs that differ in {name} lie at different levels, {_percent(test.size)} of the {fit.target} apart "
+                f"from one curve (F test, p = {test.p:.1g}). Fit each of them alone.",
             )
 
 
@@ -134,9 +134,10 @@ def _flatness(fit: Fit) -> Iterator[Finding]:
     }
     if "E" in flat | at_zero:
         reason = "holding it at 0 fits almost as well" if "E" in flat else "its interval reaches 0"
+        what = "irreducible loss" if fit.target == LOSS else f"floor E of the {fit.target}"
         yield (
             "irreducible_loss_not_identified",
-            f"The irreducible loss is not identified ({reason}), and the exponents depend on it; train larger sizes.",
+            f"The {what} is not identified ({reason}), and the exponents depend on it; train larger sizes.",
         )
     others = [name for name in fit.law.coordinates if name in flat | at_zero and name != "E"]
     if others:
@@ -152,8 +153,8 @@ def _bounds(fit: Fit) -> Iterator[Finding]:
     if state.dead_terms:
         yield (
             "dead_term",
-            f"The term of {', '.join(state.dead_terms)} contributes nothing, so its exponent means nothing; the loss "
-            "does not fall along that column.",
+            f"The term of {', '.join(state.dead_terms)} contributes nothing, so its exponent means nothing; the "
+            f"{fit.target} does not fall along that column.",
         )
     alive = [name for name in state.at_bound if name != "E"]
     if alive and not state.dead_terms:
@@ -183,11 +184,26 @@ def _widths(fit: Fit) -> Iterator[Finding]:
         if name not in fit.intervals:
             continue
         low, high = fit.intervals[name]
-        if high > WIDEST_USEFUL_RATIO * low:
+        if name in fit.law.if_zero and low <= 0 <= high:
+            yield _zero(fit, name)
+            continue
+        least, most = sorted((abs(low), abs(high)))
+        if low <= 0 < high or most > WIDEST_USEFUL_RATIO * least:
             yield (
                 "wide_interval",
                 f"{name} is only known to lie between {low:.3g} and {high:.3g}; add sizes, decades or seeds.",
             )
+
+
+def _zero(fit: Fit, name: str) -> Finding:
+    """What it means that an exponent that may have either sign may be none."""
+    low, high = fit.intervals[name]
+    said = fit.law.if_zero[name]
+    return (
+        "zero_exponent",
+        f"The interval of {name}, {low:.3g} to {high:.3g}, holds 0: the runs do not show that the {fit.target}"
+        f"{'' if said.startswith(chr(39)) else ' '}{said}.",
+    )
 
 
 def _outliers(fit: Fit) -> Iterator[Finding]:
@@ -247,8 +263,8 @@ def _monotone(fit: Fit) -> Iterator[Finding]:
     worst = int(np.argmax(rises - noise))
     yield (
         "non_monotone",
-        f"The mean loss rises from {mean_loss[worst]:.4g} at {column}={sizes[worst]:.4g} to {mean_loss[worst + 1]:.4g} "
-        f"at {column}={sizes[worst + 1]:.4g}; a power law cannot.",
+        f"The mean {fit.target} rises from {mean_loss[worst]:.4g} at {column}={sizes[worst]:.4g} to "
+        f"{mean_loss[worst + 1]:.4g} at {column}={sizes[worst + 1]:.4g}; a power law cannot.",
     )
 
 

@@ -11,10 +11,11 @@ from jaxscale.arguments import random_key
 from jaxscale.errors import InputError
 from jaxscale.laws import answered
 from jaxscale.laws.answers import BudgetSplit, Prediction
-from jaxscale.laws.compute_optimal import IsoFlop, frontier
+from jaxscale.laws.compute_optimal import IsoFlop, check_splits, frontier
 from jaxscale.laws.diagnosis import exponents
 from jaxscale.laws.flops import FLOPS, PLAIN, FlopCount
 from jaxscale.laws.identifiability import profile
+from jaxscale.laws.minimize import Progress
 from jaxscale.laws.results import Fit, Interval, Quantity, check_fit, plain, plain_quantity
 from jaxscale.laws.selection import BackTest, Comparison, back_test, forecast_failed
 from jaxscale.laws.theory_check import TheoryCheck, without_trust
@@ -42,6 +43,7 @@ def document(
     split: BudgetSplit | None = None,
     isoflop: IsoFlop | None = None,
     flops: FlopCount = PLAIN,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The verdict on a fit (docs/verdict.md), and beside its keys the summary of the fit, its table, curves, residuals,
     influence, profiles, starts, back-test, frontier, theory and answers, as far as they exist; numbers, strings, lists
@@ -53,16 +55,17 @@ def document(
       key: a JAX random key, or an int for `jax.random.key`. Of the back-test.
       predictions, split, isoflop: answers to what was asked of the fit, where anything was.
       flops: how compute is counted.
+      progress: called with "back-test" or "profiles", how much of it is done, and how much there is.
     """
     check_fit("fitted", fitted)
     watch = Stopwatch()
     with watch.stage("profiles and back-test"):
-        test = back_test(fitted, key=random_key("key", key)) if fitted.draws else None
+        test = back_test(fitted, key=random_key("key", key), progress=progress) if fitted.draws else None
         if test is not None and (failed := forecast_failed(test)):
             fitted = dataclasses.replace(fitted, warnings=(failed, *fitted.warnings))
             check = check and without_trust(check)
-        said = _verdict(fitted, check, comparison, answered.document(predictions, split, isoflop))
-        said |= _own(fitted, test, check, comparison, flops)
+        said = _verdict(fitted, check, comparison, answered.document(predictions, split, isoflop, fitted.target))
+        said |= _own(fitted, test, check, comparison, flops, progress)
     return complete(said, watch)
 
 
@@ -71,13 +74,14 @@ def _verdict(
 ) -> dict[str, Any]:
     """What a verdict says of any kind, and the answers; the caveats are in the fit's summary."""
     columns = " and ".join(fitted.law.columns)
+    said = answered.sentences(answers, fitted.target)
     return {
         "kind": "fit",
-        "question": f"How does the loss depend on {columns}"
+        "question": f"How does the {fitted.target} depend on {columns}"
         + (", and do its exponents agree with theory?" if check else "?"),
-        "sentence": " ".join([*_sentences(fitted, check, comparison), *answered.sentences(answers)]),
+        "sentence": " ".join([*_sentences(fitted, check, comparison), *said]),
         "agreement": overall(one.agreement for one in check.exponents) if check else None,
-        "numbers": [*answered.verdict_numbers(answers), *_numbers(fitted, check, comparison)],
+        "numbers": [*answered.verdict_numbers(answers, fitted.target), *_numbers(fitted, check, comparison)],
         "limits": [*LIMITS, *(check.limits if check else ())],
     } | answers
 
@@ -87,7 +91,7 @@ def _sentences(fitted: Fit, check: TheoryCheck | None, comparison: Comparison | 
     found = ", ".join(f"{name} = {_written(_of(fitted, name))}" for name in _first(fitted))
     held = ", ".join(f"{name} held at {written(float(value))}" for name, value in fitted.fixed.items())
     fixed = f" with {held}" if held else ""
-    yield f"{fitted.law.formula}, fitted to {len(fitted.runs)} runs{fixed}, has {found}{level}."
+    yield f"{fitted.formula}, fitted to {len(fitted.runs)} runs{fixed}, has {found}{level}."
     if check is not None:
         compared = "; ".join(
             f"{one.parameter} = {_written(one.predicted)}, {one.agreement}"
@@ -140,12 +144,17 @@ def _written(quantity: Quantity) -> str:
 
 
 def _own(
-    fitted: Fit, test: BackTest | None, check: TheoryCheck | None, comparison: Comparison | None, flops: FlopCount
+    fitted: Fit,
+    test: BackTest | None,
+    check: TheoryCheck | None,
+    comparison: Comparison | None,
+    flops: FlopCount,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     said = fitted.summary() | {"table": _table(fitted), "curves": _curves(fitted), "starts": _starts(fitted)}
     if fitted.draws:
         said["influence"] = _influence(fitted)
-        said["profiles"] = _profiles(fitted)
+        said["profiles"] = _profiles(fitted, progress)
     if test is not None:
         said["back_test"] = _back_test(test, fitted)
     if (optimal := _frontier(fitted, flops)) is not None:
@@ -173,7 +182,7 @@ def _table(fitted: Fit) -> dict[str, Any]:
     runs = fitted.runs
     return {
         "columns": {name: plain(values) for name, values in runs.columns.items()},
-        "loss": plain(runs.loss),
+        answered.key(fitted.target): plain(runs.loss),
         "fitted": plain(fitted.predict(*runs.values)),
         "residuals": plain(fitted.residuals),
         "names": list(runs.names),
@@ -190,7 +199,8 @@ def _curves(fitted: Fit) -> list[dict[str, Any]]:
         for share in (0.1, 0.5, 0.9) if others else (0.5,):
             held = {name: float(np.quantile(other, share)) for name, other in others.items()}
             columns = [x if name == column else np.full_like(x, held[name]) for name in runs.columns]
-            curve = {"column": column, "held": held, "x": plain(x), "loss": plain(fitted.predict(*columns))}
+            curve = {"column": column, "held": held, "x": plain(x)}
+            curve[answered.key(fitted.target)] = plain(fitted.predict(*columns))
             if fitted.draws:
                 lower, upper = fitted.band(*columns)
                 curve |= {"lower": plain(lower), "upper": plain(upper)}
@@ -217,9 +227,11 @@ def _influence(fitted: Fit) -> list[dict[str, Any]]:
     return choices
 
 
-def _profiles(fitted: Fit) -> list[dict[str, Any]]:
+def _profiles(fitted: Fit, progress: Progress | None) -> list[dict[str, Any]]:
     profiles = []
-    for name in fitted.law.coordinates:
+    for place, name in enumerate(fitted.law.coordinates):
+        if progress is not None:
+            progress("profiles", place, len(fitted.law.coordinates))
         try:
             found = profile(fitted, name)
         except InputError:  # a scale, which has another value in other units, or what is held
@@ -255,7 +267,7 @@ def _back_test(test: BackTest, fitted: Fit) -> dict[str, Any]:
                 "bias": float(test.bias[i]),
                 "coverage": float(test.coverage[i]),
                 "runs": [
-                    {"x": float(along[j]), "loss": float(runs.loss[j]), "name": runs.names[j]}
+                    {"x": float(along[j]), answered.key(runs.target): float(runs.loss[j]), "name": runs.names[j]}
                     | {end: float(band[end][k]) for end in ("lower", "forecast", "upper")}
                     for k, j in enumerate(band["index"])
                 ]
@@ -268,7 +280,9 @@ def _back_test(test: BackTest, fitted: Fit) -> dict[str, Any]:
 
 
 def _frontier(fitted: Fit, flops: FlopCount) -> dict[str, Any] | None:
-    if sorted(fitted.law.columns) != ["D", "N"]:
+    try:
+        check_splits(fitted)
+    except InputError:
         return None
     columns = fitted.runs.columns
     largest = np.max(flops.per_token(columns["N"]) * columns["D"])

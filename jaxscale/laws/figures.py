@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from jaxscale.laws.answered import key
 from jaxscale.page.plots import FIT, POINT, PREDICTION, SIZES, band, color_at, empty, literal, spread_colors
 
 _LEAST_EXCESS = 1e-16
@@ -14,8 +15,9 @@ _MOST_EXCESS = 1e6
 
 
 def along_figure(document: dict[str, Any], column: str) -> go.Figure:
-    """Loss along one column: every run a point, and the law with the others held; of two columns the other is color."""
-    figure = empty(column, "loss")
+    """What was fitted along a column: every run a point, the law with the others held; of two, the other in color."""
+    target, own = document["target"], key(document["target"])
+    figure = empty(column, target)
     table = document["table"]
     curves = [curve for curve in document["curves"] if curve["column"] == column]
     colors = spread_colors(range(len(curves))) if len(curves) > 1 else {0: FIT}
@@ -31,10 +33,10 @@ def along_figure(document: dict[str, Any], column: str) -> go.Figure:
         line = {"color": colors[place], "width": 2.5}
         figure.add_trace(
             go.Scatter(
-                x=curve["x"], y=curve["loss"], mode="lines", line=line, name=name, legendgroup=name, hoverinfo="skip"
+                x=curve["x"], y=curve[own], mode="lines", line=line, name=name, legendgroup=name, hoverinfo="skip"
             )
         )
-    runs = _runs(table, table["columns"][column], table["loss"], "loss")
+    runs = _runs(table, table["columns"][column], table[own], target)
     if shade:
         named = zip(table["names"], shade.values, strict=True)
         labels = [literal(f"{name}, {shade.name} = {value:.3g}") for name, value in named]
@@ -81,8 +83,8 @@ class Shade:
 def residual_figure(document: dict[str, Any], column: str) -> go.Figure:
     """Residuals against one column; a trend says that the law's form is wrong along it."""
     table = document["table"]
-    x = table["fitted"] if column == "fitted loss" else table["columns"][column]
-    figure = empty(column, "residual, log(fitted / loss)")
+    x = table["columns"].get(column, table["fitted"])
+    figure = empty(column, f"residual, log(fitted / {document['target']})")
     figure.add_hline(y=0, line={"color": "#888888", "width": 1})
     figure.add_trace(_runs(table, x, table["residuals"], "residual"))
     figure.update_xaxes(type="log")
@@ -120,25 +122,26 @@ def starts_figure(document: dict[str, Any]) -> go.Figure:
     return figure
 
 
-def back_test_figure(test: dict[str, Any]) -> go.Figure:
+def back_test_figure(document: dict[str, Any]) -> go.Figure:
     """Forecasts of larger runs by fits to the smaller ones: loss over forecast, with the predictive interval."""
-    figure = empty(test["column"], "loss / forecast")
+    test, target, own = document["back_test"], document["target"], key(document["target"])
+    figure = empty(test["column"], f"{target} / forecast")
     cuts = [cut for cut in test["cuts"] if cut["runs"]]
     colors = spread_colors(range(len(cuts)))
     figure.add_hline(y=1, line={"color": "#888888", "width": 1})
     for place, cut in enumerate(cuts):
         ahead = sorted(cut["runs"], key=lambda run: run["x"])
         x, name = [run["x"] for run in ahead], f"fitted below {cut['below']:.3g}"
-        relative = {end: [run[end] / run["forecast"] for run in ahead] for end in ("loss", "lower", "upper")}
+        relative = {end: [run[end] / run["forecast"] for run in ahead] for end in (own, "lower", "upper")}
         figure.add_trace(band(x, relative["lower"], relative["upper"], colors[place], name))
         figure.add_trace(
             go.Scatter(
                 x=x,
-                y=relative["loss"],
+                y=relative[own],
                 mode="markers",
                 marker={"size": 7, "color": colors[place]},
                 customdata=[literal(run["name"]) for run in ahead],
-                hovertemplate="<b>%{customdata}</b><br>loss / forecast %{y:.4f}<extra></extra>",
+                hovertemplate=f"<b>%{{customdata}}</b><br>{html.escape(target)} / forecast %{{y:.4f}}<extra></extra>",
                 name=name,
                 legendgroup=name,
             )
@@ -199,6 +202,6 @@ def _runs(table: dict[str, Any], x: Sequence[float], y: Sequence[float], what: s
         mode="markers",
         marker={"size": 6, "color": POINT, "opacity": 0.7},
         customdata=[literal(name) for name in table["names"]],
-        hovertemplate=f"<b>%{{customdata}}</b><br>{what} %{{y:.4g}}<extra></extra>",
+        hovertemplate=f"<b>%{{customdata}}</b><br>{html.escape(what)} %{{y:.4g}}<extra></extra>",
         name="runs",
     )

@@ -14,10 +14,11 @@ from jaxscale.laws import diagnosis, holding, identifiability, influences, inter
 from jaxscale.laws.bootstrap import BOOTSTRAPS, Bootstrap, Resamples
 from jaxscale.laws.catalogue import named
 from jaxscale.laws.law import Law, Values
+from jaxscale.laws.minimize import Progress, report_of
 from jaxscale.laws.objective import Objective, checked
 from jaxscale.laws.optimality import convergence
 from jaxscale.laws.results import Fit
-from jaxscale.laws.runs import Runs, Table, read
+from jaxscale.laws.runs import LOSS, Runs, Table, read
 from jaxscale.laws.search import FitProblem, Search, find, find_from, problem, refit
 
 _FEWEST_RESAMPLES = 100
@@ -41,6 +42,8 @@ def fit(
     resamples: int = 2000,
     starts: Values | None = None,
     fixed: Mapping[str, float] | None = None,
+    target: str = LOSS,
+    progress: Progress | None = None,
 ) -> Fit:
     """Fits a law to a table of runs, with intervals that hold and a warning where they cannot.
 
@@ -57,8 +60,8 @@ def fit(
     undertrained large models, is in no interval.
 
     Args:
-      table: a mapping from column to array, a list of rows, or a data frame; needs `loss` and the columns of the law,
-        and may name the rows under `run`.
+      table: a mapping from column to array, a list of rows, or a data frame; needs `loss`, or `target`, and the columns
+        of the law, and may name the rows under `run`.
       law: a name that `laws.named` knows, or a `Law`.
       key: a JAX random key, or an int for `jax.random.key`. The only source of randomness; needed unless
         `resamples` is 0.
@@ -73,6 +76,10 @@ def fit(
         linear in are solved for at once, so starts that differ in these alone are one.
       fixed: parameters to hold, with their values: {"E": 1.6}. The others are fitted with these held, in
         every resample too, and their intervals are conditional on them. Scales such as A are held in the table's units.
+      target: the column that is fitted in place of the loss, of positive numbers: "lr", with a law such as
+        "product:N,D". What is said of the loss here and in `Fit` is of that column then.
+      progress: called now and then with what is under way, how much of it is done, and how much there is: "starts",
+        "resamples", "ends of ranges" and "other choices".
 
     Returns:
       A `Fit`. Read `Fit.warnings` before its parameters.
@@ -86,9 +93,9 @@ def fit(
     _check_options(resamples, bootstrap, interval, key)
     _check_turned(bootstrap, objective)
     fixed = holding.checked(law, fixed)
-    runs = read(table, law, weights, groups, len(law.coordinates) - len(fixed))
+    runs = read(table, law, weights, groups, law.free(fixed), target)
     task = problem(runs, law, objective, fixed)
-    found = find(task)
+    found = find(task, report_of(progress, "starts"))
     if starts is not None:
         law.check_parameters(starts, dimensions=1)
         audited = find_from(task, law.coordinates_of(starts, task.units).T)
@@ -115,10 +122,10 @@ def fit(
         warnings=(),
     )
     if resamples:
-        optimum, some, z = _drawn(optimum, arguments.random_key("key", key), bootstrap, resamples)
-        optimum = dataclasses.replace(
-            optimum, flatness=identifiability.flatness(task, found), influence=influences.influence(optimum, some, z)
-        )
+        optimum, some, z = _drawn(optimum, arguments.random_key("key", key), bootstrap, resamples, progress)
+        flat = identifiability.flatness(task, found, report_of(progress, "ends of ranges"))
+        moved = influences.influence(optimum, some, z, report_of(progress, "other choices"))
+        optimum = dataclasses.replace(optimum, flatness=flat, influence=moved)
     return dataclasses.replace(optimum, warnings=diagnosis.findings(optimum))
 
 
@@ -127,7 +134,9 @@ def with_draws(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: in
     return _drawn(optimum, key, bootstrap, resamples)[0]
 
 
-def _drawn(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: int) -> tuple[Fit, Resamples, np.ndarray]:
+def _drawn(
+    optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: int, progress: Progress | None = None
+) -> tuple[Fit, Resamples, np.ndarray]:
     """`with_draws`, and the first of the tables drawn with their optima."""
     task, found, runs = optimum.problem, optimum.search, optimum.runs
     kind = bootstrap
@@ -137,7 +146,7 @@ def _drawn(optimum: Fit, key: jax.Array, bootstrap: Bootstrap, resamples: int) -
         kind = suited if optimum.objective.quantile == _MIDDLE else "pairs-cluster"
     drawn = _resampled(key, task, found, runs, kind, resamples)
     accepted = np.ones(resamples, bool) if drawn.weight is None else _enough_sizes(drawn.weight, runs)
-    z = refit(task, found, drawn.target, drawn.weight).z[accepted]
+    z = refit(task, found, drawn.target, drawn.weight, report=report_of(progress, "resamples")).z[accepted]
     spread = dataclasses.replace(
         optimum,
         draws=task.parameters(z),

@@ -24,7 +24,7 @@ class Holding(NamedTuple):
 
     Attributes:
       units: which each column is divided by.
-      values: (P,) of the coordinates that are held, NaN for those that are free.
+      values: (P,) of the coordinates that are held, the law's references among them; NaN for those that are free.
     """
 
     units: tuple[float, ...]
@@ -68,8 +68,10 @@ def hold(law: Law, columns: Sequence[np.ndarray], fixed: Mapping[str, float]) ->
       InputError: for parameters that no coordinate can hold.
     """
     units = law.units_of(columns)
+    references = law.reference_values(columns)
+    at_references = np.array([references.get(name, np.nan) for name in law.coordinates])
     if not fixed:
-        return Holding(units, np.full(len(law.coordinates), np.nan))
+        return Holding(units, at_references)
     found = _holding(law, units, fixed)
     if found is None:
         alone = [name for name in law.parameters if _holding(law, (2.0,) * len(units), {name: 1.0})]
@@ -77,7 +79,7 @@ def hold(law: Law, columns: Sequence[np.ndarray], fixed: Mapping[str, float]) ->
             f"fixed={', '.join(fixed)} cannot be held in law {law.name!r}: there it is no coordinate of the fit. "
             f"Pass one of {', '.join(alone)}."
         )
-    return found
+    return found._replace(values=np.where(np.isnan(found.values), at_references, found.values))
 
 
 def _holding(law: Law, units: tuple[float, ...], fixed: Mapping[str, float]) -> Holding | None:

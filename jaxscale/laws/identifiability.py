@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxscale import arguments
 from jaxscale.errors import InputError
+from jaxscale.laws.minimize import Report
 from jaxscale.laws.objective import pieces
 from jaxscale.laws.results import STATIC, Fit, Interval, check_fit, percentiles
 from jaxscale.laws.search import FitProblem, Refit, Search, refit
@@ -73,7 +74,7 @@ def held(fit: Fit, name: str, values: Sequence[float] | np.ndarray) -> dict[str,
     return fit.problem.parameters(_with_held(fit, _coordinate(fit, name), _given(values)).z)
 
 
-def flatness(task: FitProblem, found: Search) -> dict[str, float]:
+def flatness(task: FitProblem, found: Search, report: Report | None = None) -> dict[str, float]:
     """For every coordinate, the statistic of `profile` at the end of its range where it is least.
 
     The ends are no irreducible loss, no term, and the ends of an exponent's range. Where the statistic stays below the
@@ -87,7 +88,7 @@ def flatness(task: FitProblem, found: Search) -> dict[str, float]:
             row[index] = end
             held.append(row)
             owner.append(names[index])
-    statistic = _ratio(task, found, refit(task, found, held=np.array(held)).total)
+    statistic = _ratio(task, found, refit(task, found, held=np.array(held), report=report).total)
     return {
         name: float(min(s for s, o in zip(statistic, owner, strict=True) if o == name)) for name in dict.fromkeys(owner)
     }
@@ -126,7 +127,8 @@ def _coordinate(fit: Fit, name: str) -> int:
     """The place of a parameter that is a coordinate of the fit, with the same value in any units."""
     check_fit("fit", fit)
     at = dict(zip(fit.law.coordinates, fit.search.z, strict=True))
-    own = [c for c in at if c in fit.parameters and c not in fit.fixed and np.isclose(fit.parameters[c], at[c])]
+    known = {*fit.fixed, *fit.law.references}
+    own = [c for c in at if c in fit.parameters and c not in known and np.isclose(fit.parameters[c], at[c])]
     if isinstance(name, str) and name in fit.fixed:
         raise InputError(f"name={name!r} is held at {fit.fixed[name]:g} and has no profile. Pass one of {own}.")
     if not isinstance(name, str) or name not in own:

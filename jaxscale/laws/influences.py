@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxscale.laws.bootstrap import Resamples
+from jaxscale.laws.minimize import Report
 from jaxscale.laws.objective import Objective
 from jaxscale.laws.results import STATIC, Fit
 from jaxscale.laws.search import refit
@@ -51,19 +52,20 @@ class Influence:
         return {name: values[chosen] for name, values in self.parameters.items()}
 
 
-def influence(fit: Fit, drawn: Resamples, z_MxP: np.ndarray) -> Influence:
+def influence(fit: Fit, drawn: Resamples, z_MxP: np.ndarray, report: Report | None = None) -> Influence:
     """Refits without each run, without the worst fitted, without the smallest sizes, and at other δ, in one call.
 
     Args:
       fit: with draws.
       drawn: some tables of those that the draws come from, in which the law is true.
       z_MxP: their optima.
+      report: told how many of the choices are done.
     """
     task = fit.problem
     choices = [*_without_each(fit), *_without_worst(fit), *_without_small(fit), *_other_deltas(fit)]
     kinds, names, keeps, deltas = zip(*choices, strict=True)
     kept, delta = np.array(keeps), np.array(deltas)
-    z = refit(task, fit.search, weight=np.where(kept, task.weight, 0.0), delta=delta).z
+    z = refit(task, fit.search, weight=np.where(kept, task.weight, 0.0), delta=delta, report=report).z
     enough = np.array([_fits(fit, keep) for keep in kept])
     parameters = {name: np.where(enough, values, np.nan) for name, values in task.parameters(z).items()}
     left = {}
@@ -101,8 +103,9 @@ def _unlikely(
             place = np.argsort(np.argsort(-size, axis=1), axis=1)
             keep = place >= np.sum(~kept[choice])
         moved = refit(task, fit.search, target, np.where(keep, weight, 0.0), np.full(tables, delta[choice]))
-        for name, values in task.parameters(moved.z).items():
-            shift = values - whole[name]
+        there = task.parameters(moved.z)
+        for name in fit.intervals:
+            shift = there[name] - whole[name]
             middle = np.median(shift)
             spread = _SCALE_OF_MEDIAN * np.median(np.abs(shift - middle))
             own = parameters[name][choice] - fit.parameters[name]

@@ -9,13 +9,14 @@ from jaxscale.laws.search import FitProblem, refit
 
 
 def of(fit: Fit, task: FitProblem) -> dict[str, Interval]:
-    """The interval of every parameter of a fit that has draws."""
+    """The interval of every parameter of a fit that has draws; its references have none."""
+    fitted = {name: draws for name, draws in fit.draws.items() if name not in fit.law.references}
     if fit.interval == "percentile":
-        return {name: percentiles(draws, fit.level) for name, draws in fit.draws.items()}
+        return {name: percentiles(draws, fit.level) for name, draws in fitted.items()}
     group = np.arange(len(fit.runs)) if fit.runs.group is None else fit.runs.group
     weight = np.array([np.where(group == g, 0.0, task.weight) for g in range(group.max() + 1)])
     without = task.parameters(refit(task, fit.search, weight=weight).z)
-    return {name: bca(draws, fit.parameters[name], without[name], fit.level) for name, draws in fit.draws.items()}
+    return {name: bca(draws, fit.parameters[name], without[name], fit.level) for name, draws in fitted.items()}
 
 
 def bca(draws: np.ndarray, estimate: float, without: np.ndarray, level: float) -> Interval:

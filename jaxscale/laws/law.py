@@ -107,6 +107,12 @@ class Law:
         columns are used as they are; with it they are divided by their geometric means, which conditions the fit.
       units: which column's unit each column is measured in, where two must share one.
       exponents: column -> the parameter with which the reducible loss falls in it, where there is one.
+      references: coordinate -> the column at whose geometric mean a fit holds it: sizes at which other parameters are
+        values and slopes. They are parameters, but not fitted.
+      if_zero: parameter -> what the runs do not show where its interval holds 0, after the name of what is fitted:
+        "depends on N". Of those alone either sign is natural.
+      headline: the parameters that a reader comes for; where empty, those of `exponents`, or else all that are not
+        linear.
     """
 
     name: str
@@ -122,6 +128,9 @@ class Law:
     rescale: Callable[..., dict[str, Any]] | None = None
     units: tuple[str, ...] = ()
     exponents: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    references: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    if_zero: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    headline: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.linear:
@@ -133,6 +142,15 @@ class Law:
     def coordinates(self) -> tuple[str, ...]:
         """What is fitted: the linear coordinates, then the others."""
         return (*self.linear, *self.nonlinear)
+
+    def free(self, fixed: Iterable[str] = ()) -> int:
+        """How many coordinates are fitted where the parameters `fixed` are held."""
+        return len(self.coordinates) - len({*self.references, *fixed})
+
+    def reference_values(self, columns: Iterable[np.ndarray]) -> dict[str, float]:
+        """Where a fit to columns (R,) holds the coordinates that are references."""
+        means = {name: float(np.exp(np.mean(np.log(x)))) for name, x in zip(self.columns, columns, strict=True)}
+        return {coordinate: means[column] for coordinate, column in self.references.items()}
 
     @property
     def parameters(self) -> tuple[str, ...]:

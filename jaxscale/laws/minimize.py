@@ -25,6 +25,21 @@ _ARRIVED = 1e-13  # share of the objective that another step would remove
 _STALLED = 7
 
 
+# Told how much of some work is done, and how much there is; and of several works, with the name of each.
+Report = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+
+
+def report_of(progress: Progress | None, name: str) -> Report | None:
+    """What is told of one of several works."""
+    return None if progress is None else functools.partial(progress, name)
+
+
+def named_progress(progress: Progress | None, name: str) -> Progress | None:
+    """What is told of works with `name` before their own."""
+    return None if progress is None else lambda work, done, total: progress(f"{name}, {work}", done, total)
+
+
 class Optimum(NamedTuple):
     """Where lanes ended, (B, ...)."""
 
@@ -34,7 +49,13 @@ class Optimum(NamedTuple):
 
 
 def minimize(
-    law: Law, logarithmic: bool, columns: np.ndarray, lanes: Lane, start: np.ndarray, smoothing: np.ndarray
+    law: Law,
+    logarithmic: bool,
+    columns: np.ndarray,
+    lanes: Lane,
+    start: np.ndarray,
+    smoothing: np.ndarray,
+    report: Report | None = None,
 ) -> Optimum:
     """The optimum of every lane from its start, in float64 whatever the global setting.
 
@@ -45,6 +66,7 @@ def minimize(
       lanes: numpy arrays of B problems.
       start: (B, P) coordinates.
       smoothing: (B,) the width over which corners are rounded at first, 0 for none.
+      report: told how many lanes have arrived.
     """
     count, runs = lanes.target.shape
     spare = bucket(runs) - runs
@@ -56,7 +78,7 @@ def minimize(
     with jax.enable_x64(True):
         state = Iterate(*map(np.array, polish.begin(start, np.asarray(smoothing, float))))
         iterations = np.zeros(count, int)
-        arrive = functools.partial(_arrive, law, logarithmic, columns, lanes, state, iterations)
+        arrive = functools.partial(_arrive, law, logarithmic, columns, lanes, state, iterations, report)
         arrive(np.arange(count), _MOST_ROUNDS)
         # Of rounded corners the objective is less than of sharp ones, and not what was asked for.
         round_still = np.flatnonzero(state.smoothing > 0)
@@ -72,11 +94,14 @@ def _arrive(
     lanes: Lane,
     state: Iterate,
     iterations: np.ndarray,
+    report: Report | None,
     left: np.ndarray,
     rounds: int,
 ) -> None:
     """Advances the lanes `left`, in place, until they have arrived or for so many rounds."""
     for _ in range(rounds):
+        if report is not None:
+            report(len(iterations) - len(left), len(iterations))
         if not len(left):
             return
         for rounded in (True, False):

@@ -10,7 +10,7 @@ from jaxscale.laws.catalogue import named
 from jaxscale.laws.law import Law, Values
 from jaxscale.laws.objective import Objective, checked, pieces
 from jaxscale.laws.results import Convergence
-from jaxscale.laws.runs import Table, read
+from jaxscale.laws.runs import LOSS, Table, read
 from jaxscale.laws.search import FitProblem, Search, find, find_from, lower, problem
 
 _DEAD = 1e-9  # share of the loss of any run
@@ -40,12 +40,18 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    table: Table, law: str | Law, parameters: Values, *, objective: Objective | None = None, weights: str | None = None
+    table: Table,
+    law: str | Law,
+    parameters: Values,
+    *,
+    objective: Objective | None = None,
+    weights: str | None = None,
+    target: str = LOSS,
 ) -> Evaluation:
     """Holds parameters, such as published ones, against a table: their objective, and how far below it the optimum is.
 
     Args:
-      table, law, objective, weights: as in `laws.fit`.
+      table, law, objective, weights, target: as in `laws.fit`.
       parameters: numbers by name, all that the law has.
 
     Raises:
@@ -53,7 +59,7 @@ def evaluate(
     """
     law = law if isinstance(law, Law) else named(law)
     law.check_parameters(parameters)
-    task = problem(read(table, law, weights, None), law, checked(objective))
+    task = problem(read(table, law, weights, None, target=target), law, checked(objective))
     z = law.coordinates_of(parameters, task.units)
     found = lower(find(task), find_from(task, z[None]))
     total, best = (float(task.objective.total(task.residuals(at), task.weight)) for at in (z, found.z))

@@ -19,6 +19,7 @@ from jaxscale import files
 from jaxscale.errors import InputError
 from jaxscale.laws import answers_page, figures
 from jaxscale.laws.answered import size as number
+from jaxscale.laws.runs import LOSS
 from jaxscale.page import layout, vectors
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import UNKNOWN, percent
@@ -82,7 +83,7 @@ def _page(document: dict[str, Any], name: str) -> str:
         _frontier(document),
         _comparison(document),
         _back_test(document),
-        *(_residuals(document, column) for column in (*document["columns"], "fitted loss")),
+        *(_residuals(document, column) for column in (*document["columns"], f"fitted {document['target']}")),
         *(_profile(profile) for profile in document.get("profiles", [])),
         _starts(document),
         _influences(document),
@@ -181,7 +182,8 @@ def _explained(document: dict[str, Any]) -> str:
     of_logarithms = document["objective"].endswith("log residuals")
     typical = percent(rms) if of_logarithms else number(rms)
     known = UNKNOWN if r_squared is None else f"{r_squared:.5g}"
-    return f"R² = {known}{' of the log loss' if of_logarithms else ''}, root mean square residual {typical}."
+    of = f" of the log {document['target']}" if of_logarithms else ""
+    return f"R² = {known}{of}, root mean square residual {typical}."
 
 
 def _along(document: dict[str, Any], column: str) -> str:
@@ -191,11 +193,18 @@ def _along(document: dict[str, Any], column: str) -> str:
     caption = f"Points: runs{colored}. Curves: the fitted law" + (
         " with the other columns held at the 10%, 50% and 90% quantiles of the runs" if held else ""
     )
-    caption += f", to ten times the largest {column}; bands: intervals of the expected loss."
+    caption += f", to ten times the largest {column}; bands: intervals of the expected {document['target']}."
     drawing = vectors.drawing(
-        figures.along_figure(document, column), f"figure-along-{column}", f"Loss against {column} with the fit."
+        figures.along_figure(document, column),
+        f"figure-along-{column}",
+        f"{_title(document)} against {column} with the fit.",
     )
-    return figure_section(f"Loss along {column}", drawing, caption)
+    return figure_section(f"{_title(document)} along {column}", drawing, caption)
+
+
+def _title(document: dict[str, Any]) -> str:
+    """What was fitted, at the beginning of a sentence."""
+    return "Loss" if document["target"] == LOSS else str(document["target"])
 
 
 def _residuals(document: dict[str, Any], column: str) -> str:
@@ -237,7 +246,7 @@ def _back_test(document: dict[str, Any]) -> str:
         f"{_share(test['error'])}; {_share(test['coverage'])} of the runs lie in their {percent(test['level'])} "
         "interval. Points that drift away from 1 say that the law does not extrapolate."
     )
-    drawing = vectors.drawing(figures.back_test_figure(test), "figure-back-test", "Forecasts of larger runs.")
+    drawing = vectors.drawing(figures.back_test_figure(document), "figure-back-test", "Forecasts of larger runs.")
     return figure_section("Back-test", drawing, caption)
 
 

@@ -1,6 +1,7 @@
 """What a fit returns: values that travel through JAX as pytrees, with the questions they answer."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
 from jaxscale.laws.objective import Objective
-from jaxscale.laws.runs import Runs
+from jaxscale.laws.runs import LOSS, Runs
 from jaxscale.laws.search import FitProblem, Search, problem
 from jaxscale.verdict import caveat
 
@@ -108,6 +109,19 @@ class Fit:
         return problem(self.runs, self.law, self.objective, self.fixed)
 
     @property
+    def target(self) -> str:
+        """The column that was fitted."""
+        return self.runs.target
+
+    @property
+    def formula(self) -> str:
+        """The law's, with the name of what was fitted in place of L."""
+        if self.target == LOSS:
+            return self.law.formula
+        count = 1 if "L" in self.law.columns else 0
+        return re.sub(r"\bL\b", lambda _: self.target, self.law.formula, count=count)
+
+    @property
     def rms_residual(self) -> float:
         """Root mean square of the residuals."""
         return float(np.sqrt(np.mean(self.residuals**2)))
@@ -159,7 +173,8 @@ class Fit:
         ends = {name: [float(end) for end in self.intervals[name]] for name in self.intervals}
         return {
             "law": self.law.name,
-            "formula": self.law.formula,
+            "formula": self.formula,
+            "target": self.target,
             "columns": list(self.law.columns),
             "objective": str(self.objective),
             "runs": len(self.runs),

@@ -14,6 +14,7 @@ from jaxscale.laws.cells import MISSING, Undecided, sure
 from jaxscale.laws.charts import STEPS_OR_TOKENS, step_column
 from jaxscale.laws.law import Law
 
+LOSS = "loss"  # what is fitted where nothing else is asked for
 # A code and a sentence.
 Finding = tuple[str, str]
 
@@ -71,13 +72,14 @@ class Runs:
 
     Attributes:
       columns: (R,) values of every column the law reads.
-      loss: (R,).
+      loss: (R,), or the values of another column that is fitted in its place.
       weight: (R,) of each run in the objective.
       names: of the runs.
       group: (R,) which group each run is in, or None where runs are taken as independent.
       group_by: what a group is, in words.
       findings: what the table itself gives reason to doubt.
       labels: columns of words beside those that were read, (R,) integers from 0 in the order of the words.
+      target: the column that is fitted.
     """
 
     columns: dict[str, np.ndarray]
@@ -88,6 +90,7 @@ class Runs:
     group_by: str = dataclasses.field(metadata={"static": True})
     findings: tuple[Finding, ...] = dataclasses.field(metadata={"static": True})
     labels: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    target: str = dataclasses.field(default=LOSS, metadata={"static": True})
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -108,27 +111,37 @@ class Runs:
 
 
 def read(
-    table: Table, law: Law, weights: str | None = None, groups: str | None = "auto", free: int | None = None
+    table: Table,
+    law: Law,
+    weights: str | None = None,
+    groups: str | None = "auto",
+    free: int | None = None,
+    target: str = LOSS,
 ) -> Runs:
     """The runs of `table` with the columns that `law` needs.
 
     Args:
-      table: a mapping from column to array, a list of rows, or a data frame. Needs `loss` and the law's columns; C, D,
-        N and M = D/N are computed from one another where they are not there. Rows may be named under `run`.
-      law: which columns to read beside `loss`.
+      table: a mapping from column to array, a list of rows, or a data frame. Needs `target` and the law's columns; C,
+        D, N and M = D/N are computed from one another where they are not there. Rows may be named under `run`.
+      law: which columns to read beside that.
       weights: the column of weights, if any.
       groups: the column whose equal values mark runs that err together; None for none; "auto" for the first of: a run
         named in several rows (a learning curve), a column `curve` or `group`, a column of the law with repeated values.
       free: how many parameters are to be fitted; all of the law where None.
+      target: the column that is fitted: the loss, or another one of positive numbers, such as the best learning rate.
 
-    Rows without a loss, that is where it is missing or NaN, are left out, and `findings` says so.
+    Rows without one, that is where it is missing or NaN, are left out, and `findings` says so.
 
     Raises:
       InputError: for a missing column, an entry that is not a positive finite number (the row is named), fewer rows or
         points than parameters, or a column that never varies.
     """
-    needed = (*law.columns, "loss")
-    cells, kept, dropped = _with_loss(_cells(table))
+    if isinstance(target, str) and target in law.columns:
+        raise InputError(
+            f"target={target!r} is a column that law {law.name!r} reads, and cannot be fitted by itself. Pass another."
+        )
+    needed = (*law.columns, target)
+    cells, kept, dropped = _with_target(_cells(table), target)
     rows = len(kept)
     names = tuple(str(name) for name in cells["run"]) if "run" in cells else tuple(f"row {i}" for i in kept)
     place = lambda row: f"row {kept[row]} (run {names[row]})" if "run" in cells else f"row {kept[row]}"
@@ -136,9 +149,9 @@ def read(
     for column in law.columns:
         columns[column], derived = _column(cells, column, needed, place)
         findings += derived
-    loss = _numbers(_found(cells, "loss", needed), "loss", place)
+    loss = _numbers(_found(cells, target, needed), target, place)
     weight = np.ones(rows) if weights is None else _numbers(_found(cells, weights, needed), weights, place)
-    free = len(law.coordinates) if free is None else free
+    free = law.free() if free is None else free
     _refuse_too_few(columns, loss, law, free)
     group, group_by = _groups(cells, columns, groups)
     if group is not None and group.max() + 1 <= free:
@@ -151,8 +164,8 @@ def read(
             )
         )
     order = np.lexsort((loss, *reversed(columns.values())))
-    findings += _duplicates(columns, loss, names)
-    findings += _learning_curves(cells, columns)
+    findings += _duplicates(columns, loss, names, target)
+    findings += _learning_curves(cells, columns) if target == LOSS else []
     return Runs(
         columns={name: values[order] for name, values in columns.items()},
         loss=loss[order],
@@ -162,6 +175,7 @@ def read(
         group_by=group_by if group is not None else "",
         findings=tuple(findings),
         labels={name: index[order] for name, index in _labels(cells, group_by).items()},
+        target=target,
     )
 
 
@@ -224,10 +238,14 @@ def derived(column: str, given: Mapping[str, float]) -> float | None:
     return float(compute(*(np.asarray(given[source], float) for source in sources_of(column))))
 
 
-def _with_loss(cells: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray, list[Finding]]:
-    """The rows that have a loss, which of all they are, and what is to be said of the others."""
+def _with_target(
+    cells: Mapping[str, np.ndarray], target: str
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[Finding]]:
+    """The rows that have a loss, or what is fitted, which of all they are, and what is to be said of the others."""
     every = np.arange(len(next(iter(cells.values()), ())))
-    loss = cells.get("loss", every)  # a table without that column is refused where the others are sought
+    loss = (
+        cells.get(target, every) if isinstance(target, str) else every
+    )  # a table without that column is refused where the others are sought
     kept = np.array([i for i, cell in enumerate(loss) if not _no_reading(cell)], int)
     if len(kept) == len(every):
         return dict(cells), every, []
@@ -235,11 +253,11 @@ def _with_loss(cells: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], 
     first = f"row {dropped[0]}" + (f" (run {cells['run'][dropped[0]]})" if "run" in cells else "")
     if not len(kept):
         raise InputError(
-            f"none of the {len(loss)} rows has a loss: it is empty or NaN in all. "
-            f"Take it from another column: --map loss={_called('loss', [name for name in cells if name != 'loss'])}"
+            f"none of the {len(loss)} rows has a {target}: it is empty or NaN in all. "
+            f"Take it from another column: --map {target}={_called(target, [n for n in cells if n != target])}"
         )
     what = "One row has" if len(dropped) == 1 else f"{len(dropped)} rows have"
-    said = f"{what} no loss (empty or NaN) and {'is' if len(dropped) == 1 else 'are'} left out, the first {first}."
+    said = f"{what} no {target} (empty or NaN) and {'is' if len(dropped) == 1 else 'are'} left out, the first {first}."
     return {name: values[kept] for name, values in cells.items()}, kept, [("rows_dropped", said)]
 
 
@@ -252,15 +270,47 @@ def _no_reading(cell: Any) -> bool:
         return False
 
 
-def numbers(table: Table, columns: Sequence[str], labels: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def is_missing(cell: Any) -> bool:
+    """Whether a cell is empty, rather than NaN."""
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING)
+
+
+def losses_or_diverged(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Losses as numbers, of `rows` of a table; infinite for those of runs that diverged: NaN or infinite.
+
+    Raises:
+      InputError: for what is no loss.
+    """
+    found = np.array([np.inf if _no_reading(cell) or _infinite(cell) else 0.0 for cell in values])
+    sane = np.flatnonzero(found == 0)
+    found[sane] = _numbers(values[sane], LOSS, lambda row: f"row {rows[sane[row]]}")
+    return found
+
+
+def _infinite(cell: Any) -> bool:
+    with contextlib.suppress(TypeError, ValueError):
+        return bool(np.isinf(float(cell)))
+    return False
+
+
+def equal_sizes(values: np.ndarray) -> np.ndarray:
+    """Which of the distinct values each is, (R,); numbers that are one but for rounding are one."""
+    return _index(values) if values.dtype.kind == "f" else np.unique(values, return_inverse=True)[1].ravel()
+
+
+def numbers(
+    table: Table, columns: Sequence[str], labels: Sequence[str] = (), rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Columns of a table of any kind: positive numbers, computed from others as `read` does, and labels as text.
+
+    Errors name a row by its place, or by its place among `rows` where these are what is left of a larger table.
 
     Raises:
       InputError: for a missing column or an entry that is not a positive finite number.
     """
     cells = _cells(table)
     found = {name: np.array([str(label) for label in _found(cells, name, (*columns, *labels))]) for name in labels}
-    place = lambda row: f"row {row}"
+    place = lambda row: f"row {row if rows is None else rows[row]}"
     return found | {name: _column(cells, name, columns, place)[0] for name in columns}
 
 
@@ -328,7 +378,9 @@ def _numbers(values: np.ndarray, column: str, place: Callable[[int], str]) -> np
 
 def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: Law, needed: int) -> None:
     points = np.unique(np.stack(list(columns.values())), axis=1).shape[1]
-    power = f"power:{_other('', columns, law.columns[0])}"
+    # Another law of the same kind: of best settings, which may rise or fall, or of losses.
+    fewest, without = ("product", "product") if law.name.startswith("product") else ("power", "data")
+    power = f"{fewest}:{_other('', columns, law.columns[0])}"
     fewer = f", or choose a law with fewer parameters: --law {power}" if needed > 2 else "."
     if len(loss) <= needed or points < needed:
         raise InputError(
@@ -340,7 +392,7 @@ def _refuse_too_few(columns: Mapping[str, np.ndarray], loss: np.ndarray, law: La
             other = _other(column, columns, "COLUMN")
             raise InputError(
                 f"all {len(values)} runs have {column}={values[0]:g}; nothing can be fitted along a column that never "
-                f"varies. Add runs of other sizes, or choose a law without it: --law data:{other}"
+                f"varies. Add runs of other sizes, or choose a law without it: --law {without}:{other}"
             )
 
 
@@ -381,7 +433,9 @@ def _index_of(labels: np.ndarray) -> np.ndarray:
     return np.array([seen.setdefault(str(label), len(seen)) for label in labels])
 
 
-def _duplicates(columns: Mapping[str, np.ndarray], loss: np.ndarray, names: Sequence[str]) -> list[Finding]:
+def _duplicates(
+    columns: Mapping[str, np.ndarray], loss: np.ndarray, names: Sequence[str], target: str
+) -> list[Finding]:
     """Rows that repeat another in every number."""
     seen: dict[tuple[Any, ...], int] = {}
     repeated = []
@@ -394,8 +448,8 @@ def _duplicates(columns: Mapping[str, np.ndarray], loss: np.ndarray, names: Sequ
     return [
         (
             "duplicate_runs",
-            f"{len(repeated)} rows repeat another in sizes and loss, such as {names[second]} and {names[first]}. They "
-            "count twice; drop them unless they are separate runs.",
+            f"{len(repeated)} rows repeat another in sizes and {target}, such as {names[second]} and {names[first]}. "
+            "They count twice; drop them unless they are separate runs.",
         )
     ]
 

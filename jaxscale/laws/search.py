@@ -16,7 +16,7 @@ import numpy as np
 from jaxscale.laws import starts as lattices
 from jaxscale.laws.holding import hold
 from jaxscale.laws.law import Curve, Law
-from jaxscale.laws.minimize import bucket, minimize
+from jaxscale.laws.minimize import Report, bucket, minimize
 from jaxscale.laws.objective import Objective, value
 from jaxscale.laws.polish import Lane
 from jaxscale.laws.runs import Runs
@@ -32,6 +32,9 @@ _ROUNDS, _ALONG, _AROUND, _NEARBY = 12, 24, 32, 0.15
 # With more coordinates than these a lattice is too coarse to trust even starts that agree.
 _MANY_NONLINEAR = 2
 _RESAMPLED_STARTS = 3
+# Of a law with more coordinates than these, of which most starts came to one optimum, a resample has none of its own:
+# three of them take five times as long as the optimum of the table, and moved no interval in the third digit.
+_COSTLY_NONLINEAR, _CLEAR = 6, 0.75
 _RESAMPLED_POINTS = 48
 _TABLES = 256  # projected at a time
 _SMOOTH = 3.0  # δ over the typical residual beyond which hardly a residual meets a corner
@@ -148,31 +151,31 @@ def problem(runs: Runs, law: Law, objective: Objective, fixed: Mapping[str, floa
     return FitProblem(law, objective, columns, units, runs.loss, runs.weight, held)
 
 
-def find(task: FitProblem) -> Search:
-    """The lowest optimum of a table, from starts by variable projection."""
+def find(task: FitProblem, report: Report | None = None) -> Search:
+    """The lowest optimum of a table, from starts by variable projection; `report` is told of every round of starts."""
     lattice = _lattice(task)
     first = _lowest(lattice, task, np.ones_like(task.weight), _STARTS).z[0]
-    found = _polished(task, first, _typical(task, first[:1]))
+    found = _polished(task, first, _typical(task, first[:1]), report)
     many = len(task.law.nonlinear) > _MANY_NONLINEAR
     if found.share_at_optimum < _UNANIMOUS or many:
-        found = _searched_again(task, lattice, found, closely=many)
+        found = _searched_again(task, lattice, found, many, report)
     if found.share_at_optimum < _AGREEMENT or many:
-        found = _descended(task, found)
+        found = _descended(task, found, report)
     places = _lowest(lattice, task, _tempering(task, found), _RESAMPLED_POINTS, apart=0.5).place[0]
     return found._replace(lattice=Lattice(*(part[places] for part in lattice)))
 
 
-def _searched_again(task: FitProblem, lattice: Lattice, found: Search, closely: bool) -> Search:
+def _searched_again(task: FitProblem, lattice: Lattice, found: Search, closely: bool, report: Report | None) -> Search:
     """The lowest optimum of a second round, and of a third where starts still disagree or `closely` is asked for."""
     again = _lowest(lattice, task, _tempering(task, found), _STARTS).z[0]
-    found = _joined(found, _polished(task, again, _typical(task, found.z[None])))
+    found = _joined(found, _polished(task, again, _typical(task, found.z[None]), report))
     if found.share_at_optimum < _AGREEMENT or closely:
         closer = _lowest(lattice, task, _tempering(task, found), _MORE_STARTS, apart=0.5).z[0]
-        found = _joined(found, _polished(task, closer, found.typical))
+        found = _joined(found, _polished(task, closer, found.typical, report))
     return found
 
 
-def _descended(task: FitProblem, found: Search) -> Search:
+def _descended(task: FitProblem, found: Search, report: Report | None) -> Search:
     """The lowest optimum of further rounds around the best so far, till one finds none that is lower.
 
     Starts may agree on a wide valley and miss a narrow one. A round moves every coordinate that is not linear to other
@@ -180,22 +183,23 @@ def _descended(task: FitProblem, found: Search) -> Search:
     """
     linear = len(task.law.linear)
     ranges = list(task.law.nonlinear.values())
-    if not ranges:
+    free = np.flatnonzero(np.isnan(task.held[linear:]))
+    if not len(free):
         return found
-    lines = np.stack([line.at((np.arange(_ALONG) + 0.5) / _ALONG) for line in ranges])  # (Q, _ALONG)
+    lines = np.stack([ranges[q].at((np.arange(_ALONG) + 0.5) / _ALONG) for q in free])  # (Q, _ALONG)
     failed = 0
     for number in range(_ROUNDS):
         best = found.z[linear:]
         moved = np.repeat(best[None], lines.size, axis=0)
-        for q, line in enumerate(lines):
-            moved[q * _ALONG : (q + 1) * _ALONG, q] = line
+        for place, (q, line) in enumerate(zip(free, lines, strict=True)):
+            moved[place * _ALONG : (place + 1) * _ALONG, q] = line
         rng = np.random.default_rng(number)
         near = best * np.exp(_NEARBY * rng.normal(size=(_AROUND, len(ranges))))
         theta = np.clip(np.concatenate([moved, near]), task.law.bounds[linear:, 0], task.law.bounds[linear:, 1])
         theta = np.where(np.isnan(task.held[linear:]), theta, task.held[linear:])
         # The weights of an optimum keep what it took for outliers out of sight: every second round is without.
         weight = task.weight * (_tempering(task, found) if number % 2 == 0 else 1.0)
-        again = _polished(task, _with_linear(task, theta, weight), found.typical)
+        again = _polished(task, _with_linear(task, theta, weight), found.typical, report)
         failed = 0 if again.total < found.total * (1 - SAME_OPTIMUM) else failed + 1
         found = _joined(found, again)
         if failed == 2:
@@ -243,8 +247,11 @@ def refit(
     delta: np.ndarray | None = None,
     held: np.ndarray | None = None,
     warm: np.ndarray | None = None,
+    report: Report | None = None,
 ) -> Refit:
     """The optimum of tables like the one that was searched: each from its optimum, and from three starts of its own.
+
+    Of a law of many coordinates whose starts agree it is from the former alone, unless coordinates are held.
 
     Args:
       task: the table that was searched.
@@ -255,8 +262,10 @@ def refit(
       held: (B, P) coordinates to hold, NaN for those that are free.
       warm: (B, P) where to begin instead, and nowhere else: a quarter of the work, for tables that lie around one whose
         optimum is known, where a better optimum elsewhere that is missed now and then does not matter.
+      report: told how many tables are done.
     """
     count = next(len(given) for given in (target, weight, delta, held) if given is not None)
+    many = held is None and int(np.sum(np.isnan(task.held[len(task.law.linear) :]))) > _COSTLY_NONLINEAR
     fill: Callable[[np.typing.ArrayLike | None, np.typing.ArrayLike], np.ndarray] = lambda given, own: (
         np.broadcast_to(own, (count, *np.shape(own))) if given is None else np.asarray(given)
     )
@@ -266,8 +275,9 @@ def refit(
     if warm is not None:
         z = warm[:, None]
     else:
-        whole = np.broadcast_to(found.z, (count, 1, len(found.z)))
-        z = np.concatenate([whole, own_starts(task, found, target, weight)], axis=1)
+        z = np.broadcast_to(found.z, (count, 1, len(found.z)))
+        if not (many and found.share_at_optimum > _CLEAR):
+            z = np.concatenate([z, own_starts(task, found, target, weight)], axis=1)
     z = np.where(np.isnan(held)[:, None], z, held[:, None])
     each = z.shape[1]
     bounds = np.where(np.isnan(held)[..., None], task.law.bounds, held[..., None])
@@ -277,7 +287,9 @@ def refit(
     # Near an optimum corners that are few beside the residuals within δ need no rounding.
     few_within = _within(task, delta, found.typical) <= _MANY_WITHIN
     smoothing = np.where(few_within, np.maximum(delta, 0.3 * found.typical), 0.0)
-    optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z.reshape(count * each, -1), repeat(smoothing))
+    told = None if report is None else lambda done, _: report(done // each, count)
+    start = z.reshape(count * each, -1)
+    optimum = minimize(task.law, task.logarithmic, task.columns, lanes, start, repeat(smoothing), told)
     totals, ends = optimum.total.reshape(count, each), optimum.z.reshape(count, each, -1)
     # With rounded corners a lane may leave the optimum it began at, and end above it.
     at_start = _totals(task, z[:, 0], target, weight, delta)
@@ -312,7 +324,7 @@ def own_starts(
     return starts
 
 
-def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
+def _polished(task: FitProblem, z: np.ndarray, typical: float, report: Report | None = None) -> Search:
     count = len(z)
     delta = task.objective.working_delta(typical)
     tile = lambda values: np.broadcast_to(values, (count, *np.shape(values)))
@@ -321,7 +333,7 @@ def _polished(task: FitProblem, z: np.ndarray, typical: float) -> Search:
     with np.errstate(invalid="ignore"):
         own = np.nan_to_num(np.median(np.abs(task.residuals(z)), axis=-1), nan=1.0, posinf=1.0)
     smoothing = np.where(delta < _SMOOTH * typical, np.maximum(own, typical), 0.0)
-    optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z, smoothing)
+    optimum = minimize(task.law, task.logarithmic, task.columns, lanes, z, smoothing, report)
     best = int(np.argmin(optimum.total))
     return Search(
         optimum.z[best], float(optimum.total[best]), np.array(z), optimum.z, optimum.total, delta, typical, None

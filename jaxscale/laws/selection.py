@@ -17,6 +17,7 @@ from jaxscale.laws.catalogue import named
 from jaxscale.laws.fitting import fit, with_draws
 from jaxscale.laws.identifiability import power
 from jaxscale.laws.law import Law
+from jaxscale.laws.minimize import Progress, named_progress
 from jaxscale.laws.results import STATIC, Fit, check_fit
 from jaxscale.laws.runs import SAME_SIZE, Finding, Table
 
@@ -69,7 +70,12 @@ class BackTest:
 
 
 def back_test(
-    fitted: Fit, column: str | None = None, *, key: jax.Array | int, cuts: Sequence[float] = _CUTS
+    fitted: Fit,
+    column: str | None = None,
+    *,
+    key: jax.Array | int,
+    cuts: Sequence[float] = _CUTS,
+    progress: Progress | None = None,
 ) -> BackTest:
     """Fits the law to the runs below a cut and forecasts those above, for several cuts.
 
@@ -78,6 +84,7 @@ def back_test(
       column: along which to cut; C = 6 N D where the table has N and D, else the first column.
       key: a JAX random key, or an int for `jax.random.key`.
       cuts: shares of the runs to fit, in increasing order of the column.
+      progress: called with "back-test", how many cuts are done, and how many there are.
 
     Raises:
       InputError: for a column that the fit does not have.
@@ -95,10 +102,11 @@ def back_test(
     for share in cuts:
         cut = values[order[min(round(share * len(values)), len(values) - 1)]]
         below.setdefault(int(np.sum(values < cut * (1 - SAME_SIZE))), cut)
-    results = [
-        _forecast(fitted, values < cut * (1 - SAME_SIZE), cut, jax.random.fold_in(key, number))
-        for number, cut in enumerate(below.values())
-    ]
+    results = []
+    for number, cut in enumerate(below.values()):
+        if progress is not None:
+            progress("back-test", number, len(below))
+        results.append(_forecast(fitted, values < cut * (1 - SAME_SIZE), cut, jax.random.fold_in(key, number)))
     fields = {name: np.array([r[name] for r in results]) for name in results[0] if name != "band"}
     return BackTest(**fields, bands=tuple(r["band"] for r in results), column=column, level=fitted.level)
 
@@ -132,7 +140,8 @@ def _forecast(whole: Fit, below: np.ndarray, cut: float, key: jax.Array) -> dict
     nothing = {"error": np.nan, "bias": np.nan, "coverage": np.nan, "band": {}}
     if len(ahead) < _FEWEST_AHEAD:
         return result | nothing
-    table = {name: x[below] for name, x in runs.columns.items()} | {"loss": runs.loss[below], "w": runs.weight[below]}
+    table = {name: x[below] for name, x in runs.columns.items()}
+    table |= {runs.target: runs.loss[below], "w": runs.weight[below]}
     if runs.group is not None:
         table["g"] = runs.group[below]
     fit_key, noise_key = jax.random.split(key)
@@ -147,6 +156,7 @@ def _forecast(whole: Fit, below: np.ndarray, cut: float, key: jax.Array) -> dict
             level=whole.level,
             resamples=0,
             fixed=whole.fixed,
+            target=runs.target,
         )
     except InputError:  # too few sizes below this cut
         return result | nothing
@@ -221,6 +231,7 @@ def compare(
     *,
     key: jax.Array | int,
     column: str | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Comparison:
     """AICc and back-tests of several laws side by side.
@@ -233,6 +244,7 @@ def compare(
       laws: names or laws.
       key: a JAX random key, or an int for `jax.random.key`.
       column: along which to cut, as in `back_test`.
+      progress: as in `laws.fit`, what is under way with the name of its law before it.
       **options: for `laws.fit`.
 
     Raises:
@@ -244,8 +256,11 @@ def compare(
         raise InputError(f"laws={laws!r} must be a list of laws. Name at least one.")
     chosen = [law if isinstance(law, Law) else named(law) for law in laws]
     keys = jax.random.split(random_key("key", key), 2 * len(chosen))
-    fits = [fit(table, law, key=k, **options) for law, k in zip(chosen, keys, strict=False)]
-    tests = [back_test(f, column, key=k) for f, k in zip(fits, keys[len(chosen) :], strict=True)]
+    fits, tests = [], []
+    for law, fit_key, test_key in zip(chosen, keys[: len(chosen)], keys[len(chosen) :], strict=True):
+        told = named_progress(progress, law.name)
+        fits.append(fit(table, law, key=fit_key, progress=told, **options))
+        tests.append(back_test(fits[-1], column, key=test_key, progress=told))
     best = min(fits, key=lambda f: f.total)
     q = power(best.problem, best.search)
     criteria = np.array([criterion(f, q) for f in fits])

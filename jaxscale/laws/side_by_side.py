@@ -17,6 +17,7 @@ from jaxscale.errors import InputError
 from jaxscale.laws.diagnosis import exponents
 from jaxscale.laws.fitting import fit
 from jaxscale.laws.law import Law
+from jaxscale.laws.minimize import Progress, named_progress
 from jaxscale.laws.results import STATIC, Fit
 from jaxscale.laws.runs import Table, TableRows, columns_of
 from jaxscale.page.numerals import interval
@@ -69,7 +70,13 @@ class SideBySide:
 
 
 def fit_each(
-    table: Table, by: str, law: str | Law = "data", *, key: jax.Array | int | None = None, **options: Any
+    table: Table,
+    by: str,
+    law: str | Law = "data",
+    *,
+    key: jax.Array | int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> SideBySide:
     """Fits a law to the rows of each value of a column, and tests whether the exponents differ.
 
@@ -78,6 +85,7 @@ def fit_each(
       by: the column whose values part the table.
       law: a name that `laws.named` knows, or a `Law`.
       key: a JAX random key, or an int for `jax.random.key`. Needed unless `resamples` is 0; each part has its own.
+      progress: as in `laws.fit`, what is under way with the name of its part before it.
       options: as `laws.fit` takes them.
 
     Raises:
@@ -85,7 +93,7 @@ def fit_each(
     """
     columns = columns_of(table, (by,))
     labels = np.array([_label(cell) for cell in columns[by]], dtype=object)
-    values = [value for value in dict.fromkeys(labels) if value is not None]
+    values = parts_of(table, by)
     if not 2 <= len(values) <= _MOST_PARTS:
         told = f"only the value {values[0]!r}" if len(values) == 1 else f"{len(values)} values"
         distinct = {name: len({_label(cell) for cell in cells} - {None}) for name, cells in columns.items()}
@@ -101,12 +109,19 @@ def fit_each(
         rows = np.flatnonzero(labels == value)
         part = {name: cells[rows] for name, cells in columns.items()}
         try:
-            fits[value] = fit(part, law, key=None if key is None else jax.random.fold_in(key, place), **options)
+            own = None if key is None else jax.random.fold_in(key, place)
+            fits[value] = fit(part, law, key=own, progress=named_progress(progress, value), **options)
         except InputError as error:
             said = f"{by}={value}: {str(error).rstrip('.')}"
             raise InputError(f'{said}; or leave it out: --where "{by} != {value!r}"') from None
     found = tuple(_tests(list(fits.values())))
     return SideBySide(by, fits, found, _sentence(by, fits, found))
+
+
+def parts_of(table: Table, by: str) -> list[str]:
+    """The values of a column by which a table is parted, in the order in which they appear."""
+    labels = map(_label, columns_of(table, (by,))[by])
+    return [value for value in dict.fromkeys(labels) if value is not None]
 
 
 def findings(table: Table) -> tuple[tuple[str, str], ...]:

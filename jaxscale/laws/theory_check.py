@@ -16,6 +16,7 @@ from jaxscale import arguments, theory
 from jaxscale.errors import InputError
 from jaxscale.laws.law import Law
 from jaxscale.laws.results import STATIC, Fit, Interval, Quantity, check_fit, percentiles
+from jaxscale.laws.runs import LOSS
 from jaxscale.theory.ranges import Numbers
 
 Agreement = Literal["consistent", "inconsistent", "inconclusive"]
@@ -104,6 +105,8 @@ def against_theory(
       InputError: for a law without irreducible loss or without an exponent of n, D, N or C, or a value out of range.
     """
     check_fit("fitted", fitted)
+    if fitted.target != LOSS:
+        raise InputError(f"fitted is of {fitted.target!r}, and theory speaks of the loss. Pass a fit of the loss.")
     spoken_of, given_d, given_beta = checked_prediction(fitted.law, d, d_interval, beta, beta_interval, fitted.fixed)
     (d, d_interval), (beta, beta_interval) = given_d, given_beta
     return TheoryCheck(

@@ -202,6 +202,10 @@ move = lambda params, updates, member, step: jax.tree.map(lambda p, u: p - 0.1 *
     + "from jaxscale import laws\nc4 = types.SimpleNamespace(parameters={'alpha': 0.3})\n"
     "each = SideBySide('dataset', {'c4': c4}, (SharedExponents(('alpha',), 0.0, 1, 1.0, {}),), '')\n"
     "monkeypatch.setattr(laws, 'fit_each', only_bound(laws.fit_each, each))",
+    "jaxscale.laws.sweeps": TABLE + "table = {name: np.tile(x, 5) for name, x in table.items()}\n"
+    "table['lr'] = np.repeat(np.geomspace(1e-4, 1e-2, 5), 25)\n"
+    "table['loss'] = table['loss'] + 0.02 * np.log(table['lr'] / 1e-3) ** 2\n"
+    "from jaxscale.laws.fitting import fit\nfit = functools.partial(fit, resamples=100)",
     "jaxscale.laws.table_files": "path = pathlib.Path('runs.csv')\n"
     "path.write_text('params,step,val/loss\\n1e6,10,3.5\\n2e6,10,3.0')",
     "jaxscale.laws.theory_check": FIT,
@@ -371,6 +375,7 @@ SECONDS = {
     "jaxscale.laws.compute_optimal",
     "jaxscale.laws.flops",
     "jaxscale.laws.results.quantity",
+    "jaxscale.laws.sweeps",
     "jaxscale.laws.theory_check",
     "jaxscale.lengths",
     "jaxscale.lengths.adversarial",

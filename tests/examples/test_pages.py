@@ -63,7 +63,10 @@ def given(page, monkeypatch):
         )
         monkeypatch.setattr(laws, "fit", functools.partial(laws.fit, resamples=100))
         parted = {"n": np.tile(N, 2), "loss": np.tile(loss, 2), "dataset": np.repeat(["c4", "pile"], len(N))}
-        return {"x": cloud, "y": cloud[:, 0], "parted": parted}
+        size, data, lr = (x.ravel() for x in np.meshgrid([1e7, 1e8, 1e9], [1e9, 1e10], np.geomspace(1e-4, 1e-1, 13)))
+        off = np.log(lr / (0.5 * size**-0.4 * data**0.1))
+        sweep = {"N": size, "D": data, "lr": lr, "loss": 2 + 100 * size**-0.3 + 0.02 * off**2}
+        return {"x": cloud, "y": cloud[:, 0], "parted": parted, "sweep": sweep}
     if page == "docs/planning.md":
         N = np.repeat(np.geomspace(2e7, 6e8, 6), 4)
         D = N * np.tile(np.geomspace(5, 80, 4), 6)
@@ -98,7 +101,7 @@ CALLS = {
     "docs/testing.md": "test_twonn_is_finite_and_forgets_the_order()",
 }
 LEFT_TO_READERS = ["x", "y", "f", "g", "key", "net", "params", "tokens", "length", "layers", "position", "document"]
-LEFT_TO_READERS += ["parted", "jnp", "optax", "optimizer", "model", "cross_entropy", "train_one", "other"]
+LEFT_TO_READERS += ["parted", "sweep", "jnp", "optax", "optimizer", "model", "cross_entropy", "train_one", "other"]
 # These compute for long: the fast tests look at their names and calls, the slow ones run them.
 LONG = [
     "docs/constructions.md",

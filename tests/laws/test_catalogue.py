@@ -23,7 +23,7 @@ def middle(law):
     return np.array([1.0] * len(law.linear) + [r.at(0.4) for r in law.nonlinear.values()])
 
 
-@pytest.mark.parametrize("name", laws.LAWS)
+@pytest.mark.parametrize("name", [*laws.LAWS, "product:N,D"])
 def test_parameters_and_coordinates_give_each_other_in_any_units(name):
     law = laws.named(name)
     columns = [COLUMNS[column] for column in law.columns]
@@ -39,7 +39,7 @@ def test_parameters_and_coordinates_give_each_other_in_any_units(name):
     assert (raw > 0).all()
 
 
-@pytest.mark.parametrize("name", laws.LAWS)
+@pytest.mark.parametrize("name", [*laws.LAWS, "product:N,D"])
 def test_curves_are_linear_in_the_coordinates_said_to_be(name):
     law = laws.named(name)
     columns = [COLUMNS[column] for column in law.columns]
@@ -51,7 +51,7 @@ def test_curves_are_linear_in_the_coordinates_said_to_be(name):
             np.testing.assert_allclose(at(2.0) - at(1.0), at(3.0) - at(2.0), rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", laws.LAWS)
+@pytest.mark.parametrize("name", [*laws.LAWS, "product:N,D"])
 def test_curves_have_a_value_and_a_slope_at_the_ends_of_every_range(name):
     law = laws.named(name)
     columns = [COLUMNS[column] for column in law.columns]
@@ -67,7 +67,7 @@ def test_curves_have_a_value_and_a_slope_at_the_ends_of_every_range(name):
         assert all(np.isfinite(each).all() for each in both)
 
 
-@pytest.mark.parametrize("name", ["repeated_data", "m4", "skaling", "kaplan"])
+@pytest.mark.parametrize("name", ["repeated_data", "m4", "skaling", "kaplan", "kaplan_floor"])
 def test_parameters_at_the_end_of_a_range_have_the_loss_of_their_coordinates(name):
     law = laws.named(name)
     columns = [COLUMNS[column] for column in law.columns]
@@ -86,6 +86,9 @@ def test_names_take_columns():
     assert laws.named("tied:N,D").parameters == ("E", "A", "B", "alpha")
     assert not laws.named("power:n").has_floor
     assert laws.named("m4:C").exponents == {"C": "alpha"}
+    assert laws.named("product:N,D").formula == "L(N, D) = c N^α D^β" and not laws.named("product:C").exponents
+    assert laws.named("farseer:size,tokens").references == {"N_0": "size", "D_0": "tokens"}
+    assert laws.over(laws.named("product:N,D"), ("C", "D")).if_zero["alpha"] == "depends on C"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,8 @@ def test_names_take_columns():
     [
         ("chinchila", "did you mean 'chinchilla'"),
         ("additive:", "names no column"),
+        ("product", "did you mean"),
+        ("product:a,b,c,d", "one to 3 different names"),
         ("additive:a,b,c,d,e", "one to 4 different names"),
         ("data:n,N", "reads 1 columns"),
     ],
@@ -118,7 +123,9 @@ def test_a_law_of_ones_own_is_one_declaration():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["chinchilla", "tied", "skaling", "kaplan", "over_training", "bnsl", "m3", "m4"])
+@pytest.mark.parametrize(
+    "name", ["chinchilla", "tied", "skaling", "kaplan", "kaplan_floor", "over_training", "bnsl", "m3", "m4"]
+)
 def test_tables_without_noise_are_fitted_to_rounding(name):
     law = laws.named(name)
     table = isoflop_grid() | {"n": np.geomspace(1e4, 1e8, 54)}

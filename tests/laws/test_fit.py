@@ -33,6 +33,18 @@ def test_a_table_without_noise_returns_its_parameters(E, reducible, alpha):
     chex.assert_trees_all_close(fitted.parameters, truth, rtol=1e-6)
 
 
+def test_the_loss_in_the_length_of_its_context_is_a_power_law_with_a_floor():
+    """(α/c)^β + γ of Xiong et al. 2023 (arXiv 2309.16039); beside terms in N and D it is one more term."""
+    context = np.repeat(2.0 ** np.arange(9, 16), 2)
+    fitted = fit({"context": context, "loss": (20.0 / context) ** 0.45 + 1.56}, "data:context", resamples=0)
+    chex.assert_trees_all_close(fitted.parameters, {"E": 1.56, "A": 20.0**0.45, "alpha": 0.45}, rtol=1e-6)
+    grid = isoflop_grid()
+    context = np.tile(2.0 ** np.arange(9, 15), 9)
+    table = grid | {"context": context, "loss": grid["loss"] + (20.0 / context) ** 0.45}
+    found = fit(table, "additive:N,D,context", resamples=0).parameters
+    chex.assert_trees_all_close(found, CHINCHILLA | {"F": 20.0**0.45, "gamma": 0.45}, rtol=1e-4)
+
+
 def test_chinchilla_returns_its_parameters_without_noise():
     fitted = fit(isoflop_grid(), "chinchilla", resamples=0)
     chex.assert_trees_all_close(fitted.parameters, CHINCHILLA, rtol=1e-5)

@@ -22,7 +22,7 @@ from jaxscale.laws.planning.plans import Promise, RunPlan
 from jaxscale.laws.planning.rehearsal import Rehearsal
 from jaxscale.laws.planning.wants import Want
 from jaxscale.laws.results import Fit
-from jaxscale.laws.runs import Table
+from jaxscale.laws.runs import LOSS, Table
 
 _PILOT_DRAWS = 400
 _TRUTHS = 12  # at which designs are judged
@@ -114,9 +114,15 @@ def plan(
 
 
 def _law(pilot: Any, law: str | Law) -> Law:
-    if isinstance(pilot, Fit):
-        return pilot.law
-    return law if isinstance(law, Law) else named(law)
+    if isinstance(pilot, Fit) and pilot.target != LOSS:
+        raise InputError(f"pilot is a fit of {pilot.target!r}, and plans are of losses. Pass a fit of the loss.")
+    law = pilot.law if isinstance(pilot, Fit) else law if isinstance(law, Law) else named(law)
+    if law.references:
+        raise InputError(
+            f"law={law.name!r} has parameters that depend on the runs, {', '.join(law.references)}, and cannot be "
+            "planned for. Pass another, such as 'chinchilla'."
+        )
+    return law
 
 
 def _fitted(pilot: Any, law: Law, objective: Objective, groups: str | None, level: float, key: jax.Array) -> Fit:
