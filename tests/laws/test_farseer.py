@@ -74,6 +74,7 @@ def test_a_plain_power_of_size_is_the_limit_of_powers_near_zero():
     )
 
 
+@pytest.mark.thorough
 def test_what_values_are_stated_at_is_held_and_counts_as_no_parameter():
     runs = read(table(0.001), LAW)
     task = problem(runs, LAW, huber())

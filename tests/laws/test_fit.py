@@ -33,6 +33,7 @@ def test_a_table_without_noise_returns_its_parameters(E, reducible, alpha):
     chex.assert_trees_all_close(fitted.parameters, truth, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_the_loss_in_the_length_of_its_context_is_a_power_law_with_a_floor():
     """(α/c)^β + γ of Xiong et al. 2023 (arXiv 2309.16039); beside terms in N and D it is one more term."""
     context = np.repeat(2.0 ** np.arange(9, 16), 2)

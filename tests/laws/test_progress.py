@@ -50,7 +50,10 @@ def test_nothing_is_said_of_what_is_quickly_done(monkeypatch):
     assert [one["step"] for one in bars.reported] == [700, 1400, 0]
 
 
-@pytest.mark.parametrize(("seconds", "flags"), [(0.0, []), (1e9, []), (0.0, ["--by", "part"])])
+@pytest.mark.parametrize(
+    ("seconds", "flags"),
+    [(0.0, []), (1e9, []), pytest.param(0.0, ["--by", "part"], marks=pytest.mark.thorough)],
+)
 def test_the_command_says_it_on_standard_error(seconds, flags, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(laws_progress, "_SILENT_SECONDS", seconds)
     table = power_law(noise=0.003)
