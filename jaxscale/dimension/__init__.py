@@ -23,6 +23,7 @@ from jaxscale.dimension.estimators.ratios import gride, twonn
 from jaxscale.dimension.estimators.reference_balls import DancoReferences, danco_references
 from jaxscale.dimension.estimators.registry import ESTIMATORS
 from jaxscale.dimension.estimators.tight import tle
+from jaxscale.dimension.measurement import Measurement, measure
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
@@ -34,6 +35,7 @@ __all__ = [
     "Calibrated",
     "DancoReferences",
     "Estimate",
+    "Measurement",
     "Neighborhoods",
     "Neighbors",
     "Places",
@@ -59,6 +61,7 @@ __all__ = [
     "knn_graph",
     "local_pca",
     "mada",
+    "measure",
     "mind_ml",
     "mle",
     "mle_radius",
