@@ -25,6 +25,7 @@ from jaxscale.dimension.estimators.registry import ESTIMATORS
 from jaxscale.dimension.estimators.tight import tle
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
+from jaxscale.dimension.samples import Reservoir, reservoir
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
 from jaxscale.dimension.search.nearest import Neighbors, neighbors
 from jaxscale.dimension.standard_errors import clustered_standard_error
@@ -39,6 +40,7 @@ __all__ = [
     "Places",
     "Plateau",
     "References",
+    "Reservoir",
     "ScaleProfile",
     "abide",
     "apply_references",
@@ -70,6 +72,7 @@ __all__ = [
     "ph0",
     "plateau",
     "read_references",
+    "reservoir",
     "tle",
     "twonn",
 ]
