@@ -6,6 +6,7 @@ est.dimension, est.standard_error, est.local
 """
 
 from jaxscale.dimension.calibration import Calibrated, References, apply_references, calibrate, read_references
+from jaxscale.dimension.differences import Difference, difference
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.adaptive import abide, bide, constant_density
 from jaxscale.dimension.estimators.correlation import correlation_dimension
@@ -34,6 +35,7 @@ __all__ = [
     "ESTIMATORS",
     "Calibrated",
     "DancoReferences",
+    "Difference",
     "Estimate",
     "Neighborhoods",
     "Neighbors",
@@ -55,6 +57,7 @@ __all__ = [
     "correlation_dimension",
     "danco",
     "danco_references",
+    "difference",
     "ess",
     "fisher_separability",
     "gride",
