@@ -6,6 +6,7 @@ est.dimension, est.standard_error, est.local
 """
 
 from jaxscale.dimension.calibration import Calibrated, References, apply_references, calibrate, read_references
+from jaxscale.dimension.changes import DimensionChange, dimension_change
 from jaxscale.dimension.differences import Difference, difference
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.adaptive import abide, bide, constant_density
@@ -36,6 +37,7 @@ __all__ = [
     "Calibrated",
     "DancoReferences",
     "Difference",
+    "DimensionChange",
     "Estimate",
     "Neighborhoods",
     "Neighbors",
@@ -58,6 +60,7 @@ __all__ = [
     "danco",
     "danco_references",
     "difference",
+    "dimension_change",
     "ess",
     "fisher_separability",
     "gride",

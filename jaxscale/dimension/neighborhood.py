@@ -62,7 +62,7 @@ class Neighborhoods:
       rounding_collapsed: int32 scalar, those of `duplicates_collapsed` that are not exact copies.
       lists: the neighbors as they were given, from which halves of the cloud are read where there are no vectors to
         search; None where there are.
-      self_dropped: int32 scalar, points that stood in their own list as it was given.
+      self_dropped: int32 scalar, points that stood in their own list as it was given; None where none was given.
       metric: of the distances; static.
       width_limit: for `width`; static.
     """
@@ -77,7 +77,7 @@ class Neighborhoods:
     sound: jax.Array
     rounding_collapsed: jax.Array | int = 0
     lists: precomputed.Lists | None = None
-    self_dropped: jax.Array | int = 0
+    self_dropped: jax.Array | None = None
     metric: Metric = dataclasses.field(default="euclidean", metadata={"static": True})
     width_limit: int | None = dataclasses.field(default=None, metadata={"static": True})
 

@@ -25,11 +25,12 @@ def cube(seed, d):
 def test_neighbors_within_a_half_are_those_of_the_half_alone(few, monkeypatch):
     monkeypatch.setattr(half_samples, "FEW", few)
     hoods = dimension.neighborhoods(cube(0, 3), K)
-    side = half_samples._splits(N)[0]
+    side = half_samples.splits(N)[0]
 
     @jax.jit
     def of_sides(hoods):
-        return half_samples._within_sides(half_samples._with_deep_neighborhoods(hoods, K), jnp.asarray(side), K)
+        sides = jnp.asarray(side), jnp.asarray(side)
+        return half_samples.within_sides(hoods, half_samples.deep_lists(hoods, K), *sides, K)
 
     within = of_sides(hoods)
     # By design no more than a few points in a thousand do not find their k within the depth.
