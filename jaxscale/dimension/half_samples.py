@@ -69,7 +69,7 @@ def half_sample_variance(
       count: N, the points in the estimate whose variance is asked for.
     """
     hoods = lax.stop_gradient(hoods)
-    if hoods.points is None:
+    if hoods.points is None or _are_at_hand(hoods):
         subset, lists, sides = _of_lists(hoods)
     else:
         subset = _random_subset(hoods)
@@ -110,6 +110,24 @@ def _random_subset(hoods: Neighborhoods) -> Neighborhoods:
 def most_points(k: int) -> int:
     """From how many points halves are read at most."""
     return max(LEAST_SUBSET, SUBSET_PER_NEIGHBOR * k)
+
+
+def with_lists(hoods: Neighborhoods) -> Neighborhoods:
+    """`hoods` with the neighbors from which halves are read, so that many estimates of one cloud share their search.
+
+    Of a cloud so large that halves are read from a subset of it, which depends on k, unchanged.
+    """
+    if hoods.points is None or hoods.used.shape[0] > LEAST_SUBSET or not can_be_halved(hoods.nearest(1)):
+        return hoods
+    subset = dataclasses.replace(hoods, points=replicated(hoods.points))
+    return dataclasses.replace(hoods, lists=deep_lists(subset, hoods.k))
+
+
+def _are_at_hand(hoods: Neighborhoods) -> bool:
+    """Whether `with_lists` has found what a search would find."""
+    lists, n = hoods.lists, hoods.used.shape[0]
+    enough = lists is not None and lists.distances.shape[1] >= depth_of_halves(hoods.k, n - 1)
+    return enough and n <= most_points(hoods.k)
 
 
 def at_rows(hoods: Neighborhoods, rows: jax.Array) -> Neighborhoods:

@@ -60,8 +60,8 @@ class Neighborhoods:
       sound: boolean scalar; false where rows that should have been refused could not be seen under a trace, and every
         estimate must be nan.
       rounding_collapsed: int32 scalar, those of `duplicates_collapsed` that are not exact copies.
-      lists: the neighbors as they were given, from which halves of the cloud are read where there are no vectors to
-        search; None where there are.
+      lists: neighbors from which halves of the cloud are read without a search: as they were given, where there are no
+        vectors; None where there are, unless many estimates share them.
       self_dropped: int32 scalar, points that stood in their own list as it was given; None where none was given.
       metric: of the distances; static.
       width_limit: for `width`; static.

@@ -13,6 +13,7 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.calibration import calibrate, note_of_reading
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS, at_all_neighbors
+from jaxscale.dimension.half_samples import with_lists
 from jaxscale.dimension.neighborhood import Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
@@ -81,7 +82,7 @@ def summary(
 
     k, ks = integer("k", k, 1), [integer("ks", value, 1) for value in ks]
     report(step=0, steps=steps)
-    hoods = jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite))
+    hoods = with_lists(jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite)))
     advance()
     said_of_all: dict[str, Any] = {} if into is None else into
     estimates: list[dict[str, Any]] = []

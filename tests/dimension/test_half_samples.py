@@ -43,6 +43,16 @@ def test_neighbors_within_a_half_are_those_of_the_half_alone(few, monkeypatch):
         np.testing.assert_allclose(np.asarray(within.distances)[rows][found], alone.distances[found], rtol=1e-6)
 
 
+def test_lists_at_hand_give_the_same_error_without_a_search(monkeypatch):
+    hoods = dimension.neighborhoods(cube(0, 3), 2 * K)
+    wanted = dimension.mle(hoods, K)
+    at_hand = half_samples.with_lists(hoods)
+    monkeypatch.setattr(half_samples, "neighbors", None)
+    found = dimension.mle(at_hand, K)
+    np.testing.assert_allclose(found.standard_error, wanted.standard_error, rtol=1e-6)
+    assert found.dimension == wanted.dimension
+
+
 # Of the whole cloud, and of a subset of it.
 @pytest.mark.thorough
 @pytest.mark.parametrize("subset", [half_samples.LEAST_SUBSET, 256])
