@@ -1,8 +1,10 @@
 """The command as a user runs it: real processes, exit codes, what lies on standard output."""
 
+import html
 import json
 import math
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -190,6 +192,30 @@ def test_groups_make_errors_of_documents(square, capsys):
     assert errors[0] >= errors[2]
 
 
+def test_texts_are_colored_by_the_dimension_around_their_tokens(tiny_model, text_folder, tmp_path, capsys):
+    arguments = [
+        "dimension",
+        "--model",
+        tiny_model,
+        "--text",
+        str(text_folder),
+        "--layers",
+        "-1",
+        "--max-points",
+        "200",
+    ]
+    page = tmp_path / "tokens.html"
+    assert cli.main([*arguments, "--estimators", "mle", "--context", "64", "--tokens", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clouds"][0]["shape"] == [200, 16]
+    written = page.read_text()
+    assert written.count("<details open>") == 1 and "<script" not in written
+    assert written.count('title="d = ') + written.count("no reading") > 150
+    shown = html.unescape(re.sub(r"<[^>]*>", "", re.search(r'<p class="strip">(.*?)</p>', written, re.DOTALL)[1]))
+    assert any(text.read_text().startswith(shown) for text in text_folder.iterdir())
+    assert cli.main([*arguments, "--tokens", "tokens.pdf"]) == 2
+    assert "--tokens tokens.pdf must be a page" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", [None, "grammar"])
 def test_texts_have_names_and_a_default(text, tiny_model, monkeypatch):
     read = []
@@ -215,6 +241,7 @@ def test_texts_have_names_and_a_default(text, tiny_model, monkeypatch):
         (["FILE", "--by", "layer"], "holds one cloud of shape (1200, 2), and no layers"),
         (["FILE", "--groups", "x"], "groups='x' is no file, and file="),
         (["--model", "m", "--by", "layer"], "Leave --by and --groups out"),
+        (["FILE", "--tokens", "x.html"], "--tokens colors the tokens of a text"),
     ],
 )
 def test_dimension_refuses_what_it_cannot_use(arguments, message, square, capsys):

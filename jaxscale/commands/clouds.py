@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jaxscale import progress
     from jaxscale.verdict import Stopwatch
 
+    # A text, and of each token its row among the points and where in the text it begins and ends.
+    Text = tuple[str, list[tuple[int, int, int]]]
+
 # Texts that are here without a download.
 TEXTS: tuple[Literal["reference", "docstrings", "stdlib", "grammar"], ...] = (
     "reference",
@@ -109,6 +112,12 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", default="train", help="of the dataset (default %(default)s)")
     add("--text-field", default="text", help="of the dataset (default %(default)s)")
     add("--layers", help="apart by commas; 0 is the embedding, -1 the last (default: all)")
+    add(
+        "--tokens",
+        metavar="OUT.html",
+        help="color the texts by the dimension around each token, in the last layer or in --layers; all tokens of "
+        "--context are drawn then",
+    )
     add("--tokens-per-document", type=int, default=32, help="drawn at most (default %(default)s)")
     add("--context", type=int, default=128, help="tokens of a text the model sees (default %(default)s)")
     add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
@@ -119,6 +128,8 @@ def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
         raise InputError("name files of points, or --model NAME with --text NAME; one of the two.")
     if options.model and (options.by or options.groups):
         raise InputError("--model measures layers, and its tokens by document, anyway. Leave --by and --groups out.")
+    if options.tokens and not options.model:
+        raise InputError("--tokens colors the tokens of a text, which files of points do not hold. Name a --model.")
     if options.max_points is not None and options.max_points < 1:
         raise InputError(f"--max-points {options.max_points} must be positive. Give a larger value.")
     if not 0 <= options.seed < 2**63:
@@ -131,6 +142,10 @@ def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
         from jaxscale.dimension.page import check_plot
 
         check_plot(options.plot)
+    if options.tokens:
+        page = pathlib.Path(options.tokens)
+        if page.suffix != ".html" or page.is_dir() or not page.parent.is_dir():
+            raise InputError(f"--tokens {options.tokens} must be a page, OUT.html, in a folder that is there.")
     from jaxscale import progress
     from jaxscale.verdict import Stopwatch
 
@@ -211,9 +226,15 @@ def _measure(
 
     if options.model or options.by == "layer":
         with watch.stage("hidden states" if options.model else "reading"):
-            layers = list(_clouds_of_model(options, bars) if options.model else _layers_of_files(options, deepest))
+            texts: list[Text] = []
+            layers = list(
+                _clouds_of_model(options, bars, texts) if options.model else _layers_of_files(options, deepest)
+            )
         with watch.stage("measuring"):
             _side_by_side(measure, layers, [begun(layer) for layer in layers], bars)
+        if options.tokens:
+            with watch.stage("coloring"):
+                _color(options, layers, texts)
         return
     with watch.stage("reading"):
         sources = list(_clouds_of_files(options, deepest))
@@ -321,12 +342,30 @@ def _reader(
     return read
 
 
+def _color(options: argparse.Namespace, layers: Sequence[Source], texts: Sequence[Text]) -> None:
+    """Writes the texts colored by the dimension around each token."""
+    import numpy as np
+
+    from jaxscale.dimension import per_point
+    from jaxscale.dimension.text_strip import write_text_strips
+
+    colored = []
+    for source in layers if options.layers else layers[-1:]:
+        points, _ = source.read()
+        with _named(source.name):
+            places = per_point(points, options.k, options.metric, options.nonfinite)
+        colored.append((source.name, np.asarray(places.dimension), np.asarray(places.standard_error)))
+    write_text_strips(
+        texts, colored, options.tokens, f"{options.model}, {options.k} neighbors, {options.metric} metric"
+    )
+
+
 def _held(points: np.ndarray, documents: np.ndarray) -> Callable[[], tuple[np.ndarray, np.ndarray | None]]:
     return lambda: (points, documents)
 
 
-def _clouds_of_model(options: argparse.Namespace, bars: progress.Silent) -> Iterator[Source]:
-    """One for each layer."""
+def _clouds_of_model(options: argparse.Namespace, bars: progress.Silent, texts: list[Text]) -> Iterator[Source]:
+    """One for each layer; with --tokens the texts they are from are put into `texts`."""
     from jaxscale import config, data
     from jaxscale.models import hidden_states
 
@@ -348,16 +387,35 @@ def _clouds_of_model(options: argparse.Namespace, bars: progress.Silent) -> Iter
             split=options.split,
             text_field=options.text_field,
         )
+    if options.tokens and model.spans is None:
+        raise InputError(
+            f"--tokens needs to know where tokens stand; the tokenizer of {options.model!r} does not tell."
+        )
+    read: list[str] = []
+
+    def kept() -> Iterator[str]:
+        for document in data.documents(corpus):
+            if options.tokens:
+                read.append(document.text)
+            yield document.text
+
     states = hidden_states.hidden_states(
         model,
-        (document.text for document in data.documents(corpus)),
+        kept(),
         n=options.max_points or 4000,
-        tokens_per_document=options.tokens_per_document,
+        tokens_per_document=options.context if options.tokens else options.tokens_per_document,
         layers=layers,
         context=options.context,
         batch_size=options.batch_size,
         key=options.seed,
         report=bars.run(f"tokens through {options.model}", 0, 1, "model"),
     )
+    if options.tokens and model.spans is not None:
+        import numpy as np
+
+        for document in np.unique(states.document):
+            rows = np.flatnonzero(states.document == document)
+            spans = model.spans(read[document])
+            texts.append((read[document], [(int(row), *spans[states.position[row]]) for row in rows]))
     for layer, points in states.layers.items():
         yield Source(f"layer {layer}", _held(points, states.document), layer, of_model=True)

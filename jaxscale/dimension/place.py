@@ -238,6 +238,7 @@ def per_point(
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
+    smoothing: int | None = None,
 ) -> Places:
     """The dimension around each point, averaged over the point and its `k` neighbors.
 
@@ -249,22 +250,27 @@ def per_point(
 
     Args:
       x: (n, D) points, or their `Neighborhoods` of at least k.
-      k: neighbors per point, and neighbors averaged over; static; at least 3.
+      k: neighbors per point; static; at least 3.
       metric, nonfinite, duplicates: see `neighborhoods`. Static.
+      smoothing: how many of the nearest neighbors are averaged over beside the point; 0 for none of them; all `k` if
+        None. Static.
 
     Returns:
       `Places` of n points; nan for points dropped or collapsed.
 
     Raises:
-      InputError: as `mle` does.
+      InputError: as `mle` does, or if `smoothing` is negative or more than `k`.
     """
+    smoothing = k if smoothing is None else integer("smoothing", smoothing, 0)
+    if smoothing > k:
+        raise InputError(f"smoothing={smoothing} averages over more than the k={k} neighbors there are. Raise k.")
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
-    places: Places = _per_point(hoods, mle(hoods, k))
+    places: Places = _per_point(hoods, mle(hoods, k), smoothing)
     return places
 
 
-@jax.jit
-def _per_point(hoods: Neighborhoods, estimate: Estimate) -> Places:
+@functools.partial(jax.jit, static_argnames="smoothing")
+def _per_point(hoods: Neighborhoods, estimate: Estimate, smoothing: int) -> Places:
     used_N, inverse_N, one = _inverse_local(estimate)
     indices_Nxk = graph(hoods, "per_point")
 
@@ -274,7 +280,7 @@ def _per_point(hoods: Neighborhoods, estimate: Estimate) -> Places:
         return (count + known, total + jnp.where(known, inverse_N[neighbor], 0)), None
 
     start = used_N.astype(jnp.int32), inverse_N
-    (count_N, total_N), _ = lax.scan(add_column, start, indices_Nxk.T)
+    (count_N, total_N), _ = lax.scan(add_column, start, indices_Nxk[:, :smoothing].T)
     known_N = used_N & (total_N > 0)
     dimension_N = jnp.where(known_N, one * count_N / jnp.where(known_N, total_N, 1), jnp.nan)
     relative_error = _spread_of_disjoint(jnp.log(dimension_N), indices_Nxk)
