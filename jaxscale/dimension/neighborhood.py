@@ -186,8 +186,8 @@ class Neighborhoods:
     ) -> Neighborhoods:
         """Neighbors that another search found: faiss, pynndescent, scikit-learn's `kneighbors` or `kneighbors_graph`.
 
-        See `from_distances` for which estimators read them. A search that is not exact misses neighbors, which makes
-        the farther ones look nearer in rank, and the dimension off by about the share it misses.
+        See `from_distances` for which estimators read them. A search that is not exact does no
+        harm where it misses neighbors at random, and reads too few dimensions where it misses far ones more.
 
         Args:
           distances: (n, K) to the neighbors of each point, nearest first or in no order; or a scipy sparse matrix
@@ -195,7 +195,7 @@ class Neighborhoods:
           indices: (n, K) integers, rows of the neighbors, -1 where a search found none; None for a sparse matrix.
           k: neighbors to keep; all of the lists, or as many as every row of a sparse matrix has, if None. Static. Lists
             of 2 k + 4 √(2k) and more give the standard errors of halves of the cloud; shorter ones those of the
-            neighbor graph, whose intervals cover a little less.
+            neighbor graph, which are rougher.
           includes_self: whether lists name their own point, which is left out: as a rule first, but where others are
             at distance zero too anywhere, or nowhere. None looks, and `self_dropped` says in how many rows it was;
             needed under `jit`. Static.
