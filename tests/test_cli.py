@@ -1,8 +1,10 @@
 """The command as a user runs it: real processes, exit codes, what lies on standard output."""
 
+import html
 import json
 import math
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -117,9 +119,102 @@ def test_dimension_of_a_models_layers(tiny_model, text_folder, tmp_path, capsys)
 def test_layers_are_drawn_with_their_intervals_calibrated_where_they_were():
     read = {"estimator": "mle", "dimension": 3.0, "interval": [2.0, 5.0]}
     calibrated = read | {"calibrated": {"dimension": 4.0, "interval": [math.nan, 4.5]}}
-    (line,) = layer_figure([{"layer": 0, "estimates": [read]}, {"layer": 6, "estimates": [calibrated]}]).data
+    clouds = [{"layer": 0, "estimates": [read]}, {"layer": 6, "estimates": [calibrated]}]
+    band, line = layer_figure(clouds, "layer").data
     assert (line.x, line.y, line.name) == ((0, 6), (3.0, 4.0), "mle")
-    assert (line.error_y.array, line.error_y.arrayminus) == ((2.0, 0.5), (1.0, None))
+    # Where an end is not known the band ends at the reading.
+    assert (band.x, band.y) == ((0, 6, 6, 0), (5.0, 4.5, 4.0, 2.0))
+
+
+@pytest.fixture
+def layers(tmp_path, monkeypatch):
+    """Hidden states (B, T, D) of three layers, of one, two and three dimensions, and the labels of their sequences."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    turn = lambda d: rng.uniform(size=(12, 25, d)) @ rng.normal(size=(d, 6))
+    states = {"embed": turn(1), "block_1": turn(2), "block_2": turn(3)}
+    np.savez(
+        "states.npz", labels=np.repeat(np.arange(12), 25), **{name: x.astype(np.float32) for name, x in states.items()}
+    )
+    return "states.npz"
+
+
+AS_LAYERS = ["--by", "layer", "--estimators", "mle", "--k", "4", "--json"]
+
+
+def test_dimension_by_layer_of_a_file(layers, capsys):
+    """With sequences as documents, a note that holds for several layers once, and a page that is small."""
+    assert cli.main(["dimension", layers, *AS_LAYERS, "--plot", "layers.html", "--largest-k", "16"]) == 0
+    concluded = json.loads(capsys.readouterr().out)
+    clouds = concluded["clouds"]
+    names = ["layer 0 (embed)", "layer 1 (block_1)", "layer 2 (block_2)"]
+    assert [(cloud["cloud"], cloud["layer"], cloud["shape"]) for cloud in clouds] == [
+        (name, place, [300, 6]) for place, name in enumerate(names)
+    ]
+    read = [cloud["estimates"][0]["dimension"] for cloud in clouds]
+    assert abs(read[0] - 1) < 0.3 and read[0] + 0.4 < read[1] < read[2] - 0.2
+    page = pathlib.Path("layers.html").read_text()
+    assert "figure-layers-0-wide" in page and page.count("figure-scale-0-") == 3
+    assert "<script" not in page and len(page) < 100_000
+
+
+@pytest.mark.thorough
+def test_layers_of_several_runs_and_rows_drawn_alike(layers, capsys):
+    np.save("other.npy", np.stack([np.load(layers)[name] for name in ("block_1", "block_2")]))
+    command = ["dimension", layers, "other.npy", *AS_LAYERS]
+    assert cli.main([*command, "--plot", "both.html", "--largest-k", "8", "--max-points", "200"]) == 0
+    clouds = json.loads(capsys.readouterr().out)["clouds"]
+    assert [(cloud["run"], cloud["layer"]) for cloud in clouds] == [
+        *((layers, place) for place in range(3)),
+        *(("other.npy", place) for place in range(2)),
+    ]
+    assert clouds[1]["estimates"] == clouds[3]["estimates"]
+    assert pathlib.Path("both.html").read_text().count("Dimension by layer, ") == 2
+    with_labels = ["dimension", layers, *AS_LAYERS, "--groups", "labels", "--array", "block_1,block_2"]
+    assert cli.main(with_labels) == 0
+    assert len(json.loads(capsys.readouterr().out)["clouds"]) == 2
+
+
+@pytest.mark.thorough
+def test_groups_make_errors_of_documents(square, capsys):
+    """A column of the file, which then is none of the points, or a file of labels."""
+    points = np.load(square)
+    documents = (points[:, 0] * 20).astype(int)
+    rows = "\n".join(f"{x!r},{y!r},doc{d}" for (x, y), d in zip(points.tolist(), documents, strict=True))
+    pathlib.Path("points.csv").write_text(f"a,b,document\n{rows}\n")
+    pathlib.Path("labels.txt").write_text("".join(f"doc{d}\n" for d in documents))
+    errors = []
+    for groups in (["points.csv", "--groups", "document"], [square, "--groups", "labels.txt"], [square]):
+        assert cli.main(["dimension", *groups, "--estimators", "mle", "--k", "4", "--json"]) == 0
+        (cloud,) = json.loads(capsys.readouterr().out)["clouds"]
+        assert cloud["shape"] == [1200, 2]
+        errors.append(cloud["estimates"][0]["standard_error"])
+    np.testing.assert_allclose(errors[0], errors[1], rtol=1e-3)
+    assert errors[0] >= errors[2]
+
+
+def test_texts_are_colored_by_the_dimension_around_their_tokens(tiny_model, text_folder, tmp_path, capsys):
+    arguments = [
+        "dimension",
+        "--model",
+        tiny_model,
+        "--text",
+        str(text_folder),
+        "--layers",
+        "-1",
+        "--max-points",
+        "200",
+    ]
+    page = tmp_path / "tokens.html"
+    assert cli.main([*arguments, "--estimators", "mle", "--context", "64", "--tokens", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clouds"][0]["shape"] == [200, 16]
+    written = page.read_text()
+    assert written.count("<details open>") == 1 and "<script" not in written
+    assert written.count('title="d = ') + written.count("no reading") > 150
+    shown = html.unescape(re.sub(r"<[^>]*>", "", re.search(r'<p class="strip">(.*?)</p>', written, re.DOTALL)[1]))
+    assert any(text.read_text().startswith(shown) for text in text_folder.iterdir())
+    assert cli.main([*arguments, "--tokens", "tokens.pdf"]) == 2
+    assert "--tokens tokens.pdf must be a page" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", [None, "grammar"])
@@ -144,6 +239,10 @@ def test_texts_have_names_and_a_default(text, tiny_model, monkeypatch):
         (["FILE", "--plot", "x.pdf"], "plot='x.pdf' must end in .html or .png"),
         (["FILE", "--plot", "none/x.html"], "plot='none/x.html' cannot be a file there"),
         (["FILE", "--array", "x"], "array='x' cannot be chosen"),
+        (["FILE", "--by", "layer"], "holds one cloud of shape (1200, 2), and no layers"),
+        (["FILE", "--groups", "x"], "groups='x' is no file, and file="),
+        (["--model", "m", "--by", "layer"], "Leave --by and --groups out"),
+        (["FILE", "--tokens", "x.html"], "--tokens colors the tokens of a text"),
     ],
 )
 def test_dimension_refuses_what_it_cannot_use(arguments, message, square, capsys):
@@ -157,7 +256,7 @@ def test_dimension_refuses_what_it_cannot_use(arguments, message, square, capsys
     [
         (np.zeros((9, 2)), "bad.npy: k=20 needs more than 20 points"),
         (np.full((40, 2), np.nan), "bad.npy: x has 40 rows with nan or infinity"),
-        (np.zeros((2, 40, 3)), "bad.npy: x must hold one point per row"),
+        (np.zeros((2, 2, 40, 3)), "bad.npy: x must hold one point per row"),
     ],
 )
 def test_dimension_looks_at_every_file_before_it_measures_one(points, message, square, capsys, monkeypatch):

@@ -6,6 +6,8 @@ est.dimension, est.standard_error, est.local
 """
 
 from jaxscale.dimension.calibration import Calibrated, References, apply_references, calibrate, read_references
+from jaxscale.dimension.changes import DimensionChange, dimension_change
+from jaxscale.dimension.differences import Difference, difference
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.adaptive import abide, bide, constant_density
 from jaxscale.dimension.estimators.correlation import correlation_dimension
@@ -26,6 +28,7 @@ from jaxscale.dimension.estimators.tight import tle
 from jaxscale.dimension.measurement import Measurement, measure
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
+from jaxscale.dimension.samples import Reservoir, reservoir
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
 from jaxscale.dimension.search.nearest import Neighbors, neighbors
 from jaxscale.dimension.standard_errors import clustered_standard_error
@@ -34,6 +37,8 @@ __all__ = [
     "ESTIMATORS",
     "Calibrated",
     "DancoReferences",
+    "Difference",
+    "DimensionChange",
     "Estimate",
     "Measurement",
     "Neighborhoods",
@@ -41,6 +46,7 @@ __all__ = [
     "Places",
     "Plateau",
     "References",
+    "Reservoir",
     "ScaleProfile",
     "abide",
     "apply_references",
@@ -55,6 +61,8 @@ __all__ = [
     "correlation_dimension",
     "danco",
     "danco_references",
+    "difference",
+    "dimension_change",
     "ess",
     "fisher_separability",
     "gride",
@@ -73,6 +81,7 @@ __all__ = [
     "ph0",
     "plateau",
     "read_references",
+    "reservoir",
     "tle",
     "twonn",
 ]

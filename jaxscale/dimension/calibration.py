@@ -169,7 +169,7 @@ def calibrate(
     """
     if reference is not None and reference not in FAMILIES:
         raise InputError(f"reference must be None, {', '.join(map(repr, FAMILIES))}; it is {reference!r}.")
-    if is_traced(x.points if isinstance(x, Neighborhoods) else x):
+    if is_traced(x.distances if isinstance(x, Neighborhoods) else x):
         raise InputError("calibrate cannot be traced. Call read_references outside jit, and apply_references inside.")
     k, clouds = integer("k", k, 1), integer("clouds", clouds, 2)
     _, read = at_all_neighbors(estimator)
@@ -201,7 +201,9 @@ def _width_limit(estimator: str | Estimator, hoods: Neighborhoods) -> int | None
     """
     if isinstance(estimator, str) and estimator not in BOUNDED_BY_WIDTH:
         return None
-    return 2 ** math.ceil(math.log2(2 * hoods.points.shape[1])) if hoods.points.shape[1] > 4 else 8
+    if hoods.points is None and hoods.width_limit is None:
+        return None
+    return 2 ** math.ceil(math.log2(2 * hoods.width)) if hoods.width > 4 else 8
 
 
 def note_of_reading(estimate: Estimate) -> str:

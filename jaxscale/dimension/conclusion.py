@@ -1,7 +1,8 @@
 """The verdict on clouds of points, from what `summary` says of each (docs/verdict.md)."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from jaxscale.page.numerals import interval
@@ -18,6 +19,7 @@ LIMITS = (
 BIASED = "Intervals measure the spread of a reading, not its bias: of many dimensions estimators read too few."
 REMEDY = " --calibrate takes the bias off."
 _LISTED = 3  # clouds whose readings fit in a sentence
+_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def conclude(measured: dict[str, Any], watch: Stopwatch, failed: bool = False) -> dict[str, Any]:
@@ -33,12 +35,13 @@ def conclude(measured: dict[str, Any], watch: Stopwatch, failed: bool = False) -
     """
     clouds = measured["clouds"]
     calibrated = any("calibrated" in estimate for cloud in clouds for estimate in cloud["estimates"])
+    calibrated = calibrated or all("measured" in cloud for cloud in clouds)
     found: dict[str, Any] = {
         "kind": "dimension",
         "question": "What is the intrinsic dimension of these points?",
         "sentence": _sentence(clouds),
         "agreement": None,
-        "numbers": [*_readings(clouds), *_plateaus(clouds)],
+        "numbers": [*_measurements(clouds), *_readings(clouds), *_plateaus(clouds)],
         "caveats": [*_caveats(clouds)],
         "limits": [*([] if calibrated else [BIASED]), *LIMITS],
     }
@@ -49,9 +52,13 @@ def conclude(measured: dict[str, Any], watch: Stopwatch, failed: bool = False) -
 
 
 def _sentence(clouds: Sequence[Cloud]) -> str:
+    several = "layers" if clouds and all("layer" in cloud for cloud in clouds) else "clouds"
     if len(clouds) <= _LISTED:
-        return " ".join(f"{cloud['cloud']}: d = {_listed(cloud['estimates'])}." for cloud in clouds)
+        return " ".join(_of_cloud(cloud) for cloud in clouds)
     said = []
+    if measured := [(cloud["measured"]["dimension"], cloud["cloud"]) for cloud in clouds if "measured" in cloud]:
+        (low, lowest), (high, highest) = min(measured), max(measured)
+        said.append(f"{written(low)} ({lowest}) to {written(high)} ({highest})")
     for name in dict.fromkeys(estimate["estimator"] for cloud in clouds for estimate in cloud["estimates"]):
         read = [
             (_best(estimate)[0], cloud["cloud"])
@@ -62,7 +69,20 @@ def _sentence(clouds: Sequence[Cloud]) -> str:
         if read:
             (low, lowest), (high, highest) = min(read), max(read)
             said.append(f"{written(low)} ({lowest}) to {written(high)} ({highest}) by {name}")
-    return f"Of {len(clouds)} clouds d is {', '.join(said) or 'not known'}."
+    return f"Of {len(clouds)} {several} d is {', '.join(said) or 'not known'}."
+
+
+def _of_cloud(cloud: Cloud) -> str:
+    if (found := cloud.get("measured")) is None:
+        return f"{cloud['cloud']}: d = {_listed(cloud['estimates'])}."
+    plain = f" Plain readings: {_listed(cloud['estimates'])}." if cloud["estimates"] else ""
+    return f"{cloud['cloud']}: d = {written(found['dimension'])} {interval(found['interval'])}.{plain}"
+
+
+def _measurements(clouds: Sequence[Cloud]) -> Iterator[dict[str, Any]]:
+    for cloud in clouds:
+        if found := cloud.get("measured"):
+            yield number(f"d of {cloud['cloud']}", found["dimension"], found["interval"])
 
 
 def _listed(estimates: Sequence[Mapping[str, Any]]) -> str:
@@ -110,14 +130,62 @@ def _is_known(value: float | None) -> TypeGuard[float]:
 
 
 def _caveats(clouds: Sequence[Cloud]) -> Iterator[dict[str, str]]:
-    """Notes on readings first: they say that the numbers are off."""
+    """Notes on readings first: they say that the numbers are off. What is said of many layers is said once."""
+    found = []
     for cloud in clouds:
         for estimate in cloud["estimates"]:
-            if estimate["note"]:
+            if estimate["note"] and "measured" not in cloud:
                 remedy = "" if "calibrated" in estimate else REMEDY
-                text = f"{cloud['cloud']}, {estimate['estimator']}: {estimate['note']}{remedy}"
-                yield caveat("dimension_biased_down", text)
+                found.append((cloud, estimate["estimator"], "dimension_biased_down", estimate["note"] + remedy))
     for cloud in clouds:
         for one in cloud.get("caveats", []):
-            separator = ", " if one["text"][0].islower() else ": "
-            yield caveat(one["code"], f"{cloud['cloud']}{separator}{one['text']}")
+            # What an estimator says of itself begins with its name.
+            name, colon, text = one["text"].partition(": ")
+            of_estimator = bool(colon) and name in {estimate["estimator"] for estimate in cloud["estimates"]}
+            found.append((cloud, name, one["code"], text) if of_estimator else (cloud, "", one["code"], one["text"]))
+    alike: dict[Any, list[tuple[Cloud, str, str, str]]] = {}
+    for said in found:
+        cloud, estimator, code, text = said
+        key = (
+            (cloud.get("run"), code, _NUMBER.sub("#", text)) if "layer" in cloud else (cloud["cloud"], estimator, text)
+        )
+        alike.setdefault(key, []).append(said)
+    for group in alike.values():
+        yield caveat(group[0][2], f"{_places(group)}: {_in_one([text for *_, text in group])}")
+
+
+def _places(group: Sequence[tuple[Cloud, str, str, str]]) -> str:
+    """`roll.npy, mle`, or `layers 1 to 3, mle, gride`; where layers differ, `mle in layer 1, gride in layers 2, 4`."""
+    first = group[0][0]
+    names = list(dict.fromkeys(estimator for _, estimator, *_ in group))
+    if len(group) == 1 or "layer" not in first:
+        return ", ".join(filter(None, [first["cloud"], *names]))
+    layers = {name: [cloud["layer"] for cloud, estimator, *_ in group if estimator == name] for name in names}
+    run = f"{first['run']}, " if "run" in first else ""
+    if len({tuple(places) for places in layers.values()}) == 1:
+        return run + ", ".join(filter(None, [spans(layers[names[0]]), *names]))
+    return run + ", ".join(f"{name} in {spans(places)}" for name, places in layers.items())
+
+
+def spans(layers: Sequence[int]) -> str:
+    """`layer 3`, `layers 0 to 4, 6`."""
+    runs: list[list[int]] = []
+    for layer in sorted(set(layers)):
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    said = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"layer{'s' if len(set(layers)) > 1 else ''} {', '.join(said)}"
+
+
+def _in_one(texts: Sequence[str]) -> str:
+    """A text for several that differ in numbers alone: from the least of these to the largest."""
+    numbers = zip(*(_NUMBER.findall(text) for text in texts), strict=True)
+    value: Callable[[str], float] = lambda text: float(text.replace(",", ""))
+    ranges = [
+        min(said, key=value) if len(set(said)) == 1 else f"{min(said, key=value)} to {max(said, key=value)}"
+        for said in numbers
+    ]
+    filled = iter(ranges)
+    return _NUMBER.sub(lambda _: next(filled), texts[0])

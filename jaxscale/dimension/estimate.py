@@ -98,7 +98,10 @@ def from_influence(
     if read is not None and can_be_halved(hoods):
         variance = dimension**2 * half_sample_variance(read, hoods, count)
     else:
-        variance = jnp.maximum(graph_variance(influence, hoods.indices, count), analytic_variance)
+        # Neighbors that are other points than the rows join no two of these.
+        no_edges = jnp.zeros((len(influence), 0), jnp.int32)
+        edges = no_edges if hoods.indices is None else hoods.indices
+        variance = jnp.maximum(graph_variance(influence, edges, count), analytic_variance)
     return Estimate(
         dimension=dimension,
         standard_error=known_error(variance),

@@ -1,14 +1,13 @@
-"""Dimension against scale, and layer by layer, as plotly figures."""
+"""Dimension against scale, and layer by layer, as plotly figures; small ones side by side for the page of layers."""
 
 import html
-import itertools
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
-from jaxscale.page.numerals import interval
-from jaxscale.page.plots import MARKS, empty, literal, spread_colors, translucent
+from jaxscale.page.numerals import interval, number
+from jaxscale.page.plots import MARKS, band, empty, literal, spread_colors, translucent
 
 MOST_TICKS = 12
 
@@ -37,39 +36,100 @@ def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
     return figure
 
 
-def layer_figure(clouds: list[dict[str, Any]]) -> go.Figure:
-    """Dimension against the number of the layer, with 95% intervals: a line for each estimator, calibrated if so."""
-    figure = empty("layer; 0 is the embedding", "intrinsic dimension d")
+def layer_figure(clouds: list[dict[str, Any]], title: str) -> go.Figure:
+    """Dimension against the number of the layer, with 95% intervals: measured, and a line for each plain reading."""
+    figure = empty(title, "intrinsic dimension d")
+    clouds = [cloud | {"estimates": [*_as_estimate(cloud), *cloud["estimates"]]} for cloud in clouds]
     names = list(dict.fromkeys(estimate["estimator"] for cloud in clouds for estimate in cloud["estimates"]))
-    for name, color, mark in zip(names, spread_colors(names).values(), itertools.cycle(MARKS)):
+    for name, color in spread_colors(names).items():
         read = [
-            (cloud["layer"], estimate.get("calibrated", estimate))
+            (cloud["layer"], best["dimension"], best["interval"])
             for cloud in clouds
             for estimate in cloud["estimates"]
             if estimate["estimator"] == name
+            for best in [estimate.get("calibrated", estimate)]
+            if _known(best["dimension"])
         ]
-        values = [best["dimension"] for _, best in read]
-        lower, upper = zip(*(best["interval"] for _, best in read), strict=True)
-        above, below = (
-            [abs(end - value) if math.isfinite(end - value) else None for end, value in zip(ends, values, strict=True)]
-            for ends in (upper, lower)
-        )
+        if not read:
+            continue
+        x, y = [layer for layer, *_ in read], [value for _, value, _ in read]
+        lower, upper = ([ends[side] if _known(ends[side]) else value for _, value, ends in read] for side in (0, 1))
+        figure.add_trace(band(x, lower, upper, color, name))
         figure.add_trace(
             go.Scatter(
-                x=[layer for layer, _ in read],
-                y=values,
-                error_y={"array": above, "arrayminus": below, "symmetric": False, "color": color, "thickness": 1.5},
-                customdata=[interval(best["interval"]) for _, best in read],
+                x=x,
+                y=y,
+                customdata=[html.escape(interval(ends)) for *_, ends in read],
                 mode="lines+markers",
                 line={"color": color, "width": 1.5},
-                marker={"size": 8, "color": color, "symbol": mark},
-                name=html.escape(name),
-                hovertemplate=f"<b>{literal(name)}</b><br>layer %{{x}}: d = %{{y:.3g}} %{{customdata}}<extra></extra>",
+                marker={"size": 7, "color": color},
+                name=name,
+                hovertemplate=f"{literal(name)}: layer %{{x}}, d = %{{y:.3g}} %{{customdata}}",
             )
         )
+    figure.update_xaxes(tickformat="d")
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _as_estimate(cloud: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"estimator": "d"} | cloud["measured"]] if "measured" in cloud else []
+
+
+def scale_panels(clouds: list[dict[str, Any]]) -> list[tuple[str, go.Figure]]:
+    """Dimension against scale, a small figure for each cloud, all with the same axes and colors; and their names."""
+    profiles = [profile for cloud in clouds for profile in cloud.get("profiles", [])]
+    scales = [scale for profile in profiles for scale in profile["scale"] if _known(scale) and scale > 0]
+    tops = [d for profile in profiles for d in profile["dimension"] if _known(d)]
+    if not scales or not tops:
+        return []
+    shades = profile_colors(clouds)
+    low, high = math.log10(min(scales)), math.log10(max(scales))
+    spare = 0.04 * (high - low) or 0.1
+    panels = []
+    for cloud in clouds:
+        figure = empty("distance", "d")
+        for profile in cloud.get("profiles", []):
+            color = shades[profile["estimator"]]
+            rows = list(zip(profile["scale"], profile["dimension"], profile["standard_error"], strict=True))
+            rows = [(x, d, error if _known(error) else 0) for x, d, error in rows if _known(x) and x > 0 and _known(d)]
+            x, lower, upper = [x for x, *_ in rows], [d - 2 * e for _, d, e in rows], [d + 2 * e for _, d, e in rows]
+            figure.add_trace(band(x, lower, upper, color, profile["estimator"]))
+            figure.add_trace(_panel_line(profile, rows, color))
+        figure.update_xaxes(type="log", range=[low - spare, high + spare])
+        figure.update_yaxes(range=[0, 1.08 * max(tops)])
+        panels.append((cloud["cloud"], figure))
+    return panels
+
+
+def profile_colors(clouds: list[dict[str, Any]]) -> dict[str, str]:
+    """The color of each estimator that has a profile."""
+    return spread_colors(
+        list(dict.fromkeys(profile["estimator"] for cloud in clouds for profile in cloud.get("profiles", [])))
+    )
+
+
+def _panel_line(profile: dict[str, Any], rows: list[tuple[float, float, float]], color: str) -> go.Scatter:
+    """The readings, thicker where they are a plateau."""
+    name, plateau = profile["estimator"], profile["plateau"]
+    ends = (plateau["lower"], plateau["upper"]) if plateau["found"] else (math.inf, -math.inf)
+    return go.Scatter(
+        x=[x for x, *_ in rows],
+        y=[d for _, d, _ in rows],
+        customdata=[
+            f"{number(error, 2)}{', on the plateau' if ends[0] <= x <= ends[1] else ''}" for x, _, error in rows
+        ],
+        mode="lines+markers",
+        line={"color": color, "width": 3 if plateau["found"] else 1.2},
+        marker={"size": 5, "color": color},
+        name=name,
+        hovertemplate=f"{literal(name)}: d = %{{y:.3g}} ± %{{customdata}}; at distance %{{x:.3g}}",
+    )
+
+
+def _known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def _round_numbers(values: list[float]) -> list[float]:

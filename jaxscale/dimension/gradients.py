@@ -28,12 +28,14 @@ def without_gradient(estimate: Estimate, hoods: Neighborhoods, what: str, instea
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _refuse(values: dict[str, Any], read: tuple[jax.Array, jax.Array], what: str, instead: str) -> dict[str, Any]:
+def _refuse(
+    values: dict[str, Any], read: tuple[jax.Array | None, jax.Array], what: str, instead: str
+) -> dict[str, Any]:
     return values
 
 
 def _forward(
-    values: dict[str, Any], read: tuple[jax.Array, jax.Array], what: str, instead: str
+    values: dict[str, Any], read: tuple[jax.Array | None, jax.Array], what: str, instead: str
 ) -> tuple[dict[str, Any], None]:
     return values, None
 

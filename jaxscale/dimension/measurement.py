@@ -16,7 +16,7 @@ import numpy as np
 from jaxscale.arguments import random_key
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.likelihood import mle
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods, vectors
 from jaxscale.dimension.points import Metric, is_traced
 from jaxscale.dimension.references import statistics, table
 from jaxscale.dimension.references.table import Table
@@ -127,16 +127,17 @@ def measure(
     """
     references = table.shipped() if references is None else references
     hoods = x if isinstance(x, Neighborhoods) else neighborhoods(x, statistics.NEIGHBORS, metric, nonfinite, duplicates)
+    points = vectors(hoods, "measure")
     if hoods.k < statistics.NEIGHBORS:
         raise InputError(f"x has neighborhoods of k={hoods.k}. Pass neighborhoods(x, k={statistics.NEIGHBORS}).")
     rows = hoods.used.shape[0]
-    if rows < FEWEST_POINTS or (not is_traced(hoods.points) and int(jnp.sum(hoods.used)) < FEWEST_POINTS):
-        counted = rows if is_traced(hoods.points) else int(jnp.sum(hoods.used))
+    if rows < FEWEST_POINTS or (not is_traced(points) and int(jnp.sum(hoods.used)) < FEWEST_POINTS):
+        counted = rows if is_traced(points) else int(jnp.sum(hoods.used))
         raise InputError(f"x has {counted} distinct points; its dimension needs {FEWEST_POINTS}. Add points.")
     hoods = hoods.nearest(statistics.NEIGHBORS)
     plain = mle(hoods, k=_PLAIN_NEIGHBORS)
-    read, points = _read(hoods, random_key("key", key))
-    found = table.read(references, read, points)
+    read, count = _read(hoods, random_key("key", key))
+    found = table.read(references, read, count)
     chance = jnp.zeros(())
     if clusters is not None:
         clustered = clustered_standard_error(plain, clusters)
@@ -166,7 +167,7 @@ def _read(hoods: Neighborhoods, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     for part in range(parts):
         some = order[part * LARGEST : (part + 1) * LARGEST]
         # Rows that do not count stay out by being nan.
-        kept = jnp.where(hoods.used[some][:, None], hoods.points[some], jnp.nan)
+        kept = jnp.where(hoods.used[some][:, None], vectors(hoods, "measure")[some], jnp.nan)
         inner = neighborhoods(kept, statistics.NEIGHBORS, hoods.metric, "drop", "keep")
         of_parts.append(statistics.of(inner))
         counts.append(jnp.sum(inner.used))

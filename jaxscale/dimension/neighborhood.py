@@ -16,6 +16,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 
 from jaxscale.arguments import integer
+from jaxscale.dimension import precomputed
 from jaxscale.dimension.duplicates import first_occurrence, nearest_distinct
 from jaxscale.dimension.points import (
     Cloud,
@@ -48,9 +49,10 @@ class Neighborhoods:
 
     Attributes:
       points: (n, D), finite; under "cosine" directions, of length one. Sharded like the input; all else, along explicit
-        axes, is on every device.
+        axes, is on every device. None where distances were given without vectors.
       distances: (n, k) ascending; infinite where there are fewer than k others.
-      indices: (n, k) int32 rows of `points`; -1 where the distance is infinite.
+      indices: (n, k) int32 rows of `points`; -1 where the distance is infinite. None where the neighbors are other
+        points than the rows.
       used: (n,) booleans, the points that count: finite, and one of its copies unless duplicates are kept, of exact
         ones the first. Rows of the other points hold numbers without meaning.
       multiplicity: (n,) int32, how many rows of the input are this point; zero for rows not used.
@@ -58,19 +60,24 @@ class Neighborhoods:
       sound: boolean scalar; false where rows that should have been refused could not be seen under a trace, and every
         estimate must be nan.
       rounding_collapsed: int32 scalar, those of `duplicates_collapsed` that are not exact copies.
+      lists: neighbors from which halves of the cloud are read without a search: as they were given, where there are no
+        vectors; None where there are, unless many estimates share them.
+      self_dropped: int32 scalar, points that stood in their own list as it was given; None where none was given.
       metric: of the distances; static.
       width_limit: for `width`; static.
     """
 
-    points: jax.Array
+    points: jax.Array | None
     distances: jax.Array
-    indices: jax.Array
+    indices: jax.Array | None
     used: jax.Array
     multiplicity: jax.Array
     duplicates_collapsed: jax.Array
     nonfinite_dropped: jax.Array
     sound: jax.Array
     rounding_collapsed: jax.Array | int = 0
+    lists: precomputed.Lists | None = None
+    self_dropped: jax.Array | None = None
     metric: Metric = dataclasses.field(default="euclidean", metadata={"static": True})
     width_limit: int | None = dataclasses.field(default=None, metadata={"static": True})
 
@@ -84,8 +91,18 @@ class Neighborhoods:
         """The dimension that none of the points can exceed: the columns they have, or `width_limit` if that is given.
 
         Estimators that cut at the width cut there. `calibrate` moves the limit out of the way.
+
+        Raises:
+          InputError: if distances were given without either.
         """
-        return self.points.shape[1] if self.width_limit is None else self.width_limit
+        if self.width_limit is not None:
+            return self.width_limit
+        if self.points is None:
+            raise InputError(
+                "the estimator takes no dimension above the width of the vectors, which distances do not tell. "
+                "Pass width= to Neighborhoods.from_distances or from_neighbors."
+            )
+        return self.points.shape[1]
 
     @property
     def zero_distances(self) -> jax.Array:
@@ -94,7 +111,197 @@ class Neighborhoods:
 
     def nearest(self, k: int) -> Neighborhoods:
         """The same with the nearest `k` of each point alone."""
-        return dataclasses.replace(self, distances=self.distances[:, :k], indices=self.indices[:, :k])
+        indices = None if self.indices is None else self.indices[:, :k]
+        return dataclasses.replace(self, distances=self.distances[:, :k], indices=indices)
+
+    @classmethod
+    def from_distances(
+        cls,
+        distances: jax.typing.ArrayLike,
+        k: int,
+        rows: jax.typing.ArrayLike | None = None,
+        squared: bool = False,
+        symmetric: bool = True,
+        points: jax.typing.ArrayLike | None = None,
+        width: int | None = None,
+        mask: jax.typing.ArrayLike | None = None,
+        metric: Metric = "euclidean",
+        duplicates: Duplicates = "collapse",
+    ) -> Neighborhoods:
+        """The `k` nearest by a matrix of distances, of any metric: geodesic, edit distance, what you have.
+
+        Every estimator that reads distances alone takes them: `mle`, `mle_radius`, `twonn`, `gride`, `mom`, `bide`, and
+        of a square matrix `abide` and `knn_graph` too; `mada` and `mind_ml` with `width`. The others read vectors, and
+        say so unless there are `points`.
+
+        Args:
+          distances: (n, n) of each point to each, whose diagonal is left out; or (m, n) of m points to n others.
+            float64 of NumPy is rounded after the root of `squared` is taken. May be sharded by rows.
+          k: neighbors per point; static.
+          rows: (m,) the column of each row, left out there, or -1 where the point is none of the columns; None for the
+            diagonal of a square matrix, and for no column of another.
+          squared: whether these are squares of distances. Static.
+          symmetric: refuse a square matrix that is not symmetric, up to a thousandth of its largest entry. Static.
+          points: (n, D) the vectors, where they are at hand; under "cosine" of any length.
+          width: D, where they are not.
+          mask: (n,) booleans, the rows that count; of a square matrix the columns that count too. All if None.
+          metric: what the distances between vectors are, where those are read; "cosine" is the angle, not 1 - cos,
+            with which every dimension reads half. Static.
+          duplicates: "collapse" counts points at distance zero of each other once, "keep" each. Static. The columns of
+            an (m, n) matrix always count each.
+
+        Returns:
+          `Neighborhoods`, differentiable in `distances`. Standard errors are those of halves of the cloud, as from
+          vectors, as the matrix holds the neighbors within any half.
+
+        Raises:
+          InputError: if an argument cannot be used; if concrete distances are negative, nan, not symmetric, or not zero
+            on the diagonal; or if there are not more than `k` distinct points. Traced values are not checked.
+        """
+        k = integer("k", k, 1)
+        shape = jnp.shape(distances)
+        others = rows is not None or (len(shape) == 2 and shape[0] != shape[1])
+        available = (shape[-1] if len(shape) == 2 else k) - (not others or rows is not None)
+        if len(shape) == 2 and available < k:
+            raise InputError(f"k={k} needs {k} other points; distances have shape {shape}. Pass a smaller k.")
+        check_choice("duplicates", duplicates, Duplicates)
+        depth = precomputed.depth_of_halves(k, available)
+        found = precomputed.of_matrix(distances, depth, rows, squared, symmetric, mask, duplicates == "collapse")
+        return _given(found, k, points, width, metric, others)
+
+    @classmethod
+    def from_neighbors(
+        cls,
+        distances: Any,
+        indices: jax.typing.ArrayLike | None = None,
+        k: int | None = None,
+        includes_self: bool | None = None,
+        squared: bool = False,
+        others: int | None = None,
+        points: jax.typing.ArrayLike | None = None,
+        width: int | None = None,
+        mask: jax.typing.ArrayLike | None = None,
+        metric: Metric = "euclidean",
+        duplicates: Duplicates = "collapse",
+    ) -> Neighborhoods:
+        """Neighbors that another search found: faiss, pynndescent, scikit-learn's `kneighbors` or `kneighbors_graph`.
+
+        See `from_distances` for which estimators read them. A search that is not exact does no
+        harm where it misses neighbors at random, and reads too few dimensions where it misses far ones more.
+
+        Args:
+          distances: (n, K) to the neighbors of each point, nearest first or in no order; or a scipy sparse matrix
+            (n, n) of distances, a row for each point, as `kneighbors_graph(mode="distance")` returns it.
+          indices: (n, K) integers, rows of the neighbors, -1 where a search found none; None for a sparse matrix.
+          k: neighbors to keep; all of the lists, or as many as every row of a sparse matrix has, if None. Static. Lists
+            of 2 k + 4 √(2k) and more give the standard errors of halves of the cloud; shorter ones those of the
+            neighbor graph, which are rougher.
+          includes_self: whether lists name their own point, which is left out: as a rule first, but where others are
+            at distance zero too anywhere, or nowhere. None looks, and `self_dropped` says in how many rows it was;
+            needed under `jit`. Static.
+          squared: whether these are squares of distances, as those of faiss are. Static.
+          others: how many points the neighbors are among, where they are not the points of the rows. Static.
+          points, width, mask, metric, duplicates: see `from_distances`; a point that does not count is no neighbor.
+
+        Returns:
+          `Neighborhoods`, differentiable in `distances`.
+
+        Raises:
+          InputError: if an argument cannot be used; if concrete distances are negative or nan, or similarities by the
+            look of them; if lists name a row that is not there, or one twice; or if a point has fewer than `k` distinct
+            neighbors. Traced values are not checked: such points are left out.
+        """
+        check_choice("duplicates", duplicates, Duplicates)
+        sparse = indices is None
+        found = precomputed.of_lists(distances, indices, includes_self, squared, mask, duplicates == "collapse", others)
+        if k is None and sparse:
+            k = int(jnp.min(jnp.where(found.used, jnp.sum(found.lists.distances < jnp.inf, axis=1), jnp.inf)))
+        longest = found.lists.distances.shape[1]
+        k = longest if k is None else integer("k", k, 1)
+        if not 1 <= k <= longest:
+            raise InputError(
+                f"k={k} needs lists of {k} neighbors beside the point itself; these have {longest}. "
+                "Pass a smaller k, or longer lists."
+            )
+        precomputed.check_complete(found, k)
+        return _given(found, k, points, width, metric, others is not None)
+
+
+def vectors(hoods: Neighborhoods, estimator: str) -> jax.Array:
+    """The points of `hoods`, which `estimator` reads.
+
+    Raises:
+      InputError: if distances were given without them.
+    """
+    if hoods.points is None:
+        raise InputError(
+            f"{estimator} reads the vectors of the points, and these neighborhoods hold distances alone. "
+            "Pass points= to Neighborhoods.from_distances or from_neighbors, or use mle, gride or twonn."
+        )
+    return hoods.points
+
+
+def graph(hoods: Neighborhoods, estimator: str) -> jax.Array:
+    """The indices of `hoods`, of whose neighbors `estimator` reads the neighborhoods too.
+
+    Raises:
+      InputError: if the neighbors are other points than the rows.
+    """
+    if hoods.indices is None:
+        raise InputError(
+            f"{estimator} reads the neighborhoods of neighbors, and here these are other points than the rows. "
+            "Pass the distances of all points to all, or use mle, gride or twonn."
+        )
+    return hoods.indices
+
+
+def _given(
+    found: precomputed.Precomputed,
+    k: int,
+    points: jax.typing.ArrayLike | None,
+    width: int | None,
+    metric: Metric,
+    others: bool,
+) -> Neighborhoods:
+    """The `k` nearest of what was `found`, and the vectors where there are some."""
+    check_choice("metric", metric, Metric)
+    width = None if width is None else integer("width", width, 1)
+    there = None if points is None else _usable_points(points, found.used, metric, others)
+    lists = found.lists
+    rows, count = found.used.shape[0], jnp.sum(found.used, dtype=jnp.int32)
+    masked = rows - jnp.sum(found.multiplicity, dtype=jnp.int32)
+    hoods = Neighborhoods(
+        points=there,
+        distances=lists.distances[:, :k],
+        indices=None if others else lists.indices[:, :k],
+        used=found.used,
+        multiplicity=found.multiplicity,
+        duplicates_collapsed=rows - count - masked,
+        nonfinite_dropped=masked,
+        sound=jnp.array(True),
+        rounding_collapsed=jnp.zeros((), jnp.int32),
+        lists=lists if there is None else None,
+        self_dropped=found.self_dropped,
+        metric=metric,
+        width_limit=width,
+    )
+    if not others:
+        _check_enough_points(hoods)
+    return hoods
+
+
+def _usable_points(x: jax.typing.ArrayLike, used: jax.Array, metric: Metric, others: bool) -> jax.Array:
+    if others:
+        raise InputError("points cannot be read where neighbors are other points than the rows. Leave them out.")
+    points = as_cloud(x, metric, "points").points
+    if points.shape[0] != used.shape[0]:
+        raise InputError(f"points must be one for each row, {used.shape[0]}; they have shape {points.shape}.")
+    usable = is_finite(points) & has_direction(points) if metric == "cosine" else is_finite(points)
+    if not is_traced(points, used):
+        what = "with nan or infinity, or without direction" if metric == "cosine" else "with nan or infinity"
+        refuse_rows(replicated(~usable) & used, "points", what, "Clean them, or leave them out by mask=.")
+    safe = jnp.where(usable[:, None], points, 1)
+    return directions(safe) if metric == "cosine" else safe
 
 
 def neighborhoods(

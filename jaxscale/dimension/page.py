@@ -9,7 +9,7 @@ cloud an entry of `clouds`.
 
 import html
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,31 +18,54 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxscale import files
-from jaxscale.dimension.figures import layer_figure, scale_figure
-from jaxscale.page import layout, pictures, plots
+from jaxscale.dimension.conclusion import spans
+from jaxscale.dimension.figures import layer_figure, profile_colors, scale_figure, scale_panels
+from jaxscale.page import layout, pictures, plots, vectors
 from jaxscale.page.layout import figure_section, ruled_table
 from jaxscale.page.numerals import interval, number
 
-HEADINGS = ("cloud", "estimator", "d", "95% interval", "distance", "points", "left out")
-HEADINGS_CALIBRATED = ("cloud", "estimator", "d", "95% interval", "calibrated", "its interval", "left out")
-TEXTS = ("cloud", "estimator", "left out")
+HEADINGS_MEASURED = ("cloud", "d", "95% interval", "clouds most alike")
+HEADINGS = ("cloud", "estimator", "plain d", "spread (95%)", "distance", "points", "left out")
+HEADINGS_CALIBRATED = ("cloud", "estimator", "plain d", "spread (95%)", "calibrated", "its interval", "left out")
+TEXTS = ("cloud", "estimator", "left out", "clouds most alike")
+COMPARED = (
+    "By comparison with clouds of known dimension of many kinds: the interval holds chance, the bias of readings from "
+    "so many points, and the doubt about the kind of cloud."
+)
+SPREAD = "Their spread is chance alone; it knows nothing of bias."
 # Where no picture can be drawn.
 INSTEAD = "ask for .html"
+# Figures of the page of layers, in pixels, and what stands beside its style sheet.
+WIDE, NARROW, PANEL = (860, 430), (350, 300), (300, 210)
+LAYER_STYLE = """
+.narrow { display: none; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 0.5rem 1rem; }
+.panels h3 { font-size: 0.85rem; font-weight: 600; margin: 0.5rem 0 0; overflow-wrap: anywhere; }
+.legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; margin: 0 0 0.25rem; font-size: 0.9rem; }
+.legend i { display: inline-block; width: 0.9rem; height: 0.35rem; margin-right: 0.35rem; vertical-align: middle; }
+@media (max-width: 600px) { .wide { display: none; } .narrow { display: block; } }
+"""
 LEFT_OUT = {"duplicates_collapsed": "duplicate", "nonfinite_dropped": "not finite"}
 
 
 def print_clouds(measured: dict[str, Any], console: Console) -> None:
-    """Prints a line for each cloud and estimator, what the profiles say where there are any, and the caveats."""
-    table = Table(header_style="bold")
-    for heading in _headings(measured):
-        # A narrow terminal folds names, never numbers.
-        folds = heading in ("cloud", "left out")
-        table.add_column(heading, justify="left" if heading in TEXTS else "right", overflow="fold", no_wrap=not folds)
-    for cells in _rows(measured):
-        table.add_row(*map(Text, cells))
-    console.print(table)
+    """Prints the dimension of each cloud, its plain readings, what profiles say if there are any, and the caveats."""
+    if found := list(_measured_rows(measured)):
+        console.print(_table(HEADINGS_MEASURED, found))
+    console.print(_table(_headings(measured), _rows(measured)))
     for sentence in (*_plateaus(measured), *(caveat["text"] for caveat in measured["caveats"])):
         console.print(Text(sentence))
+
+
+def _table(headings: Iterable[str], rows: Iterable[list[str]]) -> Table:
+    table = Table(header_style="bold")
+    for heading in headings:
+        # A narrow terminal folds names, never numbers.
+        folds = heading in ("cloud", "left out", "clouds most alike")
+        table.add_column(heading, justify="left" if heading in TEXTS else "right", overflow="fold", no_wrap=not folds)
+    for cells in rows:
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def write_plot(measured: dict[str, Any], path: str) -> None:
@@ -53,10 +76,12 @@ def write_plot(measured: dict[str, Any], path: str) -> None:
       RunError: if the disk is full, or the picture cannot be drawn.
     """
     check_plot(path)
-    figure = scale_figure(measured["clouds"])
+    clouds = measured["clouds"]
     if pathlib.Path(path).suffix == ".html":
-        files.write_text(path, _page(measured, figure))
+        layered = len(clouds) > 1 and all("layer" in cloud for cloud in clouds)
+        files.write_text(path, _page_of_layers(measured) if layered else _page(measured, scale_figure(clouds)))
         return
+    figure = scale_figure(clouds)
     pictures.write(path, figure, INSTEAD, width=1000, height=560)
 
 
@@ -69,35 +94,85 @@ def _page(measured: dict[str, Any], figure: go.Figure) -> str:
     clouds = measured["clouds"]
     title = clouds[0]["cloud"] if len(clouds) == 1 else f"{len(clouds)} clouds"
     drawing = plots.drawing(figure, "figure-scale", " ".join(_plateaus(measured)) or "Dimension against scale.")
-    by_layer = [cloud for cloud in clouds if "layer" in cloud]
-    layers = (
-        figure_section(
-            "Dimension by layer",
-            plots.drawing(layer_figure(by_layer), "figure-layers", measured["sentence"]),
-            "Bars: 95% intervals; documents count as independent, tokens of one document do not.",
-        )
-        if len(by_layer) > 1
-        else ""
-    )
     caption = (
         "Bars: two standard errors; they measure spread, not bias. A band: the plateau, the widest range of scales "
         "over which the dimension is constant within its errors and two percent. Small distances show noise, large "
         "ones curvature and the ends of the data."
     )
-    headings = _headings(measured)
-    numeric = {place for place, heading in enumerate(headings) if heading not in TEXTS}
-    body = [[html.escape(cell) for cell in cells] for cells in _rows(measured)]
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _plateaus(measured))
     return layout.conclusion(
         f"Dimension of {title}",
         measured,
         [
-            layers,
             figure_section("Dimension against scale", drawing, caption),
             f"<ul>{said}</ul>" if said else "",
-            f"<section><h2>Estimates</h2>{ruled_table(list(headings), body, _how(measured), numeric)}</section>",
+            _estimates(measured),
         ],
     )
+
+
+def _page_of_layers(measured: dict[str, Any]) -> str:
+    """Without scripts, so that the page is small: d by layer for each run, and d against scale in small figures."""
+    clouds = measured["clouds"]
+    runs = list(dict.fromkeys(cloud.get("run") for cloud in clouds))
+    title = f"{len(clouds)} layers" if len(runs) == 1 else f"layers of {len(runs)} runs"
+    sections = [f"<style>{LAYER_STYLE}</style>"]
+    for place, run in enumerate(runs):
+        of_run = [cloud for cloud in clouds if cloud.get("run") == run]
+        figure = layer_figure(of_run, "layer")
+        wide, narrow = (
+            vectors.drawing(figure, f"figure-layers-{place}-{name}", measured["sentence"], size)
+            for name, size in (("wide", WIDE), ("narrow", NARROW))
+        )
+        sections.append(
+            figure_section(
+                f"Dimension by layer{f', {run}' if run else ''}",
+                f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>',
+                "Bands: 95% intervals; documents count as independent where they are known, and otherwise rows.",
+            )
+        )
+        if panels := scale_panels(of_run):
+            sections.append(_panels(panels, profile_colors(of_run), run, place))
+            said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _plateaus(measured | {"clouds": of_run}))
+            sections.append(f"<details><summary>Plateaus</summary><ul>{said}</ul></details>" if said else "")
+    return layout.conclusion(f"Dimension of {title}", measured, [*sections, _estimates(measured)], script=False)
+
+
+def _panels(panels: list[tuple[str, go.Figure]], colors: dict[str, str], run: str | None, place: int) -> str:
+    legend = "".join(
+        f'<span><i style="background: {color}"></i>{html.escape(name)}</span>' for name, color in colors.items()
+    )
+    each = "".join(
+        f"<div><h3>{html.escape(name)}</h3>"
+        f"{vectors.drawing(figure, f'figure-scale-{place}-{at}', f'Dimension against scale, {name}', PANEL)}</div>"
+        for at, (name, figure) in enumerate(panels)
+    )
+    return figure_section(
+        f"Dimension against scale{f', {run}' if run else ''}",
+        f'<p class="legend">{legend}</p><div class="panels">{each}</div>',
+        "All have the same axes. Bands: two standard errors; they measure spread, not bias. A thick line has a "
+        "plateau, over which the dimension is constant within its errors and two percent.",
+    )
+
+
+def _estimates(measured: dict[str, Any]) -> str:
+    tables = [("Plain readings", _headings(measured), _rows(measured), f"{_how(measured)} {SPREAD}")]
+    if found := list(_measured_rows(measured)):
+        tables.insert(0, ("Dimension", HEADINGS_MEASURED, iter(found), COMPARED))
+    sections = []
+    for title, headings, rows, caption in tables:
+        numeric = {place for place, heading in enumerate(headings) if heading not in TEXTS}
+        body = [[html.escape(cell) for cell in cells] for cells in rows]
+        sections.append(f"<section><h2>{title}</h2>{ruled_table(list(headings), body, caption, numeric)}</section>")
+    return "".join(sections)
+
+
+def _measured_rows(measured: dict[str, Any]) -> Iterator[list[str]]:
+    """Cells of text, by `HEADINGS_MEASURED`."""
+    for cloud in measured["clouds"]:
+        if found := cloud.get("measured"):
+            alike = ", ".join(found["most_alike"])
+            yield [cloud["cloud"], number(found["dimension"]), interval(found["interval"]), alike]
 
 
 def _how(measured: dict[str, Any]) -> str:
@@ -135,6 +210,8 @@ def _rows(measured: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def _plateaus(measured: dict[str, Any]) -> Iterator[str]:
+    """A sentence for each profile; of layers without a plateau one for all of them."""
+    none_in: dict[tuple[str | None, str], list[int]] = {}
     for cloud in measured["clouds"]:
         for profile in cloud.get("profiles", []):
             plateau, name = profile["plateau"], f"{cloud['cloud']}, {profile['estimator']}"
@@ -143,5 +220,9 @@ def _plateaus(measured: dict[str, Any]) -> Iterator[str]:
                     f"{name}: plateau at d = {number(plateau['dimension'])} ± {number(plateau['standard_error'], 2)} "
                     f"from distance {number(plateau['lower'])} to {number(plateau['upper'])}"
                 )
+            elif len(profile["scale"]) > 1 and "layer" in cloud:
+                none_in.setdefault((cloud.get("run"), profile["estimator"]), []).append(cloud["layer"])
             elif len(profile["scale"]) > 1:
                 yield f"{name}: no plateau; the dimension depends on the scale"
+    for (run, estimator), layers in none_in.items():
+        yield f"{f'{run}, ' if run else ''}{spans(layers)}, {estimator}: no plateau; the dimension depends on the scale"

@@ -23,7 +23,7 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.likelihood import mle
 from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, graph, neighborhoods
 from jaxscale.dimension.points import (
     Cloud,
     Metric,
@@ -190,7 +190,7 @@ def _by_group(
     dimension_G = jnp.where(count_G > 0, one / jnp.where(count_G > 0, mean_G, 1), jnp.nan)
     # The delta method on one / mean: each point's share in the error of its group.
     influence_N = jnp.where(used_N, dimension_G[group_of] * (1 - inverse_N / mean_G[group_of]), 0)
-    graph_G = total(influence_N**2 + neighbor_products(influence_N, hoods.indices, group_of))
+    graph_G = total(influence_N**2 + neighbor_products(influence_N, graph(hoods, "by_group"), group_of))
     # No less than if neighborhoods were independent, as in an `Estimate`.
     squares_G = jnp.maximum(graph_G, dimension_G**2 * count_G / (hoods.k - 1))
     if cluster_of is not None:
@@ -238,6 +238,7 @@ def per_point(
     metric: Metric = "euclidean",
     nonfinite: Nonfinite = "raise",
     duplicates: Duplicates = "collapse",
+    smoothing: int | None = None,
 ) -> Places:
     """The dimension around each point, averaged over the point and its `k` neighbors.
 
@@ -249,23 +250,29 @@ def per_point(
 
     Args:
       x: (n, D) points, or their `Neighborhoods` of at least k.
-      k: neighbors per point, and neighbors averaged over; static; at least 3.
+      k: neighbors per point; static; at least 3.
       metric, nonfinite, duplicates: see `neighborhoods`. Static.
+      smoothing: how many of the nearest neighbors are averaged over beside the point; 0 for none of them; all `k` if
+        None. Static.
 
     Returns:
       `Places` of n points; nan for points dropped or collapsed.
 
     Raises:
-      InputError: as `mle` does.
+      InputError: as `mle` does, or if `smoothing` is negative or more than `k`.
     """
+    smoothing = k if smoothing is None else integer("smoothing", smoothing, 0)
+    if smoothing > k:
+        raise InputError(f"smoothing={smoothing} averages over more than the k={k} neighbors there are. Raise k.")
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
-    places: Places = _per_point(hoods, mle(hoods, k))
+    places: Places = _per_point(hoods, mle(hoods, k), smoothing)
     return places
 
 
-@jax.jit
-def _per_point(hoods: Neighborhoods, estimate: Estimate) -> Places:
+@functools.partial(jax.jit, static_argnames="smoothing")
+def _per_point(hoods: Neighborhoods, estimate: Estimate, smoothing: int) -> Places:
     used_N, inverse_N, one = _inverse_local(estimate)
+    indices_Nxk = graph(hoods, "per_point")
 
     def add_column(sums: tuple[jax.Array, jax.Array], neighbor: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
         count, total = sums
@@ -273,10 +280,10 @@ def _per_point(hoods: Neighborhoods, estimate: Estimate) -> Places:
         return (count + known, total + jnp.where(known, inverse_N[neighbor], 0)), None
 
     start = used_N.astype(jnp.int32), inverse_N
-    (count_N, total_N), _ = lax.scan(add_column, start, hoods.indices.T)
+    (count_N, total_N), _ = lax.scan(add_column, start, indices_Nxk[:, :smoothing].T)
     known_N = used_N & (total_N > 0)
     dimension_N = jnp.where(known_N, one * count_N / jnp.where(known_N, total_N, 1), jnp.nan)
-    relative_error = _spread_of_disjoint(jnp.log(dimension_N), hoods.indices)
+    relative_error = _spread_of_disjoint(jnp.log(dimension_N), indices_Nxk)
     # Where all neighborhoods meet, averaging may have gained nothing.
     relative_error = jnp.where(jnp.isnan(relative_error), jnp.sqrt(1 / (hoods.k - 1)), relative_error)
     return Places(dimension_N, dimension_N * relative_error, jnp.where(used_N, count_N, 0))

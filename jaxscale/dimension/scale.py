@@ -23,7 +23,7 @@ from jax.scipy.special import gammaincc
 from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods, vectors
 from jaxscale.dimension.points import Metric, replicated
 from jaxscale.errors import InputError
 
@@ -163,7 +163,8 @@ def by_decimation(
     key = random_key("key", key)
     name, read = at_all_neighbors(estimator)
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
-    n = hoods.points.shape[0]
+    points_NxD = replicated(vectors(hoods, "by_decimation"))
+    n = hoods.used.shape[0]
     if levels is None:
         levels = 1 + max(0, (n // max(LEAST_POINTS, 5 * k)).bit_length() - 1)
     if levels < 1 or n >> (levels - 1) <= k:
@@ -174,7 +175,7 @@ def by_decimation(
     rows = [_mean_of_one(read(hoods))]
     # Used points come first, so that each subset gets its share of them, and the last subset is not all left-overs.
     order_N = jnp.argsort(jnp.where(hoods.used, jax.random.uniform(key, (n,)), 2))
-    points_NxD = jnp.where(hoods.used[:, None], replicated(hoods.points), jnp.nan)
+    points_NxD = jnp.where(hoods.used[:, None], points_NxD, jnp.nan)
     rows += [_of_subsets(points_NxD, order_N, 2**level, k, hoods.metric, read) for level in range(1, levels)]
     scale, dimension, standard_error, spread, points = (jnp.stack(column) for column in zip(*rows, strict=True))
     return ScaleProfile(

@@ -13,8 +13,11 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.calibration import calibrate, note_of_reading
 from jaxscale.dimension.estimate import Estimate
 from jaxscale.dimension.estimators.registry import LEAST_NEIGHBORS, at_all_neighbors
+from jaxscale.dimension.half_samples import with_lists
+from jaxscale.dimension.measurement import FEWEST_POINTS, measure
 from jaxscale.dimension.neighborhood import Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
+from jaxscale.dimension.references.statistics import NEIGHBORS
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
 from jaxscale.dimension.standard_errors import clustered_standard_error
 from jaxscale.errors import InputError
@@ -40,6 +43,7 @@ def summary(
     ks: Sequence[int] = (),
     key: jax.Array | int | None = None,
     calibrated: bool = False,
+    compared: bool = False,
     report: Callable[..., None] = lambda **values: None,
     into: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -56,13 +60,14 @@ def summary(
       key: a JAX random key, or an int for `jax.random.key`. Profiles are then by `by_decimation` instead, which
         searches neighbors anew at each size.
       calibrated: also the dimensions that the readings stand for, by `calibrate`, which reads simulated clouds.
+      compared: also the dimension by `measure`, with an interval that holds more than chance.
       report: called with `step` and `steps` as the work goes on.
       into: a dict to put what is returned into, piece by piece: after an error it holds what was measured.
 
     Returns:
-      A dict: `estimates`, each with its `estimator`, numbers and counts, a `note` if it is likely too low, and what is
-      `calibrated` if asked for; `caveats`, as a verdict holds them, on what else is to be known of them; and
-      `profiles`, each with its `plateau`.
+      A dict: `measured` if asked for and there are points enough; `estimates`, each with its `estimator`, numbers and
+      counts, a `note` if it is likely too low, and what is `calibrated` if asked for; `caveats`, as a verdict holds
+      them, on what else is to be known of them; and `profiles`, each with its `plateau`.
 
     Raises:
       InputError: as `neighborhoods` and the estimators do, or if an argument cannot be used.
@@ -72,7 +77,8 @@ def summary(
         raise InputError("ks and key ask for two kinds of profile. Pass one of them.")
     profiled = bool(ks) or key is not None
     check_neighbors(readers, k)
-    done, steps = 0, 1 + len(readers) * (1 + profiled + calibrated)
+    compared_too = compared and np.shape(x)[0] >= FEWEST_POINTS
+    done, steps = 0, 1 + compared_too + len(readers) * (1 + profiled + calibrated)
 
     def advance() -> None:
         nonlocal done
@@ -81,7 +87,9 @@ def summary(
 
     k, ks = integer("k", k, 1), [integer("ks", value, 1) for value in ks]
     report(step=0, steps=steps)
-    hoods = jax.block_until_ready(neighborhoods(x, max([k, *ks]), metric, nonfinite))
+    deepest = max([k, *ks, NEIGHBORS if compared_too else 1])
+    found = jax.block_until_ready(neighborhoods(x, deepest, metric, nonfinite))
+    hoods = with_lists(found.nearest(max([k, *ks])))
     advance()
     said_of_all: dict[str, Any] = {} if into is None else into
     estimates: list[dict[str, Any]] = []
@@ -89,6 +97,10 @@ def summary(
     said_of_all.update({"estimates": estimates, "caveats": _caveats_of_cloud(hoods)})
     if profiled:
         said_of_all["profiles"] = profiles
+    if compared:
+        said_of_all |= _measured(found, clusters, said_of_all["caveats"])
+    if compared_too:
+        advance()
     for name, read in readers.items():
         estimate = read(hoods.nearest(k))
         said = _estimate(name, estimate, clusters)
@@ -107,6 +119,20 @@ def summary(
         profiles.append(_profile(name, profile, plateau(profile)))
         advance()
     return said_of_all
+
+
+def _measured(
+    hoods: Neighborhoods, clusters: np.ndarray | None, caveats: list[dict[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """What `measure` says, and its caveats among the others; nothing where points are too few."""
+    if (points := int(np.sum(hoods.used))) < FEWEST_POINTS:
+        text = f"{points} distinct points are too few to compare with reference clouds, which takes {FEWEST_POINTS}."
+        caveats.append(caveat("not_compared", text))
+        return {}
+    found = measure(hoods, clusters=clusters)
+    caveats += [caveat(code, text) for code, text in found.caveats]
+    value = {"dimension": float(found.dimension), "interval": [float(end) for end in found.interval]}
+    return {"measured": value | {"most_alike": list(found.most_alike)}}
 
 
 def check_neighbors(estimators: Iterable[str], k: int) -> None:

@@ -32,12 +32,15 @@ class Pretrained:
       forward: (sequences, layers) -> (B, T, D) float32 by layer, where T is at least the longest sequence's length.
       layers: blocks.
       context: tokens it can see at once; None for no limit.
+      spans: of a text, where each token begins and ends in it, in characters, special tokens included; None where that
+        is not known.
     """
 
     tokenizer: Callable[..., dict[str, Any]]
     forward: Callable[[Sequence[np.ndarray], Sequence[int]], dict[int, np.ndarray]]
     layers: int
     context: int | None
+    spans: Callable[[str], Sequence[tuple[int, int]]] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -81,7 +84,8 @@ def _of_ours(name: str) -> Pretrained:
         encoded = loaded.tokenizer.encode(text)
         return {"input_ids": encoded.ids[:max_length], "special_tokens_mask": encoded.special_tokens_mask[:max_length]}
 
-    return Pretrained(tokenize, forward, loaded.layers, loaded.context)
+    spans: Callable[[str], Sequence[tuple[int, int]]] = lambda text: loaded.tokenizer.encode(text).offsets
+    return Pretrained(tokenize, forward, loaded.layers, loaded.context, spans)
 
 
 def _of_transformers(name: str) -> Pretrained:
@@ -109,7 +113,8 @@ def _of_transformers(name: str) -> Pretrained:
             output = model(input_ids=tokens_BxT, attention_mask=mask_BxT, output_hidden_states=True)
         return {layer: output.hidden_states[layer].float().cpu().numpy() for layer in layers}
 
-    return Pretrained(tokenizer, forward, config.num_hidden_layers, context)
+    spans: Any = lambda text: tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    return Pretrained(tokenizer, forward, config.num_hidden_layers, context, spans if tokenizer.is_fast else None)
 
 
 def hidden_states(

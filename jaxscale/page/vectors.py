@@ -24,18 +24,28 @@ _LEGEND_LINE = 20
 _LETTER = 7.2  # width of a letter of the legend
 _PADDING = 0.04  # of an axis, beyond its data
 _TICKS = 6
+_APART = 55  # the ticks of a short axis
 _ONE_DECADE, _FEW_DECADES = 1.2, 2.2  # of a logarithmic axis with evenly spaced ticks, and with `_FACTORS`
 _FACTORS = (1, 2, 5)
 _DASHES = {"dash": "8 5", "dot": "2 4", "dashdot": "8 4 2 4"}
 
 
-def drawing(figure: go.Figure, name: str, description: str) -> str:
-    """`figure` as markup: a div with id `name` that holds an SVG, read out as `description`."""
-    parts = "".join(_Plot(figure.to_plotly_json()).parts())
+def drawing(figure: go.Figure, name: str, description: str, size: tuple[int, int] | None = None) -> str:
+    """`figure` as markup: a div with id `name` that holds an SVG, read out as `description`.
+
+    Args:
+      figure: what of it can be drawn, the module says.
+      name: the id.
+      description: for who does not see it.
+      size: width and height in pixels, which it does not exceed; None for a figure as wide as the page.
+    """
+    width, height = size or (_WIDTH, _HEIGHT)
+    parts = "".join(_Plot(figure.to_plotly_json(), width, height).parts())
     label = html.escape(description)
+    style = f' style="height: auto; max-width: {width}px"' if size else ""
     return (
-        f'<div class="plot" id="{html.escape(name)}" role="img" aria-label="{label}">'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" height="100%" font-size="13" fill="currentColor">'
+        f'<div class="plot" id="{html.escape(name)}"{style} role="img" aria-label="{label}">'
+        f'<svg viewBox="0 0 {width} {height}" width="100%" height="100%" font-size="13" fill="currentColor">'
         f"{parts}</svg></div>"
     )
 
@@ -46,11 +56,14 @@ class _Axis:
     def __init__(self, layout: Mapping[str, Any], values: Sequence[Any], start: float, end: float) -> None:
         self.title = str((layout.get("title") or {}).get("text") or "")
         self.is_log = layout.get("type") == "log"
+        self._is_whole = layout.get("tickformat") == "d"
         self.names = list(dict.fromkeys(values)) if any(isinstance(value, str) for value in values) else []
         low, high = self._range(layout, values)
         if layout.get("autorange") == "reversed":
             low, high = high, low
         self._low, self._high, self._start, self._end = low, high, start, end
+        # A short axis has room for few.
+        self._most = min(_TICKS, max(2, round(abs(end - start) / _APART)))
 
     def _range(self, layout: Mapping[str, Any], values: Sequence[Any]) -> tuple[float, float]:
         if layout.get("range"):
@@ -85,7 +98,7 @@ class _Axis:
         if self.names:
             yield from ((self._place(i), name) for i, name in enumerate(self.names))
         elif self.is_log and high - low > _ONE_DECADE:
-            every = max(1, math.ceil((high - low) / _TICKS))
+            every = max(1, math.ceil((high - low) / self._most))
             for decade in range(math.floor(low), math.floor(high) + 1):
                 for factor in _FACTORS if high - low < _FEW_DECADES else (1,):
                     value = decade + math.log10(factor)
@@ -93,7 +106,8 @@ class _Axis:
                         yield self._place(value), _power(factor, decade)
         else:
             ends = (10**low, 10**high) if self.is_log else (low, high)
-            step = _round_step((ends[1] - ends[0]) / _TICKS)
+            step = _round_step((ends[1] - ends[0]) / self._most)
+            step = max(step, 1.0) if self._is_whole else step
             for count in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1):
                 place = self.place(count * step) if self.is_log else self._place(count * step)
                 if place is not None:
@@ -113,12 +127,13 @@ def _round_step(least: float) -> float:
 class _Plot:
     """One figure under way."""
 
-    def __init__(self, figure: Mapping[str, Any]) -> None:
+    def __init__(self, figure: Mapping[str, Any], width: int, height: int) -> None:
+        self.width, self.height = width, height
         self.traces = list(figure["data"])
         self.layout = figure["layout"]
         self.scale = next((m for t in self.traces if (m := t.get("marker") or {}).get("colorbar")), None)
         self.legend = list(self._legend()) if self.layout.get("showlegend") else []
-        bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT - (_SCALE if self.scale else 0)
+        bottom, right = height - _BOTTOM, width - _RIGHT - (_SCALE if self.scale else 0)
         self.top = _TOP + _LEGEND_LINE * (1 + max((line for line, *_ in self.legend), default=-1))
         self.bottom, self.right = bottom, right
         xs, ys = zip(*(self._values(trace) for trace in self.traces), strict=True) if self.traces else ((), ())
@@ -166,7 +181,7 @@ class _Plot:
         frame = f"M{self.left:.0f} {self.top:.0f}V{self.bottom:.0f}H{self.right:.0f}"
         yield f'<path d="{frame}" stroke="#888888" fill="none"/>'
         middle, height = (self.left + self.right) / 2, (self.top + self.bottom) / 2
-        yield f'<text x="{middle:.0f}" y="{_HEIGHT - 8}" text-anchor="middle">{html.escape(self.x.title)}</text>'
+        yield f'<text x="{middle:.0f}" y="{self.height - 8}" text-anchor="middle">{html.escape(self.x.title)}</text>'
         turned = f'transform="translate(15 {height:.0f}) rotate(-90)"'
         yield f'<text {turned} text-anchor="middle">{html.escape(self.y.title)}</text>'
 
@@ -224,7 +239,7 @@ class _Plot:
             if not name or trace.get("showlegend") is False:
                 continue
             width = 34 + _LETTER * len(name)
-            if place + width > _WIDTH - _RIGHT and place > _LEFT:
+            if place + width > self.width - _RIGHT and place > _LEFT:
                 line, place = line + 1, float(_LEFT)
             marker, stroke = trace.get("marker") or {}, trace.get("line") or {}
             color = _marker_color(marker, 0) if "markers" in trace.get("mode", "") else stroke.get("color", "")

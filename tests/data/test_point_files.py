@@ -1,9 +1,12 @@
 """Points come out of every kind of file as they went in, and what is no cloud is named."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
-from jaxscale.data.point_files import draw_rows, open_points
+from jaxscale.data.point_files import as_rows, draw_rows, open_groups, open_layers, open_points
 from jaxscale.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
@@ -69,6 +72,107 @@ def test_parquet_by_columns_of_numbers(at):
     assert open_points(all_numbers).shape == (50, 2)
 
 
+def test_csv_with_names_and_without(at):
+    np.savetxt(at("x.csv"), X, "%.9g", ",")
+    np.testing.assert_array_equal(open_points(at("x.csv")).astype(np.float32), X)
+    written(at, "names.csv", b"a, b,text\n1,2,x\n3,,y\n")
+    np.testing.assert_array_equal(open_points(at("names.csv"), "b,a"), [[2, 1], [np.nan, 3]])
+
+
+class Tensor:
+    """What is asked of a tensor of torch, which not everybody has."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.layout = array, array.shape, "float32", "torch.strided"
+
+    detach = cpu = resolve_conj = resolve_neg = lambda self: self
+
+    def numpy(self):
+        return self.array
+
+
+Tensor.__module__ = "torch"
+
+
+@pytest.fixture
+def torch(monkeypatch):
+    """A module that loads what it is given, and nothing but tensors."""
+
+    def load(path, map_location, weights_only):
+        assert weights_only and map_location == "cpu"
+        return module.saved
+
+    module = types.SimpleNamespace(load=load, bfloat16="bfloat16", saved=None)
+    monkeypatch.setitem(sys.modules, "torch", module)
+    return module
+
+
+def test_pt_by_name_or_place(at, torch):
+    path = written(at, "x.pt", b"")
+    torch.saved = {"h.10": Tensor(X + 1), "h.2": Tensor(X), "step": 3}
+    np.testing.assert_array_equal(open_points(path, "h.2"), X)
+    assert list(open_layers(path)) == ["h.10", "h.2"]  # in the order of the file
+    torch.saved = [Tensor(X), Tensor(X + 1)]
+    np.testing.assert_array_equal(open_layers(path)["1"](), X + 1)
+    torch.saved = Tensor(X)
+    np.testing.assert_array_equal(open_points(path), X)
+
+
+def test_pt_without_torch_says_what_to_do(at, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"needs PyTorch to be read\. Install it .*safetensors\.torch\.save_file"):
+        open_points(written(at, "x.pt", b""))
+
+
+def test_layers_are_several_arrays_in_order_or_the_first_axis_of_one(at):
+    from safetensors.numpy import save_file
+
+    np.savez(at("x.npz"), embed=X, block_10=X + 10, block_2=X + 2, labels=np.arange(50))
+    assert list(open_layers(at("x.npz"))) == ["embed", "block_10", "block_2"]
+    assert list(open_layers(at("x.npz"), "block_2,embed")) == ["block_2", "embed"]
+    save_file({f"layer.{place}": X + place for place in range(12)}, at("x.safetensors"))
+    layers = open_layers(at("x.safetensors"))
+    assert list(layers) == [f"layer.{place}" for place in range(12)]
+    np.testing.assert_array_equal(layers["layer.10"](), X + 10)
+    np.save(at("x.npy"), np.stack([X, X + 1]))
+    np.testing.assert_array_equal(open_layers(at("x.npy"))["layer 1"](), X + 1)
+    np.savez(at("one.npz"), h=np.zeros((3, 4, 5, 6)))
+    assert [read().shape for read in open_layers(at("one.npz")).values()] == [(4, 5, 6)] * 3
+    np.savez(at("flat.npz"), h=X, labels=np.arange(50))
+    for path in (at("flat.npz"), written(at, "y.npy", X)):
+        with pytest.raises(InputError, match=r"and no layers.*Leave --by layer out"):
+            open_layers(path)
+
+
+def test_hidden_states_are_rows_of_their_sequences():
+    states = X[:48].reshape(4, 12, 3)
+    rows, sequence = as_rows(states)
+    np.testing.assert_array_equal(rows, X[:48])
+    np.testing.assert_array_equal(sequence, np.repeat(np.arange(4), 12))
+    assert as_rows(X) == (X, None)
+
+
+def test_groups_from_a_file_or_a_name_in_the_file_of_points(at):
+    wanted = np.arange(50) % 3
+    names = np.array(["c", "a", "b"])[wanted]
+    np.savez(at("x.npz"), x=X, document=names)
+    np.save(at("groups.npy"), names)
+    lines = "\n".join(names).encode()
+    for groups, path in (
+        ("document", at("x.npz")),
+        (at("groups.npy"), at("x.npz")),
+        (written(at, "groups.txt", lines), at("x.npz")),
+        (written(at, "groups.csv", b"document\n" + lines + b"\n"), at("x.npz")),
+        ("name", parquet(at("x.parquet"), a=X[:, 0], name=names)),
+    ):
+        found = open_groups(groups, path, 50)
+        np.testing.assert_array_equal(found, np.unique(names, return_inverse=True)[1])
+    with pytest.raises(InputError, match=r"one label for each of the 49 rows .*shape \(50,\)"):
+        open_groups("document", at("x.npz"), 49)
+    with pytest.raises(InputError, match=r"groups='doc' is no file, and no array or column .*which has x, document"):
+        open_groups("doc", at("x.npz"), 50)
+
+
 def written(at, name, content):
     with open(at(name), "wb") as file:
         if isinstance(content, bytes):
@@ -85,7 +189,11 @@ def written(at, name, content):
         ("x.npz", b"no archive", None, r"cannot be read as \.npz"),
         ("x.safetensors", b"none either", "x", r"cannot be read as \.safetensors"),
         ("x.parquet", b"nor this", None, r"cannot be read as \.parquet"),
-        ("x.csv", b"1,2", None, r"must end in \.npy, \.npz, \.safetensors, \.parquet"),
+        ("x.tsv", b"1,2", None, r"must end in \.npy, \.npz, \.safetensors, \.pt, \.csv, \.parquet"),
+        ("x.csv", b"a,b\n1,2\n1,x\n", None, r"columns b hold no numbers\. Name those that do with --array"),
+        ("x.csv", b"a,b\n1,2\n1\n", None, "line 3 has 1 cells, the first 2"),
+        ("x.csv", b"", None, "is empty"),
+        ("x.csv", b"a,b\n1,2\n", "a,c", "array='c' is not in file=.*it has a, b"),
         ("x.npy", np.array([["a", "b"]]), None, "holds <U1. Give one"),
         ("x.npy", X * 1j, None, "holds complex"),
         ("x.npy", {"x": X}, None, r"holds an archive of arrays. Name it \.npz"),
@@ -99,7 +207,7 @@ def test_what_is_no_cloud_is_named(name, content, array, message, at):
         open_points(written(at, name, content), array)
 
 
-@pytest.mark.parametrize("ending", ["npy", "npz", "safetensors", "parquet"])
+@pytest.mark.parametrize("ending", ["npy", "npz", "safetensors", "pt", "csv", "parquet"])
 def test_a_file_that_is_not_there_says_so(ending, at):
     with pytest.raises(InputError, match="No such file"):
         open_points(at(f"none.{ending}"))

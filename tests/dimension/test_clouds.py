@@ -103,6 +103,53 @@ def test_of_many_clouds_the_verdict_says_the_least_and_the_largest():
     assert BIASED in found.limits
 
 
+def of_layers(notes, run=None):
+    """Four layers, whose estimates by mle and twonn have these notes."""
+    clouds = [
+        {"cloud": f"layer {place}", "layer": place, "shape": [9, 2], "caveats": []}
+        | {"estimates": [estimate(name, note=note) for name, note in (("mle", mle), ("twonn", twonn))]}
+        | ({} if run is None else {"run": run})
+        for place, (mle, twonn) in enumerate(notes)
+    ]
+    return {"k": 10, "metric": "euclidean", "seed": 0, "clouds": clouds}
+
+
+def test_what_is_said_of_many_layers_is_said_once():
+    low = "The reading {} is likely too low: n=2000 points."
+    notes = [("", ""), *((low.format(9.5 + place), low.format(11 + place)) for place in range(3))]
+    values = of_layers(notes)
+    values["clouds"][0]["caveats"] = [caveat("no_interval", "mle: 3 has no interval.")]
+    values["clouds"][2]["caveats"] = [caveat("no_interval", "mle: 4 has no interval."), caveat("other", "Only here.")]
+    found = conclude(values, Stopwatch())
+    assert [one["text"].removesuffix(" --calibrate takes the bias off.") for one in found["caveats"]] == [
+        "layers 1 to 3, mle, twonn: The reading 9.5 to 13 is likely too low: n=2000 points.",
+        "layers 0, 2, mle: 3 to 4 has no interval.",
+        "layer 2: Only here.",
+    ]
+    assert found["sentence"].startswith("Of 4 layers d is ")
+    notes[1] = ("", notes[1][1])
+    texts = [one["text"] for one in conclude(of_layers(notes, "a.npz"), Stopwatch())["caveats"]]
+    assert len(texts) == 1 and texts[0].startswith(
+        "a.npz, twonn in layers 1 to 3, mle in layers 2, 3: The reading 10.5 to 13 "
+    )
+
+
+def test_layers_without_a_plateau_share_a_sentence_and_a_page_without_scripts(tmp_path):
+    values = of_layers([("", "")] * 4)
+    for place, cloud in enumerate(values["clouds"]):
+        cloud["profiles"] = [profile("mle", FOUND if place == 1 else NOT_FOUND), profile("twonn", NOT_FOUND)]
+    values["clouds"][3]["cloud"] = "layer 3 (<b>%{y})"
+    values["clouds"][2]["estimates"][0] |= {"dimension": math.nan, "interval": [math.nan, math.nan]}
+    concluded = conclude(values, Stopwatch())
+    said = printed(values)
+    assert "layer 1, mle: plateau at d = 2.01" in said
+    assert "layers 0, 2, 3, mle: no plateau" in said and "layers 0 to 3, twonn: no plateau" in said
+    page.write_plot(concluded, str(tmp_path / "layers.html"))
+    written = (tmp_path / "layers.html").read_text()
+    assert "<script" not in written and "<b>%" not in written and "layer 3 (&lt;b&gt;%{y})" in written
+    assert written.count('<svg viewBox="0 0 300 210"') == 4 and len(written) < 100_000
+
+
 def test_numbers_stay_whole_on_a_narrow_terminal():
     assert "[1.91, 2.11]" in printed(measured("a/long/path/to/some/folder/of/embeddings/torus.npy"), width=72)
 

@@ -25,11 +25,12 @@ def cube(seed, d):
 def test_neighbors_within_a_half_are_those_of_the_half_alone(few, monkeypatch):
     monkeypatch.setattr(half_samples, "FEW", few)
     hoods = dimension.neighborhoods(cube(0, 3), K)
-    side = half_samples._splits(N)[0]
+    side = half_samples.splits(N)[0]
 
     @jax.jit
     def of_sides(hoods):
-        return half_samples._within_sides(half_samples._with_deep_neighborhoods(hoods, K), jnp.asarray(side), K)
+        sides = jnp.asarray(side), jnp.asarray(side)
+        return half_samples.within_sides(hoods, half_samples.deep_lists(hoods, K), *sides, K)
 
     within = of_sides(hoods)
     # By design no more than a few points in a thousand do not find their k within the depth.
@@ -40,6 +41,16 @@ def test_neighbors_within_a_half_are_those_of_the_half_alone(few, monkeypatch):
         found = np.asarray(within.used)[rows]
         np.testing.assert_array_equal(np.asarray(within.indices)[rows][found], rows[alone.indices][found])
         np.testing.assert_allclose(np.asarray(within.distances)[rows][found], alone.distances[found], rtol=1e-6)
+
+
+def test_lists_at_hand_give_the_same_error_without_a_search(monkeypatch):
+    hoods = dimension.neighborhoods(cube(0, 3), 2 * K)
+    wanted = dimension.mle(hoods, K)
+    at_hand = half_samples.with_lists(hoods)
+    monkeypatch.setattr(half_samples, "neighbors", None)
+    found = dimension.mle(at_hand, K)
+    np.testing.assert_allclose(found.standard_error, wanted.standard_error, rtol=1e-6)
+    assert found.dimension == wanted.dimension
 
 
 # Of the whole cloud, and of a subset of it.

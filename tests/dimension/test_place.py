@@ -146,6 +146,23 @@ def test_points_know_their_own_dimension():
     assert 19**-0.5 * 21**-0.5 < share[0] < 19**-0.5 and np.allclose(share, share[0])
 
 
+def test_points_are_smoothed_over_as_many_neighbors_as_asked_for():
+    hoods = dimension.neighborhoods(torus(2), K)
+    read = functools.partial(dimension.per_point, hoods, K)
+    alone, few, all_of_them = read(smoothing=0), read(smoothing=3), read(smoothing=K)
+    # `mle` says the same of one neighborhood, up to a factor for all.
+    share = np.asarray(alone.dimension / dimension.mle(hoods, K).local)
+    np.testing.assert_allclose(share, share[0], rtol=1e-5)
+    assert [int(places.points[0]) for places in (alone, few, all_of_them)] == [1, 4, K + 1]
+    mean = 4 / sum(1 / alone.dimension[row] for row in (0, *np.asarray(hoods.indices[0, :3])))
+    np.testing.assert_allclose(few.dimension[0], mean, rtol=1e-5)
+    errors = [float(places.standard_error[0] / places.dimension[0]) for places in (alone, few, all_of_them)]
+    assert errors[0] > errors[1] > errors[2]
+    np.testing.assert_array_equal(dimension.per_point(hoods, K).dimension, all_of_them.dimension)
+    with pytest.raises(InputError, match="smoothing=11 averages over more than the k=10"):
+        read(smoothing=K + 1)
+
+
 @pytest.mark.parametrize("d", [2, 4])
 def test_intervals_of_points_cover(d):
     places = dimension.per_point(torus(d, n=800))

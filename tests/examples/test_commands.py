@@ -52,6 +52,8 @@ WORK = [
     (jaxscale.ahead.step, "compile_ahead"),
     (jaxscale.ahead.mesh_search, "search"),
     (runs, "_finished_run"),
+    (jaxscale.data.point_files, "columns_but"),
+    (jaxscale.data.point_files, "open_layers"),
     (jaxscale.data.point_files, "open_points"),
     (jaxscale.models.hidden_states, "pretrained"),
     (laws, "read_table"),

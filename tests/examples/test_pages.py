@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.sparse
 
 from jaxscale import laws, lengths, training
 from tests.examples.blocks import PAGES, blocks, check_names, only_bound
@@ -43,7 +44,16 @@ def given(page, monkeypatch):
         return {"x": cloud, "key": key, "table": {"n": n, "loss": 1.5 + 30 * n**-0.3}}
     if page == "docs/dimension.md":
         optimizer, params = optax.sgd(0.1), jnp.eye(5)
+        matrix = np.linalg.norm(cloud[:, None] - cloud, axis=2)
+        indices = np.argsort(matrix, axis=1)[:, :70]
+        distances = np.take_along_axis(matrix, indices, axis=1)
         return {
+            "matrix": matrix,
+            "rows": np.arange(300),
+            "indices": indices,
+            "distances": distances,
+            "squares": distances**2,
+            "graph": scipy.sparse.csr_matrix(matrix),
             "layers": np.stack([cloud, 2 * cloud]),
             "position": np.arange(8000) % 2,
             "document": np.arange(8000) // 4,
@@ -101,6 +111,7 @@ CALLS = {
     "docs/testing.md": "test_twonn_is_finite_and_forgets_the_order()",
 }
 LEFT_TO_READERS = ["x", "y", "f", "g", "key", "net", "params", "tokens", "length", "layers", "position", "document"]
+LEFT_TO_READERS += ["matrix", "rows", "distances", "indices", "squares", "graph"]
 LEFT_TO_READERS += ["parted", "sweep", "jnp", "optax", "optimizer", "model", "cross_entropy", "train_one", "other"]
 # These compute for long: the fast tests look at their names and calls, the slow ones run them.
 LONG = [

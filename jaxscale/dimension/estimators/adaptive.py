@@ -16,7 +16,7 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.estimators.ratios import twonn
 from jaxscale.dimension.gradients import without_gradient
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, graph, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.errors import InputError
 
@@ -121,6 +121,7 @@ def abide(
     if not 0 < significance < 1:
         raise InputError(f"significance must lie between 0 and 1; it is {significance}.")
     hoods = neighborhoods(x, k, metric, nonfinite, duplicates)
+    graph(hoods, "abide")
     estimate = refuse_if_none_used(_abide(hoods, significance, steps), k)
     return without_gradient(estimate, hoods, "abide counts neighbors", "Use mle or gride")
 
@@ -151,7 +152,7 @@ def constant_density(
       Rodriguez, d'Errico, Facco & Laio, Computing the free energy without collective variables, Journal of Chemical
         Theory and Computation 14, 2018.
     """
-    distances_kxN = hoods.distances.T
+    distances_kxN, indices_kxN = hoods.distances.T, graph(hoods, "constant_density").T
     # Without the lower half of the probability, one minus which would be rounded to one.
     threshold = ndtri(jnp.asarray(significance, distances_kxN.dtype) / 2) ** 2
     log_distances_kxN = jnp.log(jnp.maximum(distances_kxN, jnp.finfo(distances_kxN.dtype).tiny))
@@ -163,7 +164,7 @@ def constant_density(
         return (neighbor_N >= 0) & (4 * k * log_cosh <= threshold)
 
     tested = jnp.arange(FEWEST, hoods.k)
-    constant = lax.map(is_constant, (tested, log_distances_kxN[FEWEST - 1 : -1], hoods.indices.T[FEWEST:]))
+    constant = lax.map(is_constant, (tested, log_distances_kxN[FEWEST - 1 : -1], indices_kxN[FEWEST:]))
     return FEWEST + jnp.sum(jnp.cumprod(constant, axis=0, dtype=jnp.int32), axis=0, dtype=jnp.int32)
 
 
@@ -185,7 +186,7 @@ def _abide(hoods: Neighborhoods, significance: jax.Array, steps: int) -> Estimat
     k_N = constant_density(hoods, dimension, significance)
     # Points joined by an edge beyond k* share no part of what was read.
     within_Nxk = jnp.arange(hoods.k) < k_N[:, None]
-    read = dataclasses.replace(hoods, indices=jnp.where(within_Nxk, hoods.indices, -1))
+    read = dataclasses.replace(hoods, indices=jnp.where(within_Nxk, graph(hoods, "abide"), -1))
     return _binomial("abide", read, k_N, _optimal_tau(dimension))
 
 

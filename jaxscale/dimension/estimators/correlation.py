@@ -15,7 +15,14 @@ from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, known_error
 from jaxscale.dimension.estimators.pairs import pair_counts, pair_mean_variances, share_of_pairs
 from jaxscale.dimension.gradients import without_gradient
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
+from jaxscale.dimension.neighborhood import (
+    Duplicates,
+    Neighborhoods,
+    Nonfinite,
+    distinct_points,
+    neighborhoods,
+    vectors,
+)
 from jaxscale.dimension.points import Metric, is_traced, replicated
 from jaxscale.errors import InputError
 
@@ -77,7 +84,7 @@ def correlation_dimension(
             )
     else:
         hoods = distinct_points(x, metric, nonfinite, duplicates)
-        ascending = _checked_radii(radii).astype(hoods.points.dtype)
+        ascending = _checked_radii(radii).astype(vectors(hoods, "correlation_dimension").dtype)
     estimate = _correlation_dimension(hoods.nearest(0), ascending, hoods.zero_distances)
     return without_gradient(estimate, hoods, "correlation_dimension counts pairs", "Use mle or gride")
 
@@ -103,7 +110,9 @@ def _correlation_dimension(hoods: Neighborhoods, radii: jax.Array, zero_distance
     used, count = hoods.used, jnp.sum(hoods.used)
     # Angles are counted as chords between directions.
     lengths = 2 * jnp.sin(jnp.minimum(radii, jnp.pi) / 2) if hoods.metric == "cosine" else radii
-    counts_NxR = _counts_within(lax.stop_gradient(replicated(hoods.points)), used, lax.stop_gradient(lengths))
+    counts_NxR = _counts_within(
+        lax.stop_gradient(replicated(vectors(hoods, "correlation_dimension"))), used, lax.stop_gradient(lengths)
+    )
     share_R = share_of_pairs(counts_NxR, used)
     steps_R = jnp.log(radii) - jnp.mean(jnp.log(radii))
     weights_R = steps_R / jnp.sum(steps_R**2)

@@ -21,7 +21,7 @@ from jaxscale.dimension.estimators import von_mises
 from jaxscale.dimension.estimators.norms_and_angles import norms_and_angles
 from jaxscale.dimension.estimators.reference_balls import MAX_DIMENSION, DancoReferences, check_k, danco_references
 from jaxscale.dimension.gradients import without_gradient
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods, vectors
 from jaxscale.dimension.points import Metric, is_traced
 from jaxscale.errors import InputError
 
@@ -84,7 +84,7 @@ def danco(
     """
     k = check_k(k)
     hoods = neighborhoods(x, k + 1, metric, nonfinite, duplicates)
-    n, width = hoods.points.shape[0], hoods.width
+    n, width = vectors(hoods, "danco").shape[0], hoods.width
     max_dimension = None if max_dimension is None else arguments.integer("max_dimension", max_dimension)
     if references is None:
         max_dimension = min(width, MAX_DIMENSION) if max_dimension is None else max_dimension
@@ -107,7 +107,7 @@ def danco(
 
 def _danco(hoods: Neighborhoods, references: DancoReferences, integer: bool, max_dimension: int) -> Estimate:
     # Three programs: the search, slow to compile, does not depend on the shape of the cloud.
-    statistics, influence, used = norms_and_angles(hoods.points, hoods)
+    statistics, influence, used = norms_and_angles(vectors(hoods, "danco"), hoods)
     dimension, sensitivity = _nearest_reference(statistics, references, max_dimension, integer)
     estimate: Estimate = _estimate(hoods, dimension, influence @ sensitivity, used, references)
     return estimate

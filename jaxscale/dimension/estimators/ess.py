@@ -79,7 +79,7 @@ def ess(
 
 @functools.partial(jax.jit, static_argnames="pooling")
 def _ess(hoods: Neighborhoods, pooling: Pooling) -> Estimate:
-    deficit = map_neighborhoods(_deficit, hoods)
+    deficit = map_neighborhoods(_deficit, hoods, "ess")
     used = complete(hoods) & ~jnp.isnan(deficit)
     count = jnp.sum(used)
     deficit = jnp.where(used & hoods.sound, deficit, jnp.nan)

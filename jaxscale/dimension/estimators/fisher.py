@@ -15,7 +15,7 @@ from jax import lax
 from jaxscale.dimension.estimate import Estimate, known_error
 from jaxscale.dimension.estimators.pairs import pair_counts, pair_mean_variances, share_of_pairs
 from jaxscale.dimension.gradients import without_gradient
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points, vectors
 from jaxscale.dimension.points import Metric, replicated
 from jaxscale.errors import InputError
 
@@ -82,7 +82,9 @@ def fisher_separability(
 @functools.partial(jax.jit, static_argnames=("condition_number", "alphas"))
 def _fisher_separability(hoods: Neighborhoods, condition_number: float, alphas: tuple[float, ...]) -> Estimate:
     used, count = hoods.used, jnp.sum(hoods.used)
-    directions_NxD = _whitened_directions(lax.stop_gradient(replicated(hoods.points)), used, condition_number)
+    directions_NxD = _whitened_directions(
+        lax.stop_gradient(replicated(vectors(hoods, "fisher_separability"))), used, condition_number
+    )
 
     def cosines(points_BxD: jax.Array, others_CxD: jax.Array, used_B: jax.Array, used_C: jax.Array) -> jax.Array:
         return jnp.matmul(points_BxD, others_CxD.T, precision=lax.Precision.HIGHEST)

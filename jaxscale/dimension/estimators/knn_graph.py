@@ -16,7 +16,7 @@ from jax import lax
 
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, graph, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.errors import InputError
 
@@ -78,6 +78,7 @@ def knn_graph(
     k, gamma, smallest = integer("k", k, 1), float(gamma), float(smallest)
     depth = neighbors_needed(k, smallest)
     hoods = neighborhoods(x, depth, metric, nonfinite, duplicates)
+    graph(hoods, "knn_graph")
     return refuse_if_none_used(_knn_graph(hoods, k, gamma, smallest), k=depth)
 
 

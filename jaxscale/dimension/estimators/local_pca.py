@@ -15,7 +15,14 @@ from jaxscale.dimension.estimate import Estimate, from_influence, known_error, r
 from jaxscale.dimension.estimators.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.estimators.spectra import Rule, checked_threshold, dimension_of_spectrum, participation_ratio
 from jaxscale.dimension.gradients import without_gradient
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points, neighborhoods
+from jaxscale.dimension.neighborhood import (
+    Duplicates,
+    Neighborhoods,
+    Nonfinite,
+    distinct_points,
+    neighborhoods,
+    vectors,
+)
 from jaxscale.dimension.points import Metric, replicated
 
 # Runs of rows that are left out in turn for a standard error.
@@ -84,7 +91,7 @@ def _counting(estimate: Estimate, hoods: Neighborhoods, rule: Rule) -> Estimate:
 
 @functools.partial(jax.jit, static_argnames=("rule", "threshold"))
 def _local_pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
-    k, width = hoods.k, hoods.points.shape[1]
+    k, width = hoods.k, vectors(hoods, "local_pca").shape[1]
 
     def dimension_of(vectors_kxD: jax.Array) -> jax.Array:
         scatter = gram(vectors_kxD) if k <= width else gram(vectors_kxD.T)
@@ -92,7 +99,7 @@ def _local_pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
             return participation_ratio(jnp.trace(scatter), jnp.sum(scatter**2))
         return dimension_of_spectrum(jnp.linalg.eigvalsh(scatter)[::-1], min(width, k - 1), rule, threshold)
 
-    local = map_neighborhoods(dimension_of, hoods)
+    local = map_neighborhoods(dimension_of, hoods, "local_pca")
     used = complete(hoods) & ~jnp.isnan(local)
     count = jnp.sum(used)
     local = jnp.where(used & hoods.sound, local, jnp.nan)
@@ -137,9 +144,10 @@ def pca(
 
 @functools.partial(jax.jit, static_argnames=("rule", "threshold"))
 def _pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
-    n, width = hoods.points.shape
+    points_NxD = replicated(vectors(hoods, "pca"))
+    n, width = points_NxD.shape
     count = jnp.sum(hoods.used)
-    points_NxD = jnp.where(hoods.used[:, None], replicated(hoods.points), 0)
+    points_NxD = jnp.where(hoods.used[:, None], points_NxD, 0)
     # A first mean, to which everything refers; what rounding leaves of it comes off with each second one.
     largest = lax.stop_gradient(jnp.max(jnp.abs(points_NxD)))
     largest = jnp.where(largest > 0, largest, 1)

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxscale.dimension.neighborhood import Neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods, graph, vectors
 from jaxscale.dimension.points import replicated
 
 # Numbers in a tile of vectors; what is read from them, Gram matrices say, takes about as much again.
 TILE = 1 << 22
 
 
-def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoods) -> jax.Array:
+def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoods, estimator: str) -> jax.Array:
     """`read` of the k nearest neighbors of each point, less their mean.
 
     The point itself is not among them. Vectors are scaled so that the largest entry before centring is one, which no
@@ -23,11 +23,12 @@ def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoo
     Args:
       read: takes (k, D) vectors that add up to zero and returns one array, of the same shape for each neighborhood.
       hoods: neighborhoods; where one has fewer than k neighbors, what is read from it has no meaning.
+      estimator: who reads them, for the error where there are no vectors.
 
     Returns:
       (n, ...), differentiable in `hoods.points` as far as `read` is.
     """
-    points_NxD = replicated(hoods.points)
+    points_NxD = replicated(vectors(hoods, estimator))
 
     @jax.checkpoint  # or the gradient would keep every vector
     def of_point(row: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -39,7 +40,7 @@ def map_neighborhoods(read: Callable[[jax.Array], jax.Array], hoods: Neighborhoo
 
     rows_in_a_tile = max(1, TILE // (hoods.k * points_NxD.shape[1]))
     readings: jax.Array = lax.map(
-        of_point, (points_NxD, hoods.indices), batch_size=min(rows_in_a_tile, points_NxD.shape[0])
+        of_point, (points_NxD, graph(hoods, estimator)), batch_size=min(rows_in_a_tile, points_NxD.shape[0])
     )
     return readings
 

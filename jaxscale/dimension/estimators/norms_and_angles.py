@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxscale.dimension.estimators import von_mises
 from jaxscale.dimension.estimators.ratios import gride
-from jaxscale.dimension.neighborhood import Neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods, graph, vectors
 from jaxscale.dimension.points import replicated
 
 # A concentration beyond this tells of neighbors that all lie in one direction, as at the end of a curve.
@@ -36,7 +36,7 @@ def norms_and_angles(points: jax.Array, hoods: Neighborhoods) -> tuple[jax.Array
     likeliest = gride(hoods, n1=1, n2=k + 1)
     assert likeliest.influence is not None
     used_N = hoods.used & (hoods.distances[:, 0] > 0) & (hoods.distances[:, -1] < jnp.inf)
-    cosine_N, sine_N = _mean_cosine_and_sine(replicated(points), replicated(hoods.points), hoods, used_N)
+    cosine_N, sine_N = _mean_cosine_and_sine(replicated(points), replicated(vectors(hoods, "danco")), hoods, used_N)
     direction_N, concentration_N = von_mises.likeliest_parameters(cosine_N, sine_N, MAX_CONCENTRATION)
     spread_N = used_N & (concentration_N < 0.999 * MAX_CONCENTRATION)
     share_N = spread_N * (jnp.sum(used_N) / jnp.sum(spread_N))
@@ -71,6 +71,6 @@ def _mean_cosine_and_sine(
 
     farthest_N = jnp.where(used_N, hoods.distances[:, -1], 1)
     means: tuple[jax.Array, jax.Array] = lax.map(
-        of_point, (centers_NxD, hoods.indices[:, :k], farthest_N), batch_size=256
+        of_point, (centers_NxD, graph(hoods, "danco")[:, :k], farthest_N), batch_size=256
     )
     return means

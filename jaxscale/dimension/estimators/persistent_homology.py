@@ -17,7 +17,7 @@ from jax import lax
 from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimate import Estimate, known_error
 from jaxscale.dimension.estimators.spanning_tree import edge_lengths, edges
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, distinct_points, vectors
 from jaxscale.dimension.points import Metric, as_cloud, is_traced, replicated, some_rows
 from jaxscale.errors import InputError
 
@@ -103,9 +103,10 @@ def ph0(
         hoods = distinct_points(cloud, metric, nonfinite, duplicates, up_to_rounding=few)
         hoods = hoods if few or duplicates == "keep" else _distinct_subset(hoods, key, max_points)
     used = hoods.used.shape[0] if is_traced(hoods.used) else int(jnp.sum(hoods.used))
+    shape = vectors(hoods, "ph0").shape
     if used < least:
         raise InputError(
-            f"halvings={halvings} needs at least {least} distinct points; x has shape {hoods.points.shape}, "
+            f"halvings={halvings} needs at least {least} distinct points; x has shape {shape}, "
             f"{used} of its rows count. Pass fewer halvings or more points."
         )
     estimate: Estimate = _ph0(hoods, key, alpha, halvings, resamples, max_points)
@@ -118,7 +119,7 @@ def _distinct_subset(hoods: Neighborhoods, key: jax.Array, max_points: int) -> N
     To look for these among all points would take all pairs of them.
     """
     rows = _random_order(hoods.used, jax.random.fold_in(key, 1))[:max_points]
-    points_NxD = jnp.where(hoods.used[rows][:, None], some_rows(hoods.points, rows), jnp.nan)
+    points_NxD = jnp.where(hoods.used[rows][:, None], some_rows(vectors(hoods, "ph0"), rows), jnp.nan)
     subset = distinct_points(points_NxD, hoods.metric, nonfinite="drop")
     return dataclasses.replace(
         subset,
@@ -134,7 +135,7 @@ def _ph0(
 ) -> Estimate:
     subset_key, order_key, parts_key = jax.random.split(key, 3)
     rows = _random_order(hoods.used, subset_key)[:max_points]
-    points_NxD, used_N = replicated(hoods.points)[rows], hoods.used[rows]
+    points_NxD, used_N = replicated(vectors(hoods, "ph0"))[rows], hoods.used[rows]
     read = functools.partial(
         _read, alpha=alpha, halvings=halvings, resamples=resamples, angles=hoods.metric == "cosine"
     )

@@ -12,7 +12,7 @@ from jax import lax
 from jaxscale.arguments import integer
 from jaxscale.dimension.estimate import Estimate, from_influence, refuse_if_none_used
 from jaxscale.dimension.estimators.likelihood import Pooling
-from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods
+from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, graph, neighborhoods, vectors
 from jaxscale.dimension.points import Metric, check_choice, replicated
 
 # Floats of working memory for a tile of neighborhoods.
@@ -101,12 +101,12 @@ def _tle(hoods: Neighborhoods, pooling: Pooling) -> Estimate:
 
 def _measurements(hoods: Neighborhoods, regular_N: jax.Array) -> tuple[jax.Array, jax.Array]:
     """S_i = Σ log(r / u) over the measurements of each neighborhood, and their number; tile by tile."""
-    points_NxD = replicated(hoods.points)
+    points_NxD = replicated(vectors(hoods, "tle"))
     n, width = points_NxD.shape
     # Without checkpoint the gradient would keep the differences and the pairs of all neighborhoods.
     of_point = jax.checkpoint(functools.partial(_measurements_of_point, points_NxD))
     rows_in_a_tile = max(1, TILE_SIZE // (hoods.k * (width + 8 * hoods.k)))
-    rows = (points_NxD, hoods.indices, regular_N)
+    rows = (points_NxD, graph(hoods, "tle"), regular_N)
     measurements: tuple[jax.Array, jax.Array] = lax.map(
         lambda row: of_point(*row), rows, batch_size=min(n, rows_in_a_tile)
     )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxscale.dimension.neighborhood import Neighborhoods
+from jaxscale.dimension.neighborhood import Neighborhoods, graph, vectors
 from jaxscale.dimension.points import replicated
 
 NEIGHBORS = 32
@@ -51,7 +51,7 @@ def of(hoods: Neighborhoods) -> jax.Array:
     Args:
       hoods: neighborhoods of `NEIGHBORS`; points that are not used do not count.
     """
-    points, distances = replicated(hoods.points), hoods.distances
+    points, distances = replicated(vectors(hoods, "measure")), hoods.distances
     used = hoods.used & (distances[:, -1] < jnp.inf) & (distances[:, -1] > 0)
     count = jnp.maximum(jnp.sum(used), 1)
     mean: Callable[[jax.Array], jax.Array] = lambda values_N: jnp.sum(jnp.where(used, values_N, 0)) / count
@@ -71,7 +71,7 @@ def of(hoods: Neighborhoods) -> jax.Array:
     (r_center, r_spread), (t_center, t_spread) = _moments(log_r, mean), _moments(log_T[:, 19], mean)
     product = mean((log_r - r_center) * (log_T[:, 19] - t_center))
     found += [product / (r_spread * t_spread + 1e-12), jnp.log(r_spread + 1e-6)]
-    angles, participation = _of_vectors(points, hoods.indices)
+    angles, participation = _of_vectors(points, graph(hoods, "measure"))
     for place, several in enumerate((False, True, False)):
         center, spread = _moments(angles[:, place], mean)
         found.append(-jnp.log(center + _LEAST))
