@@ -45,6 +45,7 @@ def test_train_prints_one_json_document_and_keeps_progress_apart(trained):
     assert done.stderr.count("61 documents read, of which 1 duplicate") == 1
 
 
+@pytest.mark.thorough
 def test_embed_then_dimension(trained, tmp_path, capsys):
     folder, _ = trained
     out = tmp_path / "embeddings.npy"
@@ -142,6 +143,7 @@ def layers(tmp_path, monkeypatch):
 AS_LAYERS = ["--by", "layer", "--estimators", "mle", "--k", "4", "--json"]
 
 
+@pytest.mark.thorough
 def test_dimension_by_layer_of_a_file(layers, capsys):
     """With sequences as documents, a note that holds for several layers once, and a page that is small."""
     assert cli.main(["dimension", layers, *AS_LAYERS, "--plot", "layers.html", "--largest-k", "16"]) == 0
@@ -193,6 +195,7 @@ def test_groups_make_errors_of_documents(square, capsys):
     assert errors[0] >= errors[2]
 
 
+@pytest.mark.thorough
 def test_texts_are_colored_by_the_dimension_around_their_tokens(tiny_model, text_folder, tmp_path, capsys):
     arguments = [
         "dimension",

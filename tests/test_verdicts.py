@@ -23,7 +23,10 @@ AGREEMENT = {"fit": "inconclusive", "plan": None, "dimension": None, "construct"
 NAMES = {
     "fit": ["alpha", "E", "A"],
     "plan": ["promised width of the interval of alpha", "cost in n", "runs"],
-    "dimension": [f"d of {cloud} by {name}" for cloud in ("a.npy", "b.npy") for name in ("mle", "local_pca")],
+    "dimension": [
+        *(f"d of {cloud}" for cloud in ("a.npy", "b.npy")),
+        *(f"d of {cloud} by {name}" for cloud in ("a.npy", "b.npy") for name in ("mle", "local_pca")),
+    ],
     "construct": ["largest error found", "L² error at random points", "slope of log error on log N"]
     + [f"bound on rounding in {name}" for name in ("float64", "float32", "tf32", "bf16")],
 }

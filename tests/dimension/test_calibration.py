@@ -118,6 +118,7 @@ def test_note_names_reading_dimension_and_what_points_resolve():
     assert "likely too low" in note and "n=600 points" in note and "2 log10 n = 5.6" in note
 
 
+@pytest.mark.thorough
 def test_references_are_read_once_and_kept_on_disk(tmp_path, monkeypatch):
     path, x = tmp_path / "references.json", cloud("cube", 3)
     first = calibrate(x, cache=path)

@@ -70,6 +70,7 @@ def test_benjamini_and_hochberg():
         np.testing.assert_array_equal(p[used] <= threshold, adjusted <= rate)
 
 
+@pytest.mark.thorough
 def test_points_that_do_not_count_have_no_p_value_and_transforms_agree(assert_equal_to_a_loop):
     x = np.random.default_rng(0).uniform(size=(75, 3)).astype(np.float32)
     x[5] = x[4]

@@ -97,6 +97,7 @@ def test_what_cannot_be_compared_is_refused(arguments, sentence):
         dimension.difference(**{"a": cloud(2), "b": cloud(2), "k": K} | arguments)
 
 
+@pytest.mark.thorough
 def test_vectors_are_wanted():
     hoods = dimension.neighborhoods(cloud(2), 40)
     given = dimension.Neighborhoods.from_neighbors(hoods.distances, hoods.indices)

@@ -70,6 +70,7 @@ def test_jit_vmap_and_shards_give_the_same(found):
     np.testing.assert_allclose(dimension.measure(jax.device_put(x, rows)).interval, found.interval, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_rows_of_nan_under_jit_give_nan_and_are_dropped_on_request(found):
     x = np.concatenate([cloud(), np.full((1, 4), np.nan, np.float32)])
     traced = jax.jit(dimension.measure)(x)

@@ -99,6 +99,7 @@ def slow_standard_errors(x, groups, clusters=None):
     return errors
 
 
+@pytest.mark.thorough
 def test_standard_errors_of_groups_are_the_formulas():
     x, groups = torus(2), rng().integers(0, 4, N)
     np.testing.assert_allclose(by_group(x, groups).standard_error, slow_standard_errors(x, groups), rtol=1e-3)

@@ -158,6 +158,7 @@ def test_it_says_how_many_points_stood_in_their_own_list():
     np.testing.assert_array_equal(hoods.indices[7], ours().indices[7])
 
 
+@pytest.mark.thorough
 def test_points_to_other_points():
     """The first half among the second; and a sample of rows, each of which is a column of the matrix."""
     half = N // 2
@@ -201,6 +202,7 @@ def test_copies_count_as_they_do_in_a_cloud(duplicates):
             np.testing.assert_array_equal(hoods.indices[used], wanted.indices[used])
 
 
+@pytest.mark.thorough
 def test_rows_masked_out_are_nobodys_neighbor():
     mask = np.arange(N) % 4 > 0
     wanted = dimension.mle(dimension.neighborhoods(cloud()[mask], K), K)

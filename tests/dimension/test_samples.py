@@ -79,6 +79,7 @@ def test_until_it_is_full_it_holds_all_rows_and_says_how_many():
     assert int(fed((LENGTH,)).count) == CAPACITY
 
 
+@pytest.mark.thorough
 def test_masked_rows_never_were():
     mask = np.arange(LENGTH) % 3 > 0
     masked = dimension.reservoir(CAPACITY, WIDTH, key=0).update(stream(), mask)
@@ -113,6 +114,7 @@ def test_sharded_batches_give_the_same_sample(kind, shape):
     chex.assert_trees_all_equal(update(dimension.reservoir(CAPACITY, WIDTH, key=0), spread), fed((LENGTH,)))
 
 
+@pytest.mark.thorough
 def test_its_rows_go_to_estimators_full_or_not():
     points = np.random.default_rng(0).normal(size=(30, WIDTH)).astype(np.float32)
     sample = dimension.reservoir(40, WIDTH, key=0).update(points)

@@ -62,6 +62,7 @@ def test_one_of_many_is_what_optax_makes_of_it_alone():
         chex.assert_trees_all_close(found, params, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_an_interruption_and_the_neighbors_change_nothing():
     whole, losses_SxM = trained([0, 1, 2], [6])
     parts, again_SxM = trained([0, 1, 2], [2, 4])

@@ -187,6 +187,7 @@ def test_parabolas_on_a_grid_off_center_are_called_biased():
     assert ("isoflop_bias" in said) == (abs(found.bias) > 0.005)
 
 
+@pytest.mark.thorough
 def test_budgets_are_those_of_the_c_that_is_given():
     """A C that counts embeddings, N^0.1 of 6 N D here, moves every run to another budget and N* to another power."""
     table = isoflop_grid()

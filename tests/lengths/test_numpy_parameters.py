@@ -46,6 +46,7 @@ def test_passes_over_statistics(method):
     agrees(lambda params, seen: net.apply({"params": params}, seen, method=method), params, seen)
 
 
+@pytest.mark.thorough
 def test_the_pass_at_infinite_length():
     net, params = network(2)
     string = jax.jit(lambda: TASK.sample_limit(key=KEY, locality=1))()

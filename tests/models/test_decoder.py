@@ -64,6 +64,7 @@ def test_options_have_the_parameters_they_should(options, count):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.thorough
 def test_bfloat16_is_near_float32():
     model, params, tokens = made()
     half = Decoder(configs.Decoder(**SMALL, dtype="bfloat16"), 11)

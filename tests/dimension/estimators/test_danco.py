@@ -76,6 +76,7 @@ def divergence_of_the_paper(cloud, reference, k):
     return norms + angle_divergence_of_the_paper(*cloud[1:], *reference[1:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("d", [2, 4])
 def test_the_statistics_are_those_of_the_paper(d):
     x = cube(d)

@@ -104,6 +104,7 @@ def test_jit_and_vmap_equal_a_loop(assert_equal_to_a_loop):
     assert_equal_to_a_loop(read, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_rows_left_out_count_for_nothing():
     x = cloud().copy()
     x[200:220], x[220:] = x[:20], np.nan

@@ -54,6 +54,7 @@ def test_chances_are_hypergeometric_for_large_clouds_too():
     np.testing.assert_allclose(chances.sum(), k, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("gamma", [1.0, 2.0])
 def test_the_dimension_is_the_slope_of_costa_and_hero(gamma):
     x, rng = cube(3), np.random.default_rng(1)

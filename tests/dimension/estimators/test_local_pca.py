@@ -85,6 +85,7 @@ def test_a_plane_far_from_the_origin_has_its_own_dimension_alone():
     assert dimension.pca(plane, rule="fo", threshold=1e-4).dimension == 3
 
 
+@pytest.mark.thorough
 def test_a_count_that_is_the_same_everywhere_has_no_error():
     """Where the neighbors of a Swiss roll reach around the bend, all count three directions: no zero error for that."""
     t = np.pi * (1.5 + 3 * rng().uniform(size=N))
@@ -152,6 +153,7 @@ def test_gradient_of_the_participation_ratio_equals_finite_differences():
         np.testing.assert_allclose(jnp.vdot(read(x)[1], step), difference, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_neighbors_that_all_coincide_are_refused():
     with pytest.raises(InputError, match="k=2 neighbors are zero"):
         dimension.local_pca(np.repeat(cloud()[:5], 5, axis=0), k=2, duplicates="keep")

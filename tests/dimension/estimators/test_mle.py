@@ -57,6 +57,7 @@ def reference(x, k):
     return np.log(distances[:, -1:] / distances[:, :-1]).sum(1)
 
 
+@pytest.mark.thorough
 def test_each_pooling_and_normalization_is_the_formula_it_names():
     hoods, sums = dimension.neighborhoods(cube(3), K), reference(cube(3), K)
     expected = {

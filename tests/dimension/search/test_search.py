@@ -84,6 +84,7 @@ def test_each_pair_of_tiles_is_enough(cloud, expected):
     assert uncertain(cloud) < 0.05 * N
 
 
+@pytest.mark.thorough
 def test_several_spans_of_tiles(cloud, expected, monkeypatch, compile_anew):
     # Three tiles to a span instead of 32: candidates so far meet those of later spans.
     monkeypatch.setattr(candidates.plan, "__defaults__", (1024, candidates.MISSES, 3))
@@ -140,6 +141,7 @@ def test_equal_distances_are_ordered_by_index():
     np.testing.assert_array_equal(near.indices, brute_force(lattice, K)[1])
 
 
+@pytest.mark.thorough
 def test_one_far_outlier_and_heavy_columns_leave_the_proof_alone(cloud):
     # As in embeddings of language models: two columns with a mean of a thousand, and a point far from all.
     x = cloud.copy()

@@ -58,6 +58,7 @@ def test_queries_meet_all_blocks(cloud, on_disk, metric, m):
     assert_same(both, expected)
 
 
+@pytest.mark.thorough
 def test_a_mask_and_oneself_are_left_out_in_every_block(cloud, on_disk):
     mask = np.arange(N) % 4 != 1
     spoiled = np.where(mask[:, None], cloud, np.inf).astype(np.float32)

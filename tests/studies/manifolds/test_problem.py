@@ -58,6 +58,7 @@ def test_labels_do_not_depend_on_the_ambient_dimension():
     chex.assert_trees_all_close(gram(one.points), gram(other.points), atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_probabilities_are_those_the_classes_are_drawn_from():
     study = dataclasses.replace(STUDY, objective="cross_entropy", target=studies.ManifoldTarget(octaves=4, classes=3))
     problem = problem_of(study)

@@ -93,6 +93,7 @@ def test_intervals_that_all_but_touch_decide_nothing():
     assert at(observed.lower - 0.1 * width)["agreement"] == "inconsistent"
 
 
+@pytest.mark.thorough
 def test_a_fit_that_does_not_know_its_floor_refutes_nothing():
     """Exactly L = 40 n^-0.1 above no floor: E lies at the end of its range."""
     rng = np.random.default_rng(0)

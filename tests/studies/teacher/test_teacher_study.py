@@ -215,6 +215,7 @@ def test_windows_of_documents_serve_one_purpose_each(material):
     assert np.bincount(windows.document[windows.of("test")]).max() <= 2
 
 
+@pytest.mark.thorough
 def test_the_truth_is_the_softmax_of_the_teacher_summed_over_tokens(material, of_model):
     teacher, windows, _, truth, _ = material
     tokens = windows.tokens[:3]
