@@ -47,6 +47,20 @@ def suited(runs: int, groups: int | None) -> Bootstrap:
     return "mixed" if groups < _MANY_GROUPS else "wild-cluster"
 
 
+def redrawn(
+    kind: Bootstrap, key: jax.Array, task: FitProblem, found: Search, group: np.ndarray | None, resamples: int
+) -> Resamples:
+    """Tables by a design, of which "auto" is none; `group` (R,) is None where runs err independently."""
+    if kind == "components" or (kind == "mixed" and group is None):
+        return components(key, task, found, group, resamples)
+    if kind == "mixed" and group is not None:
+        return mixed(key, task, found, group, resamples)
+    of = np.arange(len(task.loss)) if group is None or kind == "pairs" else group
+    if kind == "wild-cluster":
+        return wild_cluster(key, task, found, of, resamples)
+    return pairs(key, task, of, resamples)
+
+
 def pairs(key: jax.Array, task: FitProblem, group: np.ndarray, resamples: int) -> Resamples:
     """Tables of whole groups drawn with replacement, as how often each run was drawn."""
     groups = int(group.max()) + 1

@@ -19,7 +19,7 @@ from jaxscale.laws.objective import Objective, checked
 from jaxscale.laws.optimality import convergence
 from jaxscale.laws.results import Fit
 from jaxscale.laws.runs import LOSS, Runs, Table, read
-from jaxscale.laws.search import FitProblem, Search, find, find_from, problem, refit
+from jaxscale.laws.search import find, find_from, problem, refit
 
 _FEWEST_RESAMPLES = 100
 _FEWEST_SIZES = 3  # of a column among the runs drawn, unless the table has no more
@@ -144,7 +144,7 @@ def _drawn(
         # Errors that are turned, or drawn to both sides alike, are none of another quantile than the middle.
         suited = designs.suited(len(runs), None if runs.group is None else runs.groups)
         kind = suited if optimum.objective.quantile == _MIDDLE else "pairs-cluster"
-    drawn = _resampled(key, task, found, runs, kind, resamples)
+    drawn = designs.redrawn(kind, key, task, found, runs.group, resamples)
     accepted = np.ones(resamples, bool) if drawn.weight is None else _enough_sizes(drawn.weight, runs)
     z = refit(task, found, drawn.target, drawn.weight, report=report_of(progress, "resamples")).z[accepted]
     spread = dataclasses.replace(
@@ -157,18 +157,6 @@ def _drawn(
     first = np.flatnonzero(accepted)[:_SHOWN]
     some = Resamples(*(None if part is None else part[first] for part in drawn))
     return dataclasses.replace(spread, intervals=intervals.of(spread, task)), some, z[: len(first)]
-
-
-def _resampled(key: jax.Array, task: FitProblem, found: Search, runs: Runs, kind: str, resamples: int) -> Resamples:
-    if kind == "components" or (kind == "mixed" and runs.group is None):
-        return designs.components(key, task, found, runs.group, resamples)
-    if kind == "mixed" and runs.group is not None:
-        return designs.mixed(key, task, found, runs.group, resamples)
-    each = np.arange(len(runs))
-    group = each if runs.group is None or kind == "pairs" else runs.group
-    if kind == "wild-cluster":
-        return designs.wild_cluster(key, task, found, group, resamples)
-    return designs.pairs(key, task, group, resamples)
 
 
 def _enough_sizes(weight_BxR: np.ndarray, runs: Runs) -> np.ndarray:

@@ -423,3 +423,19 @@ def test_stopping_on_width_keeps_coverage():
         lower, upper = done.intervals["alpha"]
         held.append(lower <= 0.3 <= upper)
     assert np.mean(held) >= 0.9
+
+
+def test_tables_on_paper_have_the_intervals_of_a_fit(fitted, monkeypatch):
+    """By the design that `laws.fit` chooses for so many groups, which gives wider intervals where they are few."""
+    belief = beliefs.of_pilot(fitted, "auto", key=0)
+    asked, kinds = wants.checked({"alpha": 0.1}, fitted.law, 0.95), []
+    redrawn = rehearsal.resampling.redrawn
+    monkeypatch.setattr(rehearsal.resampling, "redrawn", lambda kind, *rest: kinds.append(kind) or redrawn(kind, *rest))
+    widths = rehearsal.rehearse(belief, {"n": np.zeros(0)}, asked, key=3, tables=24, resamples=200).widths[:, 0]
+    assert fitted.bootstrap == "mixed" and kinds == ["mixed"] * 24
+    # No new run: every table is the pilot itself.
+    lower, upper = fitting.with_draws(fitted, jax.random.key(4), "auto", 2000).quantity(lambda p: p["alpha"]).interval
+    np.testing.assert_allclose(np.median(widths), upper - lower, rtol=0.15)
+    many = {"n": np.geomspace(4e6, 3e7, 3)}
+    rehearsal.rehearse(belief, many, asked, key=3, tables=2, resamples=50)
+    assert kinds[24:] == ["wild-cluster"] * 2

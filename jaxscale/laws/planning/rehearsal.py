@@ -68,11 +68,12 @@ def rehearse(
     task = problem(first, belief.law, belief.objective)
     found = find(task)
     optima = refit(task, found, target=targets).z
-    group = np.arange(len(runs)) if runs.group is None else runs.group
+    kind = resampling.suited(len(runs), None if runs.group is None else runs.groups)
     tables_drawn = []
     for own_key, loss, z in zip(keys, losses, optima, strict=True):
-        drawn = resampling.wild_cluster(own_key, task._replace(loss=loss), found._replace(z=z), group, resamples)
-        assert drawn.target is not None  # the wild bootstrap redraws losses, not runs
+        own_task, own_found = task._replace(loss=loss), found._replace(z=z)
+        drawn = resampling.redrawn(kind, own_key, own_task, own_found, runs.group, resamples)
+        assert drawn.target is not None  # these designs redraw losses, not runs
         tables_drawn.append(drawn.target)
     around = refit(task, found, target=np.concatenate(tables_drawn), warm=np.repeat(optima, resamples, axis=0))
     draws = task.parameters(around.z)
