@@ -65,10 +65,9 @@ class Measurement:
         found = []
         lower, upper = map(float, self.interval)
         if upper > _WIDE * lower:
-            kinds = ", ".join(self.most_alike)
             text = (
-                f"Clouds of d from {lower:.3g} to {upper:.3g} read like this one, depending on their kind (the most "
-                f"alike: {kinds}): take the interval for the answer. More points narrow it."
+                f"Kinds of clouds that read like this one differ in d by a factor of {upper / lower:.2g}: take the "
+                "interval for the answer. More points narrow it."
             )
             found.append(("kinds_disagree", text))
         if float(self.distance) > float(self.typical_distance):

@@ -128,7 +128,8 @@ def _page_of_layers(measured: dict[str, Any]) -> str:
             figure_section(
                 f"Dimension by layer{f', {run}' if run else ''}",
                 f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>',
-                "Bands: 95% intervals; documents count as independent where they are known, and otherwise rows.",
+                "Bands: 95% intervals, that of d for all that is not known, those of plain readings for chance alone; "
+                "documents count as independent where they are known, and otherwise rows.",
             )
         )
         if panels := scale_panels(of_run):
