@@ -17,7 +17,7 @@ from hypothesis import settings
 from jaxscale import config as configs
 from jaxscale import data, studies
 
-MANY_MAPPINGS = 40_000
+MANY_MAPPINGS = 56_000
 
 # Other work may share the cores: no property is about time. What runs unattended draws the same examples every time.
 settings.register_profile("jaxscale", deadline=None, derandomize="CI" in os.environ)

@@ -274,7 +274,7 @@ def test_dimension_looks_at_every_file_before_it_measures_one(points, message, s
 
 def test_dimension_keeps_what_it_measured_before_an_error(square, capsys):
     np.save("bad.npy", np.ones((40, 2)))  # which only measuring finds out
-    arguments = ["dimension", square, "bad.npy", "--estimators", "twonn"]
+    arguments = ["dimension", square, "bad.npy", "--plain", "--estimators", "twonn"]
     assert cli.main([*arguments, "--json"]) == 2
     captured = capsys.readouterr()
     concluded = json.loads(captured.out)

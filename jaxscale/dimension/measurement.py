@@ -45,7 +45,8 @@ class Measurement:
         which kind of cloud this is.
       plain: the reading of `mle`, whose interval holds chance alone.
       alike: (F,) how much each family of reference clouds counted, in the order of `families`.
-      distance: scalar, to the references most like the cloud; `typical_distance` is large for a reference among others.
+      distance: scalar, to the references most like the cloud.
+      typical_distance: scalar, the 99% quantile of that of references to those of other families.
       points_used: int32 scalar.
       families: names; static.
     """
@@ -107,7 +108,7 @@ def measure(
     families predict them: it holds chance, bias, and the doubt about the kind of cloud.
     docs/dimension_accuracy.md has its coverage on clouds whose families were left out.
 
-    More than 2500 points are read in parts of 2500, at most four, drawn by `key`, whose statistics are averaged.
+    More than 3000 points are read in at most four parts of at most 2500, drawn by `key`; statistics are averaged.
 
     Args:
       x: (n, D) points, at least 100, or their `Neighborhoods` with vectors and `statistics.NEIGHBORS` neighbors.
@@ -158,13 +159,14 @@ def measure(
 def _read(hoods: Neighborhoods, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The statistics of a cloud, and of how many points they are: of parts no larger than the largest references."""
     rows = hoods.used.shape[0]
-    parts = min(MOST_PARTS, rows // LARGEST)
-    if parts < 2 and rows <= _BEYOND * LARGEST:
+    if rows <= _BEYOND * LARGEST:
         return statistics.of(hoods), jnp.sum(hoods.used)
+    parts = min(MOST_PARTS, -(-rows // LARGEST))
+    size = min(LARGEST, rows // parts)
     order = jax.random.permutation(key, rows)
     of_parts, counts = [], []
     for part in range(parts):
-        some = order[part * LARGEST : (part + 1) * LARGEST]
+        some = order[part * size : (part + 1) * size]
         # Rows that do not count stay out by being nan.
         kept = jnp.where(hoods.used[some][:, None], vectors(hoods, "measure")[some], jnp.nan)
         inner = neighborhoods(kept, statistics.NEIGHBORS, hoods.metric, "drop", "keep")

@@ -26,6 +26,7 @@ def layer(x, seed=0, noise=0.02):
     return (x + noise * np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
 
 
+@pytest.mark.thorough
 def test_it_is_that_of_the_estimates_and_paired_rows_know_it_better():
     a, b = cloud(3), layer(cloud(3))
     found, apart = (dimension.difference(a, b, K, paired=paired) for paired in (True, False))

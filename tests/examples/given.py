@@ -137,13 +137,15 @@ topology, _ = with_chip(topology)
     "jaxscale.data.manifolds": "benchmark = lambda: {'': sphere(2)}",
     "jaxscale.data.point_files": "np.save('embeddings.npy', rng.uniform(size=(20_000, 2)))\n"
     "from safetensors.numpy import save_file\nsave_file({'wte.weight': rng.uniform(size=(20_000, 2))}, "
-    "'model.safetensors')",
+    "'model.safetensors')\nnp.savez('states.npz', **{f'layer {i}': rng.uniform(size=(4, 5, 6)) for i in range(4)})",
     "jaxscale.data.store": STORE + "prepare = only_bound(prepare, store)",
     "jaxscale.data.text_files": "pathlib.Path('books').mkdir()\npathlib.Path('books/one.txt').write_text('text')\n"
     "skip = lambda *said: None",
     "jaxscale.data.tokenizers": "texts = [f'{i} def f(x):' for i in range(500)]",
     "jaxscale.dimension.calibration": "calibrate = only_bound(calibrate, types.SimpleNamespace(dimension=0, "
     "standard_error=0, bias=0))",
+    "jaxscale.dimension.differences": "layers = jnp.stack([x] * 7)\ndifference = only_bound(difference, "
+    "types.SimpleNamespace(interval=tuple))",
     "jaxscale.dimension.duplicates": "points, used, copies, k = x, jnp.ones(400, bool), jnp.ones(400, jnp.int32), 20\n"
     "unit, center = jnp.float32(1e-7), jnp.zeros(5)",
     "jaxscale.dimension.estimators.danco": "danco_references = only_bound(danco_references)\ndanco = only_bound(danco)",
@@ -159,6 +161,7 @@ topology, _ = with_chip(topology)
     "measured = conclude({'k': 20, 'metric': 'euclidean', 'seed': 0, 'clouds': [cloud]}, Stopwatch(), False)",
     "jaxscale.dimension.place": "layers = jnp.stack([x, x])\n"
     "position, document = np.arange(400) % 2, np.arange(400) // 4",
+    "jaxscale.dimension.samples": "hidden = jnp.ones((2, 16, 768))\nmle = only_bound(mle)",
     "jaxscale.dimension.search.exact": "points, mask, own, scale, k = x, jnp.ones(400, bool), jnp.arange(400), 1.0, 20",
     "jaxscale.dimension.search.fused_products": "points_TxBxD = jnp.ones((2, 16, 128))\n"
     "as_query_TxB = as_key_TxB = jnp.ones((2, 16))\nrow, first, start, span, group = 0, 0, 0, 2, 8\n"
@@ -346,6 +349,7 @@ tokens_RxSxBxT1, rates_RxS, counts_R = np.zeros((8, 2, 8, 17), np.int32), np.one
 
 # Of these, and of what runs inside a Flax module, names and signatures are checked; the slow tests run the former.
 SECONDS = {
+    "jaxscale",  # which the README runs too
     "jaxscale.ahead",
     "jaxscale.ahead.roofline",
     "jaxscale.ahead.step",

@@ -362,6 +362,7 @@ def test_a_scale_is_held_in_the_tables_units_and_an_exponent_as_it_is():
     assert both.parameters == pytest.approx(free, rel=1e-6)
 
 
+@pytest.mark.thorough
 def test_every_resample_holds_it_and_intervals_are_conditional():
     data = power_law(noise=0.003)
     free = laws.fit(data, key=KEY, resamples=100)

@@ -142,6 +142,7 @@ def test_the_remedy_is_named(call, said):
         call()
 
 
+@pytest.mark.thorough
 def test_numpys_numbers_and_keys_of_the_old_style_are_taken():
     options = {"level": np.float32(0.9), "resamples": np.int64(100)}
     said = [laws.fit(TABLE, key=key, **options) for key in (jax.random.PRNGKey(0), np.asarray(jax.random.PRNGKey(0)))]

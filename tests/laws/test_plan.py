@@ -425,6 +425,7 @@ def test_stopping_on_width_keeps_coverage():
     assert np.mean(held) >= 0.9
 
 
+@pytest.mark.thorough
 def test_tables_on_paper_have_the_intervals_of_a_fit(fitted, monkeypatch):
     """By the design that `laws.fit` chooses for so many groups, which gives wider intervals where they are few."""
     belief = beliefs.of_pilot(fitted, "auto", key=0)

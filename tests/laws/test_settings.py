@@ -121,6 +121,7 @@ def test_the_optimum_of_a_product_is_found_from_everywhere():
     assert profile.interval.lower < fit.parameters["alpha"] < profile.interval.upper < 0
 
 
+@pytest.mark.thorough
 def test_no_word_says_loss_of_a_learning_rate(tmp_path):
     fit = fitted()
     said = laws.document(fit, key=KEY, predictions=[laws.predict_run(fit, {"N": 7e9, "D": 2e12}, key=0)])

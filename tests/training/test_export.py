@@ -49,6 +49,7 @@ def test_what_is_exported_is_the_model_at_its_best_step(run, finished, tmp_path,
     assert states.layers[1].shape[0] <= 16 and store.facts["vocab_size"] == 257
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_no_gpt2_is_refused(tiny_run, finished, tmp_path, capsys):
     other = finished.parent / "other"
     other.mkdir()

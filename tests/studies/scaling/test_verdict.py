@@ -55,6 +55,7 @@ def verdict(
     return compare(study, rows, measured(dimension, standard_error, points, smoothness), fit, ahead)
 
 
+@pytest.mark.thorough
 def test_agreement_needs_an_interval_that_could_have_refuted():
     assert verdict(0.25, 6.0)["agreement"] == "consistent"
     assert verdict(0.25, 20.0)["agreement"] == "inconsistent"
