@@ -1,16 +1,19 @@
 """The dimension by comparison with reference clouds: what its interval holds, and what must not change it."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from rich.console import Console
 
-from jaxscale import dimension
+from jaxscale import cli, dimension
 from jaxscale.data import manifolds
 from jaxscale.dimension import measurement
+from jaxscale.dimension.page import print_clouds
 from jaxscale.dimension.references import clouds, statistics, table
 from jaxscale.errors import InputError
 
@@ -172,3 +175,23 @@ def test_reference_clouds_have_the_dimension_that_they_say(family):
 def test_results_are_trees(found):
     leaves, tree = jax.tree.flatten(found)
     assert dataclasses.is_dataclass(jax.tree.unflatten(tree, leaves))
+
+
+def test_the_command_says_it_first(found, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("cube.npy", cloud())
+    np.save("few.npy", cloud(n=60))
+    arguments = ["dimension", "cube.npy", "few.npy", "--estimators", "mle", "--json"]
+    assert cli.main(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    (cube, few), first = document["clouds"], document["numbers"][0]
+    np.testing.assert_allclose([cube["measured"]["dimension"], first["value"]], found.dimension, rtol=1e-5)
+    np.testing.assert_allclose(first["interval"], found.interval, rtol=1e-5)
+    assert first["name"] == "d of cube.npy" and document["sentence"].startswith("cube.npy: d = ")
+    assert "measured" not in few and "not_compared" in {one["code"] for one in document["caveats"]}
+    assert cli.main([*arguments, "--plain"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert "measured" not in plain["clouds"][0] and "by mle" in plain["numbers"][0]["name"]
+    print_clouds(document, Console(width=120))
+    printed = capsys.readouterr().out
+    assert printed.index("95% interval") < printed.index("spread (95%)")
