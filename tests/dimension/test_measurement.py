@@ -49,7 +49,7 @@ def test_the_interval_holds_the_dimension_and_what_is_plain_stays_apart(found):
     ],
     ids=lambda m: m.name,
 )
-def test_shapes_that_are_in_no_family_are_held(manifold):
+def test_shapes_that_are_no_reference_are_held(manifold):
     found = dimension.measure(manifold.sample(N, key=5))
     assert found.interval[0] < manifold.dimension < found.interval[1]
 
