@@ -3,7 +3,7 @@
 python benchmarks/dimension_references.py --scratch /tmp/references     # writes jaxscale/dimension/references/table.npz
 
 Clouds of every family in `jaxscale.dimension.references.clouds` at several numbers of points; half an hour of one core.
-What was read before stays in the scratch folder, a file for each number of points, and is not read again.
+Statistics are kept in the scratch folder, one file for each number of points; a second run does not compute them again.
 """
 
 import argparse

@@ -32,8 +32,8 @@ class DimensionChange:
     """A test at each point of whether one dimension holds over its neighborhood.
 
     Attributes:
-      p_value: (n,) of no change, allowing for the breaks looked at, but for one point alone; nan where the point was
-        dropped, repeats another one, or has neighbors at distance zero.
+      p_value: (n,) for the hypothesis of no change at this point, corrected for the number of breaks but not for the
+        number of points; nan where the point was dropped, repeats another one, or has neighbors at distance zero.
       rejected: (n,) booleans, the points at which a change is found at the false-discovery rate that was asked for.
       inner, outer: (n,) the dimensions nearer than the break of least p-value, and beyond it; unbiased if each is one.
       radius: (n,) distance of that break.

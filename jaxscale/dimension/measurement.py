@@ -143,7 +143,8 @@ def measure(
         clustered = clustered_standard_error(plain, clusters)
         chance = _NORMAL * jnp.sqrt(jnp.maximum(clustered**2 - plain.standard_error**2, 0)) / plain.dimension
     reach = jnp.hypot(found.reach, chance)
-    sound = jnp.where(hoods.sound, 0.0, jnp.nan)
+    used = jnp.sum(hoods.used, dtype=jnp.int32)
+    sound = jnp.where(hoods.sound & (used >= FEWEST_POINTS), 0.0, jnp.nan)
     return Measurement(
         dimension=jnp.exp(found.log_dimension) + sound,
         interval=(jnp.exp(found.log_dimension - reach) + sound, jnp.exp(found.log_dimension + reach) + sound),
@@ -151,7 +152,7 @@ def measure(
         alike=found.share,
         distance=found.distance,
         typical_distance=jnp.quantile(jnp.asarray(references.distance), _UNLIKE),
-        points_used=jnp.sum(hoods.used, dtype=jnp.int32),
+        points_used=used,
         families=references.families,
     )
 

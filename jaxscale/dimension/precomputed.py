@@ -46,7 +46,7 @@ class Lists:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Precomputed:
-    """`Lists` of points of which each counts once.
+    """`Lists` in which copies of a point are merged, so that each point counts once.
 
     Attributes:
       lists: of the points that count.

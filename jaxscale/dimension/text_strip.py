@@ -71,7 +71,7 @@ def _range(values: np.ndarray, lower: float, upper: float) -> str:
 
 
 def _edges(dimension: np.ndarray) -> np.ndarray:
-    """BINS + 1 ends of intervals of one length, of which the outermost take what is beyond."""
+    """The BINS + 1 edges of equal bins; the outermost bins also hold the values beyond them."""
     known = dimension[np.isfinite(dimension)]
     low, high = np.quantile(known, ENDS) if len(known) else (0.0, 1.0)
     return np.linspace(low, high if high > low else low + 1, BINS + 1)

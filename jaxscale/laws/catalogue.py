@@ -34,6 +34,16 @@ def _are_names(columns: object) -> bool:
     return isinstance(columns, Sequence) and all(isinstance(column, str) for column in columns)
 
 
+def _different_names(columns: str | Sequence[str], most: int) -> tuple[str, ...]:
+    columns = (columns,) if isinstance(columns, str) else columns
+    if not _are_names(columns):
+        raise InputError(f"columns={columns!r} are no names. Pass for example ('N', 'D').")
+    columns = tuple(columns)
+    if not 1 <= len(columns) <= most or len(set(columns)) < len(columns):
+        raise InputError(f"columns={columns} must be one to {most} different names. Pass for example ('N', 'D').")
+    return columns
+
+
 def additive(columns: str | Sequence[str], *, floor: bool = True, tied: bool = False, name: str = "additive") -> Law:
     """E + Σ_i A_i x_i^-a_i over one to four columns.
 
@@ -45,14 +55,7 @@ def additive(columns: str | Sequence[str], *, floor: bool = True, tied: bool = F
       tied: whether all terms share one exponent.
       name: of the law.
     """
-    columns = (columns,) if isinstance(columns, str) else columns
-    if not _are_names(columns):
-        raise InputError(f"columns={columns!r} are no names. Pass for example ('N', 'D').")
-    columns = tuple(columns)
-    if not 1 <= len(columns) <= len(SCALES) or len(set(columns)) < len(columns):
-        raise InputError(
-            f"columns={columns} must be one to {len(SCALES)} different names. Pass for example ('N', 'D')."
-        )
+    columns = _different_names(columns, len(SCALES))
     scales, exponents, expression, rescale = _sum_of_powers(len(columns), floor, tied)
     terms = [f"{a} {x}^-{GREEK[e]}" for a, x, e in zip(scales, columns, exponents, strict=True)]
     return Law(
@@ -96,14 +99,7 @@ def product(columns: str | Sequence[str], *, name: str = "product") -> Law:
       columns: names of one to three columns.
       name: of the law.
     """
-    columns = (columns,) if isinstance(columns, str) else columns
-    if not _are_names(columns):
-        raise InputError(f"columns={columns!r} are no names. Pass for example ('N', 'D').")
-    columns = tuple(columns)
-    if not 1 <= len(columns) <= _MOST_FACTORS or len(set(columns)) < len(columns):
-        raise InputError(
-            f"columns={columns} must be one to {_MOST_FACTORS} different names. Pass for example ('N', 'D')."
-        )
+    columns = _different_names(columns, _MOST_FACTORS)
     exponents, expression, rescale = _product_of_powers(len(columns))
     powers = " ".join(f"{x}^{GREEK[e]}" for x, e in zip(columns, exponents, strict=True))
     return Law(
@@ -114,7 +110,7 @@ def product(columns: str | Sequence[str], *, name: str = "product") -> Law:
         linear=("c",),
         nonlinear=dict.fromkeys(exponents, Range(-2.0, 2.0, bounds=(-10.0, 10.0))),
         rescale=rescale,
-        if_zero={e: f"depends on {x}" for x, e in zip(columns, exponents, strict=True)},
+        if_zero={e: f"the {{target}} depends on {x}" for x, e in zip(columns, exponents, strict=True)},
     )
 
 
@@ -261,9 +257,9 @@ def farseer() -> Law:
         },
         references={"N_0": "N", "D_0": "D"},
         if_zero={
-            "E_slope": "'s floor depends on N",
-            "B_slope": "'s reducible part at D_0 depends on N",
-            "beta_slope": "'s exponent of D depends on N",
+            "E_slope": "the floor of the {target} depends on N",
+            "B_slope": "the reducible part of the {target} at D_0 depends on N",
+            "beta_slope": "the exponent of D depends on N",
         },
         headline=("beta", "E_slope", "B_slope", "beta_slope"),
     )

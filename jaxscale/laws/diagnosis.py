@@ -198,11 +198,10 @@ def _widths(fit: Fit) -> Iterator[Finding]:
 def _zero(fit: Fit, name: str) -> Finding:
     """What it means that an exponent that may have either sign may be none."""
     low, high = fit.intervals[name]
-    said = fit.law.if_zero[name]
+    said = fit.law.if_zero[name].replace("{target}", fit.target)
     return (
         "zero_exponent",
-        f"The interval of {name}, {low:.3g} to {high:.3g}, holds 0: the runs do not show that the {fit.target}"
-        f"{'' if said.startswith(chr(39)) else ' '}{said}.",
+        f"The interval of {name}, {low:.3g} to {high:.3g}, holds 0: the runs do not show that {said}.",
     )
 
 

@@ -109,8 +109,8 @@ class Law:
       exponents: column -> the parameter with which the reducible loss falls in it, where there is one.
       references: coordinate -> the column at whose geometric mean a fit holds it: sizes at which other parameters are
         values and slopes. They are parameters, but not fitted.
-      if_zero: parameter -> what the runs do not show where its interval holds 0, after the name of what is fitted:
-        "depends on N". Of those alone either sign is natural.
+      if_zero: parameter -> what the runs do not show where its interval holds 0, with {target} for what is fitted:
+        "the {target} depends on N". Only for these parameters is either sign natural.
       headline: the parameters that a reader comes for; where empty, those of `exponents`, or else all that are not
         linear.
     """

@@ -25,18 +25,18 @@ _ARRIVED = 1e-13  # share of the objective that another step would remove
 _STALLED = 7
 
 
-# Told how much of some work is done, and how much there is; and of several works, with the name of each.
+# Called with how much of a step is done and how much there is; a `Progress` gets the name of the step first.
 Report = Callable[[int, int], None]
 Progress = Callable[[str, int, int], None]
 
 
 def report_of(progress: Progress | None, name: str) -> Report | None:
-    """What is told of one of several works."""
+    """Reports of one step of the work, by its name."""
     return None if progress is None else functools.partial(progress, name)
 
 
 def named_progress(progress: Progress | None, name: str) -> Progress | None:
-    """What is told of works with `name` before their own."""
+    """Reports of the same steps, with `name` in front of theirs."""
     return None if progress is None else lambda work, done, total: progress(f"{name}, {work}", done, total)
 
 

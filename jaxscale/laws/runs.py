@@ -243,9 +243,8 @@ def _with_target(
 ) -> tuple[dict[str, np.ndarray], np.ndarray, list[Finding]]:
     """The rows that have a loss, or what is fitted, which of all they are, and what is to be said of the others."""
     every = np.arange(len(next(iter(cells.values()), ())))
-    loss = (
-        cells.get(target, every) if isinstance(target, str) else every
-    )  # a table without that column is refused where the others are sought
+    # A table without that column is refused where the others are sought.
+    loss = cells.get(target, every) if isinstance(target, str) else every
     kept = np.array([i for i, cell in enumerate(loss) if not _no_reading(cell)], int)
     if len(kept) == len(every):
         return dict(cells), every, []

@@ -108,6 +108,8 @@ def test_what_it_cannot_read_is_refused():
         dimension.measure(cloud(n=60))
     with pytest.raises(InputError, match="x has 50 distinct points"):
         dimension.measure(np.repeat(cloud(n=50), 4, axis=0))
+    repeated = jax.jit(dimension.measure)(np.repeat(cloud(n=50), 8, axis=0))
+    assert np.isnan(repeated.dimension) and np.isnan(repeated.interval[1])
     with pytest.raises(InputError, match=r"k=20\. Pass neighborhoods\(x, k=32\)"):
         dimension.measure(dimension.neighborhoods(cloud(), 20))
 

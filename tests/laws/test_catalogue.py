@@ -88,7 +88,7 @@ def test_names_take_columns():
     assert laws.named("m4:C").exponents == {"C": "alpha"}
     assert laws.named("product:N,D").formula == "L(N, D) = c N^α D^β" and not laws.named("product:C").exponents
     assert laws.named("farseer:size,tokens").references == {"N_0": "size", "D_0": "tokens"}
-    assert laws.over(laws.named("product:N,D"), ("C", "D")).if_zero["alpha"] == "depends on C"
+    assert laws.over(laws.named("product:N,D"), ("C", "D")).if_zero["alpha"] == "the {target} depends on C"
 
 
 @pytest.mark.parametrize(

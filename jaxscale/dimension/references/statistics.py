@@ -17,7 +17,7 @@ NEIGHBORS = 32
 _TILE = 1 << 22  # numbers of neighbor vectors held at once
 _LEAST = 1e-30  # under logarithms and roots
 
-# Logarithms of dimensions read from distances, of which the first are the surest guides; then shape, density and place.
+# Logarithms of dimensions estimated from distances, which predict d best; the others describe shape and density.
 _LIKELIHOOD = (3, 5, 8, 12, 20, 32)
 READINGS = (
     *(f"likelihood of {k} neighbors" for k in _LIKELIHOOD),
