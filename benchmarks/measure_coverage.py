@@ -86,13 +86,15 @@ def main():
     options = parser.parse_args()
     options.scratch.mkdir(parents=True, exist_ok=True)
     whole = table.shipped()
+    left = {key: whole.without(key) for _, _, families in tested() for key in (families, families[:1])}
     found = {}
     for points in options.points:
         found[str(points)] = {"left_out": {}, "own": {}, "whole": {}}
         for label, manifold, families in tested():
             drawn = statistics_of_draws(label, manifold, points, options.draws, options.scratch)
             for way, left_out in {"left_out": families, "own": families[:1], "whole": ()}.items():
-                row = judged(whole.without(left_out), drawn, points, manifold.dimension) | {"without": left_out}
+                references = left[left_out] if left_out else whole
+                row = judged(references, drawn, points, manifold.dimension) | {"without": left_out}
                 found[str(points)][way][label] = row
             print(points, label, found[str(points)]["left_out"][label], flush=True)
         for way, rows in found[str(points)].items():

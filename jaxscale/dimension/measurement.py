@@ -30,7 +30,6 @@ _BEYOND = 1.2  # times the largest references that a cloud may have to be read w
 _FEW_POINTS = 180
 _PLAIN_NEIGHBORS = 20
 _WIDE = 1.5  # of the upper end over the lower, beyond which an interval says little
-_UNLIKE = 0.99  # quantile of the distances between references
 _NORMAL = 1.96
 
 
@@ -101,11 +100,11 @@ def measure(
     """The dimension of a cloud by comparison with clouds of known dimension, with an interval that covers.
 
     A plain reading knows its chance, but not its bias: of many dimensions estimators read too few, by how much depends
-    on boundary, density, curvature and noise. So 23 statistics of the cloud (readings at several scales, angles,
+    on boundary, density, curvature and noise. So 36 statistics of the cloud (readings at several scales, angles,
     spectra, the evenness of its density) are compared with those of some five thousand clouds of 23 families, such as
-    spheres, boxes, tori, clusters, rolls and networks, of 200 to 2500 points. log d is regressed on them among the
-    references most alike, and the interval reaches as far as the errors of such references when clouds of all other
-    families predict them: it holds chance, bias, and the doubt about the kind of cloud.
+    spheres, boxes, tori, clusters, rolls and networks, of 200 to 2500 points. A Gaussian process through these predicts
+    log d, and the interval reaches as far as the errors of the references most alike when clouds of all other families
+    predict them: it holds chance, bias, and the doubt about the kind of cloud.
     docs/dimension_accuracy.md has its coverage on clouds whose families were left out.
 
     More than 3000 points are read in at most four parts of at most 2500, drawn by `key`; statistics are averaged.
@@ -151,7 +150,7 @@ def measure(
         plain=plain,
         alike=found.share,
         distance=found.distance,
-        typical_distance=jnp.quantile(jnp.asarray(references.distance), _UNLIKE),
+        typical_distance=jnp.asarray(references.typical),
         points_used=used,
         families=references.families,
     )
