@@ -169,14 +169,17 @@ def made(
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squared: np.ndarray = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * a @ b.T
-    return np.maximum(squared, 0)
+    products: np.ndarray = a @ b.T
+    squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * products
+    found: np.ndarray = np.maximum(squared, 0)
+    return found
 
 
 def _to_nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """From each of `a` to those of `b` most like it."""
-    nearest: np.ndarray = np.sort(_squared_distances(a, b), axis=1)[:, :_NEAREST]
-    return np.sqrt(np.mean(nearest, axis=1))
+    nearest = np.sort(_squared_distances(a, b), axis=1)[:, :_NEAREST]
+    distances: np.ndarray = np.sqrt(np.mean(nearest, axis=1))
+    return distances
 
 
 def _covariance(kernel: Kernel, features: np.ndarray) -> np.ndarray:
