@@ -131,7 +131,7 @@ class Neighborhoods:
         """The `k` nearest by a matrix of distances, of any metric: geodesic, edit distance, what you have.
 
         Every estimator that reads distances alone takes them: `mle`, `mle_radius`, `twonn`, `gride`, `mom`, `mada`,
-        `bide`, and of a square matrix `abide` and `knn_graph` too; `mind_ml`, and `mada` with its cut, with `width`. The
+        `bide`, and of a square matrix `abide` and `knn_graph` too; with `width` `mind_ml`, and `mada` with its cut. The
         others read vectors, and say so unless there are `points`.
 
         Args:

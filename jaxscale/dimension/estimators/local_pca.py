@@ -17,12 +17,12 @@ from jaxscale.dimension.estimate import Estimate, from_influence, known_error, r
 from jaxscale.dimension.estimators.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.estimators.signal_rank import OF_KNOWN_NOISE, noise_levels
 from jaxscale.dimension.estimators.spectra import (
-    NOISE_RULES,
     SMOOTH,
     Rule,
     checked_threshold,
     corrected_participation_ratio,
     dimension_of_spectrum,
+    knows_noise,
     participation_ratio,
 )
 from jaxscale.dimension.gradients import without_gradient
@@ -156,7 +156,7 @@ class _Reading(NamedTuple):
 def _local_pca(hoods: Neighborhoods, key: jax.Array, rule: Rule, threshold: float) -> Estimate:
     k, width = hoods.k, vectors(hoods, "local_pca").shape[1]
     levels = jnp.asarray(threshold)
-    if rule in NOISE_RULES:
+    if knows_noise(rule):
         levels = noise_levels(rule, min(k, width), k - 1, width, key=key)
     dimension_of = _Reading(rule, levels, width)
 
@@ -235,7 +235,7 @@ def _pca(hoods: Neighborhoods, noise: float | None, key: jax.Array, rule: Rule, 
     points_NxD = jnp.where(hoods.used[:, None], points_NxD - jnp.sum(points_NxD, axis=0) / count, 0)
 
     levels = jnp.asarray(threshold)
-    if rule in NOISE_RULES:
+    if knows_noise(rule):
         # For the points without a block too, whose levels are hardly others: what all blocks share is no spread.
         levels = noise_levels(rule, min(n, width), count - 1, width, noise is not None, key)
         if noise is not None:

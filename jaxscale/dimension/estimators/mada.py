@@ -32,16 +32,16 @@ def mada(
 
         log(k / h) / log(T_k / T_h),
 
-    log 2 in the numerator for even k, as published, and the estimate is the mean of the local dimensions. The paper cuts
-    each of them at the width D of the points, which no dimension exceeds, and rounds the mean to a whole number: `cut`
-    does the first, as the second is left to the reader. Points whose T_h is zero in this precision are left out, and,
+    log 2 in the numerator for even k, as published, and the estimate is the mean of the local dimensions. The paper
+    cuts each of them at the width D of the points, which no dimension exceeds, and rounds the mean to a whole number:
+    `cut` does the first, and the second is left to the reader. Points whose T_h is zero in this precision are left out, and,
     without the cut, those whose T_k equals T_h, of which the local dimension is infinite.
 
     The mean of local dimensions is larger than the truth, as 1 / log is convex, by 2/k of it or so. Where D is near d
     the cut takes off more than that: a sphere of ten dimensions in eleven columns, 2500 points, reads 9.6 without and
-    8.8 with it, and a cube of 20 in 20 reads 15.2 and 14.5. Hence it is off unless asked for. On curves and surfaces it
-    helps: 2.10 becomes 2.03 on a Swiss roll. `gride` with n1 = h and n2 = k reads the same two distances without either
-    bias. The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`.
+    8.8 with it, and a cube of 20 in 20 reads 15.2 and 14.5. Hence it is off unless asked for. On surfaces it helps:
+    2.10 becomes 2.03 on a Swiss roll. `gride` with n1 = h and n2 = k reads the same two distances without either bias.
+    The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`.
     The analytic one is that of independent points.
 
     Args:

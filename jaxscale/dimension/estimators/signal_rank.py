@@ -5,6 +5,7 @@ count = above_noise(eigenvalues, 50, "gavish_donoho", levels)      # eigenvalues
 count = minka(eigenvalues, 50, samples=400, width=50)
 """
 
+import functools
 from typing import Literal
 
 import jax
@@ -125,8 +126,8 @@ def _quantiles_of_noise(directions: int, smaller: jax.Array, larger: jax.Array, 
     below = χ(beside_key, jnp.where(i < smaller - 1, smaller - 1 - i, 0))
     diagonal = on**2 + jnp.pad(below[:, :-1], ((0, 0), (1, 0))) ** 2
     beside = (on * below)[:, :-1]
-    of_each = jax.vmap(lambda diagonal, beside: eigh_tridiagonal(diagonal, beside, eigvals_only=True))
-    eigenvalues = of_each(diagonal, beside)[:, ::-1] if directions > 1 else diagonal
+    tridiagonal = functools.partial(eigh_tridiagonal, eigvals_only=True)
+    eigenvalues = jax.vmap(tridiagonal)(diagonal, beside)[:, ::-1] if directions > 1 else diagonal
     eigenvalues = jnp.where(i < smaller, jnp.maximum(eigenvalues, 0), 0)
     return jnp.quantile(eigenvalues / jnp.sum(eigenvalues, axis=1, keepdims=True), QUANTILE, axis=0)
 
@@ -155,7 +156,7 @@ def above_noise(
         share = eigenvalues / jnp.where(eigenvalues[0] > 0, jnp.sum(eigenvalues), 1)
         return jnp.sum(jnp.cumprod(real & (share > levels)))
     if not known_noise:
-        middle = jnp.stack([(rank - 1) // 2, rank // 2])
+        middle = (jnp.asarray(rank) - jnp.array([1, 0])) // 2
         if rule == "gavish_donoho":
             levels = levels * jnp.mean(jnp.sqrt(eigenvalues[middle])) ** 2
         else:

@@ -3,7 +3,7 @@
 dimension_of_spectrum(eigenvalues, rank, "fo", 0.05)    # eigenvalues: (..., m), descending
 """
 
-from typing import Literal, get_args
+from typing import Literal, TypeGuard, get_args
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,11 @@ THRESHOLDS = {"fo": 0.05, "ratio": 0.95}
 # The rules that do not count, and have a gradient.
 SMOOTH = ("participation_ratio", "participation_ratio_corrected")
 NOISE_RULES = get_args(NoiseRule)
+
+
+def knows_noise(rule: Rule) -> TypeGuard[NoiseRule]:
+    """Whether `rule` compares with noise; see `noise_levels`."""
+    return rule in NOISE_RULES
 
 
 def checked_threshold(rule: Rule, threshold: float | None) -> float:
@@ -94,9 +99,11 @@ def dimension_of_spectrum(
             raise TypeError("rule='minka' reads samples and width.")
         evidence = jnp.vectorize(lambda λ, r, n: minka(λ, r, n, width), signature="(m),(),()->()")
         count = evidence(λ, rank[..., 0], jnp.asarray(samples))
-    else:
+    elif knows_noise(rule):
         above = lambda λ, r: above_noise(λ, r, rule, jnp.asarray(threshold), known_noise)
         count = jnp.vectorize(above, signature="(m),()->()")(λ, rank[..., 0])
+    else:
+        raise TypeError(f"a spectrum does not determine {rule!r}.")
     return jnp.where(total[..., 0] > 0, count, jnp.nan).astype(eigenvalues.dtype)
 
 
