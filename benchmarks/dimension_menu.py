@@ -86,7 +86,7 @@ ENTRIES = [
           "hundred; biased low in high d, where k cannot be small"),
     Entry("tle", f"{LOCAL}, all pairs of them", "search; n k² + n k D", "few neighbors (k below 20); with more it "
           "says what `mle` says"),
-    Entry("ess", f"{LOCAL}, all triangles", "search; n k² D", "k of 50 or more on clouds that are flat at that "
+    Entry("ess", f"{LOCAL}, all pairs of them", "search; n k² D", "k of 50 or more on clouds that are flat at that "
           "scale; not where folds are near"),
     Entry("danco", f"{LOCAL}, norms and angles", "search; n k² D; once 60 simulated clouds or so", "high d on "
           "manifolds without noise, the best uncalibrated; with noise it reads the noise up to D"),

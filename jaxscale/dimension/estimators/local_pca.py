@@ -123,7 +123,7 @@ def _counting(estimate: Estimate, hoods: Neighborhoods, rule: Rule) -> Estimate:
     return without_gradient(estimate, hoods, what, "Use rule='participation_ratio'")
 
 
-class _Reading(NamedTuple):
+class _ReadScatter(NamedTuple):
     """How a rule reads a matrix of scatter: what it compares with, which is the same for many matrices.
 
     Attributes:
@@ -158,7 +158,7 @@ def _local_pca(hoods: Neighborhoods, key: jax.Array, rule: Rule, threshold: floa
     levels = jnp.asarray(threshold)
     if knows_noise(rule):
         levels = noise_levels(rule, min(k, width), k - 1, width, key=key)
-    dimension_of = _Reading(rule, levels, width)
+    dimension_of = _ReadScatter(rule, levels, width)
 
     def of_neighborhood(vectors_kxD: jax.Array) -> jax.Array:
         fourth = jnp.sum(jnp.sum(vectors_kxD**2, axis=1) ** 2) if rule == "participation_ratio_corrected" else None
@@ -197,9 +197,10 @@ def pca(
 
     Args:
       x: (n, D) points, or their `Neighborhoods`, of which the points alone are read. May be sharded.
-      rule, threshold, metric, nonfinite, duplicates, key: see `local_pca`.
+      rule, threshold, metric, nonfinite, duplicates: see `local_pca`.
       noise: standard deviation of the noise in each column, in the unit of `x`, where it is known: of
         "marchenko_pastur" and "gavish_donoho", which otherwise take it from the median eigenvalue. May be traced.
+      key: a JAX random key, or an int for `jax.random.key`. Of the noise that "horn" draws; 0 if None.
 
     Returns:
       `Estimate` without `local`, `influence` and analytic standard error; its scale is the root of the mean square
@@ -240,7 +241,7 @@ def _pca(hoods: Neighborhoods, noise: float | None, key: jax.Array, rule: Rule, 
         levels = noise_levels(rule, min(n, width), count - 1, width, noise is not None, key)
         if noise is not None:
             levels = levels * (noise / largest) ** 2 / count
-    dimension_of = _Reading(rule, levels, width, noise is not None)
+    dimension_of = _ReadScatter(rule, levels, width, noise is not None)
     of_rows = _by_moments if width <= n else _by_inner_products
     dimension_without = of_rows(points_NxD, hoods.used, dimension_of)
 
@@ -277,7 +278,7 @@ def _pca(hoods: Neighborhoods, noise: float | None, key: jax.Array, rule: Rule, 
 DimensionWithout = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def _by_moments(points_NxD: jax.Array, used_N: jax.Array, dimension_of: _Reading) -> DimensionWithout:
+def _by_moments(points_NxD: jax.Array, used_N: jax.Array, dimension_of: _ReadScatter) -> DimensionWithout:
     """The dimension without some rows (R,), of those that are not masked out (R,): by moments, which add up."""
 
     def moments(points_RxD: jax.Array, used_R: jax.Array) -> tuple[jax.Array, ...]:
@@ -306,7 +307,7 @@ def _by_moments(points_NxD: jax.Array, used_N: jax.Array, dimension_of: _Reading
     return without
 
 
-def _by_inner_products(points_NxD: jax.Array, used_N: jax.Array, dimension_of: _Reading) -> DimensionWithout:
+def _by_inner_products(points_NxD: jax.Array, used_N: jax.Array, dimension_of: _ReadScatter) -> DimensionWithout:
     """The same by the N x N inner products, where there are fewer points than columns."""
     products_NxN = gram(points_NxD)
 
