@@ -142,6 +142,7 @@ ROWS = [
         {"scikit-dimension": skdim("TLE", fit={"n_neighbors": 20})},
     ),
     Row("MADA k=20", "mada", {"k": 20}, {"scikit-dimension": skdim("MADA", fit={"n_neighbors": 20})}),
+    Row("MADA k=20, cut at D", "mada", {"k": 20, "cut": True}),
     Row("ESS k=50", "ess", {"k": 50}, {"scikit-dimension": skdim("ESS", fit={"n_neighbors": 50})}, slow=True),
     Row(
         "correlation dimension k=10, 20",
@@ -152,6 +153,14 @@ ROWS = [
     _local_pca("Fukunaga-Olsen", "fo", "FO"),
     _local_pca("95% of variance", "ratio", "ratio", alphaRatio=0.95),  # theirs is 5%, for which one direction will do
     _local_pca("participation ratio", "participation_ratio", "participation_ratio"),
+    *(
+        Row(
+            f"local PCA k={k}, corrected participation ratio",
+            "local_pca",
+            {"k": k, "rule": "participation_ratio_corrected"},
+        )
+        for k in (20, 100)
+    ),
     Row(
         "MiND_MLk k=10",
         "mind_ml",
@@ -413,7 +422,12 @@ def main():
     parser.add_argument("--clouds", choices=("published", "scikit-dimension"), default="published")
     parser.add_argument("--n", type=int, default=2500)
     parser.add_argument("--seeds", type=int, default=3, help="clouds of each label")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="make these rows of ours anew, and keep the others")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        metavar="NAME",
+        help="make these rows of ours anew; keep the others, and the peers' unless they are named",
+    )
     parser.add_argument("--limit", type=int, default=120, help="seconds of processor time an estimate may take")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -442,8 +456,11 @@ def main():
     suffix = "" if arguments.clouds == "published" else "_scikit_dimension_clouds"
     path = pathlib.Path(__file__).parent / "results" / f"dimension_accuracy{suffix}.json"
     if arguments.rows:
-        kept = json.loads(path.read_text())["results"]["jaxscale"]
+        before = json.loads(path.read_text())
+        kept = before["results"].pop("jaxscale")
         results["jaxscale"] = {name: row for name, row in kept.items() if name in ours()[0]} | results["jaxscale"]
+        results |= {peer: rows for peer, rows in before["results"].items() if peer not in results}
+        versions = {peer: before[peer] for peer in PEERS if peer in before} | versions
     found = disagreements(results)
     best = {
         package: min(rows, key=lambda name: rows[name]["mean_percentage_error"]) for package, rows in results.items()

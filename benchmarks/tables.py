@@ -9,6 +9,7 @@ A page holds a comment, and below it, up to the next empty line, the table that 
     <!-- verdict: text_loss -->
     <!-- teacher: quickstart teacher_reference -->
     <!-- layers: quickstart -->
+    <!-- menu: dimension_menu -->
 """
 
 import json
@@ -17,7 +18,7 @@ import re
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "studies"
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-KINDS = "studies|comparison|errors|losses|verdict|teacher|layers"
+KINDS = "studies|comparison|errors|losses|verdict|teacher|layers|menu"
 MARK = re.compile(rf"^<!-- ({KINDS}): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
 
 
@@ -26,7 +27,8 @@ def filled(text):
 
     def made(found):
         kind, names = found[1], found[2].split()
-        measured = [name for name in names if (RESULTS / f"{name}.json").is_file()]
+        folder = RESULTS.parent if kind == "menu" else RESULTS
+        measured = [name for name in names if (folder / f"{name}.json").is_file()]
         lines = [MAKERS[kind](measured)] if measured else []
         if missing := [_name(name) for name in names if name not in measured]:
             lines.append(f"| not measured: {', '.join(missing)} |")
@@ -197,6 +199,19 @@ def _layers(names):
     return _table(headings, rows)
 
 
+def _menu(names):
+    """What each estimator of dimension reads, can do and costs."""
+    rows = []
+    for one in json.loads((RESULTS.parent / f"{names[0]}.json").read_text(encoding="utf-8"))["rows"]:
+        can = ["yes" if one[what] else "no" for what in ("gradient", "jit", "vmap", "sharded")]
+        seconds = [f"{one[what]:.2g}" for what in ("seconds", "first_seconds")]
+        function, _, rule = one["name"].partition(", ")
+        name = f"`{function}`, `{rule}`" if rule else f"`{function}`"
+        rows.append([name, one["reads"], one["neighbors"], *can, one["cost"], *seconds, one["use"]])
+    headings = ["estimator", "reads", "k; fewest", "gradient", "jit", "vmap", "sharded", "cost", "s", "s to compile"]
+    return _table([*headings, "for, and not for"], rows)
+
+
 MAKERS = {
     "studies": _studies,
     "comparison": _comparison,
@@ -205,4 +220,5 @@ MAKERS = {
     "verdict": _text_verdict,
     "teacher": _teacher,
     "layers": _layers,
+    "menu": _menu,
 }

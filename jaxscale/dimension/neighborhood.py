@@ -130,9 +130,9 @@ class Neighborhoods:
     ) -> Neighborhoods:
         """The `k` nearest by a matrix of distances, of any metric: geodesic, edit distance, what you have.
 
-        Every estimator that reads distances alone takes them: `mle`, `mle_radius`, `twonn`, `gride`, `mom`, `bide`, and
-        of a square matrix `abide` and `knn_graph` too; `mada` and `mind_ml` with `width`. The others read vectors, and
-        say so unless there are `points`.
+        Every estimator that reads distances alone takes them: `mle`, `mle_radius`, `twonn`, `gride`, `mom`, `mada`,
+        `bide`, and of a square matrix `abide` and `knn_graph` too; with `width` `mind_ml`, and `mada` with its cut. The
+        others read vectors, and say so unless there are `points`.
 
         Args:
           distances: (n, n) of each point to each, whose diagonal is left out; or (m, n) of m points to n others.

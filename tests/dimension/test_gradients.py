@@ -16,7 +16,7 @@ from jaxscale.testing import assert_gradient_correct
 X = np.random.default_rng(0).normal(size=(90, 5)).astype(np.float32)
 # Estimators that cut at the width of the points read X there, and have no slope: they get three more columns.
 WIDER = np.pad(X, ((0, 0), (0, 3)))
-CUT = {"danco", "mada", "mind_ml"}
+CUT = {"danco", "mind_ml"}
 COUNTING = {"abide", "bide", "correlation_dimension", "fisher_separability", "local_pca"}
 K = {"knn_graph": 16}
 

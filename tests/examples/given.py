@@ -153,6 +153,7 @@ topology, _ = with_chip(topology)
     "jaxscale.dimension.estimators.pairs": "points, used, levels = x, jnp.ones(400, bool), jnp.array([0.0, 1.0])\n"
     "score = lambda x, y, used_x, used_y: x @ y.T",
     "jaxscale.dimension.estimators.reference_balls": "danco_references = only_bound(danco_references)",
+    "jaxscale.dimension.estimators.signal_rank": "eigenvalues = jnp.sort(rng.exponential(size=50))[::-1]",
     "jaxscale.dimension.estimators.spanning_tree": "points = x",
     "jaxscale.dimension.estimators.spectra": "eigenvalues, rank = jnp.array([3.0, 2.0, 0.1]), 3",
     "jaxscale.dimension.page": "from jaxscale.dimension.summary import summary\n"

@@ -52,6 +52,11 @@ def danco(
     bias. `integer=True` takes the minimum over the integers, DANCo as published; otherwise δ, ν and τ are interpolated
     between the dimensions simulated (Hermite cubics) and the minimum is taken over 1 ≤ d ≤ max_dimension.
 
+    Noise counts. δ is read from the nearest neighbors, at whose distance noise fills all D columns long before it shows
+    elsewhere: a Swiss roll of 2000 points, 14 wide, with noise of 0.05, 0.2 and 0.5 in its three columns reads 2.04,
+    2.27 and 2.68, and with that noise in ten columns 2.23, 3.76 and 6.56 (DANCoFit of scikit-dimension: 2.24, 2.46 and
+    3.00; 2.32, 5.95 and 7.99). It is never above D. Read noisy clouds at a larger scale: `gride` over n1, see `by_k`.
+
     The standard error is the delta method on δ, ν and τ, whose influences are means over the points, with overlap as in
     `graph_variance`; it allows for the chance in the references as well. That of the continuous minimum is given for
     the integer too. At the ends of the range of d it is that without the range.

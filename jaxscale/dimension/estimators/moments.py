@@ -36,7 +36,8 @@ def mom(
         pooling="arithmetic"   mean of the local dimensions, as published: larger, as m / (1 - m) is convex
 
     normalization="k-1" is the above. "k" counts T_k among the distances whose mean is taken, as implementations of the
-    paper do; every dimension d̂ then becomes (k d̂ + 1) / (k - 1), which is too large by (d̂ + 1) / (k - 1).
+    paper do; every dimension d̂ then becomes (k d̂ + 1) / (k - 1), which is too large by (d̂ + 1) / (k - 1). MOM of
+    scikit-dimension is pooling="arithmetic", normalization="k" and, unless told otherwise, k=100.
 
     The standard error adds the products of influences over the edges of the neighbor graph; see `graph_variance`. The
     analytic one is from the variance of u^(1/d) for "moments", and that of independent points for "arithmetic".

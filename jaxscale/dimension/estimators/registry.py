@@ -69,7 +69,7 @@ LEAST_NEIGHBORS = {
     "gride": 2,
     "knn_graph": neighbors_needed(1, 0.5),
     "local_pca": 2,
-    "mada": 2,
+    "mada": 4,
     "mind_ml": 2,
     "mle": 3,
     "mom": 2,
@@ -77,7 +77,7 @@ LEAST_NEIGHBORS = {
     "twonn": 2,
 }
 # Those that cut at `Neighborhoods.width`.
-BOUNDED_BY_WIDTH = frozenset({"danco", "mada", "mind_ml"})
+BOUNDED_BY_WIDTH = frozenset({"danco", "mind_ml"})
 
 
 def at_all_neighbors(estimator: str | Estimator) -> tuple[str, Estimator]:

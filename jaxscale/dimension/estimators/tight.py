@@ -41,6 +41,9 @@ def tle(
         pooling="harmonic"     Σ M_i / Σ S_i
         pooling="arithmetic"   mean of M_i / S_i, as published
 
+    scikit-dimension has k = 20 too, and "arithmetic". It drops measurements below epsilon = 1e-4 in the unit of the
+    points, and so reads a cloud of size 1e-4 as 0; here nothing depends on the unit.
+
     A pair at distance zero in this precision, or the mirror image of such a pair, drops out with its image. The k-th
     neighbor counts as a measurement at log(r / r) = 0, as published, which makes the estimate larger by about 1/k. The
     measurements of a neighborhood are far from independent, which the analytic standard error allows for, while taking
