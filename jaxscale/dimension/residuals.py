@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -168,12 +168,13 @@ def _at(
     tangent_M, residual_M = lax.map(of_point, rows_M, batch_size=min(tile, len(rows_M)))
     used_M = complete(hoods)[rows_M]
     count = jnp.sum(used_M)
-    mean = lambda values_M: jnp.sum(jnp.where(used_M, values_M, 0)) / count
+    mean: Callable[[jax.Array], jax.Array] = lambda values_M: jnp.sum(jnp.where(used_M, values_M, 0)) / count
     residual = mean(residual_M)
     independent = jnp.minimum(count, jnp.sum(hoods.used) / k)
     error = jnp.sqrt(mean((residual_M - residual) ** 2) / independent)
     readable = (k >= 2 * (d + 1)) & (count > 0) & hoods.sound
-    return (*(jnp.where(readable, value, jnp.nan) for value in (mean(tangent_M**2), residual, error)),)
+    given: Callable[[jax.Array], jax.Array] = lambda value: jnp.where(readable, value, jnp.nan)
+    return given(mean(tangent_M**2)), given(residual), given(error)
 
 
 def _exponents(square_S: jax.Array, residual_S: jax.Array, error_S: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -210,5 +211,5 @@ def _fit(square_S: jax.Array, residual_S: jax.Array, error_S: jax.Array) -> tupl
         jnp.where(noise < 0, alone[1], jnp.maximum(c, 0)),
     )
     error = jnp.sqrt(jnp.abs(xx / determinant))
-    given = lambda value: jnp.where(known, value, jnp.nan)
+    given: Callable[[jax.Array], jax.Array] = lambda value: jnp.where(known, value, jnp.nan)
     return given(noise * unit_y), given(error * unit_y), given(c * unit_y / jnp.where(unit_x > 0, unit_x, 1))

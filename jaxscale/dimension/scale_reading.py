@@ -9,6 +9,7 @@ reading.recommended_k, reading.reason             # 16, "k = 16: smallest neighb
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -255,7 +256,7 @@ def _signs(residuals: Residuals | None, finest: jax.Array) -> _Signs:
     readable = jnp.sum(jnp.isfinite(residuals.residual)) >= 2
     flat = jnp.all(jnp.isnan(p))
     excluded = readable & ~noise & (flat | (curvature & jnp.all(jnp.isnan(p) | (p - error > _NOISE_BELOW))))
-    given = lambda there, value: jnp.where(there, value, jnp.nan)
+    given: Callable[[jax.Array, jax.Array], jax.Array] = lambda there, value: jnp.where(there, value, jnp.nan)
     return _Signs(
         noise=noise,
         noise_excluded=excluded,
