@@ -123,7 +123,7 @@ def _panel_line(profile: dict[str, Any], rows: list[tuple[float, float, float]],
         ],
         mode="lines+markers",
         line={"color": color, "width": 3 if plateau["found"] else 1.2},
-        marker={"size": _sizes(profile, [x for x, *_ in rows], 5), "color": color},
+        marker={"size": 5, "color": color},
         name=name,
         hovertemplate=f"{literal(name)}: d = %{{y:.3g}} ± %{{customdata}}; at distance %{{x:.3g}}",
     )

@@ -25,8 +25,9 @@ from jaxscale.page.numerals import number
 # Noise raises a reading by about the share (noise distance / scale)²; less than a percent of it is not reported.
 _LEAST_NOISE = 0.1
 _ERRORS = 2.0  # standard errors by which an exponent must be on one side
-# Exponents of the residual are 0 for noise, 2 for a direction that d leaves out, 4 for curvature: halfway between.
-_NOISE_BELOW, _CURVATURE_ABOVE = 1.0, 3.0
+# Exponents of the residual: 0 for noise, 2 for a direction that d leaves out, 4 for curvature. Without noise they were
+# 2 and more wherever we looked, while noise that curvature outweighs in part has some between 1 and 2.
+_NOISE_BELOW, _CURVATURE_ABOVE = 1.5, 3.0
 
 
 @jax.tree_util.register_dataclass
@@ -65,7 +66,7 @@ class ScaleReading:
         dimension falls, as noise and the ends of the data make it; 1 it rises; 0 it is level within its errors.
       coarse_change: int32, the same from the plateau, or the lowest reading, to the coarsest scale: 1 it rises, as
         where folds or sheets meet; -1 it falls, as at the ends of the data and of clusters.
-      noise: boolean, whether noise outweighs curvature at some scale.
+      noise: boolean, whether there is noise that curvature does not outweigh at every scale.
       noise_excluded: boolean, whether what residuals there are show curvature alone. Both are false where residuals
         could not be read, or do not tell.
       noise_distance: √2 times the root mean square distance of the points from the manifold, which is the distance
@@ -145,10 +146,10 @@ def read_scales(
     The plateau is that of `plateau`. Noise and curvature are told apart by `residuals_by_k`, how far neighborhoods
     reach out of their best planes of d dimensions: the exponent p of residual ∝ radius^p is 0 for noise, 2 for a
     direction of the manifold that d leaves out, and 4 for curvature (Little, Maggioni & Rosasco 2017). Noise is claimed
-    where p lies below 1 by two standard errors between any two neighboring k, and the noise distance is at least a
+    where p lies below 1.5 by two standard errors between any two neighboring k, and the noise distance is at least a
     tenth of the finest scale, so that noise raises the reading there by a percent or more. Curvature is claimed where p
     lies above 3 by two standard errors between any two neighboring k of 4 (d + 1) and more. Noise is excluded where
-    curvature is claimed and all p lie above 1 by two standard errors, or where there are no residuals beyond rounding.
+    curvature is claimed and all p lie above 1.5 by two standard errors, or where there are no residuals beyond rounding.
 
     A k is recommended as follows. With a plateau beyond the noise distance, its smallest k, since larger ones are
     disturbed more by curvature and by the ends of the data. Without a plateau, the smallest k read if noise is
