@@ -149,7 +149,7 @@ def read_scales(
     where p lies below 1.5 by two standard errors between any two neighboring k, and the noise distance is at least a
     tenth of the finest scale, so that noise raises the reading there by a percent or more. Curvature is claimed where p
     lies above 3 by two standard errors between any two neighboring k of 4 (d + 1) and more. Noise is excluded where
-    curvature is claimed and all p lie above 1.5 by two standard errors, or where there are no residuals beyond rounding.
+    curvature is claimed and all p lie above 1.5 by two standard errors, or where no residuals exceed rounding.
 
     A k is recommended as follows. With a plateau beyond the noise distance, its smallest k, since larger ones are
     disturbed more by curvature and by the ends of the data. Without a plateau, the smallest k read if noise is
