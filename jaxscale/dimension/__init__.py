@@ -28,8 +28,10 @@ from jaxscale.dimension.estimators.tight import tle
 from jaxscale.dimension.measurement import Measurement, measure
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.place import Places, by_group, by_layer, per_point
+from jaxscale.dimension.residuals import Residuals, residuals_by_k
 from jaxscale.dimension.samples import Reservoir, reservoir
 from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
+from jaxscale.dimension.scale_reading import ScaleEnd, ScaleReading, read_scales
 from jaxscale.dimension.search.nearest import Neighbors, neighbors
 from jaxscale.dimension.standard_errors import clustered_standard_error
 
@@ -47,7 +49,10 @@ __all__ = [
     "Plateau",
     "References",
     "Reservoir",
+    "Residuals",
+    "ScaleEnd",
     "ScaleProfile",
+    "ScaleReading",
     "abide",
     "apply_references",
     "bide",
@@ -81,7 +86,9 @@ __all__ = [
     "ph0",
     "plateau",
     "read_references",
+    "read_scales",
     "reservoir",
+    "residuals_by_k",
     "tle",
     "twonn",
 ]

@@ -113,12 +113,18 @@ def _readings(clouds: Sequence[Cloud]) -> Iterator[dict[str, Any]]:
 
 
 def _plateaus(clouds: Sequence[Cloud]) -> Iterator[dict[str, Any]]:
+    """The plateau of each profile; without one the readings at its finest and its coarsest scale."""
     for cloud in clouds:
         for profile in cloud.get("profiles", []):
             if (plateau := profile["plateau"])["found"]:
                 value, error = plateau["dimension"], 1.96 * plateau["standard_error"]
                 name = f"d of {cloud['cloud']} by {profile['estimator']}, plateau over scales"
                 yield number(name, value, [_finite(value - error), _finite(value + error)])
+                continue
+            for end in ("small", "large") if "scales" in profile else ():
+                reading = profile["scales"][end]
+                name = f"d of {cloud['cloud']} by {profile['estimator']} at distance {written(reading['scale'])}"
+                yield number(name, _finite(reading["dimension"]), [_finite(value) for value in reading["interval"]])
 
 
 def _finite(value: float | None) -> float | None:

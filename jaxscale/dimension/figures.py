@@ -29,6 +29,7 @@ def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
         name = f"{cloud}, {estimator}" if several else estimator
         _add_plateau(figure, profile["plateau"], name, color)
         figure.add_trace(_profile_line(profile, name, color, MARKS[marks.index(estimator) % len(MARKS)]))
+    _shade_noise(figure, [profile for _, profile in profiles])
     ticks = _round_numbers([scale for _, profile in profiles for scale in profile["scale"]])
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     figure.update_yaxes(rangemode="tozero")
@@ -128,6 +129,21 @@ def _panel_line(profile: dict[str, Any], rows: list[tuple[float, float, float]],
     )
 
 
+def _sizes(profile: dict[str, Any], scales: list[float], size: int) -> list[int]:
+    """Sizes of marks, in pixels: that of the recommended scale is larger."""
+    best = profile.get("scales", {}).get("recommended_scale")
+    return [size + 7 if _known(best) and scale == best else size for scale in scales]
+
+
+def _shade_noise(figure: go.Figure, profiles: list[dict[str, Any]]) -> None:
+    """Shades distances below the largest that noise fills, from the smallest scale read, where that is smaller."""
+    filled = [profile["scales"]["noise"]["distance"] for profile in profiles if "scales" in profile]
+    scales = [scale for profile in profiles for scale in profile["scale"] if _known(scale) and scale > 0]
+    known = [distance for distance in filled if _known(distance)]
+    if known and scales and max(known) > min(scales):
+        figure.add_vrect(x0=min(scales), x1=max(known), fillcolor="gray", opacity=0.15, line_width=0, layer="below")
+
+
 def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
@@ -171,7 +187,7 @@ def _profile_line(profile: dict[str, Any], name: str, color: str, mark: str) -> 
         customdata=list(zip(errors, profile["k"], profile["points"], strict=True)),
         mode="lines+markers",
         line={"color": color, "width": 1.5},
-        marker={"size": 8, "color": color, "symbol": mark},
+        marker={"size": _sizes(profile, profile["scale"], 8), "color": color, "symbol": mark},
         name=html.escape(name),  # plotly reads names as a little HTML
         legendgroup=name,
         hovertemplate=f"<b>{literal(name)}</b><br>d = %{{y:.3g}} ± %{{customdata[0]:.2g}} (one standard error)"

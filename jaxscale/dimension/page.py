@@ -8,6 +8,7 @@ cloud an entry of `clouds`.
 """
 
 import html
+import math
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -96,8 +97,9 @@ def _page(measured: dict[str, Any], figure: go.Figure) -> str:
     drawing = plots.drawing(figure, "figure-scale", " ".join(_plateaus(measured)) or "Dimension against scale.")
     caption = (
         "Bars: two standard errors; they measure spread, not bias. A band: the plateau, the widest range of scales "
-        "over which the dimension is constant within its errors and two percent. Small distances show noise, large "
-        "ones curvature and the ends of the data."
+        "over which the dimension is constant within its errors and two percent. The large mark: the recommended k. "
+        "Shaded from the left: distances that noise fills. Small distances show noise, large ones curvature and the "
+        "ends of the data."
     )
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _plateaus(measured))
     return layout.conclusion(
@@ -212,18 +214,56 @@ def _rows(measured: dict[str, Any]) -> Iterator[list[str]]:
 
 def _plateaus(measured: dict[str, Any]) -> Iterator[str]:
     """A sentence for each profile; of layers without a plateau one for all of them."""
-    none_in: dict[tuple[str | None, str], list[int]] = {}
+    none_in: dict[tuple[str | None, str], list[tuple[int, dict[str, Any]]]] = {}
     for cloud in measured["clouds"]:
         for profile in cloud.get("profiles", []):
             plateau, name = profile["plateau"], f"{cloud['cloud']}, {profile['estimator']}"
             if plateau["found"]:
                 yield (
                     f"{name}: plateau at d = {number(plateau['dimension'])} ± {number(plateau['standard_error'], 2)} "
-                    f"from distance {number(plateau['lower'])} to {number(plateau['upper'])}"
+                    f"from distance {number(plateau['lower'])} to {number(plateau['upper'])}{_scales(profile)}"
                 )
             elif len(profile["scale"]) > 1 and "layer" in cloud:
-                none_in.setdefault((cloud.get("run"), profile["estimator"]), []).append(cloud["layer"])
+                none_in.setdefault((cloud.get("run"), profile["estimator"]), []).append((cloud["layer"], profile))
             elif len(profile["scale"]) > 1:
-                yield f"{name}: no plateau; the dimension depends on the scale"
-    for (run, estimator), layers in none_in.items():
-        yield f"{f'{run}, ' if run else ''}{spans(layers)}, {estimator}: no plateau; the dimension depends on the scale"
+                yield f"{name}: no plateau; {_without_plateau(profile)}"
+    for (run, estimator), found in none_in.items():
+        place = f"{f'{run}, ' if run else ''}{spans([layer for layer, _ in found])}, {estimator}"
+        yield f"{place}: no plateau; {_at_both_ends([profile for _, profile in found])}"
+
+
+def _without_plateau(profile: dict[str, Any]) -> str:
+    if (scales := profile.get("scales")) is None:
+        return "the dimension depends on the scale"
+    small, large = (
+        f"{number(end['dimension'])} ± {number(end['standard_error'], 2)} at distance {number(end['scale'])}"
+        for end in (scales["small"], scales["large"])
+    )
+    # The reason for no k names both ends.
+    ends = "" if scales["recommended_k"] is None else f"d = {small} and {large}"
+    return f"{ends}{_scales(profile)}".removeprefix("; ")
+
+
+def _at_both_ends(profiles: list[dict[str, Any]]) -> str:
+    """`d = 7.10 to 9.30 at the smallest distances, 5.20 to 6.00 at the largest`."""
+    said = []
+    for end, where in (("small", "smallest distances"), ("large", "largest")):
+        values = [profile["scales"][end]["dimension"] for profile in profiles if "scales" in profile]
+        if not (known := [value for value in values if value is not None and math.isfinite(value)]):
+            return "the dimension depends on the scale"
+        low, high = number(min(known)), number(max(known))
+        said.append(f"{low if low == high else f'{low} to {high}'} at the {where}")
+    return f"d = {', '.join(said)}"
+
+
+def _scales(profile: dict[str, Any]) -> str:
+    """What disturbs the readings, and the recommended k with its reason."""
+    if (scales := profile.get("scales")) is None:
+        return ""
+    noise, curvature, said = scales["noise"], scales["curvature"], ""
+    if noise["found"]:
+        said += f"; noise fills distances below {number(noise['distance'])}, its standard deviation "
+        said += f"{number(noise['deviation'])} ± {number(noise['standard_error'], 2)} in each column"
+    if curvature["found"]:
+        said += f"; bends like a sphere of radius {number(curvature['radius'])}"
+    return f"{said}; {scales['reason']}"

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import gammaincc
+from jax.scipy.special import gammaincc, ndtri
 
 from jaxscale.arguments import integer, random_key
 from jaxscale.dimension.estimate import Estimate
@@ -77,6 +77,11 @@ class Plateau:
     upper: jax.Array
     first: jax.Array
     last: jax.Array
+
+    def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
+        """Normal interval of `dimension` at the confidence `level`, for its spread alone."""
+        reach = ndtri((1 + level) / 2) * self.standard_error
+        return self.dimension - reach, self.dimension + reach
 
 
 def by_k(

@@ -18,7 +18,9 @@ from jaxscale.dimension.measurement import FEWEST_POINTS, measure
 from jaxscale.dimension.neighborhood import Neighborhoods, Nonfinite, neighborhoods
 from jaxscale.dimension.points import Metric
 from jaxscale.dimension.references.statistics import NEIGHBORS
-from jaxscale.dimension.scale import Plateau, ScaleProfile, by_decimation, by_k, plateau
+from jaxscale.dimension.residuals import KS, Residuals
+from jaxscale.dimension.scale import ScaleProfile, by_decimation, by_k
+from jaxscale.dimension.scale_reading import ScaleEnd, ScaleReading, read_scales, residuals_of, tangent_dimension
 from jaxscale.dimension.standard_errors import clustered_standard_error
 from jaxscale.errors import InputError
 from jaxscale.verdict import caveat
@@ -67,7 +69,8 @@ def summary(
     Returns:
       A dict: `measured` if asked for and there are points enough; `estimates`, each with its `estimator`, numbers and
       counts, a `note` if it is likely too low, and what is `calibrated` if asked for; `caveats`, as a verdict holds
-      them, on what else is to be known of them; and `profiles`, each with its `plateau`.
+      them, on what else is to be known of them; and `profiles`, each with its `plateau` and its `scales`, what
+      `read_scales` says.
 
     Raises:
       InputError: as `neighborhoods` and the estimators do, or if an argument cannot be used.
@@ -87,7 +90,9 @@ def summary(
 
     k, ks = integer("k", k, 1), [integer("ks", value, 1) for value in ks]
     report(step=0, steps=steps)
-    deepest = max([k, *ks, NEIGHBORS if compared_too else 1])
+    # Residuals of profiles reach as deep as they can, whatever k.
+    wanted = [least for least in KS if least < np.shape(x)[0] / 4] if key is not None else []
+    deepest = max([k, *ks, *wanted, NEIGHBORS if compared_too else 1])
     found = jax.block_until_ready(neighborhoods(x, deepest, metric, nonfinite))
     hoods = with_lists(found.nearest(max([k, *ks])))
     advance()
@@ -110,13 +115,17 @@ def summary(
         if calibrated:
             said |= _calibrated(hoods.nearest(k), name, k, said, estimate)
             advance()
+    residuals: dict[int, Residuals | None] = {}
     for name, read in readers.items() if profiled else ():
         enough = [value for value in ks if value >= LEAST_NEIGHBORS.get(name, 1)]
         if key is None and not enough:
             advance()
             continue
         profile = by_k(hoods, enough, read) if key is None else by_decimation(hoods.nearest(k), k, read, key=key)
-        profiles.append(_profile(name, profile, plateau(profile)))
+        d = int(tangent_dimension(profile))
+        if d not in residuals:  # mostly all estimators agree
+            residuals[d] = residuals_of(found, d)
+        profiles.append(_profile(name, profile, read_scales(profile, residuals[d])))
         advance()
     return said_of_all
 
@@ -201,15 +210,45 @@ def _calibrated(hoods: Neighborhoods, name: str, k: int, said: dict[str, Any], e
     return {"note": found.note, "calibrated": numbers}
 
 
-def _profile(name: str, profile: ScaleProfile, found: Plateau) -> dict[str, Any]:
+def _profile(name: str, profile: ScaleProfile, reading: ScaleReading) -> dict[str, Any]:
     """Without scales that repeat the one before, as of an estimator that reads no more neighbors than it needs."""
     names = ("scale", "dimension", "standard_error", "spread", "points", "k")
     fields = {field: np.asarray(getattr(profile, field)) for field in names}
     new = np.append(True, np.diff(fields["scale"]) != 0)
+    found = reading.plateau
     ends = ("dimension", "standard_error", "lower", "upper")
     moved = bool(np.sum(new) > 1 and found.found)
-    return {
+    value = {
         "estimator": name,
         **{field: values[new].tolist() for field, values in fields.items()},
         "plateau": {"found": moved, **{end: float(getattr(found, end)) if moved else math.nan for end in ends}},
+    }
+    return value | ({"scales": _scales(reading)} if np.sum(new) > 1 else {})
+
+
+def _scales(reading: ScaleReading) -> dict[str, Any]:
+    """At which scale to read a profile, and what disturbs it at others."""
+    at = int(reading.recommended)
+    end: Callable[[ScaleEnd], dict[str, Any]] = lambda end: {
+        **{field: float(getattr(end, field)) for field in ("scale", "dimension", "standard_error")},
+        "interval": [float(value) for value in end.interval()],
+        **{field: int(getattr(end, field)) for field in ("k", "points")},
+    }
+    words = {-1: "falls", 0: "level", 1: "rises"}
+    return {
+        "small": end(reading.small),
+        "large": end(reading.large),
+        "fine_change": words[int(reading.fine_change)],
+        "coarse_change": words[int(reading.coarse_change)],
+        "noise": {
+            "found": bool(reading.noise),
+            "excluded": bool(reading.noise_excluded),
+            "distance": float(reading.noise_distance),
+            "deviation": float(reading.noise_deviation),
+            "standard_error": float(reading.noise_deviation_error),
+        },
+        "curvature": {"found": bool(reading.curvature), "radius": float(reading.curvature_radius)},
+        "recommended_k": int(reading.recommended_k) if at >= 0 else None,
+        "recommended_scale": float(reading.profile.scale[at]) if at >= 0 else math.nan,
+        "reason": reading.reason,
     }

@@ -58,6 +58,70 @@ def test_table_has_a_line_for_each_estimate_and_a_sentence_for_each_profile():
     assert "twonn: no plateau" not in text  # it reads one scale, which says nothing of others
 
 
+def scales(k, reason, noise=None, radius=None):
+    """What a profile says of scales."""
+    end = lambda scale, d: {"scale": scale, "dimension": d, "standard_error": 0.05, "interval": [d - 0.1, d + 0.1]}
+    deviation = {"distance": noise, "deviation": 0.03, "standard_error": 0.002}
+    return {
+        "small": end(0.1, 2.6),
+        "large": end(0.4, 2.0),
+        "noise": {"found": noise is not None, **(deviation if noise else dict.fromkeys(deviation))},
+        "curvature": {"found": radius is not None, "radius": radius},
+        "recommended_k": k,
+        "recommended_scale": None if k is None else 0.2,
+        "reason": reason,
+    }
+
+
+def of_scales(*profiles, **cloud):
+    cloud = {"cloud": "a", "shape": [9, 2], "estimates": [estimate("mle")], "profiles": list(profiles), **cloud}
+    return {"k": 20, "metric": "euclidean", "seed": 0, "clouds": [cloud]}
+
+
+def test_a_profile_says_its_noise_its_k_and_both_ends():
+    level = profile("mle", FOUND) | {"scales": scales(8, "k = 8: it is level", noise=0.15)}
+    bent = profile("gride", NOT_FOUND) | {"scales": scales(4, "k = 4: larger ones bend", radius=7.0)}
+    neither = profile("mom", NOT_FOUND) | {"scales": scales(None, "no k: report both ends")}
+    text = " ".join(printed(of_scales(level, bent, neither), width=400).split())
+    assert (
+        "mle: plateau at d = 2.01 ± 0.020 from distance 0.100 to 0.400; noise fills distances below 0.150, "
+        "its standard deviation 0.0300 ± 0.0020 in each column; k = 8: it is level" in text
+    )
+    assert (
+        "gride: no plateau; d = 2.60 ± 0.050 at distance 0.100 and 2.00 ± 0.050 at distance 0.400; "
+        "bends like a sphere of radius 7.00; k = 4: larger ones bend" in text
+    )
+    assert "mom: no plateau; no k: report both ends" in text
+
+
+def test_without_a_plateau_the_verdict_has_the_readings_at_both_ends():
+    profiles = [profile("mle", FOUND), profile("mom", NOT_FOUND)]
+    values = of_scales(*(one | {"scales": scales(None, "no k")} for one in profiles))
+    found = check(conclude(values, Stopwatch())).numbers
+    assert Number("d of a by mom at distance 0.100", 2.6, (2.5, 2.7)) in found
+    assert Number("d of a by mom at distance 0.400", 2.0, (1.9, 2.1)) in found
+    assert not any("by mle at distance" in one.name for one in found)
+
+
+def test_layers_without_a_plateau_say_their_range_at_both_ends():
+    values = of_layers([("", "")] * 3)
+    for place, cloud in enumerate(values["clouds"]):
+        said = scales(None, "no k")
+        said["small"]["dimension"] = 7.0 + place
+        cloud["profiles"] = [profile("mle", NOT_FOUND) | {"scales": said}]
+    text = printed(values, width=200)
+    assert "layers 0 to 2, mle: no plateau; d = 7.00 to 9.00 at the smallest distances, 2.00 at the largest" in text
+
+
+def test_the_figure_marks_the_recommended_k_and_shades_the_noise():
+    cloud = {"cloud": "a", "profiles": [profile("mle", FOUND) | {"scales": scales(8, "k = 8", noise=0.15)}]}
+    figure = figures.scale_figure([cloud])
+    line = next(trace for trace in figure.data if trace.name == "mle")
+    assert list(line.marker.size) == [8, 15, 8]
+    (shade,) = figure.layout.shapes
+    assert (shade.x0, shade.x1) == (0.1, 0.15)
+
+
 def test_calibrated_dimensions_stand_beside_their_readings_with_a_note():
     stands_for = {"dimension": 12.1, "standard_error": 0.15, "interval": [11.8, 12.4], "bias": -2.3}
     low = estimate("mle", dimension=9.8, note="The reading 9.8 is likely too low: so it is.")

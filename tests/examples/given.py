@@ -162,6 +162,8 @@ topology, _ = with_chip(topology)
     "measured = conclude({'k': 20, 'metric': 'euclidean', 'seed': 0, 'clouds': [cloud]}, Stopwatch(), False)",
     "jaxscale.dimension.place": "layers = jnp.stack([x, x])\n"
     "position, document = np.arange(400) % 2, np.arange(400) // 4",
+    "jaxscale.dimension.residuals": "hoods = dimension.neighborhoods(x, 16)",
+    "jaxscale.dimension.scale_reading": "import functools\nby_k = functools.partial(by_k, ks=(4, 8, 16))",
     "jaxscale.dimension.samples": "hidden = jnp.ones((2, 16, 768))\nmle = only_bound(mle)",
     "jaxscale.dimension.search.exact": "points, mask, own, scale, k = x, jnp.ones(400, bool), jnp.arange(400), 1.0, 20",
     "jaxscale.dimension.search.fused_products": "points_TxBxD = jnp.ones((2, 16, 128))\n"
