@@ -24,6 +24,8 @@ USUAL = ("text", "content", "body", "document")
 LOOKED_AT = 20
 # Bytes of an object over many lines; characters of a cell.
 LARGEST = 1 << 26
+# Characters of what may be cut off without being a text: an escaped character, the rest of a number.
+SHORT = 12
 DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -167,12 +169,13 @@ def _value(decoder: json.JSONDecoder, buffer: str, at: int, parts: Iterator[str]
     while True:
         try:
             value, end = decoder.raw_decode(buffer, at)
-            if end < len(buffer):  # a number may go on
+            # A number may go on, as 0 does in 0.5.
+            if end < len(buffer) and (not isinstance(value, int | float) or _ends(buffer, end)):
                 return value, buffer, end
             cut = None
         except json.JSONDecodeError as error:
             # What is cut off ends at the end, or in a text; what is broken elsewhere stays so.
-            if error.pos < len(buffer) - 12 and not error.msg.startswith("Unterminated string"):
+            if error.pos < len(buffer) - SHORT and not error.msg.startswith("Unterminated string"):
                 raise
             cut = error
         if len(buffer) - at > LARGEST:
@@ -182,8 +185,15 @@ def _value(decoder: json.JSONDecoder, buffer: str, at: int, parts: Iterator[str]
             more.append(part)
             size += len(part)
         if not more:
-            raise cut or ValueError("the array is never closed")
+            if cut is None:
+                return value, buffer, end
+            raise cut
         buffer, at = buffer[at:] + "".join(more), 0
+
+
+def _ends(buffer: str, end: int) -> bool:
+    """Whether a number ends at a place, or what follows is none of it."""
+    return buffer[end] in " \t\r\n,]" or len(buffer) - end > SHORT
 
 
 def table_rows(chunks: Iterable[str], ending: str) -> tuple[list[str], Iterator[Found]]:

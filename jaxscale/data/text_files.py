@@ -334,7 +334,7 @@ def cut(corpus: Corpus, name: str, chunks: Iterable[str], count: Count) -> Itera
     if characters is None:
         yield Document(name, "".join(chunks))
         return
-    lost = lambda characters: count("changes", "characters left out between held-out passages and others", characters)
+    lost = lambda characters: count("changes", "characters left out around held-out passages", characters)
     gap = characters // 10 if corpus.gap is None else corpus.gap
     how = {"seed": corpus.seed, "fraction": corpus.held_out_fraction}
     found = False
