@@ -16,7 +16,7 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -209,7 +209,7 @@ def _build(
             stack.enter_context(contextlib.closing(arrival.file))
         for document, digest in distinct(corpus, facts, given):
             name = "held_out" if is_held_out(document, digest, corpus) else "train"
-            arrivals[name].add(digest, [*trained.encode(document.text), trained.end_of_text])
+            arrivals[name].add(digest, itertools.chain(trained.encode_parts(document.text), [[trained.end_of_text]]))
             facts[f"documents_{name}"] += 1
             facts["characters"] += len(document.text)
             facts["bytes"] += len(document.text.encode("utf-8", "surrogatepass"))
@@ -315,12 +315,16 @@ class _Arrivals:
         self.places: list[int] = []
         self.lengths: list[int] = []
 
-    def add(self, digest: bytes, tokens: Sequence[int]) -> None:
-        self.file.write(np.asarray(tokens, self.dtype).tobytes())  # unlike tofile, says why a disk refuses
-        for start in range(0, len(tokens), self.passage or len(tokens)):
+    def add(self, digest: bytes, parts: Iterable[Sequence[int]]) -> None:
+        """A document, its tokens in parts."""
+        length = 0
+        for tokens in parts:
+            self.file.write(np.asarray(tokens, self.dtype).tobytes())  # unlike tofile, says why a disk refuses
+            length += len(tokens)
+        for start in range(0, length, self.passage or length):
             place = hashlib.blake2b(start.to_bytes(8, "big"), digest_size=8, key=digest).digest()
             self.places.append(int.from_bytes(place, "big"))
-            self.lengths.append(min(self.passage or len(tokens), len(tokens) - start))
+            self.lengths.append(min(self.passage or length, length - start))
 
     def shuffled(self) -> int:
         """Writes `name.bin` and `name_starts.npy`; returns the number of tokens."""
