@@ -328,13 +328,18 @@ class _Arrivals:
 
     def shuffled(self) -> int:
         """Writes `name.bin` and `name_starts.npy`; returns the number of tokens."""
-        arrivals = np.memmap(self.folder / f"{self.name}.arrivals", dtype=self.dtype, mode="r")
         lengths = np.asarray(self.lengths, np.int64)
         ends = np.cumsum(lengths)
         order = np.argsort(np.asarray(self.places, np.uint64), kind="stable")
-        with open(self.folder / f"{self.name}.bin", "wb") as file:
+        size = self.dtype.itemsize
+        # Read and not mapped: what is mapped counts as memory of the process.
+        with (
+            open(self.folder / f"{self.name}.arrivals", "rb") as arrivals,
+            open(self.folder / f"{self.name}.bin", "wb") as file,
+        ):
             for i in order:
-                file.write(arrivals[ends[i] - lengths[i] : ends[i]].tobytes())
+                arrivals.seek(int(ends[i] - lengths[i]) * size)
+                file.write(arrivals.read(int(lengths[i]) * size))
         np.save(self.folder / f"{self.name}_starts.npy", np.concatenate([[0], np.cumsum(lengths[order])]))
         (self.folder / f"{self.name}.arrivals").unlink()
         return int(ends[-1])
