@@ -14,7 +14,7 @@ ROOT = pathlib.Path(jaxscale.__file__).parent
 # From the bottom up: a package imports those above its own line in this table, and none on or below it but itself.
 FLOORS = (
     ("errors", "verdict"),
-    ("files", "memory", "processor", "arguments", "progress"),
+    ("files", "encoded", "memory", "processor", "arguments", "progress"),
     ("preemption", "config"),
     ("theory", "page", "sharding"),
     ("dimension",),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from typing import TYPE_CHECKING
 
 from jaxscale import files
 from jaxscale.config.conditions import need, positive
 
 if TYPE_CHECKING:
-    from jaxscale.config.fields import Run
+    from jaxscale.config.fields import Corpus, Run
 
 
 def check_run(run: Run, at: str = "") -> None:
@@ -73,12 +75,6 @@ def check_run(run: Run, at: str = "") -> None:
     need(optimizer.warmup_steps >= 0, f"{at}optimizer.warmup_steps", optimizer.warmup_steps, "must be 0 or more.")
     need(optimizer.weight_decay >= 0, f"{at}optimizer.weight_decay", optimizer.weight_decay, "must be 0 or more.")
     need(
-        0 < corpus.held_out_fraction < 1,
-        f"{at}corpus.held_out_fraction",
-        corpus.held_out_fraction,
-        "must lie strictly between 0 and 1. A tenth is usual.",
-    )
-    need(
         run.tokens is None or run.tokens > model.context,
         f"{at}tokens",
         run.tokens,
@@ -91,14 +87,83 @@ def check_run(run: Run, at: str = "") -> None:
             run.tokenizer.vocab_size,
             "must exceed 257, the bytes and end-of-text. Give a larger one, or tokenizer.kind='bytes'.",
         )
-    for field, seed in (("seed", run.seed), ("corpus.seed", corpus.seed)):
-        need(0 <= seed < 2**63, f"{at}{field}", seed, "must lie between 0 and 2**63.")
-    for field in ("passage", "max_documents"):
+    need(0 <= run.seed < 2**63, f"{at}seed", run.seed, "must lie between 0 and 2**63.")
+    check_corpus(corpus, f"{at}corpus.")
+
+
+def check_corpus(corpus: Corpus, at: str = "corpus.") -> None:
+    """Raises InputError if a `Corpus` contradicts itself; `at` goes before the names of its fields."""
+    need(
+        0 < corpus.held_out_fraction < 1,
+        f"{at}held_out_fraction",
+        corpus.held_out_fraction,
+        "must lie strictly between 0 and 1. A tenth is usual.",
+    )
+    need(0 <= corpus.seed < 2**63, f"{at}seed", corpus.seed, "must lie between 0 and 2**63.")
+    for field in ("passage", "max_documents", "passage_characters"):
         if getattr(corpus, field) is not None:
-            positive(corpus, f"{at}corpus.", field)
+            positive(corpus, at, field)
     for kind, name in (("files", "path"), ("tfds", "name"), ("hf", "name")):
         if corpus.kind == kind:
             value = getattr(corpus, name)
-            need(value, f"{at}corpus.{name}", value, f"is needed for corpus.kind={kind!r}. Say what to read.")
-    if corpus.kind == "files":  # tfds and hf know addresses
-        files.refuse_address(f"{at}corpus.path", corpus.path)
+            need(value, f"{at}{name}", value, f"is needed for corpus.kind={kind!r}. Say what to read.")
+    if corpus.kind in ("files", "python"):  # tfds and hf know addresses
+        files.refuse_address(f"{at}path", corpus.path)
+    for name, value, default in (
+        ("separator", corpus.separator, ""),
+        ("separator_pattern", corpus.separator_pattern, ""),
+        ("encoding", corpus.encoding, "utf-8"),
+        ("line_ends", corpus.line_ends, "lf"),
+    ):
+        need(
+            corpus.kind == "files" or value == default,
+            f"{at}{name}",
+            value,
+            f"is of corpus.kind='files', not of {corpus.kind!r}. Leave it out, or read files.",
+        )
+    _check_splitting(corpus, at)
+    if corpus.encoding != "detect":
+        try:
+            known = codecs.lookup(corpus.encoding)._is_text_encoding
+        except (LookupError, ValueError):
+            known = False
+        need(
+            known,
+            f"{at}encoding",
+            corpus.encoding,
+            "is no encoding of text that Python knows. Write for example 'windows-1252', or 'detect'.",
+        )
+
+
+def _check_splitting(corpus: Corpus, at: str) -> None:
+    need(
+        not (corpus.separator and corpus.separator_pattern),
+        f"{at}separator_pattern",
+        corpus.separator_pattern,
+        f"is given beside separator={corpus.separator!r}. Give one of them.",
+    )
+    if corpus.separator_pattern:
+        try:
+            everywhere = re.compile(corpus.separator_pattern, re.MULTILINE).match("ab", 1)
+        except re.error as error:
+            need(False, f"{at}separator_pattern", corpus.separator_pattern, f"is no regular expression: {error}.")
+        need(
+            everywhere is None or everywhere.end() > 1,
+            f"{at}separator_pattern",
+            corpus.separator_pattern,
+            r"matches between any two letters. Write what separates documents, such as '^CHAPTER .*$'.",
+        )
+    if corpus.gap is None:
+        return
+    need(
+        corpus.passage_characters is not None,
+        f"{at}gap",
+        corpus.gap,
+        "is between passages, and there are none. Give passage_characters too, or leave it out.",
+    )
+    need(
+        corpus.passage_characters is None or 0 <= corpus.gap <= corpus.passage_characters // 2,
+        f"{at}gap",
+        corpus.gap,
+        f"must be at least 0 and at most half of passage_characters={corpus.passage_characters}. A tenth is usual.",
+    )

@@ -14,19 +14,40 @@ Mixer = Literal["softmax", "window", "relu", "convolution", "state_space", "mlp"
 class Corpus(Values):
     """Where the text comes from and how it is split into training and held-out documents."""
 
-    kind: Literal["stdlib", "docstrings", "reference", "grammar", "files", "tfds", "hf"] = "stdlib"
+    kind: Literal["stdlib", "docstrings", "reference", "grammar", "installed", "files", "tfds", "hf", "python"] = (
+        "stdlib"
+    )
     """stdlib: this interpreter's standard library; docstrings: only their prose; reference: the language reference;
-    grammar: strings of a random grammar; files: local text; tfds, hf: a dataset by name."""
+    grammar: strings of a random grammar; installed: source of the installed packages; files: local text; tfds, hf: a
+    dataset by name; python: what a function of yours gives."""
     path: str = ""
-    """files: a folder (every file below it) or a glob. tfds: the data_dir of a prepared dataset. hf: data files."""
+    """files: a folder (every file below it), a file or a glob. tfds: the data_dir of a prepared dataset. hf: data
+    files. python: a Python file."""
     name: str = ""
-    """tfds: `dataset/config:version`; the first will do. hf: a repository id, or a builder such as `text` or `json`."""
+    """tfds: `dataset/config:version`; the first will do. hf: a repository id, or a builder such as `text` or `json`.
+    python: the function in `path`, which takes nothing and gives an iterable of texts or (name, text) pairs."""
     subset: str = ""
     """hf: the dataset's configuration, where it has several."""
     split: str = "train"
     """tfds, hf: the split to read; held-out documents are taken from it."""
     text_field: str = "text"
-    """tfds, hf: the feature that holds the text. files: that of JSON and Parquet records, "" for JSON as text."""
+    """tfds, hf: the feature that holds the text. files: that of JSON, table and Parquet records, "" to read JSON and
+    tables as text. Where no record has the field "text", one called content, body or document, or the only one that
+    holds text, is read and named."""
+    separator: str = ""
+    """files: what separates the documents of a file: "blank_line", or a text such as "<|endoftext|>" ("": a file is one
+    document)."""
+    separator_pattern: str = ""
+    """files: the same as a regular expression, whose ^ and $ are ends of lines; what matches is left out."""
+    passage_characters: int | None = None
+    """Cut documents that are longer into passages of at most this many characters, each held out or not for itself
+    (None: never). So a single long text can be split into training and held-out text."""
+    gap: int | None = None
+    """With passage_characters: characters left out around held-out passages (None: a tenth of a passage)."""
+    encoding: str = "utf-8"
+    """files: of text without a byte-order mark: a name such as "windows-1252", or "detect" to have it found."""
+    line_ends: Literal["lf", "kept"] = "lf"
+    """files: lf reads the line ends of Windows as one character; kept keeps them."""
     undecodable: Literal["error", "replace", "skip"] = "error"
     """What to do with text that is not UTF-8: refuse it, replace the bytes, or leave it out. skip also leaves out files
     that are binary, damaged or unreadable, and broken JSON lines; all are counted."""

@@ -11,11 +11,12 @@ import array
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from jaxscale import files
 from jaxscale.config import Corpus, Tokenizer
 from jaxscale.config.types import check_types, require
-from jaxscale.data import corpora, tokenizers
+from jaxscale.data import corpora, passages, tokenizers
 from jaxscale.errors import InputError
 
 # Hears of progress, a sentence at a time.
@@ -54,7 +55,12 @@ class Store:
 
 
 def prepare(
-    corpus: Corpus, tokenizer: Tokenizer, folder: str | os.PathLike[str], report: Report = lambda text: None
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    folder: str | os.PathLike[str],
+    report: Report = lambda text: None,
+    *,
+    documents: corpora.Given | None = None,
 ) -> Store:
     """Reads, deduplicates, splits, tokenizes and shuffles a corpus into `folder`, unless that was done before.
 
@@ -64,6 +70,9 @@ def prepare(
       folder: where the tokens live; written under another name first, so it is whole or absent.
       report: called with a sentence now and then, and at the end, whether the corpus was read or found, with what was
         read of it and what was left out (`account`).
+      documents: those of a corpus of kind "python": texts, (name, text) pairs or `Document`s, in a list or whatever
+        else can be gone through several times, or a function without arguments that gives such. They are read only
+        where `folder` was not prepared before.
 
     Returns:
       A `Store`.
@@ -79,7 +88,7 @@ def prepare(
     folder = pathlib.Path(folder)
     asked = {"corpus": dataclasses.asdict(corpus), "tokenizer": dataclasses.asdict(tokenizer)}
     if (folder / "facts.json").is_file():
-        if files.read_json(folder / "config.json") != asked:
+        if _with_defaults(files.read_json(folder / "config.json")) != asked:
             raise InputError(f"{str(folder)!r} holds another corpus or tokenizer. Use another --workdir, or delete it.")
         return _reported(open_store(folder), report)
     part = folder.with_name(f".{folder.name}.part")
@@ -87,13 +96,21 @@ def prepare(
     part.mkdir(parents=True)
     try:
         with files.full_disk_told(folder):
-            _build(corpus, tokenizer, part, report)
+            _build(corpus, tokenizer, part, report, documents)
             files.write_json(part / "config.json", asked)
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return _reported(open_store(folder), report)
+
+
+def _with_defaults(asked: Any) -> Any:
+    """What a folder was prepared from, with the fields that there were not yet as they are by default."""
+    if not isinstance(asked, dict) or not all(isinstance(asked.get(name), dict) for name in ("corpus", "tokenizer")):
+        return asked
+    defaults = {"corpus": dataclasses.asdict(Corpus()), "tokenizer": dataclasses.asdict(Tokenizer())}
+    return asked | {name: fields | asked[name] for name, fields in defaults.items()}
 
 
 def open_store(folder: str | os.PathLike[str]) -> Store:
@@ -147,6 +164,11 @@ def account(facts: Mapping[str, Any]) -> list[str]:
             f"half of the documents have at most {middle:,} characters: if they are lines or sentences of longer "
             "texts, neighbors are split between training and held-out text. Join them into whole texts first"
         )
+    if read := facts.get("files"):
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in read.items())
+        said.append(f"files: {sum(read.values()):,} read: {kinds}")
+    if changes := facts.get("changes"):
+        said.append("of these: " + "; ".join(f"{count:,} {words}" for words, count in changes.items()))
     return said
 
 
@@ -156,15 +178,18 @@ def _reported(store: Store, report: Report) -> Store:
     return store
 
 
-def held_out(digest: bytes, fraction: float) -> bool:
-    """Whether the document with this digest is held out: the digest's first 8 bytes as a number below `fraction`."""
-    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+def is_held_out(document: passages.Document, digest: bytes, corpus: Corpus) -> bool:
+    """Whether a document with this digest is held out: as it says itself, or by its hash."""
+    chosen = document.held_out
+    return passages.held_out(digest, corpus.held_out_fraction) if chosen is None else chosen
 
 
-def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: Report) -> None:
+def _build(
+    corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: Report, given: corpora.Given | None
+) -> None:
     report(f"reading corpus {corpus.kind!r}")
-    next(distinct(corpus, nothing_yet()))  # raises if there is no text at all
-    trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer))
+    _refuse_single(corpus, given)
+    trained = tokenizers.build(tokenizer, _training_texts(corpus, tokenizer, given))
     trained.save(folder)
     dtype = np.dtype(np.uint16 if trained.vocab_size <= 2**16 else np.uint32)
     facts: dict[str, Any] = {
@@ -182,9 +207,9 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: R
     with contextlib.ExitStack() as stack:
         for arrival in arrivals.values():
             stack.enter_context(contextlib.closing(arrival.file))
-        for document, digest in distinct(corpus, facts):
-            name = "held_out" if held_out(digest, corpus.held_out_fraction) else "train"
-            arrivals[name].add(digest, [*trained.encode(document.text), trained.end_of_text])
+        for document, digest in distinct(corpus, facts, given):
+            name = "held_out" if is_held_out(document, digest, corpus) else "train"
+            arrivals[name].add(digest, itertools.chain(trained.encode_parts(document.text), [[trained.end_of_text]]))
             facts[f"documents_{name}"] += 1
             facts["characters"] += len(document.text)
             facts["bytes"] += len(document.text.encode("utf-8", "surrogatepass"))
@@ -201,16 +226,46 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: pathlib.Path, report: R
         facts[f"tokens_{name}"] = arrival.shuffled()
     facts["median_characters"] = int(np.median(lengths))
     facts["fingerprint"] = whole.hexdigest()[:16]
-    facts["python"] = sys.version.split()[0] if corpus.kind in ("stdlib", "docstrings", "reference") else None
+    of_python = ("stdlib", "docstrings", "reference", "installed")
+    facts["python"] = sys.version.split()[0] if corpus.kind in of_python else None
     files.write_json(folder / "facts.json", facts)
+
+
+def _refuse_single(corpus: Corpus, given: corpora.Given | None) -> None:
+    """Raises InputError if there is no text at all, or a single document, which cannot be split."""
+    facts = nothing_yet()
+    some = list(itertools.islice(distinct(corpus, facts, given), 2))
+    if len(some) == 2:
+        return
+    ((document, _),) = some
+    text, found = document.text, []
+    for name, separator in (("<|endoftext|>", "<|endoftext|>"), ("blank lines", passages.BLANK_LINE)):
+        if times := sum(1 for _ in passages.separator(separator).finditer(text)):
+            found.append(f"it has {times:,} {name}, for corpus.separator={separator!r}")
+    if corpus.passage_characters is not None:
+        remedy = f"Lower corpus.passage_characters={corpus.passage_characters}, which is all of it, or give more text."
+    else:
+        there = f" ({'; '.join(found)})" if found else ""
+        separate = f"Set corpus.separator to what separates its documents{there}"
+        remedy = (
+            f"{separate if corpus.kind == 'files' else 'Give more documents'}, or set corpus.passage_characters, such "
+            f"as {min(10_000, 1 + len(text) // 20)}, to cut it into passages with gaps."
+        )
+    raise InputError(
+        f"corpus.held_out_fraction={corpus.held_out_fraction} of a single document, {document.name!r} of "
+        f"{len(text):,} characters, leaves no held-out document. {remedy}"
+    )
 
 
 def nothing_yet() -> dict[str, Any]:
     """Facts before anything is read."""
-    return {"documents_read": 0, "duplicates_removed": 0, "documents_empty": 0, "skipped": {}, "skipped_first": {}}
+    counts = {"documents_read": 0, "duplicates_removed": 0, "documents_empty": 0}
+    return counts | {"skipped": {}, "skipped_first": {}, "files": {}, "changes": {}}
 
 
-def distinct(corpus: Corpus, facts: MutableMapping[str, Any]) -> Iterator[tuple[corpora.Document, bytes]]:
+def distinct(
+    corpus: Corpus, facts: MutableMapping[str, Any], given: corpora.Given | None = None
+) -> Iterator[tuple[passages.Document, bytes]]:
     """Documents and digests, exact duplicates and empty documents left out; counts into `facts`, of `nothing_yet`."""
 
     def skip(reason: str, name: str) -> None:
@@ -218,10 +273,13 @@ def distinct(corpus: Corpus, facts: MutableMapping[str, Any]) -> Iterator[tuple[
         # A file's name need not be UTF-8, which `facts.json` is.
         facts["skipped_first"].setdefault(reason, name.encode("utf-8", "replace").decode())
 
+    def count(group: str, words: str, number: int) -> None:
+        facts[group][words] = facts[group].get(words, 0) + number
+
     seen = set()
-    for document in corpora.documents(corpus, skip):
+    for document in corpora.documents(corpus, skip, count=count, given=given):
         facts["documents_read"] += 1
-        digest = _digest(document.text, corpus.seed)
+        digest = passages.digest(document.text, corpus.seed)
         if not document.text or digest in seen:
             facts["duplicates_removed" if document.text else "documents_empty"] += 1
             continue
@@ -235,21 +293,17 @@ def distinct(corpus: Corpus, facts: MutableMapping[str, Any]) -> Iterator[tuple[
         )
 
 
-def _training_texts(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[str]:
+def _training_texts(corpus: Corpus, tokenizer: Tokenizer, given: corpora.Given | None) -> Iterator[str]:
     """Texts the tokenizer may see: distinct training documents, at most `tokenizer.training_documents`."""
     seen: set[bytes] = set()
-    for document in corpora.documents(corpus):
-        digest = _digest(document.text, corpus.seed)
-        if digest in seen or held_out(digest, corpus.held_out_fraction):
+    for document in corpora.documents(corpus, given=given):
+        digest = passages.digest(document.text, corpus.seed)
+        if digest in seen or is_held_out(document, digest, corpus):
             continue
         seen.add(digest)
         yield document.text
         if len(seen) >= tokenizer.training_documents:
             return
-
-
-def _digest(text: str, seed: int) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=seed.to_bytes(8, "big")).digest()
 
 
 class _Arrivals:
@@ -261,22 +315,31 @@ class _Arrivals:
         self.places: list[int] = []
         self.lengths: list[int] = []
 
-    def add(self, digest: bytes, tokens: Sequence[int]) -> None:
-        self.file.write(np.asarray(tokens, self.dtype).tobytes())  # unlike tofile, says why a disk refuses
-        for start in range(0, len(tokens), self.passage or len(tokens)):
+    def add(self, digest: bytes, parts: Iterable[Sequence[int]]) -> None:
+        """A document, its tokens in parts."""
+        length = 0
+        for tokens in parts:
+            self.file.write(np.asarray(tokens, self.dtype).tobytes())  # unlike tofile, says why a disk refuses
+            length += len(tokens)
+        for start in range(0, length, self.passage or length):
             place = hashlib.blake2b(start.to_bytes(8, "big"), digest_size=8, key=digest).digest()
             self.places.append(int.from_bytes(place, "big"))
-            self.lengths.append(min(self.passage or len(tokens), len(tokens) - start))
+            self.lengths.append(min(self.passage or length, length - start))
 
     def shuffled(self) -> int:
         """Writes `name.bin` and `name_starts.npy`; returns the number of tokens."""
-        arrivals = np.memmap(self.folder / f"{self.name}.arrivals", dtype=self.dtype, mode="r")
         lengths = np.asarray(self.lengths, np.int64)
         ends = np.cumsum(lengths)
         order = np.argsort(np.asarray(self.places, np.uint64), kind="stable")
-        with open(self.folder / f"{self.name}.bin", "wb") as file:
+        size = self.dtype.itemsize
+        # Read and not mapped: what is mapped counts as memory of the process.
+        with (
+            open(self.folder / f"{self.name}.arrivals", "rb") as arrivals,
+            open(self.folder / f"{self.name}.bin", "wb") as file,
+        ):
             for i in order:
-                file.write(arrivals[ends[i] - lengths[i] : ends[i]].tobytes())
+                arrivals.seek(int(ends[i] - lengths[i]) * size)
+                file.write(arrivals.read(int(lengths[i]) * size))
         np.save(self.folder / f"{self.name}_starts.npy", np.concatenate([[0], np.cumsum(lengths[order])]))
         (self.folder / f"{self.name}.arrivals").unlink()
         return int(ends[-1])

@@ -7,11 +7,12 @@ Every tokenizer keeps one entry, `end_of_text`, that separates documents and occ
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     import tokenizers
 
 END_OF_TEXT = "<|endoftext|>"
+# Characters that are tokenized at once.
+PART = 1 << 18
+# A space between words: byte-level BPE takes it to what follows, and no entry holds what is on both sides.
+_BETWEEN = re.compile(r"(?<=\S)(?= \S)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,10 @@ class Bytes:
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
+
+    def encode_parts(self, text: str) -> Iterator[list[int]]:
+        """What `encode` gives, in parts, so that a long text needs less memory."""
+        return (self.encode(text[start : start + PART]) for start in range(0, len(text), PART))
 
     def decode(self, tokens: Iterable[int]) -> str:
         return bytes(t for t in tokens if t < 256).decode(errors="replace")
@@ -60,6 +69,19 @@ class Trained:
 
     def encode(self, text: str) -> list[int]:
         return self.inner.encode(text, add_special_tokens=False).ids
+
+    def encode_parts(self, text: str) -> Iterator[list[int]]:
+        """What `encode` gives, in parts where the tokenizer lets it, so that a long text needs less memory."""
+        return map(self.encode, _parts(text) if self._is_byte_level else [text])
+
+    @functools.cached_property
+    def _is_byte_level(self) -> bool:
+        """Whether it is made as `build` makes one, so that no entry goes on over a space into a word."""
+        said = json.loads(self.inner.to_str())
+        how = said["pre_tokenizer"] or {}
+        made = how.get("type") == "ByteLevel" and how.get("use_regex") and not how.get("add_prefix_space")
+        added = [entry["content"] for entry in said["added_tokens"]]
+        return bool(made and said["normalizer"] is None and added == [END_OF_TEXT])
 
     def decode(self, tokens: Iterable[int]) -> str:
         return self.inner.decode(list(tokens))
@@ -90,13 +112,22 @@ def build(tokenizer: Tokenizer, texts: Iterable[str]) -> Bytes | Trained:
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    inner.train_from_iterator(texts, trainer)
+    inner.train_from_iterator((part for text in texts for part in _parts(text)), trainer)
     if inner.get_vocab_size() < tokenizer.vocab_size:
         raise InputError(
             f"tokenizer.vocab_size={tokenizer.vocab_size} is more than the training text supports: its merges end at "
             f"{inner.get_vocab_size()} entries. Ask for at most that many, or give more text."
         )
     return Trained(inner)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text cut between words, after `PART` characters or somewhat more."""
+    start = 0
+    while len(text) - start > PART and (found := _BETWEEN.search(text, start + PART)):
+        yield text[start : found.start()]
+        start = found.start()
+    yield text[start:]
 
 
 def load(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Bytes | Trained:

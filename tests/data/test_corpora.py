@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxscale import config as configs
-from jaxscale.data import documents
+from jaxscale.data import Document, documents, prepare
 from jaxscale.errors import InputError
 
 
@@ -169,3 +169,55 @@ def test_tfds_reads_a_prepared_dataset_without_tensorflow(tmp_path):
     shard.write_bytes(shard.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"local_poems/1\.0\.0' cannot be read as a dataset"):
         list(documents(configs.Corpus(kind="tfds", name="local_poems", path=str(tmp_path))))
+
+
+def test_installed_packages_are_a_corpus_of_source():
+    found = list(itertools.islice(documents(configs.Corpus(kind="installed")), 30))
+    assert len(found) == 30 and all(document.name.endswith(".py") for document in found)
+    assert len({document.name for document in found}) == 30
+
+
+OWN = """
+def poems():
+    yield "one"
+    yield "named", "two"
+
+def words():
+    return [1]
+"""
+
+
+def test_documents_of_a_function_of_a_file(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    corpus = configs.Corpus(kind="python", path=str(path), name="poems")
+    assert [(d.name, d.text) for d in documents(corpus)] == [("poems/0", "one"), ("named", "two")]
+    for fields, told in (
+        ({"name": "words"}, r"number 0 is 1\. Give texts, \(name, text\) pairs"),
+        ({"name": "songs"}, r"corpus\.name='songs' is no function of .* It has poems, words"),
+        ({"name": ""}, r"corpus\.kind='python' needs both\. Name a Python file"),
+        ({"path": str(tmp_path / "none.py")}, r"is no Python file\. Give a file ending in \.py"),
+    ):
+        with pytest.raises(InputError, match=told):
+            list(documents(dataclasses.replace(corpus, **fields)))
+    path.write_text("import nothing_of_this_name")
+    with pytest.raises(InputError, match=r"own\.py' fails: ModuleNotFoundError: No module"):
+        list(documents(corpus))
+
+
+def test_documents_of_python_are_prepared_like_any(tmp_path):
+    texts = [f"text {i}" for i in range(50)]
+    corpus, tokenizer = configs.Corpus(kind="python"), configs.Tokenizer(kind="bytes")
+    store = prepare(corpus, tokenizer, tmp_path / "a", documents=texts)
+    assert store.facts["documents_read"] == 50
+    assert store.facts["documents_train"] + store.facts["documents_held_out"] == 50
+    again = prepare(
+        corpus, tokenizer, tmp_path / "b", documents=lambda: (Document(str(i), t) for i, t in enumerate(texts))
+    )
+    assert again.facts["fingerprint"] == store.facts["fingerprint"]
+    with pytest.raises(InputError, match=r"can be gone through only once.* Give a list, or a function"):
+        prepare(corpus, tokenizer, tmp_path / "c", documents=iter(texts))
+    with pytest.raises(InputError, match=r"documents='one text' must be an iterable of texts"):
+        prepare(corpus, tokenizer, tmp_path / "c", documents="one text")
+    with pytest.raises(InputError, match=r"corpus\.kind='stdlib': documents are given"):
+        prepare(configs.Corpus(), tokenizer, tmp_path / "c", documents=texts)

@@ -60,9 +60,9 @@ def test_one_object_over_many_lines_is_one_record(tmp_path):
 
 
 def test_another_field_can_hold_the_text_and_a_wrong_one_is_told_those_there_are(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"body": "here", "id": 1}\n{"body": null}\n')
-    assert read(tmp_path, text_field="body") == (["here", ""], [])
-    refused(tmp_path, r"a\.jsonl', line 1, has no field corpus\.text_field='text'; it has 'body', 'id'")
+    (tmp_path / "a.jsonl").write_text('{"story": "here", "title": "there", "id": 1}\n{"story": null}\n')
+    assert read(tmp_path, text_field="story") == (["here", ""], [])
+    refused(tmp_path, r"a\.jsonl', line 1, has no field corpus\.text_field='text'; it has 'story', 'title', 'id'")
     # A wrong name is no fault of the file, so it is not left out either.
     refused(tmp_path, "has no field", undecodable="skip")
     refused(tmp_path, r"line 1, holds a number in corpus\.text_field='id', no text", text_field="id")
@@ -137,16 +137,17 @@ def test_binary_files_are_refused_by_content_and_no_advice_makes_them_text(conte
     assert read(tmp_path, undecodable="skip") == (["text"], [("binary", "a.txt")])
 
 
-def test_an_archive_or_a_table_is_refused_with_what_to_do(tmp_path):
+def test_an_archive_is_refused_with_what_to_do_and_a_table_is_read_by_its_column(tmp_path):
     (tmp_path / "b.txt").write_text("text")
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "b.txt", "b.txt")
     refused(tmp_path, r"a\.tar\.gz' is a tar archive\. Unpack it first")
     (tmp_path / "a.tar.gz").unlink()
     (tmp_path / "a.csv").write_text("id,text\n1,hello\n")
-    refused(tmp_path, r"a\.csv' is a table\. Read it with corpus\.kind='hf' and corpus\.name='csv'")
-    assert read(tmp_path, undecodable="skip") == (["text"], [("tables", "a.csv")])
+    assert read(tmp_path) == (["hello", "text"], [])
     assert read(tmp_path, text_field="")[0] == ["id,text\n1,hello\n", "text"]
+    (tmp_path / "a.csv").write_text("title,story\none,hello\n")
+    refused(tmp_path, r"a\.csv', line 1, has no field corpus\.text_field='text'; it has 'title', 'story'\. Set corpus")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -154,7 +155,8 @@ def test_a_byte_order_mark_is_believed_and_is_no_text(encoding, tmp_path):
     text = "Stra\N{LATIN SMALL LETTER SHARP S}e\r\n"
     (tmp_path / "a.txt").write_bytes(text.encode(encoding))
     (tmp_path / "b.jsonl").write_bytes(LINES.encode(encoding))
-    assert read(tmp_path) == ([text, *TEXTS], [])
+    assert read(tmp_path, line_ends="kept") == ([text, *TEXTS], [])
+    assert read(tmp_path) == ([text.replace("\r\n", "\n"), *TEXTS], [])
 
 
 def test_latin_1_is_refused_replaced_or_skipped(tmp_path):

@@ -70,3 +70,22 @@ def test_a_published_tokenizer_encodes_alike(kind, bpe, tmp_path):
         assert read.decode(read.encode(text).ids) == text
     assert read.get_vocab_size() == tokenizer.vocab_size
     assert read.token_to_id(tokenizers.END_OF_TEXT) == tokenizer.end_of_text
+
+
+@given(
+    words=st.lists(st.sampled_from([" ", "  ", "\n", "a", "'s", "don't", " def", "é東", "12", "<|endoftext|>", "\x1f"]))
+)
+def test_a_text_in_parts_has_the_same_tokens(bpe, words):
+    text = "".join(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizers, "PART", 3)
+        for tokenizer in (bpe, tokenizers.Bytes()):
+            assert [token for part in tokenizer.encode_parts(text) for token in part] == tokenizer.encode(text)
+
+
+def test_a_tokenizer_trained_on_texts_in_parts_is_the_same(monkeypatch):
+    how = configs.Tokenizer(kind="bpe", vocab_size=290)
+    text = " ".join(TEXTS)
+    whole = tokenizers.build(how, [text]).inner.to_str()
+    monkeypatch.setattr(tokenizers, "PART", 10)
+    assert tokenizers.build(how, [text]).inner.to_str() == whole

@@ -138,6 +138,7 @@ topology, _ = with_chip(topology)
     "jaxscale.data.point_files": "np.save('embeddings.npy', rng.uniform(size=(20_000, 2)))\n"
     "from safetensors.numpy import save_file\nsave_file({'wte.weight': rng.uniform(size=(20_000, 2))}, "
     "'model.safetensors')\nnp.savez('states.npz', **{f'layer {i}': rng.uniform(size=(4, 5, 6)) for i in range(4)})",
+    "jaxscale.data.records": "import io\nstream = io.BufferedReader(io.BytesIO(b'{}'))",
     "jaxscale.data.store": STORE + "prepare = only_bound(prepare, store)",
     "jaxscale.data.text_files": "pathlib.Path('books').mkdir()\npathlib.Path('books/one.txt').write_text('text')\n"
     "skip = lambda *said: None",
@@ -176,6 +177,7 @@ topology, _ = with_chip(topology)
     "from jax.sharding import Mesh, NamedSharding, PartitionSpec\nmesh = Mesh(jax.devices(), 'rows')\n"
     "points = jax.device_put(x, NamedSharding(mesh, PartitionSpec('rows')))\nmask, k = jnp.ones(400, bool), 20",
     "jaxscale.dimension.search.streaming": "np.save('embeddings.npy', np.asarray(x))",
+    "jaxscale.encoded": "import gzip\npathlib.Path('a.txt.gz').write_bytes(gzip.compress(b'text'))",
     "jaxscale.ensembles": """
 import optax
 init = lambda key: jax.random.normal(key, (3,))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale import files
-from jaxscale.data.store import distinct, held_out, nothing_yet
+from jaxscale.data.store import distinct, is_held_out, nothing_yet
 from jaxscale.errors import InputError
 from jaxscale.studies.teacher.config import TeacherStudy
 
@@ -72,7 +72,7 @@ def of_text(study: TeacherStudy, encode: Callable[[str], list[int]]) -> Windows:
             facts["documents_short"] += 1
             continue
         places = sorted((_place(digest, start), start) for start in starts)
-        if held_out(digest, study.corpus.held_out_fraction):
+        if is_held_out(document, digest, study.corpus):
             drawn = [tokens[start : start + length] for _, start in places[: wanted.windows_per_document]]
             documents.append((_place(digest, -1), drawn))
             continue
