@@ -2,7 +2,7 @@
 
 pieces = split(["one<|endoftext|>t", "wo"], separator("<|endoftext|>"))        # "one", "two"
 document = Document("a.txt", "a long text " * 1000)
-passages = cut(document.name, [document.text], 4000, 400, seed=0, fraction=0.1)
+passages = cut(document.name, [document.text], 4000, 400, salt=0, fraction=0.1)
 
 A passage that is held out and one that is trained on are never neighbors: of those to train on, `gap` characters are
 left out where they touch one that is held out.
@@ -34,9 +34,9 @@ class Document:
     held_out: bool | None = None
 
 
-def digest(text: str, seed: int) -> bytes:
+def digest(text: str, salt: int) -> bytes:
     """16 bytes that decide everything about a document with this text."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=seed.to_bytes(8, "big")).digest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=salt.to_bytes(8, "big")).digest()
 
 
 def held_out(digest: bytes, fraction: float) -> bool:
@@ -123,7 +123,7 @@ def cut(
     characters: int,
     gap: int,
     *,
-    seed: int,
+    salt: int,
     fraction: float,
     left_out: Callable[[int], None] = lambda characters: None,
 ) -> Iterator[Document]:
@@ -137,7 +137,7 @@ def cut(
       chunks: the text, in parts.
       characters: of a passage at most; those before the last have at least half as many.
       gap: characters, at most half of `characters`.
-      seed: of the hash.
+      salt: of the hash, from 0; the seed of the corpus.
       fraction: of the passages to hold out.
       left_out: called with the number of characters that a gap takes from a passage.
     """
@@ -156,7 +156,7 @@ def cut(
             yield Document(f"{name}@{start}", text, of_waiting)
 
     for piece in lengths(chunks, characters):
-        chosen = held_out(digest(piece, seed), fraction)
+        chosen = held_out(digest(piece, salt), fraction)
         if not first:
             yield from done(chosen)
             place, previous = place + len(waiting), of_waiting

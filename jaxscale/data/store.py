@@ -168,7 +168,7 @@ def account(facts: Mapping[str, Any]) -> list[str]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in read.items())
         said.append(f"files: {sum(read.values()):,} read: {kinds}")
     if changes := facts.get("changes"):
-        said.append("of these: " + "; ".join(f"{count:,} {words}" for words, count in changes.items()))
+        said.append("texts: " + "; ".join(f"{count:,} {words}" for words, count in changes.items()))
     return said
 
 

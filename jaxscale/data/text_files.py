@@ -336,7 +336,7 @@ def cut(corpus: Corpus, name: str, chunks: Iterable[str], count: Count) -> Itera
         return
     lost = lambda characters: count("changes", "characters left out around held-out passages", characters)
     gap = characters // 10 if corpus.gap is None else corpus.gap
-    how = {"seed": corpus.seed, "fraction": corpus.held_out_fraction}
+    how = {"salt": corpus.seed, "fraction": corpus.held_out_fraction}
     found = False
     for document in passages.cut(name, chunks, characters, gap, left_out=lost, **how):  # type: ignore[arg-type]
         if document.held_out is not None:

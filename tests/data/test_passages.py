@@ -62,9 +62,9 @@ def test_pieces_do_not_depend_on_the_parts_a_text_comes_in(text, size, pattern):
 )
 def test_passages_are_parts_of_the_text_and_lie_apart_from_those_held_out(words, characters, size, seed):
     text, gap, lost = "".join(words), characters // 3, []
-    how = {"seed": seed, "fraction": 0.3, "left_out": lost.append}
+    how = {"salt": seed, "fraction": 0.3, "left_out": lost.append}
     found = list(passages.cut("t", parts(text, size), characters, gap, **how))
-    assert found == list(passages.cut("t", [text], characters, gap, seed=seed, fraction=0.3))
+    assert found == list(passages.cut("t", [text], characters, gap, salt=seed, fraction=0.3))
     if len(text) <= characters:
         assert found == [data.Document("t", text)]
         return
