@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -128,7 +130,19 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=8, help="texts in a forward pass (default %(default)s)")
 
 
+def _one_thread_each() -> None:
+    """Lets OpenBLAS, which reads this when numpy and scipy are loaded, use one thread a call.
+
+    Where layers are measured side by side every core has its own already; threads of several calls wait for each other
+    most of the time.
+    """
+    if "scipy.linalg" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
+    if options.model or options.by == "layer":
+        _one_thread_each()
     if bool(options.file) == bool(options.model):
         raise InputError("name files of points, or --model NAME with --text NAME; one of the two.")
     if options.model and (options.by or options.groups):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.arguments import integer
+from jaxscale.dimension.eigenvalues import eigvalsh
 from jaxscale.dimension.estimate import Estimate, from_influence, known_error, refuse_if_none_used
 from jaxscale.dimension.estimators.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.estimators.spectra import Rule, checked_threshold, dimension_of_spectrum, participation_ratio
@@ -97,7 +98,7 @@ def _local_pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
         scatter = gram(vectors_kxD) if k <= width else gram(vectors_kxD.T)
         if rule == "participation_ratio":
             return participation_ratio(jnp.trace(scatter), jnp.sum(scatter**2))
-        return dimension_of_spectrum(jnp.linalg.eigvalsh(scatter)[::-1], min(width, k - 1), rule, threshold)
+        return dimension_of_spectrum(eigvalsh(scatter)[::-1], min(width, k - 1), rule, threshold)
 
     local = map_neighborhoods(dimension_of, hoods, "local_pca")
     used = complete(hoods) & ~jnp.isnan(local)
@@ -162,7 +163,7 @@ def _pca(hoods: Neighborhoods, rule: Rule, threshold: float) -> Estimate:
         covariance_DxD = (scatter_DxD - jnp.outer(sum_D, sum_D) / count) / count
         if rule == "participation_ratio":
             return participation_ratio(jnp.trace(covariance_DxD), jnp.sum(covariance_DxD**2))
-        eigenvalues_D = jnp.linalg.eigvalsh(covariance_DxD)[::-1]
+        eigenvalues_D = eigvalsh(covariance_DxD)[::-1]
         return dimension_of_spectrum(eigenvalues_D, jnp.minimum(width, count - 1), rule, threshold)
 
     everything = moments(points_NxD, hoods.used)

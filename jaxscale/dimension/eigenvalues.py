@@ -1,0 +1,27 @@
+"""Eigenvalues of symmetric matrices, one matrix at a time: programs that run at once cannot block each other.
+
+eigvalsh(matrix_DxD)                              # (D,), as jnp.linalg.eigvalsh; under vmap a loop
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
+
+# On CPUs jaxlib 0.10 divides a batch of matrices among the threads of XLA's pool and waits for them, in a thread of the
+# same pool. As many such calls as the pool has threads, from several programs or within one, wait for ever: none is
+# left to do the work. A single matrix is done at once, in the thread that asks for it, whatever else runs. A loop over
+# 512 matrices of 64 x 64 takes as many processor seconds as the batch does.
+
+
+@sequential_vmap
+def eigvalsh(matrix_DxD: jax.Array) -> jax.Array:
+    """(D,) eigenvalues of a symmetric (D, D) matrix, ascending."""
+    eigenvalues_D: jax.Array = jnp.linalg.eigvalsh(matrix_DxD)
+    return eigenvalues_D
+
+
+@sequential_vmap
+def eigh(matrix_DxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(D,) eigenvalues of a symmetric (D, D) matrix, ascending, and its (D, D) eigenvectors, in columns."""
+    eigenvalues_D, vectors_DxD = jnp.linalg.eigh(matrix_DxD)
+    return eigenvalues_D, vectors_DxD
