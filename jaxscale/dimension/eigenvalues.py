@@ -5,6 +5,7 @@ eigvalsh(matrix_DxD)                              # (D,), as jnp.linalg.eigvalsh
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.custom_batching import sequential_vmap
 
 # On CPUs jaxlib 0.10 divides a batch of matrices among the threads of XLA's pool and waits for them, in a thread of the
@@ -13,15 +14,17 @@ from jax.custom_batching import sequential_vmap
 # 512 matrices of 64 x 64 takes as many processor seconds as the batch does.
 
 
-@sequential_vmap
+_eigvalsh = sequential_vmap(lambda matrix_DxD: jnp.linalg.eigvalsh(matrix_DxD))
+_eigh = sequential_vmap(lambda matrix_DxD: tuple(jnp.linalg.eigh(matrix_DxD)))
+
+
 def eigvalsh(matrix_DxD: jax.Array) -> jax.Array:
-    """(D,) eigenvalues of a symmetric (D, D) matrix, ascending."""
-    eigenvalues_D: jax.Array = jnp.linalg.eigvalsh(matrix_DxD)
+    """(D,) eigenvalues of a symmetric (D, D) matrix, ascending, taken for constants by gradients."""
+    eigenvalues_D: jax.Array = _eigvalsh(lax.stop_gradient(matrix_DxD))
     return eigenvalues_D
 
 
-@sequential_vmap
 def eigh(matrix_DxD: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(D,) eigenvalues of a symmetric (D, D) matrix, ascending, and its (D, D) eigenvectors, in columns."""
-    eigenvalues_D, vectors_DxD = jnp.linalg.eigh(matrix_DxD)
+    """(D,) eigenvalues as of `eigvalsh`, and the (D, D) eigenvectors, in columns."""
+    eigenvalues_D, vectors_DxD = _eigh(lax.stop_gradient(matrix_DxD))
     return eigenvalues_D, vectors_DxD

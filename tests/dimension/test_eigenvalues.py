@@ -43,6 +43,11 @@ def test_those_of_a_batch_of_batches_are_those_of_numpy() -> None:
     np.testing.assert_allclose(again, matrices, rtol=1e-4, atol=1e-5)
 
 
+def test_gradients_take_them_for_constants() -> None:
+    slope = jax.grad(lambda matrices: jnp.sum(jax.vmap(eigvalsh)(matrices)) + jnp.sum(matrices))(jnp.ones((2, 3, 3)))
+    np.testing.assert_array_equal(slope, 1)
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="LAPACK is called on CPUs")
 def test_a_call_of_lapack_takes_one_matrix() -> None:
     """A call with several waits for threads of the pool in one of them; see the module."""
