@@ -131,16 +131,18 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _one_thread_each() -> None:
-    """Lets LAPACK use one thread a call: two at once, as of layers side by side, can wait for each other for ever.
+    """Lets OpenBLAS, which reads this when numpy and scipy are loaded, use one thread a call.
 
-    It reads the number when it is loaded, with scipy. jax#39292 is of the same kind.
+    Where layers are measured side by side every core has its own already; threads of several calls wait for each other
+    most of the time.
     """
     if "scipy.linalg" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def dimension(options: argparse.Namespace, _: Sequence[str]) -> None:
-    _one_thread_each()
+    if options.model or options.by == "layer":
+        _one_thread_each()
     if bool(options.file) == bool(options.model):
         raise InputError("name files of points, or --model NAME with --text NAME; one of the two.")
     if options.model and (options.by or options.groups):

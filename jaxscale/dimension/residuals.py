@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.arguments import integer
+from jaxscale.dimension.eigenvalues import eigvalsh
 from jaxscale.dimension.estimators.neighbor_vectors import TILE, complete, gram
 from jaxscale.dimension.neighborhood import Neighborhoods, graph, vectors
 from jaxscale.dimension.points import replicated
@@ -159,7 +160,7 @@ def _at(
     def of_point(row: jax.Array) -> tuple[jax.Array, jax.Array]:
         arms_kxD = points_NxD[indices_Nxk[row]] - points_NxD[row]
         arms_kxD = arms_kxD - jnp.mean(arms_kxD, axis=0)
-        spectrum = jnp.linalg.eigvalsh(gram(arms_kxD) if k <= width else gram(arms_kxD.T))[::-1]
+        spectrum = eigvalsh(gram(arms_kxD) if k <= width else gram(arms_kxD.T))[::-1]
         along = jnp.arange(len(spectrum)) < d
         off = jnp.maximum(jnp.sum(jnp.where(along, 0, spectrum)), 0)
         return jnp.sum(jnp.where(along, spectrum, 0)) / (k - 1), off / jnp.maximum(k - 1 - d, 1)

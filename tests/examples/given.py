@@ -156,6 +156,7 @@ topology, _ = with_chip(topology)
     "jaxscale.dimension.estimators.reference_balls": "danco_references = only_bound(danco_references)",
     "jaxscale.dimension.estimators.signal_rank": "eigenvalues = jnp.sort(rng.exponential(size=50))[::-1]",
     "jaxscale.dimension.estimators.spanning_tree": "points = x",
+    "jaxscale.dimension.eigenvalues": "matrix_DxD = jnp.eye(3)",
     "jaxscale.dimension.estimators.spectra": "eigenvalues, rank = jnp.array([3.0, 2.0, 0.1]), 3",
     "jaxscale.dimension.page": "from jaxscale.dimension.summary import summary\n"
     "cloud = {'cloud': 'x', 'shape': [400, 5]}\nsummary(x, ['mle'], ks=[4, 8], into=cloud)\n"

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxscale.dimension.eigenvalues import eigh
 from jaxscale.dimension.estimate import Estimate, known_error
 from jaxscale.dimension.estimators.pairs import pair_counts, pair_mean_variances, share_of_pairs
 from jaxscale.dimension.gradients import without_gradient
@@ -126,7 +127,7 @@ def _whitened_directions(points_NxD: jax.Array, used_N: jax.Array, condition_num
     for _ in range(2):  # the second mean takes off what rounding left by the first
         points_NxD = (points_NxD - jnp.sum(points_NxD, axis=0) / count) * weights_Nx1
     covariance_DxD = jnp.matmul(points_NxD.T, points_NxD, precision=lax.Precision.HIGHEST) / (count - 1)
-    variances_D, axes_DxD = jnp.linalg.eigh(covariance_DxD)
+    variances_D, axes_DxD = eigh(covariance_DxD)
     kept_D = variances_D * condition_number > variances_D[-1]
     scales_D = jnp.where(kept_D, lax.rsqrt(jnp.where(kept_D, variances_D, 1)), 0)
     white_NxD = jnp.matmul(points_NxD, axes_DxD, precision=lax.Precision.HIGHEST) * scales_D

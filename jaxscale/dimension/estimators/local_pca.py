@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.arguments import integer, random_key, real
+from jaxscale.dimension.eigenvalues import eigvalsh
 from jaxscale.dimension.estimate import Estimate, from_influence, known_error, refuse_if_none_used
 from jaxscale.dimension.estimators.neighbor_vectors import complete, gram, map_neighborhoods
 from jaxscale.dimension.estimators.signal_rank import OF_KNOWN_NOISE, noise_levels
@@ -145,7 +146,7 @@ class _ReadScatter(NamedTuple):
             if fourth is None:
                 return participation_ratio(total, squares)
             return corrected_participation_ratio(total, squares, fourth, count)
-        eigenvalues_m = jnp.linalg.eigvalsh(scatter_mxm)[::-1]
+        eigenvalues_m = eigvalsh(scatter_mxm)[::-1]
         rank = jnp.minimum(self.width, count - 1)
         return dimension_of_spectrum(
             eigenvalues_m, rank, self.rule, self.threshold, count, self.width, self.known_noise
