@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimators.neighbor_vectors import TILE, complete, gram
+from jaxscale.dimension.estimators.neighbor_vectors import TILE, gram
 from jaxscale.dimension.neighborhood import Neighborhoods, graph, vectors
 from jaxscale.dimension.points import replicated
 from jaxscale.errors import InputError
@@ -131,8 +131,11 @@ def _residuals(hoods: Neighborhoods, d: jax.Array, ks: tuple[int, ...]) -> Resid
     n, width = points_NxD.shape
     count = min(n, CENTERS)
     rows_M = (jnp.arange(count) * n) // count
-    rows = [_at(hoods.nearest(k), points_NxD, indices_Nxk[:, :k], rows_M, d) for k in ks]
-    square_S, residual_S, error_S = (jnp.stack(column) for column in zip(*rows, strict=True))
+    # One k after the other in a loop of XLA, with a single decomposition in it: jaxlib 0.10 waits forever where as many
+    # batched ones run at a time as there are cores.
+    square_S, residual_S, error_S = lax.map(
+        lambda k: _at(k, hoods, points_NxD, indices_Nxk[:, : ks[-1]], rows_M, d), jnp.asarray(ks, jnp.int32)
+    )
     exponent, exponent_error = _exponents(square_S, residual_S, error_S)
     noise, noise_error, curvature = _fit(square_S, residual_S, error_S)
     return Residuals(
@@ -151,22 +154,29 @@ def _residuals(hoods: Neighborhoods, d: jax.Array, ks: tuple[int, ...]) -> Resid
 
 
 def _at(
-    hoods: Neighborhoods, points_NxD: jax.Array, indices_Nxk: jax.Array, rows_M: jax.Array, d: jax.Array
+    k: jax.Array,
+    hoods: Neighborhoods,
+    points_NxD: jax.Array,
+    indices_NxK: jax.Array,
+    rows_M: jax.Array,
+    d: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean square of the tangent variance, mean residual, and its standard error, at the k of `hoods`."""
-    k, width = hoods.k, points_NxD.shape[1]
+    """Mean square of the tangent variance, mean residual, and its standard error, of the `k` nearest of K neighbors."""
+    most, width = indices_NxK.shape[1], points_NxD.shape[1]
+    near_Kx1 = (jnp.arange(most) < k)[:, None]
 
     def of_point(row: jax.Array) -> tuple[jax.Array, jax.Array]:
-        arms_kxD = points_NxD[indices_Nxk[row]] - points_NxD[row]
-        arms_kxD = arms_kxD - jnp.mean(arms_kxD, axis=0)
-        spectrum = jnp.linalg.eigvalsh(gram(arms_kxD) if k <= width else gram(arms_kxD.T))[::-1]
+        arms_KxD = jnp.where(near_Kx1, points_NxD[indices_NxK[row]] - points_NxD[row], 0)
+        arms_KxD = jnp.where(near_Kx1, arms_KxD - jnp.sum(arms_KxD, axis=0) / k, 0)
+        spectrum = jnp.linalg.eigvalsh(gram(arms_KxD) if most <= width else gram(arms_KxD.T))[::-1]
         along = jnp.arange(len(spectrum)) < d
         off = jnp.maximum(jnp.sum(jnp.where(along, 0, spectrum)), 0)
         return jnp.sum(jnp.where(along, spectrum, 0)) / (k - 1), off / jnp.maximum(k - 1 - d, 1)
 
-    tile = max(1, TILE // (k * width))
+    tile = max(1, TILE // (most * width))
     tangent_M, residual_M = lax.map(of_point, rows_M, batch_size=min(tile, len(rows_M)))
-    used_M = complete(hoods)[rows_M]
+    farthest_M = jnp.take(hoods.distances[rows_M], k - 1, axis=1)
+    used_M = hoods.used[rows_M] & (farthest_M > 0) & (farthest_M < jnp.inf)
     count = jnp.sum(used_M)
     mean: Callable[[jax.Array], jax.Array] = lambda values_M: jnp.sum(jnp.where(used_M, values_M, 0)) / count
     residual = mean(residual_M)
