@@ -101,7 +101,7 @@ def graph_mle(hoods):
 
 
 def read(clouds):
-    """The reading of each cloud, stacked. Not one program: under `lax.map` XLA runs this many times slower on a CPU."""
+    """The reading of each cloud, stacked."""
 
     def of_one(x):
         hoods = neighborhoods(x, KS[-1])
