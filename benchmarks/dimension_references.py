@@ -57,11 +57,7 @@ def read_clouds(points, count, path):
 def off(logs, values, log_d, families):
     """How far log d is off, on average, where families and where single clouds are predicted from all others."""
     kernel = jax.tree.map(jnp.exp, logs)
-    scaled = values * kernel.scale
-    squared = jnp.sum(scaled**2, axis=1)
-    squared = jnp.maximum(squared[:, None] + squared - 2 * scaled @ scaled.T, 0)
-    covariance = kernel.smooth(squared) + (scaled * kernel.linear) @ scaled.T + table.CONSTANT
-    inverse = jnp.linalg.inv(covariance + kernel.noise * jnp.eye(len(values)))
+    inverse = jnp.linalg.inv(table.covariance(kernel, values * kernel.scale, jnp))
     weight = (inverse @ log_d).reshape(families, -1)
     blocks = jnp.diagonal(inverse.reshape(*weight.shape, *weight.shape), axis1=0, axis2=2)
     of_families = jnp.linalg.solve(jnp.moveaxis(blocks, 2, 0), weight[..., None])

@@ -10,6 +10,7 @@ A page holds a comment, and below it, up to the next empty line, the table that 
     <!-- teacher: quickstart teacher_reference -->
     <!-- layers: quickstart -->
     <!-- menu: dimension_menu -->
+    <!-- scales: dimension_scales -->
 """
 
 import json
@@ -18,7 +19,7 @@ import re
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "studies"
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-KINDS = "studies|comparison|errors|losses|verdict|teacher|layers|menu"
+KINDS = "studies|comparison|errors|losses|verdict|teacher|layers|menu|scales"
 MARK = re.compile(rf"^<!-- ({KINDS}): ([\w. ]+?) -->\n(?:\|.*\n)*", re.MULTILINE)
 
 
@@ -27,7 +28,7 @@ def filled(text):
 
     def made(found):
         kind, names = found[1], found[2].split()
-        folder = RESULTS.parent if kind == "menu" else RESULTS
+        folder = RESULTS.parent if kind in ("menu", "scales") else RESULTS
         measured = [name for name in names if (folder / f"{name}.json").is_file()]
         lines = [MAKERS[kind](measured)] if measured else []
         if missing := [_name(name) for name in names if name not in measured]:
@@ -212,6 +213,35 @@ def _menu(names):
     return _table([*headings, "for, and not for"], rows)
 
 
+def _scales(names):
+    """How often noise, curvature and plateaus are told right, by kind of cloud and by number of columns."""
+    found = json.loads((RESULTS.parent / f"{names[0]}.json").read_text(encoding="utf-8"))
+    parts = {f"*{name}*" if name in found["unseen_clouds"] else name: part for name, part in found["clouds"].items()}
+    parts |= {"all": found["all"], "*those in italics*": found["unseen"]}
+    parts |= {f"all, in {width} columns": part for width, part in found["widths"].items()}
+    share = lambda counts: f"{counts[0]} of {counts[1]}" if counts else "flat"
+    rows = []
+    for name, part in parts.items():
+        middle, low, high = part["deviation_ratio"]
+        rows.append(
+            [
+                name,
+                share(part["noise_claimed_without_noise"]),
+                share(part["noise_found"]),
+                f"{middle:.2f} ({low:.2f} to {high:.2f})",
+                share(part["curvature_claimed_bent_without_noise"]),
+                share(part["plateaus_that_hold_d"]),
+            ]
+        )
+    headings = [
+        "cloud",
+        "noise claimed where there is none",
+        "noise found",
+        "its standard deviation, over the true one",
+    ]
+    return _table([*headings, "curvature found", "plateaus that hold d"], rows)
+
+
 MAKERS = {
     "studies": _studies,
     "comparison": _comparison,
@@ -221,4 +251,5 @@ MAKERS = {
     "teacher": _teacher,
     "layers": _layers,
     "menu": _menu,
+    "scales": _scales,
 }

@@ -1,4 +1,4 @@
-"""What files are compressed by and encoded in, told by the bytes that they begin with and not by their names.
+"""How files are compressed and encoded, detected from their first bytes and not from their names.
 
 stream, ending = decompressed(open("a.txt.gz", "rb"))        # a stream of what was compressed, and ".gz"
 """
@@ -35,7 +35,7 @@ def bare(path: pathlib.Path) -> pathlib.Path:
 
 
 def mark(data: bytes) -> tuple[bytes, str]:
-    """The byte-order mark that `data` begins with, and the encoding that it tells; empty where there is none."""
+    """The byte-order mark that `data` begins with, and the encoding it stands for; empty where there is none."""
     return next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", ""))
 
 
@@ -51,7 +51,7 @@ def detected(stream: io.BufferedReader) -> str | None:
     None for what seems to be no text.
 
     Raises:
-      ModuleNotFoundError: it is not UTF-8, and charset_normalizer, which tells others, is not installed.
+      ModuleNotFoundError: it is not UTF-8, and charset_normalizer, which detects others, is not installed.
     """
     decoder, head, some = codecs.getincrementaldecoder("utf-8")(), b"", b""
     while True:
@@ -93,7 +93,7 @@ def decompressed(file: io.BufferedReader) -> tuple[io.BufferedReader, str]:
 def _zstd(file: io.BufferedReader) -> io.RawIOBase:
     for name, opened in _ZSTD.items():
         try:
-            return _Told(opened(importlib.import_module(name), file))
+            return _WithOSErrors(opened(importlib.import_module(name), file))
         except ModuleNotFoundError:
             continue
     raise ModuleNotFoundError("no package that is installed reads zstd", name="zstandard")
@@ -105,8 +105,8 @@ def _by_pyarrow(pyarrow: Any, file: io.BufferedReader) -> Any:
     return pyarrow.CompressedInputStream(name if isinstance(name, str) else pyarrow.BufferReader(file.read()), "zstd")
 
 
-class _Told(io.RawIOBase):
-    """A stream whose errors, of a type of each library's own, are told as OSError."""
+class _WithOSErrors(io.RawIOBase):
+    """A stream that raises OSError where its library raises errors of its own type."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -117,7 +117,7 @@ class _Told(io.RawIOBase):
     def readinto(self, into: Any) -> int:
         try:
             data = self.stream.read(len(into))
-        except Exception as error:
+        except Exception as error:  # each library has its own
             raise OSError(str(error)) from None
         into[: len(data)] = data
         return len(data)

@@ -131,10 +131,9 @@ def dimension_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _one_thread_each() -> None:
-    """Lets OpenBLAS, which reads this when numpy and scipy are loaded, use one thread a call.
+    """Limits SciPy's OpenBLAS, which jax calls on CPUs, to one thread a call. It reads the limit when it is loaded.
 
-    Where layers are measured side by side every core has its own already; threads of several calls wait for each other
-    most of the time.
+    Layers measured side by side keep every core busy already, and with more threads calls mostly wait for each other.
     """
     if "scipy.linalg" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -27,9 +27,10 @@ import numpy as np
 from jaxscale.config import Corpus
 from jaxscale.config.checks import check_corpus
 from jaxscale.config.types import check_types, require
-from jaxscale.data import text_files
+from jaxscale.data import text_files, text_paths
 from jaxscale.data.passages import Document
-from jaxscale.data.text_files import Count, Skip, nothing
+from jaxscale.data.text_files import Count, nothing
+from jaxscale.data.text_paths import Skip
 from jaxscale.errors import InputError
 
 # Documents from Python: texts, (name, text) pairs or `Document`s, or a function without arguments that gives such.
@@ -46,8 +47,8 @@ def documents(
     Args:
       corpus: a `config.Corpus`.
       skip: called with a reason and a name for every file, folder or record that is left out.
-      count: called with "files" and what a file was read as, and with "changes" and what was done to texts, and with
-        how many more there are of it.
+      count: called as count(group, words, number). Group "files" counts files by the kind they were read as, group
+        "changes" counts what was done to texts.
       given: the documents themselves, of a corpus of kind "python".
 
     Raises:
@@ -142,7 +143,7 @@ def grammar(corpus: Corpus, skip: Skip, count: Count) -> Iterator[Document]:
 
 def files(corpus: Corpus, skip: Skip, count: Count) -> Iterator[Document]:
     """Local text: every file below the folder `corpus.path` but hidden ones, or every file its glob matches."""
-    for path in text_files.paths(corpus.path, corpus.undecodable, skip):
+    for path in text_paths.paths(corpus.path, corpus.undecodable, skip):
         yield from text_files.texts(path, corpus, skip, count)
 
 
@@ -161,7 +162,7 @@ def python(corpus: Corpus, skip: Skip, count: Count) -> Iterator[Document]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is told as its fault, with the cause
+    except Exception as error:  # the file is the user's: it can raise anything
         raise InputError(f"corpus.path={corpus.path!r} fails: {type(error).__name__}: {error}. Mend it.") from error
     function = getattr(module, corpus.name, None)
     if not callable(function):

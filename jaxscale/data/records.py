@@ -3,7 +3,8 @@
 for place, record in json_records(stream):          # "line 1", {"text": "…"}
     ...
 
-A record that cannot be read is a `Broken` in its place. No file is read as a whole, but for a single JSON object.
+A record that cannot be read is a `Broken` in its place. Files are read in parts; only a single JSON object is read
+whole.
 """
 
 import codecs

@@ -1,39 +1,33 @@
 """Local text as people have it: plain text, JSON lines, tables and Parquet, compressed or not, told apart by content.
 
     corpus = config.Corpus(kind="files", path="books/")
-    for path in paths("books/", "error", skip):
-        for document in texts(path, corpus, skip):
-            ...
+    for document in texts(pathlib.Path("books/one.txt"), corpus):
+        ...
 
-`skip(reason, name)` hears of whatever is left out. Nothing is read as something that it is not: binary data, damaged
-archives and records without text are refused or, with `corpus.undecodable="skip"`, left out.
+`skip(reason, name)` is called for whatever is left out. Nothing is read as something that it is not: binary data,
+damaged archives and records without text are refused or, with `corpus.undecodable="skip"`, left out.
 """
 
 import codecs
 import collections
 import dataclasses
-import fnmatch
-import glob
 import io
 import os
 import pathlib
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from jaxscale import encoded
 from jaxscale.config import Corpus
 from jaxscale.data import passages, records
 from jaxscale.data.passages import Document
 from jaxscale.data.records import Broken, Found
+from jaxscale.data.text_paths import Skip
 from jaxscale.errors import InputError
 
-Undecodable = Literal["error", "replace", "skip"]
-# Hears of the reason and the name of whatever is left out.
-Skip = Callable[[str, str], None]
-# Hears of what was read as what, "files" or "changes", in words, and how many or how much more of it.
+# Called with a group ("files" or "changes"), a description of what was read or changed, and the number to add.
 Count = Callable[[str, str, int], None]
 
 JSON_ENDINGS, TABLE_ENDINGS = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
@@ -54,108 +48,7 @@ PART = 1 << 18
 
 
 def nothing(*_: object) -> None:
-    """Hears of something, and does nothing about it."""
-
-
-def paths(path: str, undecodable: Undecodable, skip: Skip) -> list[pathlib.Path]:
-    """Files that `corpus.path` names, sorted: all below a folder, one file, or those that a glob matches.
-
-    Hidden ones are left out. Links to folders are followed, and every folder is read once.
-
-    Raises:
-      InputError: there is no such folder, or no file; or, unless `undecodable` is "skip", a folder cannot be listed.
-    """
-    root, walk = pathlib.Path(path), _Walk(undecodable, skip)
-    found: Iterable[pathlib.Path]
-    if root.is_dir():
-        found = walk.matching(root, ["**", "*"])
-    elif root.is_file():
-        found = [root]
-    elif glob.has_magic(path):
-        found = walk.matching(pathlib.Path(root.anchor), root.relative_to(root.anchor).parts)
-    elif root.exists():
-        raise InputError(f"corpus.path={path!r} is neither a folder nor a regular file. Save the text in a file.")
-    else:
-        raise InputError(
-            f"corpus.path={path!r}: no such folder. Give an existing folder, or a glob such as 'books/**/*.txt'."
-        )
-    files = sorted(set(found))
-    if not files:
-        raise InputError(f"corpus.path={path!r} holds no files. Give a folder or a glob with text files in it.")
-    return files
-
-
-class _Walk:
-    """Regular files below a folder whose path matches the parts of a glob, as `glob.glob` would have them."""
-
-    def __init__(self, undecodable: Undecodable, skip: Skip) -> None:
-        self.undecodable, self.skip = undecodable, skip
-        self.entered: set[tuple[int, int, int]] = set()  # (device, inode, depth) of folders
-        self.left_out: set[pathlib.Path] = set()
-
-    def matching(self, folder: pathlib.Path, pattern: Sequence[str]) -> Iterator[pathlib.Path]:
-        first, *rest = pattern
-        if first == "**":
-            if not self._enters(folder, len(pattern)):
-                return
-            yield from self.matching(folder, rest or ["*"])
-            rest = list(pattern)
-        for entry in self._entries(folder, "*" if first == "**" else first):
-            mode = self._mode(entry)
-            if rest and stat.S_ISDIR(mode):
-                yield from self.matching(entry, rest)
-            elif not rest and stat.S_ISREG(mode):
-                yield entry
-            elif mode and not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                self._leave_out("no regular files", entry)
-
-    def _enters(self, folder: pathlib.Path, depth: int) -> bool:
-        """Whether a folder is new to `**`: a link may lead back to one that was read, or above it."""
-        status = os.stat(folder)
-        key = status.st_dev, status.st_ino, depth
-        if key in self.entered:
-            self._leave_out("links to a folder that was read already", folder)
-            return False
-        self.entered.add(key)
-        return True
-
-    def _entries(self, folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
-        if not glob.has_magic(pattern):
-            return [folder / pattern] if os.path.lexists(folder / pattern) else []
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError as error:
-            self._unreadable(folder, error)
-            return []
-        names = [name for name in names if fnmatch.fnmatch(name, pattern)]
-        hidden = {name for name in names if name.startswith(".") and not pattern.startswith(".")}
-        for name in sorted(hidden):
-            self._leave_out("hidden", folder / name)
-        return [folder / name for name in names if name not in hidden]
-
-    def _mode(self, entry: pathlib.Path) -> int:
-        """What an entry is, as of `os.stat`; 0 if that cannot be found out."""
-        try:
-            return os.stat(entry).st_mode
-        except OSError as error:
-            if entry.is_symlink():
-                self._leave_out("links to nothing", entry)
-            else:
-                self._unreadable(entry, error)
-            return 0
-
-    def _unreadable(self, path: pathlib.Path, error: OSError) -> None:
-        if self.undecodable != "skip":
-            raise InputError(
-                f"corpus.path: {str(path)!r} cannot be read: {error.strerror}. Make it readable, leave it out with a "
-                "narrower corpus.path, or set corpus.undecodable='skip'."
-            )
-        self._leave_out("unreadable", path)
-
-    def _leave_out(self, reason: str, path: pathlib.Path) -> None:
-        if path not in self.left_out:
-            self.left_out.add(path)
-            self.skip(reason, path.as_posix())
+    """Ignores its arguments: the default where nobody counts."""
 
 
 def texts(
@@ -172,7 +65,7 @@ def texts(
       path: the file.
       corpus: of kind "files"; what is read of it is all but `path`.
       skip: called with a reason and a name for every file or record that is left out.
-      count: called with "files" and what the file was read as; and with "changes" and what was done to its text.
+      count: called with "files" and the kind the file was read as, and with "changes" and what was done to its text.
       name: what the document is called; the path by default.
 
     Raises:
@@ -369,7 +262,7 @@ def _encoding(one: _File, head: bytes) -> tuple[bytes, str]:
     with open(one.path, "rb") as again:
         found = encoded.detected(encoded.decompressed(again)[0])
     if found is None:
-        raise _NoTextError("binary", "holds binary data, or text in an encoding that is not to be told", LEAVE_OUT)
+        raise _NoTextError("binary", "holds binary data, or text whose encoding cannot be detected", LEAVE_OUT)
     if found != "utf-8":
         one.note("changes", f"taken to be {found}")
     return b"", found
@@ -483,7 +376,7 @@ def _called(value: Any) -> str:
 def _json_records(one: _File, stream: io.BufferedReader) -> Iterator[Found]:
     """(place, record)s of JSON lines, or of one JSON array or object over any number of lines."""
     mark, encoding = _encoding(one, stream.peek(4)[:4])
-    if encoding == "utf-8":  # line by line, so that each is refused for itself
+    if encoding == "utf-8":  # decoded line by line, so one bad line does not refuse the file
         stream.read(len(mark))
     else:
         stream = io.BufferedReader(_Encoded(_characters(one, stream)), PART)

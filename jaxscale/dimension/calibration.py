@@ -22,10 +22,9 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import ndtri
 
 from jaxscale.arguments import integer, random_key
-from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.estimate import Estimate, normal_interval
 from jaxscale.dimension.estimators.registry import BOUNDED_BY_WIDTH, Estimator, at_all_neighbors
 from jaxscale.dimension.neighborhood import Neighborhoods, neighborhoods
 from jaxscale.dimension.points import is_traced
@@ -76,8 +75,7 @@ class Calibrated:
 
     def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
         """Normal interval of `dimension` at the confidence `level`."""
-        reach = ndtri((1 + level) / 2) * self.standard_error
-        return self.dimension - reach, self.dimension + reach
+        return normal_interval(self.dimension, self.standard_error, level)
 
     @property
     def underestimated(self) -> jax.Array:

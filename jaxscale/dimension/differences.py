@@ -13,10 +13,9 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import ndtri
 
 from jaxscale.arguments import integer
-from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.estimate import Estimate, normal_interval
 from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
 from jaxscale.dimension.half_samples import SPLITS, at_rows, deep_lists, most_points, splits, within_sides
 from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods, vectors
@@ -45,8 +44,7 @@ class Difference:
 
     def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
         """Normal interval of `difference` at the confidence `level`, for its spread alone."""
-        reach = ndtri((1 + level) / 2) * self.standard_error
-        return self.difference - reach, self.difference + reach
+        return normal_interval(self.difference, self.standard_error, level)
 
 
 def difference(

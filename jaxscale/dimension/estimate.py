@@ -16,6 +16,12 @@ from jaxscale.dimension.standard_errors import graph_variance
 from jaxscale.errors import InputError
 
 
+def normal_interval(value: jax.Array, standard_error: jax.Array, level: float) -> tuple[jax.Array, jax.Array]:
+    """Lower and upper end of the normal interval of `value` at the confidence `level`."""
+    reach = ndtri((1 + level) / 2) * standard_error
+    return value - reach, value + reach
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -57,8 +63,7 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
         """Normal interval of `dimension` at the confidence `level`, for its spread alone."""
-        reach = ndtri((1 + level) / 2) * self.standard_error
-        return self.dimension - reach, self.dimension + reach
+        return normal_interval(self.dimension, self.standard_error, level)
 
 
 def from_influence(

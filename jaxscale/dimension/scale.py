@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import gammaincc, ndtri
+from jax.scipy.special import gammaincc
 
 from jaxscale.arguments import integer, random_key
-from jaxscale.dimension.estimate import Estimate
+from jaxscale.dimension.estimate import Estimate, normal_interval
 from jaxscale.dimension.estimators.registry import Estimator, at_all_neighbors
 from jaxscale.dimension.neighborhood import Duplicates, Neighborhoods, Nonfinite, neighborhoods, vectors
 from jaxscale.dimension.points import Metric, replicated
@@ -80,8 +80,7 @@ class Plateau:
 
     def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
         """Normal interval of `dimension` at the confidence `level`, for its spread alone."""
-        reach = ndtri((1 + level) / 2) * self.standard_error
-        return self.dimension - reach, self.dimension + reach
+        return normal_interval(self.dimension, self.standard_error, level)
 
 
 def by_k(

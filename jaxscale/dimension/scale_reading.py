@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from jaxscale.dimension.estimate import normal_interval
 from jaxscale.dimension.neighborhood import Neighborhoods
 from jaxscale.dimension.residuals import KS, Residuals, residuals_by_k
 from jaxscale.dimension.scale import LEAST_SCALES, Plateau, ScaleProfile, plateau
@@ -49,8 +50,7 @@ class ScaleEnd:
 
     def interval(self, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
         """Normal interval of `dimension` at the confidence `level`, for its spread alone."""
-        reach = ndtri((1 + level) / 2) * self.standard_error
-        return self.dimension - reach, self.dimension + reach
+        return normal_interval(self.dimension, self.standard_error, level)
 
 
 @jax.tree_util.register_dataclass

@@ -67,7 +67,7 @@ def test_residuals_are_those_of_each_neighborhood_by_hand(residuals_of):
 def test_the_radius_of_a_sphere_is_read_from_its_residuals(residuals_of):
     # The formula leaves out the next order of r²/R², here a few percent.
     found = residuals_of(sphere(radius=3.0), 2)
-    np.testing.assert_allclose(found.radius, 3, rtol=0.08)
+    np.testing.assert_allclose(found.radius, 3, rtol=0.04)
     assert np.all(np.abs(found.exponent - 4) < 3 * found.exponent_error + 0.3)
 
 

@@ -140,7 +140,8 @@ topology, _ = with_chip(topology)
     "'model.safetensors')\nnp.savez('states.npz', **{f'layer {i}': rng.uniform(size=(4, 5, 6)) for i in range(4)})",
     "jaxscale.data.records": "import io\nstream = io.BufferedReader(io.BytesIO(b'{}'))",
     "jaxscale.data.store": STORE + "prepare = only_bound(prepare, store)",
-    "jaxscale.data.text_files": "pathlib.Path('books').mkdir()\npathlib.Path('books/one.txt').write_text('text')\n"
+    "jaxscale.data.text_files": "pathlib.Path('books').mkdir()\npathlib.Path('books/one.txt').write_text('text')",
+    "jaxscale.data.text_paths": "pathlib.Path('books').mkdir()\npathlib.Path('books/one.txt').write_text('text')\n"
     "skip = lambda *said: None",
     "jaxscale.data.tokenizers": "texts = [f'{i} def f(x):' for i in range(500)]",
     "jaxscale.dimension.calibration": "calibrate = only_bound(calibrate, types.SimpleNamespace(dimension=0, "

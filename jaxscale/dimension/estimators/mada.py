@@ -35,7 +35,7 @@ def mada(
     log 2 in the numerator for even k, as published, and the estimate is the mean of the local dimensions. The paper
     cuts each of them at the width D of the points, which no dimension exceeds, and rounds the mean to a whole number:
     `cut` does the first, and the second is left to the reader. Points whose T_h is zero in this precision are left
-    out, and, without the cut, those whose T_k equals T_h, of which the local dimension is infinite.
+    out. Without the cut so are points whose T_k equals T_h, because their local dimension is infinite.
 
     The mean of local dimensions is larger than the truth, as 1 / log is convex, by 2/k of it or so. Where D is near d
     the cut takes off more than that: a sphere of ten dimensions in eleven columns, 2500 points, reads 9.6 without and

@@ -149,8 +149,8 @@ def _directions(gram_kxk: jax.Array) -> jax.Array:
     """Of vectors by their products: logarithms (3,) of their numbers of directions.
 
     The first is the participation ratio. The others count the directions whose share s of the variance is not small, as
-    the mean of Σ c s / (1 + c s) over c from 8 to 64 and from 64 to 512. That is a difference of log det(1 + c S),
-    which elimination gives: eigenvalues by LAPACK can hang where two programs ask for them at once.
+    the mean of Σ c s / (1 + c s) over log c, c from 8 to 64 and from 64 to 512. That is a difference of
+    log det(1 + c S), which elimination gives without a call of LAPACK.
     """
     k = len(gram_kxk)
     row_1xk = jnp.mean(gram_kxk, axis=0, keepdims=True)

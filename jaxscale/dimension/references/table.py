@@ -94,9 +94,9 @@ class Table:
         rows = {
             name: getattr(self, name)[left] for name in ("features", "log_dimension", "error", "distance", "family")
         }
-        covariance = _covariance(self.kernel, rows["features"])
-        weight = np.linalg.solve(covariance, rows["log_dimension"].astype(float))
-        line = _line(self.kernel, rows["features"], weight)
+        features = rows["features"].astype(float)
+        weight = np.linalg.solve(covariance(self.kernel, features), rows["log_dimension"].astype(float))
+        line = _line(self.kernel, features, weight)
         return dataclasses.replace(self, **rows, weight=weight.astype(np.float32), line=line)
 
 
@@ -143,7 +143,7 @@ def made(
     values = np.concatenate([found, np.log(points)[:, None]], axis=1)
     center, scale = values.mean(axis=0), kernel.scale / np.maximum(values.std(axis=0), 1e-6)
     features, log_d = (values - center) * scale, np.log(dimension)
-    inverse = np.linalg.inv(_covariance(kernel, features))
+    inverse = np.linalg.inv(covariance(kernel, features))
     weight = inverse @ log_d
     error, distance, apart = np.zeros((3, len(features)))
     for place in range(len(names)):
@@ -168,11 +168,8 @@ def made(
     )
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    products: np.ndarray = a @ b.T
-    squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * products
-    found: np.ndarray = np.maximum(squared, 0)
-    return found
+def _squared_distances(a: Any, b: Any, xp: Any = np) -> Any:
+    return xp.maximum(xp.sum(a**2, axis=1)[:, None] + xp.sum(b**2, axis=1) - 2 * (a @ b.T), 0)
 
 
 def _to_nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -182,18 +179,15 @@ def _to_nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return distances
 
 
-def _covariance(kernel: Kernel, features: np.ndarray) -> np.ndarray:
-    """Of the logarithms of dimensions (R, R), with the noise."""
-    features = features.astype(float)
-    covariance: np.ndarray = kernel.smooth(_squared_distances(features, features), np)
-    covariance += (features * kernel.linear) @ features.T + CONSTANT
-    covariance[np.diag_indices_from(covariance)] += kernel.noise
-    return covariance
+def covariance(kernel: Kernel, features: Any, xp: Any = np) -> Any:
+    """(R, R) of log d between clouds with these scaled statistics (R, S + 1), noise included, by functions of `xp`."""
+    smooth = kernel.smooth(_squared_distances(features, features, xp), xp)
+    return smooth + (features * kernel.linear) @ features.T + CONSTANT + kernel.noise * xp.eye(len(features))
 
 
 def _line(kernel: Kernel, features: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Summed here, since float32 would lose it: weights of both signs nearly cancel."""
-    slopes = kernel.linear * (features.astype(float).T @ weight)
+    slopes = kernel.linear * (features.T @ weight)
     return np.append(slopes, CONSTANT * np.sum(weight)).astype(np.float32)
 
 
