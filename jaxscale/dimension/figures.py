@@ -40,9 +40,9 @@ def scale_figure(clouds: list[dict[str, Any]]) -> go.Figure:
 def layer_figure(clouds: list[dict[str, Any]], title: str) -> go.Figure:
     """Dimension against the number of the layer, with 95% intervals: measured, and a line for each plain reading."""
     figure = empty(title, "intrinsic dimension d")
+    colors = _colors(clouds)
     clouds = [cloud | {"estimates": [*_as_estimate(cloud), *cloud["estimates"]]} for cloud in clouds]
-    names = list(dict.fromkeys(estimate["estimator"] for cloud in clouds for estimate in cloud["estimates"]))
-    for name, color in spread_colors(names).items():
+    for name, color in colors.items():
         read = [
             (cloud["layer"], best["dimension"], best["interval"])
             for cloud in clouds
@@ -105,10 +105,15 @@ def scale_panels(clouds: list[dict[str, Any]]) -> list[tuple[str, go.Figure]]:
 
 
 def profile_colors(clouds: list[dict[str, Any]]) -> dict[str, str]:
-    """The color of each estimator that has a profile."""
-    return spread_colors(
-        list(dict.fromkeys(profile["estimator"] for cloud in clouds for profile in cloud.get("profiles", [])))
-    )
+    """The color of each estimator that has a profile, the same as in `layer_figure`."""
+    profiled = {profile["estimator"] for cloud in clouds for profile in cloud.get("profiles", [])}
+    return {name: color for name, color in _colors(clouds).items() if name in profiled}
+
+
+def _colors(clouds: list[dict[str, Any]]) -> dict[str, str]:
+    """The color of what was measured and of each estimator, in their order."""
+    of_each = ([*_as_estimate(cloud), *cloud["estimates"]] for cloud in clouds)
+    return spread_colors(list(dict.fromkeys(estimate["estimator"] for some in of_each for estimate in some)))
 
 
 def _panel_line(profile: dict[str, Any], rows: list[tuple[float, float, float]], color: str) -> go.Scatter:

@@ -214,6 +214,19 @@ def test_layers_without_a_plateau_share_a_sentence_and_a_page_without_scripts(tm
     assert written.count('<svg viewBox="0 0 300 210"') == 4 and len(written) < 100_000
 
 
+def test_an_estimator_has_one_color_by_layer_and_by_scale():
+    clouds = of_layers([("", "")] * 2)["clouds"]
+    for cloud in clouds:
+        cloud["profiles"] = [profile("mle", NOT_FOUND), profile("twonn", NOT_FOUND)]
+        cloud["measured"] = {"dimension": 2.0, "interval": [1.9, 2.1], "most_alike": []}
+    by_layer = {trace.name: trace.line.color for trace in figures.layer_figure(clouds, "layer").data if trace.fill is None}
+    assert set(by_layer) == {"d", "mle", "twonn"} and len(set(by_layer.values())) == 3
+    (_, panel), _ = figures.scale_panels(clouds)
+    by_scale = [trace.line.color for trace in panel.data if trace.fill is None]
+    assert by_scale == [by_layer["mle"], by_layer["twonn"]]
+    assert figures.profile_colors(clouds) == {name: by_layer[name] for name in ("mle", "twonn")}
+
+
 def test_numbers_stay_whole_on_a_narrow_terminal():
     assert "[1.91, 2.11]" in printed(measured("a/long/path/to/some/folder/of/embeddings/torus.npy"), width=72)
 
