@@ -219,7 +219,9 @@ def test_an_estimator_has_one_color_by_layer_and_by_scale():
     for cloud in clouds:
         cloud["profiles"] = [profile("mle", NOT_FOUND), profile("twonn", NOT_FOUND)]
         cloud["measured"] = {"dimension": 2.0, "interval": [1.9, 2.1], "most_alike": []}
-    by_layer = {trace.name: trace.line.color for trace in figures.layer_figure(clouds, "layer").data if trace.fill is None}
+    by_layer = {
+        trace.name: trace.line.color for trace in figures.layer_figure(clouds, "layer").data if trace.fill is None
+    }
     assert set(by_layer) == {"d", "mle", "twonn"} and len(set(by_layer.values())) == 3
     (_, panel), _ = figures.scale_panels(clouds)
     by_scale = [trace.line.color for trace in panel.data if trace.fill is None]
